@@ -1,0 +1,116 @@
+//! The one secret both sides share, and everything derived from it.
+//!
+//! 1. A [`Phrase`] is made from entropy, or read from what a user typed; spelling habits (case, blanks, hyphens)
+//!    do not matter.
+//! 2. A phrase that a user made up must pass [`Phrase::check_strength`].
+//! 3. [`Key::stretch`] runs Argon2id once (RFC 9106). There is no place to agree on a random salt with nothing but
+//!    two IPs, so the salt is a constant of this program; the strength of the phrase must carry the weight.
+//! 4. HKDF-SHA256 (RFC 5869) derives independent keys, one label each: whoever learns one learns no other.
+
+mod phrase;
+
+pub use phrase::{GENERATED_WORDS, Phrase, PhraseError, WeakPhrase};
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+use crate::Role;
+
+/// Argon2id's memory cost, KiB. With [`ARGON2_PASSES`] it takes about 40 ms on one core of a 2020s server and half
+/// a second on a small single-board computer; `cargo bench --bench key` prints the figure.
+pub const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
+
+/// Argon2id's number of passes (with 19 MiB the first recommendation of OWASP's password storage cheat sheet).
+pub const ARGON2_PASSES: u32 = 2;
+
+const SALT: &[u8] = b"pinhole key stretching, version 1";
+
+/// The stretched secret, from which all keys are derived.
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct Key {
+    secret: [u8; 32],
+}
+
+impl Key {
+    /// Stretches a phrase into a key. Takes tens of milliseconds by design.
+    #[must_use]
+    pub fn stretch(phrase: &Phrase) -> Self {
+        let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, Some(32))
+            .expect("the costs are constants in range");
+        let mut secret = [0; 32];
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(phrase.as_str().as_bytes(), SALT, &mut secret)
+            .expect("output and salt have lengths that Argon2 takes");
+        Self { secret }
+    }
+
+    /// Derives the key that seals probes.
+    pub(crate) fn probe_seal(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v1 probe seal")
+    }
+
+    /// Derives the seed of the Ed25519 identity that `role` shows in TLS (RFC 8032 §5.1.5, RFC 7250).
+    ///
+    /// Both sides can derive both: each needs its own private key, and the other's public key to pin it.
+    #[must_use]
+    pub fn identity_seed(&self, role: Role) -> Zeroizing<[u8; 32]> {
+        self.derive(match role {
+            Role::Serve => b"pinhole v1 identity serve",
+            Role::Open => b"pinhole v1 identity open",
+        })
+    }
+
+    fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut out = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::from_prk(&self.secret)
+            .expect("32 bytes are a whole SHA-256 output")
+            .expand(label, out.as_mut())
+            .expect("32 bytes are within HKDF's limit");
+        out
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key::stretch(&text.parse().expect("a phrase"))
+    }
+
+    #[test]
+    fn the_same_phrase_in_another_spelling_gives_the_same_key() {
+        assert_eq!(key("Correct  horse battery").secret, key("correct-horse-battery\n").secret);
+    }
+
+    #[test]
+    fn each_label_gives_another_key() {
+        let key = key("correct horse battery staple");
+        let derived = [*key.probe_seal(), *key.identity_seed(Role::Serve), *key.identity_seed(Role::Open)];
+        assert!(derived[0] != derived[1] && derived[1] != derived[2] && derived[0] != derived[2]);
+    }
+
+    /// Two releases that derive different keys from one phrase could not talk: this value is part of the protocol.
+    #[test]
+    fn derivation_is_pinned() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let key = key("correct horse battery staple");
+        assert_eq!(
+            hex(&*key.probe_seal()),
+            "38ed1fb56190c2640bc07151307fb0541013d79aa448f49f27ca053a33e91d06"
+        );
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_secret() {
+        assert_eq!(format!("{:?}", key("correct horse battery staple")), "Key(secret)");
+    }
+}

@@ -1,0 +1,326 @@
+//! Sealed probes: the datagrams that find and prove a pair.
+//!
+//! A probe shares its port with QUIC and, later, STUN; the first two bits tell them apart (RFC 9443 §3 with QUIC's
+//! fixed bit never greased):
+//!
+//! ```text
+//! 00xxxxxx  STUN        01xxxxxx  QUIC, short header
+//! 10vvvvvv  a probe     11xxxxxx  QUIC, long header
+//! ```
+//!
+//! `v` is the [`VERSION`]. Everything after the nonce is sealed with XChaCha20-Poly1305 under a key that only the
+//! two sides have; the first byte is authenticated with it. Nonces are random: 24 bytes make repeats impossible in
+//! practice, across restarts too, without a counter on disk.
+//!
+//! ```text
+//! 0        1               25                                 n-16         n
+//! +--------+---------------+----------------------------------+------------+
+//! |10vvvvvv| nonce         | body, sealed                     | tag        |
+//! +--------+---------------+----------------------------------+------------+
+//!
+//! body  0 kind   1 role   2 flags   3 zero   4 epoch (4)   8 instance (8)   16 sequence (8)
+//!       24 unix time, ms (8)   32 token (8)   40 family, 0/4/6   41 zero   42 port (2)   44 ip (16)
+//! ```
+//!
+//! All kinds have one size, [`PROBE_BYTES`]: an answer is never longer than what it answers. Integers are
+//! big-endian. Bytes after the ones known are ignored, so that a later version can add some.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
+
+use crate::{Key, Role};
+
+/// Version of the format, in the low six bits of the first byte.
+pub const VERSION: u8 = 1;
+
+/// Length of every probe that this version sends, bytes.
+pub const PROBE_BYTES: usize = HEAD_BYTES + BODY_BYTES + TAG_BYTES;
+
+/// Length of the longest probe that is looked at, bytes: room for later versions.
+pub const MAX_PROBE_BYTES: usize = 256;
+
+const NONCE_BYTES: usize = 24;
+const HEAD_BYTES: usize = 1 + NONCE_BYTES;
+const BODY_BYTES: usize = 60;
+const TAG_BYTES: usize = 16;
+const FIRST_BITS: u8 = 0b1000_0000;
+
+/// What a datagram is, by its first bits and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// For the QUIC library, if it comes from a proven address.
+    Quic,
+    /// Worth an attempt to open it as a probe.
+    Probe,
+    /// Nothing of ours.
+    Other,
+}
+
+/// Tells QUIC, probes and everything else apart without any key.
+#[must_use]
+pub fn classify(datagram: &[u8]) -> Class {
+    match datagram.first() {
+        Some(first) if first & 0b0100_0000 != 0 => Class::Quic,
+        Some(first)
+            if first & 0b1100_0000 == FIRST_BITS
+                && (PROBE_BYTES..=MAX_PROBE_BYTES).contains(&datagram.len()) =>
+        {
+            Class::Probe
+        }
+        Some(_) | None => Class::Other,
+    }
+}
+
+/// What a probe is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Tests a pair; carries a token to be echoed.
+    Probe,
+    /// Answers a probe over the same pair with its token: the proof.
+    Ack,
+    /// The sender leaves and will not answer any more.
+    Bye,
+}
+
+/// The opened content of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// What it is for.
+    pub kind: Kind,
+    /// The sender's role.
+    pub role: Role,
+    /// In a probe: the open side chooses this pair. In an ack: the serve side has taken the choice.
+    pub nominate: bool,
+    /// Counts the sender's searches: it grows when the sender lost its tunnel and looks for a pair again.
+    pub epoch: u32,
+    /// Names one run of the sender's program.
+    pub instance: u64,
+    /// Grows with every datagram of an instance: a number seen before is a replay.
+    pub sequence: u64,
+    /// The sender's wall clock, ms since 1970.
+    pub unix_ms: u64,
+    /// Random in a probe, echoed in its ack.
+    pub token: u64,
+    /// Where the sender saw the receiver's last packet come from.
+    pub observed: Option<SocketAddr>,
+}
+
+/// Seals and opens probes with the key both sides share.
+#[derive(Clone)]
+pub struct ProbeSeal {
+    cipher: XChaCha20Poly1305, // zeroizes itself on drop
+}
+
+impl ProbeSeal {
+    /// Derives the seal from the shared key.
+    #[must_use]
+    pub fn new(key: &Key) -> Self {
+        Self { cipher: XChaCha20Poly1305::new((&*key.probe_seal()).into()) }
+    }
+
+    /// Seals a probe. The nonce must never be used twice: draw all of it at random.
+    #[must_use]
+    pub fn seal(&self, probe: &Probe, nonce: [u8; NONCE_BYTES]) -> [u8; PROBE_BYTES] {
+        let mut out = [0; PROBE_BYTES];
+        out[0] = FIRST_BITS | VERSION;
+        out[1..HEAD_BYTES].copy_from_slice(&nonce);
+        let mut body = probe.encode();
+        let first = [out[0]];
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&XNonce::from(nonce), &first, body.as_mut_slice().into())
+            .expect("60 bytes are within the cipher's limit");
+        out[HEAD_BYTES..HEAD_BYTES + BODY_BYTES].copy_from_slice(&body);
+        out[HEAD_BYTES + BODY_BYTES..].copy_from_slice(&tag);
+        out
+    }
+
+    /// Opens a datagram that [`classify`] took for a probe.
+    ///
+    /// # Errors
+    ///
+    /// Says whether it was sealed with another key (or is noise), or is of another version.
+    pub fn open(&self, datagram: &[u8]) -> Result<Probe, OpenError> {
+        if classify(datagram) != Class::Probe {
+            return Err(OpenError::NoProbe);
+        }
+        let (nonce, rest) = datagram[1..].split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::NoProbe)?;
+        let (sealed, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::NoProbe)?;
+        let mut body = [0; MAX_PROBE_BYTES];
+        let body = &mut body[..sealed.len()];
+        body.copy_from_slice(sealed);
+        self.cipher
+            .decrypt_inout_detached(&XNonce::from(*nonce), &datagram[..1], (&mut *body).into(), tag.into())
+            .map_err(|_| OpenError::Sealed { version: datagram[0] & !0b1100_0000 })?;
+        Probe::decode(body).ok_or(OpenError::Unknown)
+    }
+}
+
+impl std::fmt::Debug for ProbeSeal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProbeSeal(secret)")
+    }
+}
+
+/// Says why a datagram is no probe for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Wrong first bits or length.
+    #[error("not a probe")]
+    NoProbe,
+    /// The seal does not open: another key, or noise.
+    #[error("sealed with another key (version {version})")]
+    Sealed {
+        /// The version that the first byte claims.
+        version: u8,
+    },
+    /// Opened, but of a kind that this version does not know.
+    #[error("a kind of probe that this version does not know")]
+    Unknown,
+}
+
+impl Probe {
+    fn encode(&self) -> [u8; BODY_BYTES] {
+        let mut out = [0; BODY_BYTES];
+        out[0] = match self.kind {
+            Kind::Probe => 1,
+            Kind::Ack => 2,
+            Kind::Bye => 3,
+        };
+        out[1] = match self.role {
+            Role::Serve => 0,
+            Role::Open => 1,
+        };
+        out[2] = u8::from(self.nominate);
+        out[4..8].copy_from_slice(&self.epoch.to_be_bytes());
+        out[8..16].copy_from_slice(&self.instance.to_be_bytes());
+        out[16..24].copy_from_slice(&self.sequence.to_be_bytes());
+        out[24..32].copy_from_slice(&self.unix_ms.to_be_bytes());
+        out[32..40].copy_from_slice(&self.token.to_be_bytes());
+        encode_address(self.observed, &mut out[40..60]);
+        out
+    }
+
+    fn decode(body: &[u8]) -> Option<Self> {
+        let body = body.first_chunk::<BODY_BYTES>()?;
+        Some(Self {
+            kind: match body[0] {
+                1 => Kind::Probe,
+                2 => Kind::Ack,
+                3 => Kind::Bye,
+                _ => return None,
+            },
+            role: match body[1] {
+                0 => Role::Serve,
+                1 => Role::Open,
+                _ => return None,
+            },
+            nominate: body[2] & 1 != 0,
+            epoch: u32::from_be_bytes(*body[4..].first_chunk()?),
+            instance: u64::from_be_bytes(*body[8..].first_chunk()?),
+            sequence: u64::from_be_bytes(*body[16..].first_chunk()?),
+            unix_ms: u64::from_be_bytes(*body[24..].first_chunk()?),
+            token: u64::from_be_bytes(*body[32..].first_chunk()?),
+            observed: decode_address(&body[40..60]),
+        })
+    }
+}
+
+fn encode_address(address: Option<SocketAddr>, out: &mut [u8]) {
+    let Some(address) = address else { return };
+    out[2..4].copy_from_slice(&address.port().to_be_bytes());
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            out[0] = 4;
+            out[4..8].copy_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out[0] = 6;
+            out[4..20].copy_from_slice(&ip.octets());
+        }
+    }
+}
+
+fn decode_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let ip = match bytes[0] {
+        4 => Ipv4Addr::from(*bytes[4..].first_chunk::<4>()?).into(),
+        6 => Ipv6Addr::from(*bytes[4..].first_chunk::<16>()?).into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_be_bytes(*bytes[2..].first_chunk()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seal(phrase: &str) -> ProbeSeal {
+        ProbeSeal::new(&Key::stretch(&phrase.parse().expect("a phrase")))
+    }
+
+    fn any_probe() -> impl Strategy<Value = Probe> {
+        let head = (0..3u8, any::<bool>(), any::<bool>(), any::<u32>());
+        (head, any::<[u64; 4]>(), any::<Option<SocketAddr>>()).prop_map(
+            |((kind, open, nominate, epoch), n, observed)| Probe {
+                kind: [Kind::Probe, Kind::Ack, Kind::Bye][usize::from(kind)],
+                role: if open { Role::Open } else { Role::Serve },
+                nominate,
+                epoch,
+                instance: n[0],
+                sequence: n[1],
+                unix_ms: n[2],
+                token: n[3],
+                observed: observed.map(|a| SocketAddr::new(a.ip(), a.port())),
+            },
+        )
+    }
+
+    #[test]
+    fn what_is_sealed_can_be_opened_and_every_bit_counts() {
+        let seal = seal("one key");
+        proptest!(ProptestConfig::with_cases(64), |(probe in any_probe(), nonce: [u8; NONCE_BYTES], bit in 0..PROBE_BYTES * 8)| {
+            let mut datagram = seal.seal(&probe, nonce);
+            prop_assert_eq!(seal.open(&datagram), Ok(probe));
+            datagram[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(seal.open(&datagram).is_err());
+        });
+    }
+
+    #[test]
+    fn another_key_opens_nothing_and_says_so() {
+        let probe = Probe {
+            kind: Kind::Probe,
+            role: Role::Open,
+            nominate: false,
+            epoch: 1,
+            instance: 2,
+            sequence: 3,
+            unix_ms: 4,
+            token: 5,
+            observed: None,
+        };
+        let datagram = seal("one key").seal(&probe, [7; NONCE_BYTES]);
+        assert_eq!(seal("another key").open(&datagram), Err(OpenError::Sealed { version: VERSION }));
+    }
+
+    #[test]
+    fn any_bytes_are_classified_and_opened_without_panic() {
+        let seal = seal("one key");
+        proptest!(|(bytes: Vec<u8>)| { let _ = (classify(&bytes), seal.open(&bytes)); });
+        for length in 0..300 {
+            let _ = seal.open(&vec![FIRST_BITS; length]);
+        }
+    }
+
+    #[test]
+    fn quic_is_never_taken_for_a_probe() {
+        for first in 0..=255u8 {
+            let class = classify(&[first; PROBE_BYTES]);
+            assert_eq!(class == Class::Quic, first & 0x40 != 0);
+            assert_eq!(class == Class::Probe, first >> 6 == 0b10);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The pairs under test, and when each is tested next.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::Pair;
+
+/// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
+/// adds one.
+pub(super) const MAX_CHECKS: usize = 32;
+
+/// Probes of one pair that an ack may still answer.
+const MAX_IN_FLIGHT: usize = 16;
+
+/// A pair that the peer was heard on is tested for this long after each word.
+const REFLEXIVE_LIFE: Duration = Duration::from_secs(10);
+
+/// A nomination without an answer is given up after this long; the pair must be proven anew.
+const NOMINATION_LIFE: Duration = Duration::from_secs(3);
+
+/// The pace of a search: up to this long after its start, this much between two probes of a pair.
+///
+/// The start is fast because the two sides often start together, and a round trip decides. The slowest step keeps
+/// the own mapping alive: Linux drops one after 30 s, RFC 4787 §4.3 asks for at least 2 min.
+const PACE: [(Duration, Duration); 5] = [
+    (Duration::from_secs(1), Duration::from_millis(50)),
+    (Duration::from_secs(5), Duration::from_millis(200)),
+    (Duration::from_secs(30), Duration::from_secs(1)),
+    (Duration::from_secs(300), Duration::from_secs(5)),
+    (Duration::MAX, Duration::from_secs(10)),
+];
+
+/// Where a search begins on [`PACE`] when the peer has just left: it will not be back within the second.
+pub(super) const CALM: Duration = Duration::from_secs(30);
+
+/// Shortest time between two nominating probes.
+const NOMINATION_GAP: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The address the user named.
+    Configured,
+    /// A probe came from there (RFC 8445 §7.3.1.3).
+    PeerReflexive,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proof {
+    pub(super) rtt: Duration,
+    pub(super) instance: u64,
+    pub(super) observed: Option<std::net::SocketAddr>,
+}
+
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) pair: Pair,
+    pub(super) source: Source,
+    pub(super) proof: Option<Proof>,
+    /// Since when the open side insists on this pair.
+    pub(super) nominated_at: Option<Instant>,
+    /// Where on [`PACE`] zero is.
+    paced_from: Instant,
+    heard_at: Option<Instant>,
+    /// None while the check rests: the pair is in use.
+    next_at: Option<Instant>,
+    in_flight: VecDeque<(u64, Instant)>,
+}
+
+impl Check {
+    pub(super) fn new(pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Self {
+        let in_flight = VecDeque::new();
+        Self {
+            pair,
+            source,
+            proof: None,
+            nominated_at: None,
+            paced_from,
+            heard_at: None,
+            next_at: Some(now),
+            in_flight,
+        }
+    }
+
+    /// Takes note of a probe on this pair: test it now, and fast.
+    pub(super) fn handle_heard(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+        if now.saturating_duration_since(self.paced_from) >= PACE[0].0 {
+            self.paced_from = now;
+        }
+        let earliest = self.in_flight.back().map_or(now, |(_, sent)| now.max(*sent + PACE[0].1));
+        self.next_at = Some(self.next_at.map_or(earliest, |next| next.min(earliest)));
+    }
+
+    /// Takes note of a probe sent with `token`.
+    pub(super) fn handle_sent(&mut self, token: u64, now: Instant) {
+        if self.in_flight.len() == MAX_IN_FLIGHT {
+            self.in_flight.pop_front();
+        }
+        self.in_flight.push_back((token, now));
+        self.next_at = Some(now + self.gap(now));
+    }
+
+    /// Finds the probe that an ack answers; returns the round trip's time.
+    pub(super) fn handle_ack(&mut self, token: u64, now: Instant) -> Option<Duration> {
+        let index = self.in_flight.iter().position(|(t, _)| *t == token)?;
+        let (_, sent) = self.in_flight.remove(index)?;
+        Some(now.saturating_duration_since(sent))
+    }
+
+    pub(super) fn nominate(&mut self, now: Instant) {
+        self.nominated_at = Some(now);
+        self.next_at = Some(now);
+    }
+
+    /// Ends the tests of a pair that is in use now; its proof stays valid for a while, should the peer ask again.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.source = Source::PeerReflexive;
+        self.nominated_at = None;
+        self.heard_at = Some(now);
+        self.next_at = None;
+    }
+
+    /// Gives up what has not come true in time; false when the whole pair is forgotten.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        if self.nominated_at.is_some_and(|at| now >= at + NOMINATION_LIFE) {
+            self.nominated_at = None;
+            self.proof = None;
+        }
+        self.source == Source::Configured || self.ends_at().is_none_or(|end| now < end)
+    }
+
+    /// When this check wants to be looked at next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let given_up_at = self.nominated_at.map(|at| at + NOMINATION_LIFE);
+        [self.next_at, given_up_at, self.ends_at()].into_iter().flatten().min()
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next_at.is_some_and(|next| now >= next)
+    }
+
+    fn ends_at(&self) -> Option<Instant> {
+        match self.source {
+            Source::Configured => None,
+            Source::PeerReflexive => self.heard_at.map(|at| at + REFLEXIVE_LIFE),
+        }
+    }
+
+    fn gap(&self, now: Instant) -> Duration {
+        match (self.nominated_at, &self.proof) {
+            (Some(_), Some(proof)) => (proof.rtt * 3 / 2).max(NOMINATION_GAP),
+            (Some(_) | None, _) => pace(now.saturating_duration_since(self.paced_from)),
+        }
+    }
+}
+
+/// Returns the time to the next probe of a pair that has been under test for `age`.
+fn pace(age: Duration) -> Duration {
+    let step = PACE.iter().find(|(until, _)| age < *until);
+    step.map_or(PACE[PACE.len() - 1].1, |(_, gap)| *gap)
+}

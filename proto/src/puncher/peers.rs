@@ -1,0 +1,120 @@
+//! Which runs of the peer's program are known, and which one is believed.
+//!
+//! Each run has a random instance number. A run becomes the current one only by proof: it has echoed a token of
+//! ours. Until then it is a newcomer, and gets answers, but changes nothing: otherwise a recorded probe of an
+//! earlier run could end a live tunnel. A run that was followed by another is retired and not heard any more.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::replay::ReplayWindow;
+use crate::{Now, probe::Probe};
+
+/// How far the sender's wall clock may be from ours before a probe of an unknown run counts as a recording, unless
+/// it comes from the peer's own IP (a wrong clock must not keep two machines apart).
+pub const FRESH: Duration = Duration::from_secs(10);
+
+/// Unproven runs kept in mind at a time. One is usual; more only under an attack with recordings.
+const MAX_NEWCOMERS: usize = 4;
+
+/// Runs that ended and whose late or recorded probes are ignored.
+const MAX_RETIRED: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) id: u64,
+    /// The highest epoch seen.
+    pub(super) epoch: u32,
+    pub(super) heard_at: Instant,
+    window: ReplayWindow,
+}
+
+/// What is known of the sender of a probe that was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    Current,
+    Newcomer,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    current: Option<Instance>,
+    newcomers: VecDeque<Instance>,
+    retired: VecDeque<u64>,
+}
+
+impl Peers {
+    /// Lets a probe in, or refuses it as a recording.
+    pub(super) fn admit(&mut self, probe: &Probe, from_peer_ip: bool, now: Now) -> Option<Sender> {
+        if self.retired.contains(&probe.instance) {
+            return None;
+        }
+        let sender = match &self.current {
+            Some(current) if current.id == probe.instance => Sender::Current,
+            Some(_) | None => Sender::Newcomer,
+        };
+        if sender == Sender::Newcomer && !self.newcomers.iter().any(|n| n.id == probe.instance) {
+            if !from_peer_ip && clock_distance(probe, now) > FRESH {
+                return None;
+            }
+            self.remember(probe, now);
+        }
+        self.instance_mut(probe.instance)?.admit(probe, now).then_some(sender)
+    }
+
+    /// Believes a run that has echoed our token. Returns true when it follows another one.
+    pub(super) fn believe(&mut self, id: u64) -> bool {
+        let Some(index) = self.newcomers.iter().position(|n| n.id == id) else { return false };
+        let newcomer = self.newcomers.remove(index);
+        let former = std::mem::replace(&mut self.current, newcomer);
+        let restarted = former.is_some();
+        self.retired.extend(former.map(|f| f.id));
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.pop_front();
+        }
+        restarted
+    }
+
+    /// Retires the current run: it has said that it leaves.
+    pub(super) fn retire(&mut self) {
+        self.retired.extend(self.current.take().map(|f| f.id));
+    }
+
+    pub(super) fn current(&self) -> Option<&Instance> {
+        self.current.as_ref()
+    }
+
+    fn remember(&mut self, probe: &Probe, now: Now) {
+        if self.newcomers.len() == MAX_NEWCOMERS {
+            self.newcomers.pop_front();
+        }
+        self.newcomers.push_back(Instance {
+            id: probe.instance,
+            epoch: probe.epoch,
+            heard_at: now.instant,
+            window: ReplayWindow::new(),
+        });
+    }
+
+    fn instance_mut(&mut self, id: u64) -> Option<&mut Instance> {
+        self.current.iter_mut().chain(&mut self.newcomers).find(|i| i.id == id)
+    }
+}
+
+impl Instance {
+    fn admit(&mut self, probe: &Probe, now: Now) -> bool {
+        let fresh = self.window.accept(probe.sequence);
+        if fresh {
+            self.epoch = self.epoch.max(probe.epoch);
+            self.heard_at = now.instant;
+        }
+        fresh
+    }
+}
+
+/// How far apart the two wall clocks are, the way of the packet included.
+pub(super) fn clock_distance(probe: &Probe, now: Now) -> Duration {
+    Duration::from_millis(probe.unix_ms.abs_diff(now.unix_ms()))
+}

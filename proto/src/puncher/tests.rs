@@ -1,0 +1,408 @@
+use std::{collections::BTreeMap, sync::Mutex};
+
+use super::*;
+use crate::Key;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn two_sides_that_start_together_connect_in_a_few_round_trips() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    assert!(wire.elapsed() <= 110 * MS, "{:?}", wire.elapsed());
+    assert_eq!(wire.connected(SERVE).pair.remote, OPEN_ADDRESS);
+    assert_eq!(wire.connected(OPEN).rtt, 40 * MS);
+    assert_eq!(wire.connected(OPEN).observed, Some(OPEN_ADDRESS));
+}
+
+#[test]
+fn a_late_side_finds_one_that_has_waited_for_an_hour() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start(SERVE);
+    wire.run_for(Duration::from_secs(3600));
+    let before = wire.elapsed();
+    wire.start(OPEN);
+    wire.run_until_connected();
+    assert!(wire.elapsed() - before <= 250 * MS, "{:?}", wire.elapsed() - before);
+    assert!(wire.connected(SERVE).took <= 250 * MS);
+}
+
+#[test]
+fn waiting_is_quiet_but_keeps_the_own_mapping_alive() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start(SERVE);
+    wire.run_for(Duration::from_secs(600));
+    let before = wire.sent[SERVE];
+    wire.run_for(Duration::from_secs(3600));
+    assert_eq!(wire.sent[SERVE] - before, 360);
+}
+
+#[test]
+fn the_answer_goes_to_where_the_probe_came_from() {
+    let mut wire = Wire::new(5 * MS);
+    wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+    wire.start_both();
+    wire.run_until_connected();
+    assert_eq!(wire.connected(SERVE).pair.remote, address("203.0.113.9:61234"));
+    assert_eq!(wire.connected(OPEN).observed, Some(address("203.0.113.9:61234")));
+}
+
+#[test]
+fn heavy_loss_delays_the_connection_but_does_not_prevent_it() {
+    for seed in 0..200 {
+        let mut wire = Wire::new(30 * MS);
+        wire.lose = Some((seed, 50));
+        wire.start_both();
+        wire.run_until_connected();
+        assert!(wire.elapsed() < Duration::from_secs(20), "seed {seed}: {:?}", wire.elapsed());
+    }
+}
+
+#[test]
+fn one_direction_alone_never_counts_as_connected() {
+    let mut wire = Wire::new(5 * MS);
+    wire.block = Some(SERVE);
+    wire.start_both();
+    wire.run_for(Duration::from_secs(30));
+    assert!(wire.events[SERVE].iter().any(|e| matches!(e, Event::Heard { .. })));
+    assert!(!wire.events.iter().flatten().any(|e| matches!(e, Event::Connected(_))));
+}
+
+#[test]
+fn a_recording_gets_no_answer() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    let recorded: Vec<_> = wire.recorded.clone();
+    let before = wire.sent;
+    for (_, payload) in recorded.iter().filter(|(from, _)| *from == OPEN) {
+        wire.inject(SERVE, address("192.0.2.66:9999"), payload);
+        wire.inject(SERVE, OPEN_ADDRESS, payload);
+    }
+    assert_eq!(wire.sent, before);
+    assert!(wire.sides[SERVE].dropped().replayed > 0);
+}
+
+#[test]
+fn a_recording_of_an_earlier_run_neither_gets_an_answer_nor_ends_the_tunnel() {
+    let mut first = Wire::new(5 * MS);
+    first.start_both();
+    first.run_until_connected();
+    let mut second = Wire::with_seeds(5 * MS, [3, 4]);
+    second.now = first.now.after(Duration::from_secs(60));
+    second.start_both();
+    second.run_until_connected();
+    let before = second.sent;
+    for (_, payload) in first.recorded.iter().filter(|(from, _)| *from == OPEN) {
+        second.inject(SERVE, address("192.0.2.66:9999"), payload);
+    }
+    assert_eq!(second.sent, before, "a stranger's recording is answered");
+    for (_, payload) in first.recorded.iter().filter(|(from, _)| *from == OPEN) {
+        second.inject(SERVE, OPEN_ADDRESS, payload);
+    }
+    second.run_for(Duration::from_secs(60));
+    assert!(second.sides[SERVE].connected_pair().is_some(), "a recording ends the tunnel");
+}
+
+#[test]
+fn a_wrong_clock_keeps_nobody_apart_and_is_told() {
+    let mut wire = Wire::new(5 * MS);
+    wire.skew[OPEN] = Duration::from_secs(7200);
+    wire.start_both();
+    wire.run_until_connected();
+    assert!(wire.troubles(SERVE).any(
+        |t| matches!(t, Trouble::Clock { apart } if apart.as_secs() == 7200 || apart.as_secs() == 7199)
+    ));
+}
+
+#[test]
+fn a_new_run_of_the_peer_takes_the_place_of_the_former() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.sides[OPEN] = puncher(Role::Open, "key", 9);
+    wire.events = Default::default();
+    wire.start(OPEN);
+    wire.run_until_connected();
+    assert!(wire.events[SERVE].contains(&Event::PeerRestarted));
+}
+
+#[test]
+fn a_peer_that_lost_its_tunnel_is_joined_in_the_search() {
+    for side in [SERVE, OPEN] {
+        let mut wire = Wire::new(5 * MS);
+        wire.start_both();
+        wire.run_until_connected();
+        wire.run_for(Duration::from_secs(100));
+        wire.events = Default::default();
+        wire.command(side, Puncher::search);
+        wire.run_until_connected();
+        assert!(wire.events[1 - side].contains(&Event::PeerSearching));
+    }
+}
+
+#[test]
+fn a_goodbye_is_heard_and_the_other_side_waits_for_the_return() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.command(OPEN, Puncher::leave);
+    wire.run_for(Duration::from_secs(1));
+    assert_eq!(wire.events[SERVE].iter().filter(|e| **e == Event::PeerLeft).count(), 1);
+    wire.sides[OPEN] = puncher(Role::Open, "key", 9);
+    wire.events = Default::default();
+    wire.start(OPEN);
+    wire.run_until_connected();
+}
+
+#[test]
+fn another_key_gets_no_answer_and_is_named() {
+    let mut wire = Wire::new(5 * MS);
+    wire.sides[OPEN] = puncher(Role::Open, "another key", 2);
+    wire.start_both();
+    wire.run_for(Duration::from_secs(30));
+    assert!(!wire.recorded.is_empty());
+    for side in [SERVE, OPEN] {
+        assert_eq!(wire.troubles(side).filter(|t| matches!(t, Trouble::WrongKey { .. })).count(), 1);
+        assert!(!wire.troubles(side).any(|t| t == Trouble::Silence));
+        assert!(wire.sides[side].dropped().unopened > 0);
+    }
+}
+
+#[test]
+fn both_sides_in_one_role_are_told() {
+    let mut wire = Wire::new(5 * MS);
+    wire.sides[OPEN] = puncher(Role::Serve, "key", 2);
+    wire.start_both();
+    wire.run_for(Duration::from_secs(1));
+    assert!(wire.troubles(SERVE).any(|t| t == Trouble::SameRole { role: Role::Serve }));
+}
+
+#[test]
+fn our_own_probes_coming_back_are_told() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start(SERVE);
+    let (_, payload) = wire.recorded[0].clone();
+    wire.inject(SERVE, OPEN_ADDRESS, &payload);
+    assert!(wire.troubles(SERVE).any(|t| t == Trouble::OwnEcho { from: OPEN_ADDRESS }));
+}
+
+#[test]
+fn ten_seconds_of_silence_are_told_once() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start(OPEN);
+    wire.run_for(Duration::from_secs(9));
+    assert_eq!(wire.troubles(OPEN).count(), 0);
+    wire.run_for(Duration::from_secs(60));
+    assert_eq!(wire.troubles(OPEN).collect::<Vec<_>>(), [Trouble::Silence]);
+}
+
+#[test]
+fn connected_sides_send_nothing_of_their_own_accord() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.run_for(Duration::from_secs(1));
+    let before = wire.sent;
+    wire.run_for(Duration::from_secs(86_400));
+    assert_eq!(wire.sent, before);
+}
+
+#[test]
+fn a_flood_of_noise_and_lookalikes_changes_nothing() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start(SERVE);
+    let before = wire.sent;
+    for n in 0..20_000u32 {
+        let mut noise = vec![0x81; PROBE_BYTES + (n % 40) as usize];
+        noise[3..7].copy_from_slice(&n.to_be_bytes());
+        wire.inject(SERVE, SocketAddr::new([10, 0, 0, 1].into(), (n % 60_000) as u16), &noise);
+    }
+    assert_eq!(wire.sent, before);
+    assert!(wire.sides[SERVE].checks.len() <= 1);
+}
+
+const SERVE: usize = 0;
+const OPEN: usize = 1;
+const SERVE_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 4)), 5555);
+const OPEN_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)), 5555);
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn puncher(role: Role, phrase: &str, seed: u8) -> Puncher {
+    static SEALS: Mutex<BTreeMap<String, ProbeSeal>> = Mutex::new(BTreeMap::new()); // stretching takes its time
+    let mut seals = SEALS.lock().expect("no test panics here");
+    let seal = seals
+        .entry(phrase.to_owned())
+        .or_insert_with(|| ProbeSeal::new(&Key::stretch(&phrase.parse().expect("a phrase"))));
+    Puncher::new(Config { role, seal: seal.clone(), seed: [seed; 32] })
+}
+
+/// Two machines, a delay between them, and a virtual clock.
+struct Wire {
+    sides: [Puncher; 2],
+    now: Now,
+    began: Now,
+    delay: Duration,
+    /// The open side's address and what its NAT makes of it.
+    translate: Option<(SocketAddr, SocketAddr)>,
+    /// The side whose packets get lost.
+    block: Option<usize>,
+    /// A state of chance, and the percentage that gets lost.
+    lose: Option<(u64, u64)>,
+    skew: [Duration; 2],
+    under_way: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
+    sent: [u64; 2],
+    recorded: Vec<(usize, Vec<u8>)>,
+    events: [Vec<Event>; 2],
+    deadlines: [Option<Instant>; 2],
+}
+
+impl Wire {
+    fn new(delay: Duration) -> Self {
+        Self::with_seeds(delay, [1, 2])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
+    fn with_seeds(delay: Duration, seeds: [u8; 2]) -> Self {
+        let began = Now {
+            instant: Instant::now() + Duration::from_secs(1000),
+            unix: Duration::from_secs(1_800_000_000),
+        };
+        Self {
+            sides: [puncher(Role::Serve, "key", seeds[0]), puncher(Role::Open, "key", seeds[1])],
+            now: began,
+            began,
+            delay,
+            translate: None,
+            block: None,
+            lose: None,
+            skew: Default::default(),
+            under_way: BTreeMap::new(),
+            sent: [0; 2],
+            recorded: Vec::new(),
+            events: Default::default(),
+            deadlines: [None; 2],
+        }
+    }
+
+    fn start_both(&mut self) {
+        self.start(SERVE);
+        self.start(OPEN);
+    }
+
+    fn start(&mut self, side: usize) {
+        let peer = [OPEN_ADDRESS, SERVE_ADDRESS][side];
+        let now = self.clock(side);
+        self.sides[side].set_peer(&[peer], now);
+        self.command(side, Puncher::search);
+    }
+
+    fn command(&mut self, side: usize, command: fn(&mut Puncher, Now)) {
+        let now = self.clock(side);
+        command(&mut self.sides[side], now);
+        self.drain(side);
+    }
+
+    fn inject(&mut self, side: usize, from: SocketAddr, payload: &[u8]) {
+        let now = self.clock(side);
+        self.sides[side].handle_datagram(Pair { socket: SocketId::MAIN, remote: from }, payload, now);
+        self.drain(side);
+    }
+
+    fn drain(&mut self, side: usize) {
+        for _ in 0..10_000 {
+            match self.sides[side].poll_output() {
+                Output::Transmit(transmit) => self.carry(side, transmit),
+                Output::Event(event) => self.events[side].push(event),
+                Output::Timeout(at) => return self.deadlines[side] = at,
+            }
+        }
+        panic!("the machine never comes to rest");
+    }
+
+    fn carry(&mut self, side: usize, transmit: Transmit) {
+        self.sent[side] += 1;
+        self.recorded.push((side, transmit.payload.to_vec()));
+        if self.block == Some(side) || self.is_lost() {
+            return;
+        }
+        let mut from = [SERVE_ADDRESS, OPEN_ADDRESS][side];
+        let mut to = transmit.pair.remote;
+        if let Some((inside, outside)) = self.translate {
+            if from == inside {
+                from = outside;
+            }
+            if to == outside {
+                to = inside;
+            } else if to == inside {
+                return;
+            }
+        }
+        let receiver = if to == SERVE_ADDRESS { SERVE } else { OPEN };
+        let key = (self.now.instant + self.delay, self.sent[0] + self.sent[1]);
+        self.under_way.insert(key, (receiver, from, transmit.payload.to_vec()));
+    }
+
+    fn is_lost(&mut self) -> bool {
+        let Some((state, percent)) = &mut self.lose else { return false };
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) % 100 < *percent
+    }
+
+    fn step(&mut self, until: Instant) -> bool {
+        let arrival = self.under_way.keys().next().map(|(at, _)| *at);
+        let Some(next) =
+            self.deadlines.into_iter().flatten().chain(arrival).min().filter(|next| *next <= until)
+        else {
+            let rest = until - self.now.instant;
+            self.now = self.now.after(rest);
+            return false;
+        };
+        self.now = self.now.after(next - self.now.instant);
+        if arrival == Some(next) {
+            let ((_, _), (side, from, payload)) = self.under_way.pop_first().expect("an arrival");
+            self.inject(side, from, &payload);
+        } else {
+            let side = usize::from(self.deadlines[SERVE] != Some(next));
+            self.command(side, Puncher::handle_timeout);
+        }
+        true
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let until = self.now.instant + time;
+        while self.step(until) {}
+    }
+
+    fn run_until_connected(&mut self) {
+        let until = self.now.instant + Duration::from_secs(60);
+        let both = |w: &Self| w.events.iter().all(|e| e.iter().any(|e| matches!(e, Event::Connected(_))));
+        while !both(self) {
+            assert!(self.step(until), "not connected: {:?}", self.events);
+        }
+    }
+
+    fn connected(&self, side: usize) -> Connected {
+        let found =
+            self.events[side].iter().find_map(|e| if let Event::Connected(c) = e { Some(*c) } else { None });
+        found.expect("connected")
+    }
+
+    fn troubles(&self, side: usize) -> impl Iterator<Item = Trouble> {
+        self.events[side].iter().filter_map(|e| if let Event::Trouble(t) = e { Some(*t) } else { None })
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now.instant - self.began.instant
+    }
+
+    fn clock(&self, side: usize) -> Now {
+        Now { unix: self.now.unix + self.skew[side], ..self.now }
+    }
+}
