@@ -1,1 +1,20 @@
-//! pinhole
+//! A TCP port of one machine on another, straight through both NATs.
+//!
+//! Two machines, each behind a NAT of its own; each user knows the other's public IP and a key that both share.
+//! There is no server, no account and no relay. In the order of a life:
+//!
+//! 1. [`Endpoint::start`] opens a UDP port ([`hub`]) and punches: both sides probe each other until packets pass.
+//! 2. Over the proven pair it opens a [`Tunnel`]: QUIC with pinned keys.
+//! 3. A [`forward`] carries TCP connections through it, a stream each: [`forward::listen`] on the open side,
+//!    [`forward::offer`] on the serve side.
+//! 4. When the tunnel is lost, the endpoint punches again; forwards wait and go on.
+
+pub mod endpoint;
+pub mod forward;
+pub mod hub;
+pub mod tunnel;
+
+pub use endpoint::{Config, Endpoint, Event, Peer};
+pub use pinhole_proto as proto;
+pub use pinhole_proto::{Key, Role, key::Phrase};
+pub use tunnel::Tunnel;

@@ -1,0 +1,215 @@
+//! The command line: definitions only.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, builder::styling};
+use pinhole::{
+    Phrase,
+    endpoint::DEFAULT_PORT,
+    forward::{OpenSpec, ServeSpec},
+};
+
+const STYLES: styling::Styles = styling::Styles::styled()
+    .header(styling::AnsiColor::Yellow.on_default().bold())
+    .usage(styling::AnsiColor::Yellow.on_default().bold())
+    .literal(styling::AnsiColor::Green.on_default())
+    .placeholder(styling::AnsiColor::Cyan.on_default());
+
+const USAGE: &str = "pinhole -c TCP_PORT PEER [UDP_PORT]      offer a local TCP service to the peer
+       pinhole -l TCP_PORT PEER [UDP_PORT]      reach the peer's service at a local port
+       pinhole <COMMAND>";
+
+const EXAMPLES: &str = "Example: ssh from one home to another, nothing in between
+  at home  (public IP 198.51.100.4):  pinhole -c 22 203.0.113.9
+  away     (public IP 203.0.113.9):   pinhole -l 2222 198.51.100.4
+                                      ssh -p 2222 user@localhost
+
+PEER is the *public* IP, or a name, of the other side: what its router has. Both sides need the
+same key. The first `pinhole -c` makes one and shows it; `pinhole -l` asks for it.
+
+Exit status: 0 done, 1 no path to the peer, 2 wrong use or a port that cannot be had.
+Try it on this machine alone: pinhole demo";
+
+/// Brings a TCP port of one machine to another, straight through both NATs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pinhole",
+    version,
+    about = "A TCP port of one machine on another, straight through both NATs.\nNo server, no account, no relay: each side needs the other's public IP and a shared key.",
+    override_usage = USAGE,
+    after_help = EXAMPLES,
+    styles = STYLES,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    group = ArgGroup::new("side").args(["serve", "open"])
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+
+    #[command(flatten)]
+    pub(crate) short: ShortForm,
+}
+
+/// The grammar of the old script: one service, two letters.
+#[derive(Debug, Args)]
+pub(crate) struct ShortForm {
+    /// Serve side: offer the local TCP_PORT (or HOST:PORT) to the peer
+    #[arg(short = 'c', requires = "tcp", conflicts_with = "open")]
+    pub(crate) serve: bool,
+
+    /// Open side: make the peer's service a local TCP_PORT (or BIND:PORT)
+    #[arg(short = 'l', requires = "tcp")]
+    pub(crate) open: bool,
+
+    /// TCP port; with -c also HOST:PORT, with -l also BIND:PORT (default: loopback only)
+    #[arg(value_name = "TCP_PORT", requires = "side", requires = "peer")]
+    pub(crate) tcp: Option<String>,
+
+    /// Public IPv4 address, or name, of the other side
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+
+    /// UDP port of both sides
+    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) udp: u16,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What you can ask of pinhole.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Offer TCP services to the peer (-c with more than one service)
+    #[command(
+        after_help = "SPEC: PORT, HOST:PORT or NAME=[HOST:]PORT\n\nExample: pinhole serve 22 web=localhost:8080 --peer 203.0.113.9"
+    )]
+    Serve {
+        /// Services to offer
+        #[arg(value_name = "SPEC", required = true)]
+        specs: Vec<ServeSpec>,
+
+        #[command(flatten)]
+        peer: PeerArgs,
+
+        #[command(flatten)]
+        common: Common,
+    },
+
+    /// Make the peer's services local TCP ports (-l with more than one service)
+    #[command(
+        after_help = "SPEC: PORT, PORT:SERVICE, BIND:PORT or BIND:PORT:SERVICE; SERVICE is a name or port that the peer offers\n\nExample: pinhole open 2222:22 8080:web --peer 198.51.100.4"
+    )]
+    Open {
+        /// Local ports and the services behind them
+        #[arg(value_name = "SPEC", required = true)]
+        specs: Vec<OpenSpec>,
+
+        #[command(flatten)]
+        peer: PeerArgs,
+
+        #[command(flatten)]
+        common: Common,
+    },
+
+    /// Make, keep, show or check a key
+    Key {
+        #[command(subcommand)]
+        action: Option<KeyAction>,
+    },
+
+    /// Show it all on this machine: two processes, a hole, a page, a bulk transfer
+    Demo(DemoArgs),
+}
+
+/// What can be done with a key.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Print a new key: six common words, 77 bits (what `pinhole key` does)
+    New {
+        /// Also keep it in the default key file, unless there is one
+        #[arg(long)]
+        save: bool,
+    },
+    /// Ask for a key and keep it in the default key file
+    Save,
+    /// Print the key that would be used
+    Show {
+        #[command(flatten)]
+        source: KeySource,
+    },
+    /// Say whether the key that would be used is strong enough
+    Check {
+        #[command(flatten)]
+        source: KeySource,
+    },
+}
+
+/// Who the peer is.
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    /// Public IPv4 address, or name, of the other side
+    #[arg(long, value_name = "PEER")]
+    pub(crate) peer: String,
+
+    /// UDP port of both sides
+    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+}
+
+/// Where the key comes from. Without any of these: PINHOLE_KEY, then the default file, then the prompt.
+#[derive(Debug, Args, Default)]
+pub(crate) struct KeySource {
+    /// Read the key from this file (mode 0600)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// The key itself; others on this machine can see it in `ps`
+    #[arg(long, value_name = "WORDS", conflicts_with = "key_file", value_parser = parse_phrase)]
+    pub(crate) key: Option<Phrase>,
+}
+
+/// What serving and opening have in common.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) key: KeySource,
+
+    /// Send from this local IP
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub(crate) bind: IpAddr,
+
+    /// Give up after this many seconds without a tunnel, with exit status 1 [default: wait for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) wait: Option<Duration>,
+
+    /// Print events as JSON lines on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
+}
+
+/// What the demo shows.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Punch through two NATs of this kernel: two names out of open, firewall, home, cone, carrier (needs root)
+    #[arg(long, value_name = "A,B")]
+    pub(crate) nat: Option<String>,
+
+    /// Size of the bulk transfer, MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) size: u32,
+}
+
+fn parse_phrase(text: &str) -> Result<Phrase, String> {
+    text.parse().map_err(|error: pinhole::proto::key::PhraseError| error.to_string())
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "a number of seconds is wanted, like 30 or 0.5".into())
+}

@@ -1,0 +1,134 @@
+//! What the user sees: a line a state on stderr, a live line on a terminal, JSON lines on stdout if asked for.
+
+use std::{io::Write, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pinhole::{Endpoint, Event};
+use serde_json::{Value, json};
+
+use super::{say, words};
+
+/// Tells events to whoever asked.
+pub(super) struct Reporter {
+    json: bool,
+    /// The live line, on a terminal.
+    live: Option<ProgressBar>,
+}
+
+impl Reporter {
+    /// Makes a reporter; the live line is shown only where stderr is a terminal and `live` is wanted.
+    pub(super) fn new(json: bool, live: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a template of ours"));
+        let live = (live && !bar.is_hidden()).then_some(bar);
+        if let Some(bar) = &live {
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
+        Self { json, live }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Says a line above the live line.
+    pub(super) fn line(&mut self, line: &str) {
+        match &self.live {
+            Some(bar) => bar.suspend(|| say(format_args!("{line}"))),
+            None => say(format_args!("{line}")),
+        }
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        if let Some(line) = words::describe(event) {
+            self.line(&line);
+        }
+        if self.json {
+            let _closed = writeln!(std::io::stdout(), "{}", to_json(event));
+        }
+        if let (Some(bar), Some(state)) = (&self.live, state(event)) {
+            bar.set_message(state);
+            bar.reset_elapsed();
+        }
+    }
+
+    /// Brings the live line up to date.
+    pub(super) fn tick(&mut self, endpoint: &Endpoint) {
+        let Some(bar) = &self.live else { return };
+        if let Some(rtt) = endpoint.current().and_then(|tunnel| tunnel.rtt()) {
+            bar.set_message(format!("tunnel up for {}, RTT {}", words::span(bar.elapsed()), words::rtt(rtt)));
+        } else {
+            bar.set_message(format!("waiting for the peer, {}", words::span(bar.elapsed())));
+        }
+    }
+}
+
+fn state(event: &Event) -> Option<String> {
+    match event {
+        Event::Searching { .. } => Some("waiting for the peer".into()),
+        Event::TunnelUp { .. } => Some("tunnel up".into()),
+        Event::Heard { .. }
+        | Event::Punched(_)
+        | Event::HandshakeFailed { .. }
+        | Event::TunnelLost(_)
+        | Event::PeerLeft
+        | Event::PeerRestarted
+        | Event::Trouble(_)
+        | Event::Resolved { .. }
+        | Event::ConnectionRefused { .. }
+        | Event::ServiceFailed { .. }
+        | Event::ServiceBack { .. }
+        | Event::AcceptFailed { .. } => None,
+    }
+}
+
+/// Returns an event as one JSON object: its name, its text, and what a program would want of it.
+fn to_json(event: &Event) -> Value {
+    let mut object = match event {
+        Event::Searching { peer, addresses } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            json!({"event": "searching", "peer": peer, "addresses": addresses})
+        }
+        Event::Heard { from } => json!({"event": "heard", "from": from.to_string()}),
+        Event::Punched(c) => json!({
+            "event": "punched",
+            "remote": c.pair.remote.to_string(),
+            "seconds": c.took.as_secs_f64(),
+            "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
+            "observed": c.observed.map(|a| a.to_string()),
+        }),
+        Event::TunnelUp { remote } => json!({"event": "tunnel_up", "remote": remote.to_string()}),
+        Event::HandshakeFailed { why } => json!({"event": "handshake_failed", "why": why}),
+        Event::TunnelLost(end) => json!({"event": "tunnel_lost", "why": end.to_string()}),
+        Event::PeerLeft => json!({"event": "peer_left"}),
+        Event::PeerRestarted => json!({"event": "peer_restarted"}),
+        Event::Trouble(trouble) => json!({"event": "trouble", "kind": kind(trouble)}),
+        Event::Resolved { host, ok } => json!({"event": "resolved", "host": host, "ok": ok}),
+        Event::ConnectionRefused { listener, too_many } => {
+            json!({"event": "connection_refused", "listener": listener.to_string(), "too_many": too_many})
+        }
+        Event::ServiceFailed { service, reply } => {
+            json!({"event": "service_failed", "service": service, "why": reply.to_string()})
+        }
+        Event::ServiceBack { service } => json!({"event": "service_back", "service": service}),
+        Event::AcceptFailed { listener, why } => {
+            json!({"event": "accept_failed", "listener": listener.to_string(), "why": why})
+        }
+    };
+    if let Some(text) = words::describe(event) {
+        object["text"] = text.into();
+    }
+    object
+}
+
+fn kind(trouble: &pinhole::proto::puncher::Trouble) -> &'static str {
+    use pinhole::proto::puncher::Trouble;
+    match trouble {
+        Trouble::WrongKey { .. } => "wrong_key",
+        Trouble::OtherVersion { .. } => "other_version",
+        Trouble::SameRole { .. } => "same_role",
+        Trouble::OwnEcho { .. } => "own_echo",
+        Trouble::Silence => "silence",
+        Trouble::Clock { .. } => "clock",
+    }
+}

@@ -1,0 +1,253 @@
+//! `-c`, `-l`, `serve`, `open`: a tunnel that stands until the user ends it.
+
+use std::{io::IsTerminal, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use pinhole::{
+    Config, Endpoint, Event, Key, Peer, Role,
+    endpoint::{DEFAULT_PORT, StartError},
+    forward::{self, Listening, OpenSpec, ServeSpec},
+    hub::{BindError, WANTED_BUFFER_BYTES},
+    proto::puncher::Trouble,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::broadcast::error::RecvError,
+    time::Instant,
+};
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    Outcome,
+    args::{Common, ShortForm},
+    key,
+    keyring::{self, Found, Origin},
+    report::Reporter,
+    say, words,
+};
+
+/// A wrong role ends a program that has run for less than this: its user is still there to mend it. One that has
+/// waited for longer only says so, because the other side may be mended instead.
+const JUST_STARTED: Duration = Duration::from_secs(10);
+
+/// Descriptors that are asked for, or as many as the system allows.
+const WANTED_DESCRIPTORS: u64 = 65_536;
+
+/// What is forwarded.
+enum Services {
+    Serve(Vec<ServeSpec>),
+    Open(Vec<OpenSpec>),
+}
+
+impl Services {
+    fn role(&self) -> Role {
+        match self {
+            Self::Serve(_) => Role::Serve,
+            Self::Open(_) => Role::Open,
+        }
+    }
+}
+
+pub(super) fn serve(specs: Vec<ServeSpec>, peer: String, port: u16, common: &Common) -> Result<Outcome> {
+    run(&Services::Serve(specs), Peer::new(peer, port), common)
+}
+
+pub(super) fn open(specs: Vec<OpenSpec>, peer: String, port: u16, common: &Common) -> Result<Outcome> {
+    run(&Services::Open(specs), Peer::new(peer, port), common)
+}
+
+/// The old script's grammar.
+pub(super) fn short(args: ShortForm) -> Result<Outcome> {
+    let (Some(tcp), Some(peer)) = (args.tcp, args.peer) else {
+        bail!(
+            "say what to do: `pinhole -c TCP_PORT PEER` offers a service, `pinhole -l TCP_PORT PEER` reaches it, `pinhole --help` explains"
+        );
+    };
+    let services = match (args.serve, args.open) {
+        (true, _) => Services::Serve(vec![tcp.parse()?]),
+        (false, true) => Services::Open(vec![tcp.parse()?]),
+        (false, false) => bail!(
+            "say which side this is: -c offers TCP_PORT to the peer, -l opens TCP_PORT for the peer's service"
+        ),
+    };
+    run(&services, Peer::new(peer, args.udp), &args.common)
+}
+
+fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
+    start_logging(common.debug);
+    raise_descriptor_limit();
+    let found = keyring::find(&common.key, services.role())?;
+    introduce(services, &peer, &found);
+    let key = Key::stretch(&found.phrase);
+    let config = Config { bind: common.bind, ..Config::new(services.role(), key, peer) };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")?;
+    let outcome = runtime.block_on(tunnel(services, config, common));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
+async fn tunnel(services: &Services, config: Config, common: &Common) -> Result<Outcome> {
+    let port = config.port;
+    let endpoint = Endpoint::start(config).await.map_err(|error| advise(error, port))?;
+    let mut reporter = Reporter::new(common.json, common.debug == 0);
+    warn_of_small_buffers(&endpoint, &mut reporter);
+    let _forwards = start_forwards(&endpoint, services, &mut reporter).await?;
+    let outcome = watch(&endpoint, reporter, common.wait).await?;
+    endpoint.close().await;
+    Ok(outcome)
+}
+
+/// What must be held for the forwards to go on.
+enum Forwards {
+    Offered,
+    Listening(#[expect(dead_code, reason = "held until the end")] Vec<Listening>),
+}
+
+async fn start_forwards(
+    endpoint: &Endpoint,
+    services: &Services,
+    reporter: &mut Reporter,
+) -> Result<Forwards> {
+    match services {
+        Services::Serve(specs) => {
+            forward::offer(endpoint, specs)?;
+            Ok(Forwards::Offered)
+        }
+        Services::Open(specs) => {
+            let mut open = Vec::new();
+            for spec in specs {
+                let listening =
+                    forward::listen(endpoint, spec).await.map_err(|error| words::explain_listen(&error))?;
+                reporter.line(&words::listening(listening.address(), spec));
+                open.push(listening);
+            }
+            Ok(Forwards::Listening(open))
+        }
+    }
+}
+
+/// Reports until the user ends it, the waiting time is over, or it turns out to be wrong use.
+async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duration>) -> Result<Outcome> {
+    let started = Instant::now();
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    let mut events = endpoint.events();
+    let mut give_up = wait.map(|wait| started + wait);
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => break,
+            _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
+            () = at(give_up) => {
+                reporter.line(&words::gave_up(wait.unwrap_or_default()));
+                return Ok(Outcome::NoPath);
+            }
+            event = events.recv() => match event {
+                Ok(event) => {
+                    reporter.event(&event);
+                    match event {
+                        Event::TunnelUp { .. } => give_up = None,
+                        Event::TunnelLost(_) | Event::PeerLeft => give_up = wait.map(|wait| Instant::now() + wait),
+                        _ if is_wrong_use(&event) && started.elapsed() < JUST_STARTED => return Ok(Outcome::WrongUse),
+                        _ => {}
+                    }
+                }
+                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events came too fast to be reported"),
+                Err(RecvError::Closed) => return Ok(Outcome::NoPath),
+            },
+        }
+    }
+    reporter.line("leaving");
+    Ok(Outcome::Done)
+}
+
+fn is_wrong_use(event: &Event) -> bool {
+    matches!(event, Event::Trouble(Trouble::SameRole { .. } | Trouble::OwnEcho { .. }))
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says which key is used; after the first start, what to do on the other side.
+fn introduce(services: &Services, peer: &Peer, found: &Found) {
+    if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
+        say(format_args!("made a key and kept it in {} (this is shown once)", path.display()));
+        say(format_args!("on the other machine run, with this machine's public IP in place of THIS_IP:\n"));
+        let port = if peer.port == DEFAULT_PORT { String::new() } else { format!(" {}", peer.port) };
+        let local = specs.first().map_or(0, words::suggest_local_port);
+        say(format_args!("  PINHOLE_KEY={} pinhole -l {local} THIS_IP{port}\n", found.phrase.as_str()));
+    } else if std::io::stderr().is_terminal() {
+        say(format_args!("using the key {}", key::describe(&found.origin)));
+    }
+}
+
+fn advise(error: StartError, port: u16) -> anyhow::Error {
+    let advice = match &error {
+        StartError::Bind(BindError::InUse(_)) => {
+            format!(
+                "is another pinhole running? Otherwise use another port on both sides, for example {}",
+                port.wrapping_add(1).max(1024)
+            )
+        }
+        StartError::Bind(BindError::Permission(_)) => "use a port from 1024 on, on both sides".into(),
+        StartError::Bind(BindError::NotLocal(_)) => "--bind takes an IP of this machine".into(),
+        StartError::Peer(pinhole::endpoint::PeerError::Unresolved(_)) => {
+            "check the spelling and the network, or use the peer's public IP".into()
+        }
+        StartError::Bind(BindError::Other { .. })
+        | StartError::Peer(_)
+        | StartError::Tls(_)
+        | StartError::Entropy
+        | StartError::Quic(_) => return error.into(),
+    };
+    anyhow::anyhow!("{error}: {advice}")
+}
+
+/// Says that the system caps the socket buffers, and the way out.
+fn warn_of_small_buffers(endpoint: &Endpoint, reporter: &mut Reporter) {
+    let granted = endpoint.hub().buffer_sizes();
+    if granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES {
+        reporter.line(&words::small_buffers(granted, WANTED_BUFFER_BYTES));
+    }
+}
+
+/// From here on, bursts of a fast link fit (design: 4 to 8 MiB).
+const ENOUGH_BUFFER_BYTES: usize = 4 << 20;
+
+/// A thousand connections need a thousand descriptors; the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(WANTED_DESCRIPTORS).min(WANTED_DESCRIPTORS);
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) =
+            setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+    {
+        tracing::debug!(%error, "descriptor limit not raised");
+    }
+}
+
+fn start_logging(debug: u8) {
+    let level = match debug {
+        0 => return,
+        1 => "debug",
+        _ => "trace",
+    };
+    let filter = format!("pinhole={level},pinhole_proto={level},noq=info,noq_proto=info");
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

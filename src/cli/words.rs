@@ -1,0 +1,174 @@
+//! The sentences: what happened, why, and what to do about it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::anyhow;
+use pinhole::{
+    Event, Role,
+    endpoint::DEFAULT_PORT,
+    forward::{HELD_CONNECTIONS, HELD_FOR, ListenError, OpenSpec, ServeSpec},
+    hub::BufferSizes,
+    proto::puncher::{Connected, SILENCE, Trouble},
+};
+
+/// Returns the line for an event, if the user should see one.
+pub(super) fn describe(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Searching { peer, addresses } => waiting(peer, addresses),
+        Event::Heard { .. } => return None,
+        Event::Punched(connected) => punched(connected),
+        Event::TunnelUp { .. } => "tunnel up".into(),
+        Event::HandshakeFailed { why } => {
+            format!("the hole carries packets, but the tunnel did not come up ({why}): trying again")
+        }
+        Event::TunnelLost(end) => format!("tunnel lost: {end}"),
+        Event::PeerLeft => "peer left; waiting for its return".into(),
+        Event::PeerRestarted => "peer restarted".into(),
+        Event::Trouble(trouble) => describe_trouble(trouble),
+        Event::Resolved { host, ok: false } => {
+            format!("the name {host} does not resolve any more; using its last address")
+        }
+        Event::Resolved { host, ok: true } => format!("the name {host} resolves again"),
+        Event::ConnectionRefused { listener, too_many: true } => format!(
+            "refused a connection to {listener}: {HELD_CONNECTIONS} are waiting for the tunnel already"
+        ),
+        Event::ConnectionRefused { listener, too_many: false } => {
+            format!("refused a connection to {listener}: no tunnel after {} s", HELD_FOR.as_secs())
+        }
+        Event::ServiceFailed { service, reply } => format!("service {service}: {reply}"),
+        Event::ServiceBack { service } => format!("service {service} answers again"),
+        Event::AcceptFailed { listener, why } => {
+            format!(
+                "cannot take connections to {listener} at the moment ({why}): raise the limit of open files (`ulimit -n`)"
+            )
+        }
+    })
+}
+
+fn describe_trouble(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::WrongKey { from } => format!(
+            "wrong key: packets arrive from {from}, but this key does not open them. Compare `pinhole key show` on both sides"
+        ),
+        Trouble::OtherVersion { from, version } => {
+            format!(
+                "{from} speaks version {version} of the protocol, which this program does not know: use the same release on both sides"
+            )
+        }
+        Trouble::SameRole { role: Role::Serve } => {
+            "both sides offer a service (-c): the side that wants to reach it must use -l".into()
+        }
+        Trouble::SameRole { role: Role::Open } => {
+            "both sides open a port (-l): the side that has the service must use -c".into()
+        }
+        Trouble::OwnEcho { from } => format!(
+            "our own packets come back from {from}: PEER is this side's own public address. Name the other side's; if both machines are behind one router, name the other's local address"
+        ),
+        Trouble::Silence => format!(
+            "nothing from the peer for {} s; still trying. Does pinhole run there, with *our* public address as PEER and the same UDP port? Does a firewall block UDP?",
+            SILENCE.as_secs()
+        ),
+        Trouble::Clock { apart } => {
+            format!("the two machines' clocks are {} apart; that works, but set them right", span(*apart))
+        }
+    }
+}
+
+fn waiting(peer: &str, addresses: &[SocketAddr]) -> String {
+    let named: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    if named.iter().any(|address| address == peer) || named.is_empty() {
+        format!("waiting for the peer at {peer}")
+    } else {
+        format!("waiting for the peer at {peer} ({})", named.join(", "))
+    }
+}
+
+fn punched(connected: &Connected) -> String {
+    let seconds = connected.took.as_secs_f64();
+    format!("hole punched in {seconds:.1} s: {}, RTT {}", connected.pair.remote, rtt(connected.rtt))
+}
+
+/// A round trip's time with as many digits as mean something.
+pub(super) fn rtt(rtt: Duration) -> String {
+    let ms = rtt.as_secs_f64() * 1000.0;
+    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+}
+
+/// A duration in the two largest units.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+pub(super) fn listening(address: SocketAddr, spec: &OpenSpec) -> String {
+    if spec.any {
+        format!("listening on {address}")
+    } else {
+        format!("listening on {address} for the peer's service {}", spec.service)
+    }
+}
+
+pub(super) fn gave_up(wait: Duration) -> String {
+    format!("no tunnel after {:.0} s: giving up", wait.as_secs_f64())
+}
+
+pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> String {
+    let kib = granted.receive.min(granted.send) >> 10;
+    format!(
+        "the system allows UDP buffers of {kib} KiB only, which slows fast links down: `sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}` mends that"
+    )
+}
+
+pub(super) fn explain_listen(error: &ListenError) -> anyhow::Error {
+    match error {
+        ListenError::InUse(_) => anyhow!("{error}: end that program, or use another port with -l"),
+        ListenError::Permission(address) => {
+            anyhow!("{error}: use a port from 1024 on, for example {}", suggest_unprivileged(address.port()))
+        }
+        ListenError::NotLocal(_) => anyhow!("{error}: use 0.0.0.0 for all of them"),
+        ListenError::Other { source, .. } => anyhow!("{error}: {source}"),
+    }
+}
+
+/// A local port for the open side that needs no privileges and is easy to remember.
+pub(super) fn suggest_local_port(spec: &ServeSpec) -> u16 {
+    suggest_unprivileged(spec.port)
+}
+
+fn suggest_unprivileged(port: u16) -> u16 {
+    match port {
+        22 => 2222,
+        80 => 8080,
+        443 => 8443,
+        DEFAULT_PORT => DEFAULT_PORT,
+        0..1024 => port + 10_000,
+        _ => port,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_show_the_two_largest_units() {
+        let shown = [5, 65, 3700, 90_000].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(shown, ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn every_trouble_names_a_way_out() {
+        let from = SocketAddr::from(([203, 0, 113, 9], 5555));
+        let way_out = |trouble| describe_trouble(&trouble);
+        assert!(way_out(Trouble::WrongKey { from }).contains("pinhole key show"));
+        assert!(way_out(Trouble::SameRole { role: Role::Serve }).contains("-l"));
+        assert!(way_out(Trouble::SameRole { role: Role::Open }).contains("-c"));
+        assert!(way_out(Trouble::OwnEcho { from }).contains("the other"));
+        assert!(way_out(Trouble::Silence).contains("firewall"));
+    }
+}

@@ -1,0 +1,103 @@
+//! What an endpoint tells: states, troubles, and the fate of connections.
+
+use std::net::SocketAddr;
+
+use pinhole_proto::{
+    puncher::{Connected, Trouble},
+    stream::Reply,
+};
+use tokio::sync::broadcast;
+
+use crate::tunnel::TunnelEnd;
+
+/// Events kept for a reader that is slow; it misses the oldest beyond that.
+const KEPT: usize = 256;
+
+/// Something that a user may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The search for the peer has begun, or begun again.
+    Searching {
+        /// The peer as named.
+        peer: String,
+        /// The addresses that are tried.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The first word of the peer arrived: one direction works.
+    Heard {
+        /// Where it came from.
+        from: SocketAddr,
+    },
+    /// A pair of addresses is proven both ways.
+    Punched(Connected),
+    /// The tunnel stands.
+    TunnelUp {
+        /// The peer's address.
+        remote: SocketAddr,
+    },
+    /// The QUIC handshake over the proven pair failed; the search begins again.
+    HandshakeFailed {
+        /// Why.
+        why: String,
+    },
+    /// The tunnel ended without a goodbye.
+    TunnelLost(TunnelEnd),
+    /// The peer said goodbye.
+    PeerLeft,
+    /// A new run of the peer's program has taken over.
+    PeerRestarted,
+    /// Something is wrong that has a name.
+    Trouble(Trouble),
+    /// The peer's name does not resolve any more, or again.
+    Resolved {
+        /// The name.
+        host: String,
+        /// Whether it resolves now.
+        ok: bool,
+    },
+    /// A local connection waited in vain for the tunnel and was refused.
+    ConnectionRefused {
+        /// The local listener.
+        listener: SocketAddr,
+        /// Whether too many waited already (or, if not, it waited too long).
+        too_many: bool,
+    },
+    /// The serve side could not connect to the service that a connection asked for.
+    ServiceFailed {
+        /// The service.
+        service: String,
+        /// What went wrong.
+        reply: Reply,
+    },
+    /// The service answers again after it had failed.
+    ServiceBack {
+        /// The service.
+        service: String,
+    },
+    /// A listener cannot accept at the moment (no descriptors left, for example) and tries again.
+    AcceptFailed {
+        /// The local listener.
+        listener: SocketAddr,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Where events are told; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Events(broadcast::Sender<Event>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::channel(KEPT).0)
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        tracing::debug!(?event, "event");
+        let _nobody_listens = self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+}

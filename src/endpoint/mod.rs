@@ -1,0 +1,192 @@
+//! Our end: the key, the sockets, and a tunnel to the peer that is kept up for as long as the endpoint lives.
+
+mod driver;
+mod event;
+mod peer;
+mod supervisor;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pinhole_proto::{Key, Puncher, Role, probe::ProbeSeal, puncher};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+pub(crate) use self::event::Events;
+use self::{driver::Command, supervisor::Supervisor};
+pub use self::{
+    event::Event,
+    peer::{Peer, PeerError},
+};
+use crate::{
+    hub::{BindError, Hub, QuicSocket},
+    tunnel::{Tunnel, transport},
+};
+
+/// UDP port of both sides unless told otherwise.
+pub const DEFAULT_PORT: u16 = 5555;
+
+/// Time that a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What an [`Endpoint`] is made from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which side this is.
+    pub role: Role,
+    /// The secret both sides share.
+    pub key: Key,
+    /// The other side.
+    pub peer: Peer,
+    /// Own IP to send from; unspecified for any.
+    pub bind: IpAddr,
+    /// Own main UDP port.
+    pub port: u16,
+}
+
+impl Config {
+    /// Makes the usual configuration: any own IP, and the own port the same as the peer's.
+    #[must_use]
+    pub fn new(role: Role, key: Key, peer: Peer) -> Self {
+        let port = peer.port;
+        Self { role, key, peer, bind: Ipv4Addr::UNSPECIFIED.into(), port }
+    }
+}
+
+/// Says why an endpoint cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The UDP port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The peer cannot be used as named.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The TLS library refused its configuration.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// The system gives no randomness.
+    #[error("the system gives no random numbers")]
+    Entropy,
+    /// The QUIC library could not start.
+    #[error("QUIC cannot be started")]
+    Quic(#[source] std::io::Error),
+}
+
+/// Our end of the tunnel: punches, connects, and does so again whenever the tunnel is lost.
+#[derive(Debug)]
+pub struct Endpoint {
+    role: Role,
+    hub: Arc<Hub>,
+    quic: noq::Endpoint,
+    commands: mpsc::Sender<Command>,
+    tunnel: watch::Receiver<Option<Tunnel>>,
+    events: Events,
+    /// Has heard everything since the start; the first who asks gets it.
+    first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
+}
+
+impl Endpoint {
+    /// Opens the socket, looks the peer up, and starts to search for it. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the UDP port cannot be had or the peer cannot be used as named.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let addresses = config.peer.resolve().await?;
+        let (hub, arrivals) = Hub::bind(SocketAddr::new(config.bind, config.port))?;
+        if let Some(own) = addresses.iter().find(|a| peer::is_own(**a, hub.local_address())) {
+            return Err(PeerError::OwnAddress(*own).into());
+        }
+        let quic = quic_endpoint(&config, &hub)?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|_| StartError::Entropy)?;
+        let seal = ProbeSeal::new(&config.key);
+        let puncher = Puncher::new(puncher::Config { role: config.role, seal, seed });
+        let driver = driver::spawn(puncher, hub.clone(), arrivals);
+        let commands = driver.commands.clone();
+        let (publisher, tunnel) = watch::channel(None);
+        let events = Events::new();
+        let first_listener = Mutex::new(Some(events.subscribe()));
+        let role = config.role;
+        let supervisor =
+            Supervisor::new(config, addresses, hub.clone(), quic.clone(), driver, publisher, events.clone());
+        tokio::spawn(supervisor.run());
+        Ok(Self { role, hub, quic, commands, tunnel, events, first_listener })
+    }
+
+    /// Waits until a tunnel stands. Returns none once the endpoint is closed.
+    pub async fn connected(&self) -> Option<Tunnel> {
+        let mut tunnel = self.tunnel.clone();
+        let standing = tunnel.wait_for(Option::is_some).await.ok()?;
+        standing.clone()
+    }
+
+    /// Returns the tunnel that stands now, if one does.
+    #[must_use]
+    pub fn current(&self) -> Option<Tunnel> {
+        self.tunnel.borrow().clone()
+    }
+
+    /// Returns what is told: since the start to the first who asks, from now on to all others.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        let first = self.first_listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.events.subscribe())
+    }
+
+    /// Returns which side this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns the owner of the sockets.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Ends all streams, says goodbye to the peer, and waits until that is under way.
+    pub async fn close(self) {
+        if let Some(tunnel) = self.tunnel.borrow().as_ref() {
+            tunnel.close(crate::tunnel::Goodbye::Leaving);
+        }
+        let (done, left) = oneshot::channel();
+        let goodbye = async {
+            if self.commands.send(Command::Leave(done)).await.is_ok() {
+                let _driver_is_gone = left.await;
+            }
+            self.quic.close(noq::VarInt::from_u32(0), b"");
+            self.quic.wait_all_draining().await;
+        };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            tracing::debug!("the goodbye took too long");
+        }
+    }
+
+    pub(crate) fn tunnel(&self) -> watch::Receiver<Option<Tunnel>> {
+        self.tunnel.clone()
+    }
+
+    pub(crate) fn reporter(&self) -> Events {
+        self.events.clone()
+    }
+}
+
+fn quic_endpoint(config: &Config, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
+    let answer = match config.role {
+        Role::Serve => Some(transport::server(&config.key, Duration::MAX)?),
+        Role::Open => None,
+    };
+    let socket = Box::new(QuicSocket(hub.clone()));
+    noq::Endpoint::new_with_abstract_socket(
+        transport::endpoint(),
+        answer,
+        socket,
+        Arc::new(noq::TokioRuntime),
+    )
+    .map_err(StartError::Quic)
+}

@@ -1,0 +1,125 @@
+//! Where the peer is: a name or an address, and a UDP port.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
+
+/// The peer as the user named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// A name or an IPv4 address.
+    pub host: String,
+    /// Its main UDP port.
+    pub port: u16,
+}
+
+impl Peer {
+    /// Names a peer.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    /// Returns whether the host is a name, which may mean another address later.
+    pub(super) fn is_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
+    /// Looks the peer up.
+    ///
+    /// # Errors
+    ///
+    /// When the name has no IPv4 address now, or the address is none that a machine can have.
+    pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, PeerError> {
+        let host = || self.host.clone();
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        let found: Vec<SocketAddr> = found.map_err(|_| PeerError::Unresolved(host()))?.collect();
+        let usable: Vec<SocketAddr> = found.iter().copied().filter(SocketAddr::is_ipv4).collect();
+        if usable.is_empty() {
+            return Err(if found.is_empty() {
+                PeerError::Unresolved(host())
+            } else {
+                PeerError::OnlyIpv6(host())
+            });
+        }
+        match usable.iter().find(|a| !is_unicast(a.ip())) {
+            Some(odd) => Err(PeerError::NoMachine(odd.ip())),
+            None => Ok(usable),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Says why a peer cannot be used as it was named.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// No such name, or the name server does not answer.
+    #[error("the peer's name {0:?} does not resolve")]
+    Unresolved(String),
+    /// Only IPv6 addresses, which this version does not use.
+    #[error("{0:?} has no IPv4 address, and IPv6 is not supported yet")]
+    OnlyIpv6(String),
+    /// Multicast, broadcast or unspecified.
+    #[error("{0} is not the address of a machine")]
+    NoMachine(IpAddr),
+    /// The peer's address and port are our own.
+    #[error("{0} is this program's own address: PEER must be the public address of the other machine")]
+    OwnAddress(SocketAddr),
+}
+
+/// Returns whether packets to `peer` would come back to the socket bound to `local`.
+pub(super) fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
+    if peer.port() != local.port() {
+        return false;
+    }
+    if !local.ip().is_unspecified() {
+        return peer.ip() == local.ip();
+    }
+    peer.ip().is_loopback() || source_toward(peer) == Some(peer.ip())
+}
+
+/// Returns the address that the system would send from. No packet is sent.
+fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect(peer).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
+        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn own_addresses_are_recognised() {
+        assert!(is_own(address("127.0.0.1:5555"), address("0.0.0.0:5555")));
+        assert!(!is_own(address("127.0.0.1:5555"), address("0.0.0.0:5556")));
+        assert!(!is_own(address("127.0.0.2:5555"), address("127.0.0.1:5555")));
+        assert!(!is_own(address("203.0.113.9:5555"), address("0.0.0.0:5555")));
+    }
+
+    #[tokio::test]
+    async fn what_no_machine_can_have_is_refused() {
+        for odd in ["0.0.0.0", "224.0.0.1", "255.255.255.255"] {
+            assert!(matches!(Peer::new(odd, 5555).resolve().await, Err(PeerError::NoMachine(_))), "{odd}");
+        }
+        assert_eq!(Peer::new("::1", 5555).resolve().await, Err(PeerError::OnlyIpv6("::1".into())));
+        let unresolved = Peer::new("no-such-host.invalid", 5555).resolve().await;
+        assert_eq!(unresolved, Err(PeerError::Unresolved("no-such-host.invalid".into())));
+    }
+}

@@ -1,0 +1,273 @@
+//! Keeps a tunnel up: punched pair → handshake → tunnel → lost → punch again.
+
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use pinhole_proto::{
+    Role,
+    puncher::{Connected, Event as Punch},
+};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Config, Event, Events,
+    driver::{Command, DriverHandle},
+};
+use crate::{
+    hub::Hub,
+    tunnel::{Goodbye, Tunnel, TunnelEnd, transport},
+};
+
+/// Time for the QUIC handshake over a proven pair, plus [`HANDSHAKE_RTTS`] round trips.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// See [`HANDSHAKE`].
+const HANDSHAKE_RTTS: u32 = 10;
+
+/// How often a peer's name is looked up again while it is searched for.
+const RESOLVE: Duration = Duration::from_secs(30);
+
+type Handshake = Pin<Box<dyn Future<Output = Result<noq::Connection, noq::ConnectionError>> + Send>>;
+
+pub(super) struct Supervisor {
+    config: Config,
+    addresses: Vec<SocketAddr>,
+    hub: Arc<Hub>,
+    quic: noq::Endpoint,
+    driver: DriverHandle,
+    published: watch::Sender<Option<Tunnel>>,
+    events: Events,
+    /// The nominated pair, none while the puncher searches.
+    punched: Option<Connected>,
+    handshake: Option<Handshake>,
+    /// When the tunnel must stand; otherwise the search begins again.
+    handshake_by: Option<Instant>,
+    tunnel: Option<Tunnel>,
+    /// Whether the name resolved at the last look.
+    resolves: bool,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        config: Config,
+        addresses: Vec<SocketAddr>,
+        hub: Arc<Hub>,
+        quic: noq::Endpoint,
+        driver: DriverHandle,
+        published: watch::Sender<Option<Tunnel>>,
+        events: Events,
+    ) -> Self {
+        Self {
+            config,
+            addresses,
+            hub,
+            quic,
+            driver,
+            published,
+            events,
+            punched: None,
+            handshake: None,
+            handshake_by: None,
+            tunnel: None,
+            resolves: true,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.command(Command::SetPeer(self.addresses.clone())).await;
+        self.search().await;
+        let mut resolve = tokio::time::interval_at(Instant::now() + RESOLVE, RESOLVE);
+        loop {
+            tokio::select! {
+                event = self.driver.events.recv() => match event {
+                    Some(event) => self.handle_punch(event).await,
+                    None => return,
+                },
+                incoming = self.quic.accept() => match incoming {
+                    Some(incoming) => self.handle_incoming(incoming),
+                    None => return,
+                },
+                result = finish(&mut self.handshake) => self.handle_handshake(result).await,
+                () = until(self.handshake_by) => self.handle_late_handshake().await,
+                end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
+                _ = resolve.tick(), if self.punched.is_none() && self.config.peer.is_name() => self.resolve().await,
+            }
+        }
+    }
+
+    async fn handle_punch(&mut self, event: Punch) {
+        match event {
+            Punch::Heard { from } => self.events.tell(Event::Heard { from }),
+            Punch::Trouble(trouble) => self.events.tell(Event::Trouble(trouble)),
+            Punch::Connected(connected) => self.handle_connected(connected),
+            Punch::PeerLeft => self.handle_peer_left(),
+            Punch::PeerRestarted => {
+                self.events.tell(Event::PeerRestarted);
+                self.drop_tunnel();
+                self.tell_searching();
+            }
+            Punch::PeerSearching => {
+                if self.tunnel.is_some() {
+                    self.events.tell(Event::TunnelLost(TunnelEnd::Replaced));
+                }
+                self.drop_tunnel();
+                self.tell_searching();
+            }
+        }
+    }
+
+    /// The pair is there: the open side dials, the serve side waits for that.
+    fn handle_connected(&mut self, connected: Connected) {
+        self.hub.admit(connected.pair);
+        self.punched = Some(connected);
+        self.events.tell(Event::Punched(connected));
+        self.handshake_by = Some(Instant::now() + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS);
+        if self.config.role == Role::Open {
+            self.handshake = Some(self.dial(connected));
+        }
+    }
+
+    fn dial(&self, connected: Connected) -> Handshake {
+        let config = transport::client(&self.config.key, connected.rtt);
+        let quic = self.quic.clone();
+        Box::pin(async move {
+            let broken = |_| noq::ConnectionError::LocallyClosed;
+            let config = config
+                .map_err(|error| tracing::warn!(%error, "TLS refused its configuration"))
+                .map_err(broken)?;
+            quic.connect_with(config, connected.pair.remote, SERVER_NAME)
+                .map_err(|error| tracing::warn!(%error, "QUIC cannot dial"))
+                .map_err(broken)?
+                .await
+        })
+    }
+
+    /// A handshake from a proven address: nobody else's gets through the Hub.
+    fn handle_incoming(&mut self, incoming: noq::Incoming) {
+        let rtt = self.punched.map_or(Duration::MAX, |c| c.rtt);
+        let answer = transport::server(&self.config.key, rtt).map(Arc::new);
+        match answer.map(|config| incoming.accept_with(config)) {
+            Ok(Ok(connecting)) => self.handshake = Some(Box::pin(connecting)),
+            Ok(Err(error)) => tracing::debug!(%error, "handshake refused"),
+            Err(error) => tracing::warn!(%error, "TLS refused its configuration"),
+        }
+    }
+
+    async fn handle_handshake(&mut self, result: Result<noq::Connection, noq::ConnectionError>) {
+        self.handshake = None;
+        match result {
+            Ok(connection) => self.handle_up(connection),
+            Err(error) => {
+                self.events.tell(Event::HandshakeFailed { why: error.to_string() });
+                self.search().await;
+            }
+        }
+    }
+
+    fn handle_up(&mut self, connection: noq::Connection) {
+        self.drop_tunnel();
+        self.handshake_by = None;
+        let remote = self.punched.map_or(self.hub.local_address(), |c| c.pair.remote);
+        let tunnel = Tunnel::new(connection, remote);
+        self.tunnel = Some(tunnel.clone());
+        self.published.send_replace(Some(tunnel));
+        self.events.tell(Event::TunnelUp { remote });
+    }
+
+    async fn handle_late_handshake(&mut self) {
+        self.handshake_by = None;
+        self.handshake = None;
+        self.events.tell(Event::HandshakeFailed { why: "no answer in time".into() });
+        self.search().await;
+    }
+
+    async fn handle_end(&mut self, end: TunnelEnd) {
+        self.drop_tunnel();
+        match end {
+            TunnelEnd::Closed => return, // the endpoint is being closed
+            TunnelEnd::PeerLeft => self.events.tell(Event::PeerLeft),
+            TunnelEnd::Replaced | TunnelEnd::Silent | TunnelEnd::Broken => {
+                self.events.tell(Event::TunnelLost(end))
+            }
+        }
+        if self.punched.is_some() {
+            self.search().await;
+        }
+    }
+
+    /// The sealed goodbye; the tunnel's own one may have come before it.
+    fn handle_peer_left(&mut self) {
+        if self.tunnel.is_some() || self.punched.is_some() {
+            self.events.tell(Event::PeerLeft);
+            self.drop_tunnel();
+            self.tell_searching();
+        }
+    }
+
+    async fn resolve(&mut self) {
+        let found = self.config.peer.resolve().await;
+        if found.is_ok() != self.resolves {
+            self.resolves = found.is_ok();
+            self.events.tell(Event::Resolved { host: self.config.peer.host.clone(), ok: self.resolves });
+        }
+        if let Ok(addresses) = found.map(sorted)
+            && addresses != self.addresses
+        {
+            self.addresses.clone_from(&addresses);
+            self.command(Command::SetPeer(addresses)).await;
+            self.tell_searching();
+        }
+    }
+
+    async fn search(&mut self) {
+        self.command(Command::Search).await;
+        self.tell_searching();
+    }
+
+    fn tell_searching(&mut self) {
+        self.punched = None;
+        self.handshake = None;
+        self.handshake_by = None;
+        self.events
+            .tell(Event::Searching { peer: self.config.peer.to_string(), addresses: self.addresses.clone() });
+    }
+
+    fn drop_tunnel(&mut self) {
+        if let Some(tunnel) = self.tunnel.take() {
+            tunnel.close(Goodbye::Replaced);
+            self.published.send_replace(None);
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        let _driver_is_gone = self.driver.commands.send(command).await;
+    }
+}
+
+/// QUIC wants a name; nobody sees it (SNI is off) and nobody checks it (keys are pinned).
+const SERVER_NAME: &str = "pinhole";
+
+fn sorted(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.sort_unstable();
+    addresses
+}
+
+async fn finish(handshake: &mut Option<Handshake>) -> Result<noq::Connection, noq::ConnectionError> {
+    match handshake {
+        Some(handshake) => handshake.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn closed(tunnel: Option<&Tunnel>) -> TunnelEnd {
+    match tunnel {
+        Some(tunnel) => tunnel.closed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,189 @@
+//! The open side: local TCP ports.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use noq::{RecvStream, SendStream};
+use pinhole_proto::stream::{Reply, Request};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use super::{
+    OpenSpec,
+    splice::{self, prepare, reset},
+};
+use crate::{Endpoint, Event, Tunnel, endpoint::Events};
+
+/// Local connections that may wait for the tunnel at a time, for each listener.
+pub const HELD_CONNECTIONS: usize = 128;
+
+/// How long a local connection may wait for the tunnel before it is refused.
+pub const HELD_FOR: Duration = Duration::from_secs(60);
+
+/// Pause after a failed accept: there are no descriptors left, most likely, and connections must end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Says why a local port cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another program has the port.
+    #[error("TCP port {} is in use on {}", .0.port(), .0.ip())]
+    InUse(SocketAddr),
+    /// A port below 1024 without the right to it.
+    #[error("no permission for TCP port {}", .0.port())]
+    Permission(SocketAddr),
+    /// The address is not one of this machine's.
+    #[error("{} is not an address of this machine", .0.ip())]
+    NotLocal(SocketAddr),
+    /// Anything else.
+    #[error("cannot listen on {address}")]
+    Other {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A local port that is open. Dropping it closes the port and all its connections.
+#[derive(Debug)]
+pub struct Listening {
+    address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Listening {
+    /// Returns the address that local clients connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Opens a local port whose connections reach a service of the peer.
+///
+/// # Errors
+///
+/// When the port cannot be had.
+pub async fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, ListenError> {
+    let main = bind(SocketAddr::new(spec.bind.unwrap_or(Ipv4Addr::LOCALHOST.into()), spec.port)).await?;
+    let address = main.local_addr().map_err(|source| ListenError::Other { address: any(), source })?;
+    // "localhost" is ::1 to many programs; a machine without IPv6 can do without.
+    let second = match spec.bind {
+        None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port())).await.ok(),
+        Some(_) => None,
+    };
+    let mut tasks = JoinSet::new();
+    for listener in [Some(main), second].into_iter().flatten() {
+        let request = Request { service: spec.service.clone(), any: spec.any };
+        let local = Local { address, request, tunnel: endpoint.tunnel(), events: endpoint.reporter() };
+        tasks.spawn(accept(listener, Arc::new(local)));
+    }
+    Ok(Listening { address, _tasks: tasks })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse(address),
+        io::ErrorKind::PermissionDenied => ListenError::Permission(address),
+        io::ErrorKind::AddrNotAvailable => ListenError::NotLocal(address),
+        _ => ListenError::Other { address, source },
+    })
+}
+
+fn any() -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)
+}
+
+/// What all connections of one listener share.
+struct Local {
+    address: SocketAddr,
+    request: Request,
+    tunnel: watch::Receiver<Option<Tunnel>>,
+    events: Events,
+}
+
+async fn accept(listener: TcpListener, local: Arc<Local>) {
+    let held = Arc::new(Semaphore::new(HELD_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let mut failing = false;
+    loop {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                failing = false;
+                connections.spawn(local.clone().carry(tcp, held.clone()));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    local
+                        .events
+                        .tell(Event::AcceptFailed { listener: local.address, why: error.to_string() });
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Local {
+    async fn carry(self: Arc<Self>, tcp: TcpStream, held: Arc<Semaphore>) {
+        let Some(tunnel) = self.wait_for_tunnel(&held).await else { return reset(tcp) };
+        if is_gone(&tcp) {
+            return;
+        }
+        let Ok((mut send, recv)) = tunnel.open_stream().await else { return reset(tcp) };
+        if send.write_all(&self.request.encode()).await.is_err() {
+            return reset(tcp);
+        }
+        prepare(&tcp);
+        self.exchange(tcp, send, recv).await;
+    }
+
+    /// Carries the upward bytes at once and the downward bytes behind the reply.
+    async fn exchange(&self, tcp: TcpStream, send: SendStream, recv: RecvStream) {
+        let service = &self.request.service;
+        let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
+        splice::splice_behind_reply(tcp, send, recv, refused).await;
+    }
+
+    /// Waits for a tunnel that stands; none when too many wait, or it takes too long.
+    async fn wait_for_tunnel(&self, held: &Semaphore) -> Option<Tunnel> {
+        if let Some(tunnel) = self.tunnel.borrow().clone() {
+            return Some(tunnel);
+        }
+        let Ok(_place) = held.try_acquire() else {
+            self.events.tell(Event::ConnectionRefused { listener: self.address, too_many: true });
+            return None;
+        };
+        let mut tunnel = self.tunnel.clone();
+        match tokio::time::timeout(HELD_FOR, tunnel.wait_for(Option::is_some)).await {
+            Ok(Ok(tunnel)) => tunnel.clone(),
+            Ok(Err(_)) => None,
+            Err(_) => {
+                self.events.tell(Event::ConnectionRefused { listener: self.address, too_many: false });
+                None
+            }
+        }
+    }
+}
+
+/// Whether the local client has hung up while it was held, without a word.
+fn is_gone(tcp: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::new(0)];
+    matches!(socket2::SockRef::from(tcp).peek(&mut byte), Ok(0))
+}
+
+/// Reads the reply byte.
+pub(super) async fn read_reply(recv: &mut RecvStream) -> Option<Reply> {
+    let mut code = [0];
+    recv.read_exact(&mut code).await.ok()?;
+    Some(Reply::from_code(code[0]))
+}

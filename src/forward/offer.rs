@@ -1,0 +1,179 @@
+//! The serve side: streams to services.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use noq::{RecvStream, SendStream};
+use pinhole_proto::stream::{Reply, Request};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use super::{
+    ServeSpec,
+    splice::{prepare, splice},
+};
+use crate::{Endpoint, Event, Tunnel, endpoint::Events};
+
+/// Time that a connection to the service may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for a stream's request to arrive in full.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Two services with one name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("two services are named {0:?}: give one of them another name with NAME=[HOST:]PORT")]
+pub struct DuplicateService(String);
+
+/// Offers services to the peer for as long as the returned task is not aborted.
+///
+/// # Errors
+///
+/// When two services have the same name.
+pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<JoinHandle<()>, DuplicateService> {
+    let mut services = BTreeMap::new();
+    for spec in specs {
+        let service = Service { spec: spec.clone(), failed: AtomicBool::new(false) };
+        if services.insert(spec.name.clone(), service).is_some() {
+            return Err(DuplicateService(spec.name.clone()));
+        }
+    }
+    let desk = Arc::new(Desk { services, events: endpoint.reporter() });
+    Ok(tokio::spawn(serve(desk, endpoint.tunnel())))
+}
+
+struct Service {
+    spec: ServeSpec,
+    /// Whether the last connection to it failed; told when that changes.
+    failed: AtomicBool,
+}
+
+struct Desk {
+    services: BTreeMap<String, Service>,
+    events: Events,
+}
+
+async fn serve(desk: Arc<Desk>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
+    loop {
+        let tunnel = match tunnels.wait_for(Option::is_some).await {
+            Ok(tunnel) => tunnel.clone(),
+            Err(_) => return,
+        };
+        if let Some(tunnel) = tunnel {
+            desk.serve_tunnel(&tunnel).await;
+        }
+        if tunnels.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Desk {
+    /// Takes streams until the tunnel ends; then their tasks end with it.
+    async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
+        let mut streams = JoinSet::new();
+        while let Ok((send, recv)) = tunnel.accept_stream().await {
+            while streams.try_join_next().is_some() {}
+            streams.spawn(self.clone().serve_stream(send, recv));
+        }
+        // Each stream sees the end of the tunnel by itself and resets its TCP connection.
+        streams.detach_all();
+    }
+
+    async fn serve_stream(self: Arc<Self>, mut send: SendStream, mut recv: RecvStream) {
+        let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut recv)).await;
+        let connected = match request {
+            Ok(Some(request)) => self.connect(&request).await,
+            Ok(None) | Err(_) => Err(Reply::Unavailable),
+        };
+        let reply = connected.as_ref().err().copied().unwrap_or(Reply::Connected);
+        if send.write_all(&[reply.code()]).await.is_err() {
+            return;
+        }
+        match connected {
+            Ok(tcp) => splice(tcp, send, recv).await,
+            Err(_) => drop(recv.stop(crate::tunnel::RESET)),
+        }
+    }
+
+    async fn connect(&self, request: &Request) -> Result<TcpStream, Reply> {
+        let service = self.find(request).ok_or(Reply::NoSuchService)?;
+        let result = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&service.spec)).await {
+            Ok(Ok(tcp)) => {
+                prepare(&tcp);
+                Ok(tcp)
+            }
+            Ok(Err(error)) => Err(explain(&error)),
+            Err(_) => Err(Reply::Unreachable),
+        };
+        self.tell_change(service, result.as_ref().err().copied());
+        result
+    }
+
+    fn find(&self, request: &Request) -> Option<&Service> {
+        let only = || self.services.values().next().filter(|_| request.any && self.services.len() == 1);
+        self.services.get(&request.service).or_else(only)
+    }
+
+    fn tell_change(&self, service: &Service, failure: Option<Reply>) {
+        let failed_before = service.failed.swap(failure.is_some(), Ordering::Relaxed);
+        let name = || service.spec.target();
+        match failure {
+            Some(reply) if !failed_before => {
+                self.events.tell(Event::ServiceFailed { service: name(), reply })
+            }
+            None if failed_before => self.events.tell(Event::ServiceBack { service: name() }),
+            Some(_) | None => {}
+        }
+    }
+}
+
+async fn dial(spec: &ServeSpec) -> io::Result<TcpStream> {
+    let Some(host) = &spec.host else {
+        return match TcpStream::connect(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), spec.port)).await {
+            // Some services listen on ::1 alone.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let second = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), spec.port);
+                TcpStream::connect(second).await.map_err(|_| error)
+            }
+            result => result,
+        };
+    };
+    TcpStream::connect((host.as_str(), spec.port)).await
+}
+
+fn explain(error: &io::Error) -> Reply {
+    tracing::debug!(%error, "service not reached");
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Reply::Refused,
+        _ if is_exhausted(error) => Reply::Unavailable,
+        _ => Reply::Unreachable,
+    }
+}
+
+/// Whether we, and not the service, are at the end of our means: no descriptors, no memory, no ports.
+fn is_exhausted(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    use rustix::io::Errno;
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
+}
+
+async fn read_request(recv: &mut RecvStream) -> Option<Request> {
+    let mut head = [0; 2];
+    recv.read_exact(&mut head).await.ok()?;
+    let mut bytes = head.to_vec();
+    bytes.resize(2 + Request::name_length(head).ok()?, 0);
+    recv.read_exact(&mut bytes[2..]).await.ok()?;
+    Request::decode(&bytes).ok()
+}

@@ -1,0 +1,96 @@
+//! Sorts one coalesced read into probes, QUIC and noise.
+
+use std::{net::SocketAddr, sync::atomic::Ordering};
+
+use noq::udp::RecvMeta;
+use pinhole_proto::probe::{Class, classify};
+
+use super::Hub;
+
+impl Hub {
+    /// Keeps the QUIC segments of proven senders at the front of `buffer` and shortens `meta` to them; hands probes
+    /// to the driver and forgets the rest. Returns whether anything is left for QUIC.
+    ///
+    /// A coalesced read holds segments of one length from one sender, the last one maybe shorter (Linux UDP_GRO):
+    /// whichever of them are taken out, that stays true.
+    pub(super) fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        let stride = meta.stride.max(1);
+        let proven = self.is_proven(meta.addr);
+        let mut kept = 0;
+        let mut start = 0;
+        while start < meta.len {
+            let end = (start + stride).min(meta.len);
+            if proven && classify(&buffer[start..end]) == Class::Quic {
+                if kept != start {
+                    buffer.copy_within(start..end, kept);
+                }
+                kept += end - start;
+            } else {
+                self.divert(meta.addr, &buffer[start..end]);
+            }
+            start = end;
+        }
+        meta.len = kept;
+        kept > 0
+    }
+
+    fn divert(&self, remote: SocketAddr, datagram: &[u8]) {
+        match classify(datagram) {
+            Class::Probe => self.push_probe(remote, datagram),
+            Class::Quic => drop(self.counters.strangers.fetch_add(1, Ordering::Relaxed)),
+            Class::Other => drop(self.counters.noise.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pinhole_proto::{
+        probe::PROBE_BYTES,
+        puncher::{Pair, SocketId},
+    };
+
+    use super::*;
+
+    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7);
+
+    fn meta(len: usize, stride: usize) -> RecvMeta {
+        let mut meta = RecvMeta::default();
+        (meta.addr, meta.len, meta.stride) = (PEER, len, stride);
+        meta
+    }
+
+    #[tokio::test]
+    async fn each_segment_of_a_coalesced_read_is_sorted_by_itself() {
+        let (hub, mut probes) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        hub.admit(Pair { socket: SocketId::MAIN, remote: PEER });
+        let segment = |first: u8, tag: u8, length: usize| {
+            let mut s = vec![tag; length];
+            s[0] = first;
+            s
+        };
+        let mut buffer = [
+            segment(0x80, 1, PROBE_BYTES),
+            segment(0x40, 2, PROBE_BYTES),
+            segment(0x00, 3, PROBE_BYTES),
+            segment(0xc0, 4, PROBE_BYTES),
+            segment(0x40, 5, 9),
+        ]
+        .concat();
+        let mut meta = meta(buffer.len(), PROBE_BYTES);
+        assert!(hub.sort(&mut buffer, &mut meta));
+        let expected =
+            [segment(0x40, 2, PROBE_BYTES), segment(0xc0, 4, PROBE_BYTES), segment(0x40, 5, 9)].concat();
+        assert_eq!(&buffer[..meta.len], &expected);
+        assert_eq!(probes.recv().await.expect("a probe").payload(), segment(0x80, 1, PROBE_BYTES));
+        assert_eq!(hub.counters().noise.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn quic_from_an_unproven_address_never_reaches_the_library() {
+        let (hub, _probes) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let mut meta = meta(1200, 1200);
+        assert!(!hub.sort(&mut [0xc3; 1200], &mut meta));
+        assert_eq!((meta.len, hub.counters().strangers.load(Ordering::Relaxed)), (0, 1));
+    }
+}

@@ -1,0 +1,134 @@
+//! One authenticated QUIC connection over one or more paths. Everything of the QUIC library is behind this module.
+//!
+//! The open side dials over the nominated pair and the serve side answers. Each TCP connection is one bidirectional
+//! stream; a stream that breaks is reset with [`RESET`], the whole tunnel is closed with a [`Goodbye`].
+
+mod paths;
+mod tls;
+pub(crate) mod transport;
+
+use std::{net::SocketAddr, time::Duration};
+
+use noq::{ConnectionError, RecvStream, SendStream, VarInt};
+
+pub use self::{
+    paths::PathError,
+    transport::{
+        CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT, KEEPALIVE, MAX_PATHS, MAX_STREAMS, SEND_WINDOW_BYTES,
+        STREAM_WINDOW_BYTES,
+    },
+};
+
+/// Ends a stream whose TCP connection was reset, in either direction.
+pub(crate) const RESET: VarInt = VarInt::from_u32(1);
+
+/// Says why a side closes the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// The program ends.
+    Leaving,
+    /// The connection is of no use any more: the peer has restarted, or searches again.
+    Replaced,
+}
+
+impl Goodbye {
+    fn code(self) -> VarInt {
+        match self {
+            Self::Leaving => VarInt::from_u32(0),
+            Self::Replaced => VarInt::from_u32(1),
+        }
+    }
+}
+
+/// Says how a tunnel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TunnelEnd {
+    /// The peer said that it leaves.
+    #[error("the peer left")]
+    PeerLeft,
+    /// One of the two sides replaced the tunnel by a new one.
+    #[error("replaced by a new tunnel")]
+    Replaced,
+    /// We closed it.
+    #[error("closed")]
+    Closed,
+    /// Nothing was heard for [`IDLE_TIMEOUT`].
+    #[error("nothing heard from the peer for {} s", IDLE_TIMEOUT.as_secs())]
+    Silent,
+    /// The peer's QUIC library reported an error, or does not know the connection.
+    #[error("the connection broke")]
+    Broken,
+}
+
+impl TunnelEnd {
+    fn new(error: &ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code() => {
+                Self::PeerLeft
+            }
+            ConnectionError::ApplicationClosed(_) => Self::Replaced,
+            ConnectionError::LocallyClosed => Self::Closed,
+            ConnectionError::TimedOut => Self::Silent,
+            ConnectionError::VersionMismatch
+            | ConnectionError::TransportError(_)
+            | ConnectionError::ConnectionClosed(_)
+            | ConnectionError::Reset
+            | ConnectionError::CidsExhausted => Self::Broken,
+        }
+    }
+}
+
+/// A tunnel that stands. Cheap to clone; all clones are the same tunnel.
+#[derive(Debug, Clone)]
+pub struct Tunnel {
+    connection: noq::Connection,
+    remote: SocketAddr,
+}
+
+impl Tunnel {
+    pub(crate) fn new(connection: noq::Connection, remote: SocketAddr) -> Self {
+        Self { connection, remote }
+    }
+
+    /// Opens a stream for one TCP connection. Waits while the peer allows no more of them.
+    ///
+    /// # Errors
+    ///
+    /// When the tunnel has ended.
+    pub(crate) async fn open_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
+        self.connection.open_bi().await.map_err(|error| TunnelEnd::new(&error))
+    }
+
+    /// Waits for the peer's next stream.
+    pub(crate) async fn accept_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
+        self.connection.accept_bi().await.map_err(|error| TunnelEnd::new(&error))
+    }
+
+    /// Closes the tunnel and tells the peer why. Streams end at once.
+    pub fn close(&self, goodbye: Goodbye) {
+        self.connection.close(goodbye.code(), b"");
+    }
+
+    /// Waits until the tunnel has ended.
+    pub async fn closed(&self) -> TunnelEnd {
+        TunnelEnd::new(&self.connection.closed().await)
+    }
+
+    /// Returns whether the tunnel still stands.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// Returns the peer's address that the tunnel was dialled at, or came from.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Returns the round trip's time of the first path, as QUIC estimates it.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.connection.rtt(noq::PathId::ZERO)
+    }
+}

@@ -1,0 +1,118 @@
+//! How QUIC is set up, and why.
+//!
+//! | setting | value | reason |
+//! |---|---|---|
+//! | stream window | [`STREAM_WINDOW_BYTES`] | noq 1.4 keeps at most 1,024 chunks of a stream in disorder and kills the connection beyond; 2 MiB of 1,200-byte packets with every second one lost are 874 |
+//! | connection window | [`CONNECTION_WINDOW_BYTES`] | a stalled stream must not hold up the others: room for 512 of them |
+//! | grease of the QUIC bit | off | that bit tells QUIC from probes on one port (RFC 9287 is for others) |
+//! | congestion control | BBRv3 | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 % |
+//! | idle timeout | [`IDLE_TIMEOUT`] | the punch is tried again after that |
+//! | keepalive | [`KEEPALIVE`] | NAT mappings live for 30 s or more (RFC 4787 §4.3 asks for 2 min) |
+//! | multipath | [`MAX_PATHS`] | a new path is opened before the old one is given up |
+
+use std::{sync::Arc, time::Duration};
+
+use noq::{
+    ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt, congestion::Bbr3Config,
+};
+use pinhole_proto::Key;
+
+use super::tls;
+
+/// Unread bytes of one stream that the peer may have sent. Must stay at 2 MiB or below; see the module's table.
+pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+
+/// Unread bytes of all streams together.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+
+/// Bytes sent and not yet acknowledged, for all streams: this much memory a sender holds at most.
+pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
+
+/// TCP connections at the same time.
+pub const MAX_STREAMS: u32 = 16_384;
+
+/// Silence after which a connection counts as lost.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Silence after which something is sent to keep the NATs' mappings.
+pub const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Paths of one connection at the same time, being opened or closed ones included.
+pub const MAX_PATHS: u32 = 8;
+
+/// Bounds of the first guess of the round trip's time, which decides when a lost first packet is sent again.
+const INITIAL_RTT: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(333);
+
+/// Configures what both sides share. The QUIC bit is not greased: the Hub needs it.
+pub(crate) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.grease_quic_bit(false);
+    config
+}
+
+/// Configures a connection of the open side over a path whose round trip was measured by the punch.
+pub(crate) fn client(key: &Key, rtt: Duration) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::new(Arc::new(tls::client(key)?));
+    config.transport_config(Arc::new(transport(rtt)));
+    Ok(config)
+}
+
+/// Configures the serve side's answer over such a path.
+pub(crate) fn server(key: &Key, rtt: Duration) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(key)?));
+    config.transport_config(Arc::new(transport(rtt))).max_incoming(4);
+    Ok(config)
+}
+
+fn transport(rtt: Duration) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    let guess = (rtt.min(*INITIAL_RTT.end()) * 3 / 2).clamp(*INITIAL_RTT.start(), *INITIAL_RTT.end());
+    config
+        .initial_rtt(guess)
+        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .receive_window(CONNECTION_WINDOW_BYTES.into())
+        .send_window(SEND_WINDOW_BYTES)
+        .max_concurrent_bidi_streams(MAX_STREAMS.into())
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .allow_spin(false)
+        .max_idle_timeout(Some(idle_timeout()))
+        .keep_alive_interval(Some(KEEPALIVE))
+        .max_concurrent_multipath_paths(MAX_PATHS)
+        .congestion_controller_factory(Arc::new(Bbr3Config::default()));
+    config
+}
+
+fn idle_timeout() -> IdleTimeout {
+    IdleTimeout::try_from(IDLE_TIMEOUT).expect("30 s fit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// noq 1.4's bound (`MAX_CHUNKS` in its assembler), beyond which it ends the connection.
+    const CHUNKS_IN_DISORDER: u32 = 1024;
+
+    #[test]
+    fn a_full_stream_window_with_every_second_packet_lost_stays_within_the_librarys_bound() {
+        const SMALLEST_PACKET_BYTES: u32 = 1200;
+        assert!(STREAM_WINDOW_BYTES / SMALLEST_PACKET_BYTES / 2 < CHUNKS_IN_DISORDER);
+        assert!(STREAM_WINDOW_BYTES <= 2 << 20);
+    }
+
+    #[test]
+    fn the_quic_bit_is_never_greased() {
+        assert!(format!("{:?}", endpoint()).contains("grease_quic_bit: false"));
+    }
+
+    #[test]
+    fn the_transport_has_the_settings_of_the_table() {
+        let shown = format!("{:?}", transport(Duration::from_millis(20)));
+        for setting in
+            ["stream_receive_window: 2097152", "initial_rtt: 30ms", "max_concurrent_multipath_paths: Some(8)"]
+        {
+            assert!(shown.contains(setting), "{setting} in {shown}");
+        }
+    }
+}
