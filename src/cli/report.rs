@@ -13,6 +13,8 @@ pub(super) struct Reporter {
     json: bool,
     /// The live line, on a terminal.
     live: Option<ProgressBar>,
+    /// The last line about waiting: said again only when it has changed.
+    waiting: String,
 }
 
 impl Reporter {
@@ -24,7 +26,7 @@ impl Reporter {
         if let Some(bar) = &live {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
-        Self { json, live }
+        Self { json, live, waiting: String::new() }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -40,8 +42,13 @@ impl Reporter {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
-        if let Some(line) = words::describe(event) {
+        if let Some(line) = words::describe(event)
+            && !(matches!(event, Event::Searching { .. }) && self.waiting == line)
+        {
             self.line(&line);
+            if matches!(event, Event::Searching { .. }) {
+                self.waiting = line;
+            }
         }
         if self.json {
             let _closed = writeln!(std::io::stdout(), "{}", to_json(event));

@@ -1,0 +1,116 @@
+//! One of the two processes.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Stdio},
+    sync::{
+        PoisonError,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use natlab::Side;
+use pinhole::Phrase;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{Running, stage::Stage};
+
+/// A running `pinhole`, which is killed if it was not ended before.
+pub(super) struct End {
+    child: Child,
+    pid: Pid,
+    events: Receiver<Value>,
+    running: Running,
+}
+
+/// What an event says, as far as the demo wants it.
+pub(super) struct Told {
+    pub(super) remote: String,
+    pub(super) seconds: f64,
+    pub(super) rtt: Duration,
+}
+
+impl End {
+    pub(super) fn serve_args(stage: &Stage, service: SocketAddr) -> (Side, Vec<String>) {
+        (Side::A, arguments(stage, Side::A, "serve", format!("demo={service}")))
+    }
+
+    pub(super) fn open_args(stage: &Stage) -> (Side, Vec<String>) {
+        (Side::B, arguments(stage, Side::B, "open", format!("{}:demo", stage.tcp_port())))
+    }
+
+    pub(super) fn start(
+        stage: &Stage,
+        key: &Phrase,
+        (side, args): (Side, Vec<String>),
+        running: &Running,
+    ) -> Result<Self> {
+        let mut command = stage.command(side)?;
+        command.args(args).env("PINHOLE_KEY", key.as_str());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot start the second process")?;
+        let pid = Pid::from_child(&child);
+        running.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        let (sender, events) = channel();
+        let stdout = child.stdout.take().context("the process has no stdout")?;
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let Ok(event) = serde_json::from_str(&line) else { continue };
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, pid, events, running: running.clone() })
+    }
+
+    /// Waits for an event by its name; none when it does not come, or the process ends.
+    pub(super) fn wait_for(&mut self, name: &str, patience: Duration) -> Option<Told> {
+        let until = Instant::now() + patience;
+        loop {
+            let event = self.events.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
+            if event["event"] == name {
+                return Some(Told {
+                    remote: event["remote"].as_str().unwrap_or_default().to_owned(),
+                    seconds: event["seconds"].as_f64().unwrap_or_default(),
+                    rtt: Duration::from_secs_f64(event["rtt_ms"].as_f64().unwrap_or_default() / 1000.0),
+                });
+            }
+        }
+    }
+
+    /// Ends the process as a user would, with Ctrl-C.
+    pub(super) fn end(&mut self) -> Result<()> {
+        kill_process(self.pid, Signal::INT).context("the process is gone already")?;
+        let status = self.child.wait().context("cannot wait for the process")?;
+        if !status.success() {
+            let mut talk = String::new();
+            if let Some(stderr) = &mut self.child.stderr {
+                stderr.read_to_string(&mut talk)?;
+            }
+            bail!("an end of the tunnel failed ({status}): {talk}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).retain(|pid| *pid != self.pid);
+        let _ended_before = self.child.kill();
+        let _reaped_before = self.child.wait();
+    }
+}
+
+fn arguments(stage: &Stage, side: Side, verb: &str, spec: String) -> Vec<String> {
+    let (peer, bind) = (stage.public_ip(side.other()), stage.bind_ip(side));
+    let words = [verb, &spec, "--json", "--peer", &peer.to_string(), "--bind", &bind.to_string()];
+    let mut args: Vec<String> = words.map(str::to_owned).to_vec();
+    args.extend(["--port".into(), stage.udp_port().to_string()]);
+    args
+}
