@@ -149,7 +149,8 @@ impl Endpoint {
         &self.hub
     }
 
-    /// Ends all streams, says goodbye to the peer, and waits until that is under way.
+    /// Ends all streams, says goodbye to the peer, and waits until that is under way: a second at the very most. The
+    /// UDP port is free soon after.
     pub async fn close(self) {
         if let Some(tunnel) = self.tunnel.borrow().as_ref() {
             tunnel.close(crate::tunnel::Goodbye::Leaving);

@@ -103,7 +103,11 @@ impl Desk {
         }
         match connected {
             Ok(tcp) => splice(tcp, send, recv).await,
-            Err(_) => drop(recv.stop(crate::tunnel::RESET)),
+            Err(_) => {
+                // The reason must arrive before the stop that dropping the stream sends.
+                let _already_closed = send.finish();
+                let _arrived_or_ended = send.stopped().await;
+            }
         }
     }
 

@@ -9,18 +9,12 @@
 //!
 //! An idle connection holds no buffer: one is taken when bytes are there to be read.
 
-use std::{io, time::Duration};
+use std::{future::Future, io, net::Shutdown, time::Duration};
 
 use bytes::BytesMut;
-use noq::{RecvStream, SendStream};
+use noq::{RecvStream, SendStream, Stopped};
 use pinhole_proto::stream::Reply;
-use tokio::{
-    io::{AsyncWriteExt, Interest},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-};
+use tokio::{io::Interest, net::TcpStream};
 
 use super::listen::read_reply;
 use crate::tunnel::RESET;
@@ -42,23 +36,25 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 struct Broken;
 
 /// Carries bytes in both directions until both have ended or one has broken.
-pub(super) async fn splice(mut tcp: TcpStream, mut send: SendStream, mut recv: RecvStream) {
-    let (mut read, mut write) = tcp.split();
-    let both = tokio::try_join!(upward(&mut read, &mut send), downward(&mut recv, &mut write));
-    conclude(tcp, send, recv, both.is_ok());
+pub(super) async fn splice(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream) {
+    let unwanted = send.stopped();
+    let clean = tokio::select! {
+        both = try_join(downward(&mut recv, &tcp), upward(&tcp, &mut send)) => both.is_ok(),
+        () = broken(&tcp, unwanted) => false,
+    };
+    conclude(tcp, send, recv, clean);
 }
 
 /// The same for the open side, whose stream begins with a reply. `refused` is called if that is a refusal.
 pub(super) async fn splice_behind_reply(
-    mut tcp: TcpStream,
+    tcp: TcpStream,
     mut send: SendStream,
     mut recv: RecvStream,
     refused: impl FnOnce(Reply),
 ) {
-    let (mut read, mut write) = tcp.split();
     let down = async {
         match read_reply(&mut recv).await {
-            Some(Reply::Connected) => downward(&mut recv, &mut write).await,
+            Some(Reply::Connected) => downward(&mut recv, &tcp).await,
             Some(reply) => {
                 refused(reply);
                 Err(Broken)
@@ -66,8 +62,14 @@ pub(super) async fn splice_behind_reply(
             None => Err(Broken),
         }
     };
-    let both = tokio::try_join!(upward(&mut read, &mut send), down);
-    conclude(tcp, send, recv, both.is_ok());
+    let unwanted = send.stopped();
+    // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
+    let clean = tokio::select! {
+        biased;
+        both = try_join(down, upward(&tcp, &mut send)) => both.is_ok(),
+        () = broken(&tcp, unwanted) => false,
+    };
+    conclude(tcp, send, recv, clean);
 }
 
 /// Sets a TCP connection up for a tunnel: no delay for small writes, and no eternal half-open connections.
@@ -97,8 +99,23 @@ fn conclude(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, clean: b
     reset(tcp);
 }
 
+/// Waits for an RST of the TCP peer, or the other side's word of one there. Reading and writing would show both, but
+/// after a FIN nobody reads any more, and while the stream's window is full nobody reads yet.
+async fn broken(tcp: &TcpStream, unwanted: Stopped) {
+    let stopped = async {
+        match unwanted.await {
+            Ok(Some(_)) | Err(_) => {}
+            Ok(None) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tcp.ready(Interest::ERROR) => {}
+        () = stopped => {}
+    }
+}
+
 /// TCP → stream, until the TCP peer's FIN has been passed on and the other side has all of it.
-async fn upward(tcp: &mut ReadHalf<'_>, send: &mut SendStream) -> Result<(), Broken> {
+async fn upward(tcp: &TcpStream, send: &mut SendStream) -> Result<(), Broken> {
     let mut size = FIRST_READ;
     let mut buffer = BytesMut::new();
     loop {
@@ -109,7 +126,7 @@ async fn upward(tcp: &mut ReadHalf<'_>, send: &mut SendStream) -> Result<(), Bro
         match tcp.try_read_buf(&mut buffer) {
             Ok(0) => break,
             Ok(read) => {
-                size = if read == size { (size * 2).min(LARGEST_READ) } else { size };
+                size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
                 send.write_chunk(buffer.split().freeze()).await.map_err(|_| Broken)?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -120,20 +137,36 @@ async fn upward(tcp: &mut ReadHalf<'_>, send: &mut SendStream) -> Result<(), Bro
         }
     }
     send.finish().map_err(|_| Broken)?;
-    tokio::select! {
-        stopped = send.stopped() => match stopped {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) | Err(_) => Err(Broken),
-        },
-        // RST after FIN: nobody reads any more, so only the error itself tells.
-        _ = tcp.ready(Interest::ERROR) => Err(Broken),
+    match send.stopped().await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) | Err(_) => Err(Broken),
     }
 }
 
 /// Stream → TCP, until the other side's FIN has been passed on.
-async fn downward(recv: &mut RecvStream, tcp: &mut WriteHalf<'_>) -> Result<(), Broken> {
+async fn downward(recv: &mut RecvStream, tcp: &TcpStream) -> Result<(), Broken> {
     while let Some(chunk) = recv.read_chunk(LARGEST_WRITE).await.map_err(|_| Broken)? {
-        tcp.write_all(&chunk).await.map_err(|_| Broken)?;
+        write_all(tcp, &chunk).await.map_err(|_| Broken)?;
     }
-    tcp.shutdown().await.map_err(|_| Broken)
+    socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken)
+}
+
+async fn write_all(tcp: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match tcp.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Polls both, the first one first, until both have ended or one has broken.
+async fn try_join<F, G>(first: F, second: G) -> Result<((), ()), Broken>
+where
+    F: Future<Output = Result<(), Broken>>,
+    G: Future<Output = Result<(), Broken>>,
+{
+    tokio::try_join!(biased; first, second)
 }

@@ -122,3 +122,80 @@ impl Monitor {
         self.unanswered.is_some_and(|since| now >= since + patience)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, sync::Arc};
+
+    use noq::{Connection, Endpoint, TokioRuntime};
+    use pinhole_proto::Key;
+    use tokio::{net::UdpSocket, task::JoinHandle};
+
+    use super::*;
+    use crate::tunnel::transport;
+
+    const TEST_DEADLINE: Duration = Duration::from_secs(20);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_second_path_opens_and_its_death_stalls_the_data_for_less_than_two_seconds() {
+        let key = Key::stretch(&"one key".parse().expect("a phrase"));
+        let server = endpoint(Some(&key));
+        let target = server.local_addr().expect("an address");
+        let client = endpoint(None);
+        let dialled =
+            client.connect_with(transport::client(&key, RTT).expect("TLS"), target, "x").expect("dial");
+        let (ours, theirs) =
+            tokio::join!(dialled, async { server.accept().await.expect("a connection").await });
+        let (tunnel, peer) = (Tunnel::new(ours.expect("connected"), target), theirs.expect("connected"));
+        let (relayed, relay) = relay(target).await;
+        tunnel.open_path(relayed).await.expect("a second path");
+
+        let (mut send, _recv) = tunnel.open_stream().await.expect("a stream");
+        send.write_all(&[1; 100_000]).await.expect("write");
+        let mut arriving = peer.accept_bi().await.expect("a stream").1;
+        arriving.read_exact(&mut vec![0; 100_000]).await.expect("read");
+        relay.abort();
+        let cut = Instant::now();
+        let (sent, mut rest) = (vec![2; 2_000_000], vec![0; 2_000_000]);
+        let both = async { tokio::join!(send.write_all(&sent), arriving.read_exact(&mut rest)) };
+        let (written, read) = tokio::time::timeout(TEST_DEADLINE, both).await.expect("in time");
+        assert!(written.is_ok() && read.is_ok() && rest == sent);
+        assert!(cut.elapsed() < Duration::from_secs(2), "{:?}", cut.elapsed());
+        assert_eq!(open_paths(&tunnel.connection), 1);
+    }
+
+    const RTT: Duration = Duration::from_millis(1);
+
+    fn open_paths(connection: &Connection) -> usize {
+        (0..transport::MAX_PATHS).filter(|id| connection.path(PathId::from(*id)).is_some()).count()
+    }
+
+    fn endpoint(server: Option<&Key>) -> Endpoint {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        let answer = server.map(|key| transport::server(key, RTT).expect("TLS"));
+        Endpoint::new(transport::endpoint(), answer, socket, Arc::new(TokioRuntime)).expect("an endpoint")
+    }
+
+    /// Passes datagrams between one client and `target`, until aborted.
+    async fn relay(target: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+        let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
+        let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
+        let address = front.local_addr().expect("an address");
+        let task = tokio::spawn(async move {
+            let (mut there, mut here, mut client) = (vec![0; 65_536], vec![0; 65_536], None);
+            loop {
+                tokio::select! {
+                    Ok((length, from)) = front.recv_from(&mut there) => {
+                        client = Some(from);
+                        back.send_to(&there[..length], target).await.expect("send");
+                    }
+                    Ok((length, _)) = back.recv_from(&mut here) => {
+                        let client = client.expect("answers come after questions");
+                        front.send_to(&here[..length], client).await.expect("send");
+                    }
+                }
+            }
+        });
+        (address, task)
+    }
+}

@@ -99,7 +99,7 @@ impl Check {
             self.in_flight.pop_front();
         }
         self.in_flight.push_back((token, now));
-        self.next_at = Some(now + self.gap(now));
+        self.next_at = self.insists().then(|| now + self.gap(now));
     }
 
     /// Finds the probe that an ack answers; returns the round trip's time.
@@ -139,6 +139,12 @@ impl Check {
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.next_at.is_some_and(|next| now >= next)
+    }
+
+    /// Whether this pair is tested of our own accord. An address that only a probe named is tested once for each
+    /// probe that comes from it: whoever plays recordings must not get more back than was sent.
+    fn insists(&self) -> bool {
+        self.source == Source::Configured || self.proof.is_some()
     }
 
     fn ends_at(&self) -> Option<Instant> {

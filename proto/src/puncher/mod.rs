@@ -193,7 +193,7 @@ impl Puncher {
             state: State::Idle,
             peer: Vec::new(),
             checks: Vec::new(),
-            peers: Peers::default(),
+            peers: Peers::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             dropped: Dropped::default(),
@@ -211,6 +211,7 @@ impl Puncher {
 
     /// Starts to search, or starts again because the tunnel over the last pair is lost.
     pub fn search(&mut self, now: Now) {
+        self.peers.start(now);
         self.start_search(now, now.instant, "command");
     }
 

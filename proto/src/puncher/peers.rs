@@ -13,8 +13,13 @@ use super::replay::ReplayWindow;
 use crate::{Now, probe::Probe};
 
 /// How far the sender's wall clock may be from ours before a probe of an unknown run counts as a recording, unless
-/// it comes from the peer's own IP (a wrong clock must not keep two machines apart).
+/// it comes from the peer's own IP (a wrong clock must not keep two machines apart). One that is dated before our own
+/// start counts as a recording too: nobody could have answered it then.
 pub const FRESH: Duration = Duration::from_secs(10);
+
+/// How much older than the newest word of a run another one may be, by the sender's own clock, ms. No network keeps
+/// a packet for longer while a later one passes.
+const LATE_MS: u64 = 2000;
 
 /// Unproven runs kept in mind at a time. One is usual; more only under an attack with recordings.
 const MAX_NEWCOMERS: usize = 4;
@@ -28,6 +33,8 @@ pub(super) struct Instance {
     /// The highest epoch seen.
     pub(super) epoch: u32,
     pub(super) heard_at: Instant,
+    /// The newest word: its sequence number and the sender's wall clock, ms.
+    newest: (u64, u64),
     window: ReplayWindow,
 }
 
@@ -38,17 +45,33 @@ pub(super) enum Sender {
     Newcomer,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peers {
+    /// Our start on the wall clock, ms.
+    started_ms: u64,
     current: Option<Instance>,
     newcomers: VecDeque<Instance>,
     retired: VecDeque<u64>,
 }
 
 impl Peers {
+    pub(super) fn new() -> Self {
+        Self { started_ms: 0, current: None, newcomers: VecDeque::new(), retired: VecDeque::new() }
+    }
+
+    /// Takes note of our start; later ones change nothing.
+    pub(super) fn start(&mut self, now: Now) {
+        if self.started_ms == 0 {
+            self.started_ms = now.unix_ms();
+        }
+    }
+
     /// Lets a probe in, or refuses it as a recording.
     pub(super) fn admit(&mut self, probe: &Probe, from_peer_ip: bool, now: Now) -> Option<Sender> {
         if self.retired.contains(&probe.instance) {
+            return None;
+        }
+        if !from_peer_ip && (clock_distance(probe, now) > FRESH || probe.unix_ms < self.started_ms) {
             return None;
         }
         let sender = match &self.current {
@@ -56,9 +79,6 @@ impl Peers {
             Some(_) | None => Sender::Newcomer,
         };
         if sender == Sender::Newcomer && !self.newcomers.iter().any(|n| n.id == probe.instance) {
-            if !from_peer_ip && clock_distance(probe, now) > FRESH {
-                return None;
-            }
             self.remember(probe, now);
         }
         self.instance_mut(probe.instance)?.admit(probe, now).then_some(sender)
@@ -94,6 +114,7 @@ impl Peers {
             id: probe.instance,
             epoch: probe.epoch,
             heard_at: now.instant,
+            newest: (0, 0),
             window: ReplayWindow::new(),
         });
     }
@@ -105,8 +126,13 @@ impl Peers {
 
 impl Instance {
     fn admit(&mut self, probe: &Probe, now: Now) -> bool {
-        let fresh = self.window.accept(probe.sequence);
+        let newer = probe.sequence >= self.newest.0;
+        let fresh = (newer || probe.unix_ms.saturating_add(LATE_MS) >= self.newest.1)
+            && self.window.accept(probe.sequence);
         if fresh {
+            if newer {
+                self.newest = (probe.sequence, probe.unix_ms);
+            }
             self.epoch = self.epoch.max(probe.epoch);
             self.heard_at = now.instant;
         }

@@ -85,6 +85,25 @@ fn a_recording_gets_no_answer() {
 }
 
 #[test]
+fn a_recording_that_never_arrived_gets_no_more_back_than_it_is_worth() {
+    let mut wire = Wire::new(5 * MS);
+    wire.lose = Some((1, 100));
+    wire.start(OPEN);
+    let (_, before_our_start) = wire.recorded[0].clone();
+    wire.run_for(Duration::from_millis(10));
+    wire.start(SERVE);
+    let sent = wire.sent[SERVE];
+    wire.inject(SERVE, address("192.0.2.66:9999"), &before_our_start);
+    assert_eq!(wire.sent[SERVE], sent, "it was sealed before anybody could have answered");
+    wire.run_for(Duration::from_millis(60));
+    let (_, fresh) = wire.recorded.iter().rfind(|(from, _)| *from == OPEN).expect("a probe").clone();
+    let sent = wire.sent_to("192.0.2.66:9999");
+    wire.inject(SERVE, address("192.0.2.66:9999"), &fresh);
+    wire.run_for(Duration::from_secs(30));
+    assert_eq!(wire.sent_to("192.0.2.66:9999") - sent, 2, "one ack and one test");
+}
+
+#[test]
 fn a_recording_of_an_earlier_run_neither_gets_an_answer_nor_ends_the_tunnel() {
     let mut first = Wire::new(5 * MS);
     first.start_both();
@@ -259,6 +278,7 @@ struct Wire {
     under_way: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
     sent: [u64; 2],
     recorded: Vec<(usize, Vec<u8>)>,
+    targets: Vec<SocketAddr>,
     events: [Vec<Event>; 2],
     deadlines: [Option<Instant>; 2],
 }
@@ -286,6 +306,7 @@ impl Wire {
             under_way: BTreeMap::new(),
             sent: [0; 2],
             recorded: Vec::new(),
+            targets: Vec::new(),
             events: Default::default(),
             deadlines: [None; 2],
         }
@@ -329,6 +350,7 @@ impl Wire {
     fn carry(&mut self, side: usize, transmit: Transmit) {
         self.sent[side] += 1;
         self.recorded.push((side, transmit.payload.to_vec()));
+        self.targets.push(transmit.pair.remote);
         if self.block == Some(side) || self.is_lost() {
             return;
         }
@@ -386,6 +408,10 @@ impl Wire {
         while !both(self) {
             assert!(self.step(until), "not connected: {:?}", self.events);
         }
+    }
+
+    fn sent_to(&self, remote: &str) -> usize {
+        self.targets.iter().filter(|target| **target == address(remote)).count()
     }
 
     fn connected(&self, side: usize) -> Connected {

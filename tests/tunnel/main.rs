@@ -1,0 +1,7 @@
+//! Two endpoints in one process, on loopback: what TCP connections through a tunnel must see.
+
+mod bounds;
+mod faults;
+mod rig;
+mod strangers;
+mod tcp;

@@ -1,0 +1,144 @@
+//! Two endpoints that know each other, a service, and a local port.
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use pinhole::{
+    Config, Endpoint, Event, Key, Peer, Role,
+    endpoint::StartError,
+    forward::{self, Listening, OpenSpec, ServeSpec},
+    hub::BindError,
+};
+use tokio::{
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::broadcast::Receiver,
+};
+
+/// A test that takes longer than this hangs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) const SERVE_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+pub(crate) const OPEN_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+static KEY: LazyLock<Key> = LazyLock::new(|| key("acorn zoom abacus yodel crisp plank"));
+
+pub(crate) fn key(phrase: &str) -> Key {
+    Key::stretch(&phrase.parse().expect("a phrase"))
+}
+
+/// A tunnel with one service behind it.
+pub(crate) struct Rig {
+    pub(crate) serve: Endpoint,
+    pub(crate) open: Endpoint,
+    pub(crate) local: Listening,
+    pub(crate) udp: u16,
+}
+
+impl Rig {
+    /// Two endpoints whose tunnel stands, with a local port that leads to `service`.
+    pub(crate) async fn to(service: SocketAddr) -> Self {
+        let udp = free_port().await;
+        let serve = start(Role::Serve, udp).await;
+        let open = start(Role::Open, udp).await;
+        let spec =
+            ServeSpec { name: "it".into(), host: Some(service.ip().to_string()), port: service.port() };
+        forward::offer(&serve, &[spec]).expect("one service");
+        let local = listen(&open).await;
+        within(open.connected()).await.expect("a tunnel");
+        within(serve.connected()).await.expect("a tunnel");
+        Self { serve, open, local, udp }
+    }
+
+    /// Connects a client to the local port.
+    pub(crate) async fn client(&self) -> TcpStream {
+        within(TcpStream::connect(self.local.address())).await.expect("the local port accepts")
+    }
+
+    /// A client and the service's end of its connection.
+    pub(crate) async fn pair(&self, service: &TcpListener) -> (TcpStream, TcpStream) {
+        let client = self.client().await;
+        let (server, _) = within(service.accept()).await.expect("the service is asked");
+        (client, server)
+    }
+
+    pub(crate) async fn close(self) {
+        drop(self.local);
+        self.open.close().await;
+        self.serve.close().await;
+    }
+}
+
+/// Starts one side with the usual key.
+pub(crate) async fn start(role: Role, udp: u16) -> Endpoint {
+    start_with(role, udp, KEY.clone()).await
+}
+
+pub(crate) async fn start_with(role: Role, udp: u16, key: Key) -> Endpoint {
+    let (own, peer) = match role {
+        Role::Serve => (SERVE_IP, OPEN_IP),
+        Role::Open => (OPEN_IP, SERVE_IP),
+    };
+    let config = Config { bind: IpAddr::V4(own), ..Config::new(role, key, Peer::new(peer.to_string(), udp)) };
+    // The port of an endpoint that was closed a moment ago is free when the last of its tasks has ended.
+    within(async {
+        loop {
+            match Endpoint::start(config.clone()).await {
+                Err(StartError::Bind(BindError::InUse(_))) => tokio::task::yield_now().await,
+                started => return started.expect("an endpoint"),
+            }
+        }
+    })
+    .await
+}
+
+pub(crate) async fn listen(open: &Endpoint) -> Listening {
+    let spec = OpenSpec { bind: Some(SERVE_IP.into()), port: 0, service: "it".into(), any: true };
+    forward::listen(open, &spec).await.expect("a local port")
+}
+
+pub(crate) async fn service() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((SERVE_IP, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+/// A UDP port that is free on both addresses. The tests of this program run at the same time, so each takes its own.
+pub(crate) async fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + u16::try_from(std::process::id() % 20_000).expect("small");
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed);
+        if UdpSocket::bind((SERVE_IP, port)).await.is_ok() && UdpSocket::bind((OPEN_IP, port)).await.is_ok() {
+            return port;
+        }
+    }
+}
+
+pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, work).await.expect("in time")
+}
+
+/// Waits for an event that satisfies `wanted`.
+pub(crate) async fn event(events: &mut Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
+    within(async {
+        loop {
+            let event = events.recv().await.expect("an event");
+            if wanted(&event) {
+                return event;
+            }
+        }
+    })
+    .await
+}
+
+pub(crate) fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
