@@ -9,6 +9,7 @@
 //!    [`forward::offer`] on the serve side.
 //! 4. When the tunnel is lost, the endpoint punches again; forwards wait and go on.
 
+pub mod bind;
 pub mod endpoint;
 pub mod forward;
 pub mod hub;

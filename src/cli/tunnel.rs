@@ -2,12 +2,12 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role,
-    endpoint::{DEFAULT_PORT, StartError},
+    endpoint::{DEFAULT_PORT, PeerError, StartError},
     forward::{self, Listening, OpenSpec, ServeSpec},
-    hub::{BindError, WANTED_BUFFER_BYTES},
+    hub::WANTED_BUFFER_BYTES,
     proto::puncher::Trouble,
 };
 use tokio::{
@@ -90,8 +90,7 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
 }
 
 async fn tunnel(services: &Services, config: Config, common: &Common) -> Result<Outcome> {
-    let port = config.port;
-    let endpoint = Endpoint::start(config).await.map_err(|error| advise(error, port))?;
+    let endpoint = Endpoint::start(config).await.map_err(advise)?;
     let mut reporter = Reporter::new(common.json, common.debug == 0);
     warn_of_small_buffers(&endpoint, &mut reporter);
     let _forwards = start_forwards(&endpoint, services, &mut reporter).await?;
@@ -120,7 +119,7 @@ async fn start_forwards(
             let mut open = Vec::new();
             for spec in specs {
                 let listening =
-                    forward::listen(endpoint, spec).await.map_err(|error| words::explain_listen(&error))?;
+                    forward::listen(endpoint, spec).await.map_err(|error| words::explain_bind(&error))?;
                 reporter.line(&words::listening(listening.address(), spec));
                 open.push(listening);
             }
@@ -151,11 +150,13 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
             event = events.recv() => match event {
                 Ok(event) => {
                     reporter.event(&event);
-                    match event {
-                        Event::TunnelUp { .. } => give_up = None,
-                        Event::TunnelLost(_) | Event::PeerLeft => give_up = wait.map(|wait| Instant::now() + wait),
-                        _ if is_wrong_use(&event) && started.elapsed() < JUST_STARTED => return Ok(Outcome::WrongUse),
-                        _ => {}
+                    if is_wrong_use(&event) && started.elapsed() < JUST_STARTED {
+                        return Ok(Outcome::WrongUse);
+                    }
+                    if matches!(event, Event::TunnelUp { .. }) {
+                        give_up = None;
+                    } else if matches!(event, Event::TunnelLost(_) | Event::PeerLeft) {
+                        give_up = wait.map(|wait| Instant::now() + wait);
                     }
                 }
                 Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events came too fast to be reported"),
@@ -191,26 +192,15 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
     }
 }
 
-fn advise(error: StartError, port: u16) -> anyhow::Error {
-    let advice = match &error {
-        StartError::Bind(BindError::InUse(_)) => {
-            format!(
-                "is another pinhole running? Otherwise use another port on both sides, for example {}",
-                port.wrapping_add(1).max(1024)
-            )
+/// Adds the way out to a start that failed.
+fn advise(error: StartError) -> anyhow::Error {
+    match &error {
+        StartError::Bind(bind) => words::explain_bind(bind),
+        StartError::Peer(PeerError::Unresolved(_)) => {
+            anyhow!("{error}: check the spelling and the network, or use the peer's public IP")
         }
-        StartError::Bind(BindError::Permission(_)) => "use a port from 1024 on, on both sides".into(),
-        StartError::Bind(BindError::NotLocal(_)) => "--bind takes an IP of this machine".into(),
-        StartError::Peer(pinhole::endpoint::PeerError::Unresolved(_)) => {
-            "check the spelling and the network, or use the peer's public IP".into()
-        }
-        StartError::Bind(BindError::Other { .. })
-        | StartError::Peer(_)
-        | StartError::Tls(_)
-        | StartError::Entropy
-        | StartError::Quic(_) => return error.into(),
-    };
-    anyhow::anyhow!("{error}: {advice}")
+        StartError::Peer(_) | StartError::Tls(_) | StartError::Entropy | StartError::Quic(_) => error.into(),
+    }
 }
 
 /// Says that the system caps the socket buffers, and the way out.

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::anyhow;
 use pinhole::{
     Event, Role,
+    bind::{BindError, Protocol},
     endpoint::DEFAULT_PORT,
-    forward::{HELD_CONNECTIONS, HELD_FOR, ListenError, OpenSpec, ServeSpec},
+    forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
     hub::BufferSizes,
     proto::puncher::{Connected, SILENCE, Trouble},
 };
@@ -124,14 +125,21 @@ pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> String {
     )
 }
 
-pub(super) fn explain_listen(error: &ListenError) -> anyhow::Error {
+/// Adds the way out to a local port that cannot be had.
+pub(super) fn explain_bind(error: &BindError) -> anyhow::Error {
     match error {
-        ListenError::InUse(_) => anyhow!("{error}: end that program, or use another port with -l"),
-        ListenError::Permission(address) => {
+        BindError::InUse { protocol: Protocol::Udp, address } => anyhow!(
+            "{error}: is another pinhole running? Otherwise use another port on both sides, for example {}",
+            address.port().wrapping_add(1).max(1024)
+        ),
+        BindError::InUse { protocol: Protocol::Tcp, .. } => {
+            anyhow!("{error}: end that program, or open another port")
+        }
+        BindError::Permission { address, .. } => {
             anyhow!("{error}: use a port from 1024 on, for example {}", suggest_unprivileged(address.port()))
         }
-        ListenError::NotLocal(_) => anyhow!("{error}: use 0.0.0.0 for all of them"),
-        ListenError::Other { source, .. } => anyhow!("{error}: {source}"),
+        BindError::NotLocal { .. } => anyhow!("{error}: name one of its own, or 0.0.0.0 for all of them"),
+        BindError::Other { source, .. } => anyhow!("{error}: {source}"),
     }
 }
 

@@ -21,7 +21,8 @@ pub use self::{
     peer::{Peer, PeerError},
 };
 use crate::{
-    hub::{BindError, Hub, QuicSocket},
+    bind::BindError,
+    hub::{Hub, QuicSocket},
     tunnel::{Tunnel, transport},
 };
 

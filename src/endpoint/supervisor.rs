@@ -79,7 +79,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 event = self.driver.events.recv() => match event {
-                    Some(event) => self.handle_punch(event).await,
+                    Some(event) => self.handle_punch(event),
                     None => return,
                 },
                 incoming = self.quic.accept() => match incoming {
@@ -94,7 +94,7 @@ impl Supervisor {
         }
     }
 
-    async fn handle_punch(&mut self, event: Punch) {
+    fn handle_punch(&mut self, event: Punch) {
         match event {
             Punch::Heard { from } => self.events.tell(Event::Heard { from }),
             Punch::Trouble(trouble) => self.events.tell(Event::Trouble(trouble)),

@@ -1,7 +1,6 @@
 //! The open side: local TCP ports.
 
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -19,7 +18,11 @@ use super::{
     OpenSpec,
     splice::{self, prepare, reset},
 };
-use crate::{Endpoint, Event, Tunnel, endpoint::Events};
+use crate::{
+    Endpoint, Event, Tunnel,
+    bind::{BindError, Protocol},
+    endpoint::Events,
+};
 
 /// Local connections that may wait for the tunnel at a time, for each listener.
 pub const HELD_CONNECTIONS: usize = 128;
@@ -29,28 +32,6 @@ pub const HELD_FOR: Duration = Duration::from_secs(60);
 
 /// Pause after a failed accept: there are no descriptors left, most likely, and connections must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Says why a local port cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// Another program has the port.
-    #[error("TCP port {} is in use on {}", .0.port(), .0.ip())]
-    InUse(SocketAddr),
-    /// A port below 1024 without the right to it.
-    #[error("no permission for TCP port {}", .0.port())]
-    Permission(SocketAddr),
-    /// The address is not one of this machine's.
-    #[error("{} is not an address of this machine", .0.ip())]
-    NotLocal(SocketAddr),
-    /// Anything else.
-    #[error("cannot listen on {address}")]
-    Other {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// A local port that is open. Dropping it closes the port and all its connections.
 #[derive(Debug)]
@@ -72,9 +53,10 @@ impl Listening {
 /// # Errors
 ///
 /// When the port cannot be had.
-pub async fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, ListenError> {
-    let main = bind(SocketAddr::new(spec.bind.unwrap_or(Ipv4Addr::LOCALHOST.into()), spec.port)).await?;
-    let address = main.local_addr().map_err(|source| ListenError::Other { address: any(), source })?;
+pub async fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindError> {
+    let wanted = SocketAddr::new(spec.bind.unwrap_or(Ipv4Addr::LOCALHOST.into()), spec.port);
+    let main = bind(wanted).await?;
+    let address = main.local_addr().map_err(|source| BindError::new(Protocol::Tcp, wanted, source))?;
     // "localhost" is ::1 to many programs; a machine without IPv6 can do without.
     let second = match spec.bind {
         None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port())).await.ok(),
@@ -89,17 +71,8 @@ pub async fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, L
     Ok(Listening { address, _tasks: tasks })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::InUse(address),
-        io::ErrorKind::PermissionDenied => ListenError::Permission(address),
-        io::ErrorKind::AddrNotAvailable => ListenError::NotLocal(address),
-        _ => ListenError::Other { address, source },
-    })
-}
-
-fn any() -> SocketAddr {
-    SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)
+async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError::new(Protocol::Tcp, address, source))
 }
 
 /// What all connections of one listener share.

@@ -2,7 +2,7 @@
 //!
 //! The open side [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
 //! opens a stream and names a service. The serve side [`offer`]s: it connects each stream to the service. Then
-//! [`splice`] carries the bytes, half-closes and resets of both directions.
+//! `splice` carries the bytes, half-closes and resets of both directions.
 
 mod listen;
 mod offer;
@@ -10,7 +10,7 @@ mod spec;
 mod splice;
 
 pub use self::{
-    listen::{HELD_CONNECTIONS, HELD_FOR, ListenError, Listening, listen},
+    listen::{HELD_CONNECTIONS, HELD_FOR, Listening, listen},
     offer::{CONNECT_TIMEOUT, DuplicateService, offer},
     spec::{OpenSpec, ServeSpec, SpecError},
 };

@@ -159,10 +159,12 @@ async fn dial(spec: &ServeSpec) -> io::Result<TcpStream> {
 
 fn explain(error: &io::Error) -> Reply {
     tracing::debug!(%error, "service not reached");
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Reply::Refused,
-        _ if is_exhausted(error) => Reply::Unavailable,
-        _ => Reply::Unreachable,
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        Reply::Refused
+    } else if is_exhausted(error) {
+        Reply::Unavailable
+    } else {
+        Reply::Unreachable
     }
 }
 

@@ -27,7 +27,8 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::quic::QuicSocket;
 use self::socket::UdpSocket;
-pub use self::socket::{BindError, BufferSizes, WANTED_BUFFER_BYTES};
+pub use self::socket::{BufferSizes, WANTED_BUFFER_BYTES};
+use crate::bind::BindError;
 
 /// Probe-like datagrams that wait for the driver. A flood of lookalikes beyond that is dropped; the driver takes
 /// about a microsecond for each.

@@ -3,34 +3,14 @@
 use std::{io, net::SocketAddr};
 
 use noq::udp::{Transmit, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
+
+use crate::bind::{BindError, Protocol};
 
 /// Size that is asked for each socket buffer, bytes. Linux grants at most `net.core.rmem_max` and `wmem_max`,
 /// 208 KiB by default, at which a fast link loses packets in every burst.
 pub const WANTED_BUFFER_BYTES: usize = 7 << 20;
-
-/// Says why a UDP port could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Another program has the port.
-    #[error("UDP port {} is in use", .0.port())]
-    InUse(SocketAddr),
-    /// A port below 1024 without the right to it.
-    #[error("no permission for UDP port {}", .0.port())]
-    Permission(SocketAddr),
-    /// The address is not one of this machine's.
-    #[error("{} is not an address of this machine", .0.ip())]
-    NotLocal(SocketAddr),
-    /// Anything else.
-    #[error("cannot open a UDP socket on {address}")]
-    Other {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// Sizes of a socket's buffers, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +30,11 @@ pub(super) struct UdpSocket {
 
 impl UdpSocket {
     pub(super) fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let other = |source| BindError::Other { address, source };
-        let socket =
-            Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).map_err(other)?;
+        let other = |source| BindError::new(Protocol::Udp, address, source);
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(socket2::Protocol::UDP))
+            .map_err(other)?;
         socket.set_nonblocking(true).map_err(other)?;
-        socket.bind(&address.into()).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse(address),
-            io::ErrorKind::PermissionDenied => BindError::Permission(address),
-            io::ErrorKind::AddrNotAvailable => BindError::NotLocal(address),
-            _ => other(source),
-        })?;
+        socket.bind(&address.into()).map_err(other)?;
         for set in [Socket::set_recv_buffer_size, Socket::set_send_buffer_size] {
             if let Err(error) = set(&socket, WANTED_BUFFER_BYTES) {
                 tracing::debug!(%error, "socket buffer size refused");

@@ -1,7 +1,7 @@
 //! One authenticated QUIC connection over one or more paths. Everything of the QUIC library is behind this module.
 //!
 //! The open side dials over the nominated pair and the serve side answers. Each TCP connection is one bidirectional
-//! stream; a stream that breaks is reset with [`RESET`], the whole tunnel is closed with a [`Goodbye`].
+//! stream; a stream that breaks is reset with a code, the whole tunnel is closed with a [`Goodbye`].
 
 mod paths;
 mod tls;

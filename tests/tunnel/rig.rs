@@ -13,9 +13,9 @@ use std::{
 
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role,
+    bind::BindError,
     endpoint::StartError,
     forward::{self, Listening, OpenSpec, ServeSpec},
-    hub::BindError,
 };
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
@@ -91,7 +91,7 @@ pub(crate) async fn start_with(role: Role, udp: u16, key: Key) -> Endpoint {
     within(async {
         loop {
             match Endpoint::start(config.clone()).await {
-                Err(StartError::Bind(BindError::InUse(_))) => tokio::task::yield_now().await,
+                Err(StartError::Bind(BindError::InUse { .. })) => tokio::task::yield_now().await,
                 started => return started.expect("an endpoint"),
             }
         }

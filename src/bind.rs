@@ -1,0 +1,73 @@
+//! Why a local port cannot be had.
+
+use std::{fmt, io, net::SocketAddr};
+
+/// The protocol of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// For the tunnel.
+    Udp,
+    /// For local clients.
+    Tcp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        })
+    }
+}
+
+/// Says why a local port cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another program has the port.
+    #[error("{protocol} port {} is in use on {}", .address.port(), .address.ip())]
+    InUse {
+        /// The port's protocol.
+        protocol: Protocol,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// A port below 1024 without the right to it.
+    #[error("no permission for {protocol} port {}", .address.port())]
+    Permission {
+        /// The port's protocol.
+        protocol: Protocol,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The address is not one of this machine's.
+    #[error("{} is not an address of this machine", .address.ip())]
+    NotLocal {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot open {protocol} {address}")]
+    Other {
+        /// The port's protocol.
+        protocol: Protocol,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    pub(crate) fn new(protocol: Protocol, address: SocketAddr, source: io::Error) -> Self {
+        let kind = source.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            Self::InUse { protocol, address }
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Self::Permission { protocol, address }
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            Self::NotLocal { address }
+        } else {
+            Self::Other { protocol, address, source }
+        }
+    }
+}
