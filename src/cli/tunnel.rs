@@ -15,7 +15,12 @@ use tokio::{
     sync::broadcast::error::RecvError,
     time::Instant,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::{
     Outcome,
@@ -230,14 +235,14 @@ fn raise_descriptor_limit() {
 fn start_logging(debug: u8) {
     let level = match debug {
         0 => return,
-        1 => "debug",
-        _ => "trace",
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
     };
-    let filter = format!("pinhole={level},pinhole_proto={level},noq=info,noq_proto=info");
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+    let ours = Targets::new().with_targets([("pinhole", level), ("pinhole_proto", level)]);
+    let quic = ours.with_targets([("noq", LevelFilter::INFO), ("noq_proto", LevelFilter::INFO)]);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(lines.with_filter(quic)).init();
 }

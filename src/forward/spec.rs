@@ -54,8 +54,8 @@ pub enum SpecError {
     /// Not a name for a service.
     #[error("{0:?} cannot name a service: use 1 to 64 characters without blanks, ':' and '='")]
     Name(String),
-    /// No host before the colon.
-    #[error("{0:?} has no host before the colon: use HOST:PORT, or PORT alone for this machine")]
+    /// No usable host before the colon.
+    #[error("{0:?} has no host name before the colon: use HOST:PORT, or PORT alone for this machine")]
     Host(String),
     /// Too many parts.
     #[error("{0:?} is not understood: use [NAME=][HOST:]PORT")]
@@ -75,7 +75,7 @@ impl FromStr for ServeSpec {
         };
         let (host, port) = match parts(target).as_slice() {
             [port] => (None, parse_port(port)?),
-            ["", _] => return Err(SpecError::Host(target.into())),
+            [host, _] if host.is_empty() || host.contains('=') => return Err(SpecError::Host(target.into())),
             [host, port] => (Some((*host).to_owned()), parse_port(port)?),
             _ => return Err(SpecError::Serve(text.into())),
         };

@@ -21,6 +21,10 @@ use super::{Hub, socket::UdpSocket};
 /// Reads in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not starve the rest.
 const FRUITLESS_READS: usize = 8;
 
+/// Segments of a coalesced read. The library reserves this many times 1,472 bytes for each read of a batch; the
+/// kernel never coalesces more than an IP packet's 65,535 bytes, whatever the segments' number.
+const LARGEST_READ_SEGMENTS: NonZeroUsize = NonZeroUsize::new(65_535_usize.div_ceil(1472)).expect("not zero");
+
 /// Hands the Hub's QUIC traffic to the library.
 #[derive(Debug)]
 pub(crate) struct QuicSocket(pub(crate) Arc<Hub>);
@@ -52,7 +56,7 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn max_receive_segments(&self) -> NonZeroUsize {
-        self.0.main.offload().gro_segments()
+        self.0.main.offload().gro_segments().min(LARGEST_READ_SEGMENTS)
     }
 
     fn may_fragment(&self) -> bool {

@@ -79,7 +79,7 @@ impl FromStr for Phrase {
         if text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
             return Err(PhraseError::NotText);
         }
-        let mut canonical = String::with_capacity(text.len());
+        let mut canonical = String::with_capacity(2 * text.len()); // never moved: a copy would stay in memory
         for word in text.split(|c: char| c.is_whitespace() || c == '-' || c == '_').filter(|w| !w.is_empty())
         {
             if !canonical.is_empty() {
@@ -87,7 +87,12 @@ impl FromStr for Phrase {
             }
             canonical.extend(word.chars().flat_map(char::to_lowercase));
         }
-        if canonical.is_empty() { Err(PhraseError::Empty) } else { Ok(Self(canonical)) }
+        match canonical.len() {
+            0 => Err(PhraseError::Empty),
+            // Some letters are longer in lower case.
+            length if length > MAX_BYTES => Err(PhraseError::TooLong),
+            _ => Ok(Self(canonical)),
+        }
     }
 }
 
@@ -198,6 +203,7 @@ mod tests {
         assert_eq!(" - \n".parse::<Phrase>(), Err(PhraseError::Empty));
         assert_eq!("a\0b".parse::<Phrase>(), Err(PhraseError::NotText));
         assert_eq!("a".repeat(513).parse::<Phrase>(), Err(PhraseError::TooLong));
+        assert_eq!("İ".repeat(256).parse::<Phrase>(), Err(PhraseError::TooLong));
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Check {
         Some(now.saturating_duration_since(sent))
     }
 
+    /// When the peer was last heard on this pair, for those that may make room for another one.
+    pub(super) fn replaceable(&self) -> Option<Instant> {
+        self.heard_at.filter(|_| self.source == Source::PeerReflexive && self.proof.is_none())
+    }
+
     pub(super) fn nominate(&mut self, now: Instant) {
         self.nominated_at = Some(now);
         self.next_at = Some(now);

@@ -290,8 +290,12 @@ impl Puncher {
         }
     }
 
+    /// Both may be recordings, so they are believed only from the peer's IP, and change nothing but words.
     fn handle_own_role(&mut self, pair: Pair, probe: &Probe) {
         self.dropped.useless += 1;
+        if !self.is_peer_ip(pair.remote) {
+            return;
+        }
         let trouble = if probe.instance == self.instance {
             Trouble::OwnEcho { from: pair.remote }
         } else {
@@ -454,27 +458,41 @@ impl Puncher {
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
         for remote in self.peer.clone() {
             let pair = Pair { socket: SocketId::MAIN, remote };
-            match self.checks.iter_mut().find(|c| c.pair == pair) {
-                Some(check) => check.source = Source::Configured,
-                None => self.checks.push(Check::new(pair, Source::Configured, paced_from, now)),
+            if let Some(check) = self.check_of(pair, Source::Configured, paced_from, now) {
+                check.source = Source::Configured;
             }
         }
     }
 
-    /// Tests a pair because the peer was heard on it; the longest unheard one makes room.
+    /// Tests a pair because the peer was heard on it.
     fn add_reflexive(&mut self, pair: Pair, now: Instant) {
-        if !self.checks.iter().any(|c| c.pair == pair) {
-            if self.checks.len() >= MAX_CHECKS {
-                let oldest =
-                    self.checks.iter().position(|c| c.source == Source::PeerReflexive && c.proof.is_none());
-                let Some(oldest) = oldest else { return };
-                self.checks.remove(oldest);
-            }
-            self.checks.push(Check::new(pair, Source::PeerReflexive, now, now));
-        }
-        if let Some(check) = self.checks.iter_mut().find(|c| c.pair == pair) {
+        if let Some(check) = self.check_of(pair, Source::PeerReflexive, now, now) {
             check.handle_heard(now);
         }
+    }
+
+    /// Finds the check of a pair, or makes one if there is room.
+    fn check_of(&mut self, pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Option<&mut Check> {
+        let found = self.checks.iter().position(|c| c.pair == pair);
+        if found.is_none() {
+            if self.checks.len() >= MAX_CHECKS && !self.make_room() {
+                return None;
+            }
+            self.checks.push(Check::new(pair, source, paced_from, now));
+        }
+        let last = self.checks.len().saturating_sub(1);
+        self.checks.get_mut(found.unwrap_or(last))
+    }
+
+    /// Forgets the pair that was unheard for the longest; false when all are needed.
+    fn make_room(&mut self) -> bool {
+        let replaceable =
+            |(index, check): (usize, &Check)| check.replaceable().map(|heard_at| (heard_at, index));
+        let Some((_, index)) = self.checks.iter().enumerate().filter_map(replaceable).min() else {
+            return false;
+        };
+        self.checks.remove(index);
+        true
     }
 
     fn send_probe(&mut self, pair: Pair, nominate: bool, now: Now) {

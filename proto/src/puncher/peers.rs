@@ -90,20 +90,25 @@ impl Peers {
         let newcomer = self.newcomers.remove(index);
         let former = std::mem::replace(&mut self.current, newcomer);
         let restarted = former.is_some();
-        self.retired.extend(former.map(|f| f.id));
-        if self.retired.len() > MAX_RETIRED {
-            self.retired.pop_front();
-        }
+        self.bury(former);
         restarted
     }
 
     /// Retires the current run: it has said that it leaves.
     pub(super) fn retire(&mut self) {
-        self.retired.extend(self.current.take().map(|f| f.id));
+        let left = self.current.take();
+        self.bury(left);
     }
 
     pub(super) fn current(&self) -> Option<&Instance> {
         self.current.as_ref()
+    }
+
+    fn bury(&mut self, instance: Option<Instance>) {
+        self.retired.extend(instance.map(|i| i.id));
+        while self.retired.len() > MAX_RETIRED {
+            self.retired.pop_front();
+        }
     }
 
     fn remember(&mut self, probe: &Probe, now: Now) {
