@@ -1,0 +1,39 @@
+//! The open side: a service of the peer becomes a local port.
+//!
+//! The peer runs `pinhole -c 22 THIS_PUBLIC_IP`, or the example `serve`, with the same key. Then:
+//!
+//! ```text
+//! PINHOLE_KEY=the-words-of-the-key cargo run --example forward -- 198.51.100.4 2222:22
+//! ssh -p 2222 user@localhost
+//! ```
+//!
+//! `main` is the whole life: a phrase becomes a key, an endpoint punches and keeps a tunnel up, a forward carries TCP
+//! connections through it. The port is open before the tunnel stands; early connections wait for it. When the tunnel
+//! is lost the endpoint punches again, and nothing here has to change.
+
+use anyhow::{Context, Result};
+use pinhole::{Config, Endpoint, Key, Peer, Phrase, Role, endpoint::DEFAULT_PORT, forward};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let (peer, spec) = args.next().zip(args.next()).context("usage: forward PEER [BIND:]PORT[:SERVICE]")?;
+    let phrase: Phrase = std::env::var("PINHOLE_KEY").context("PINHOLE_KEY is not set")?.parse()?;
+    phrase.check_strength()?;
+
+    let config = Config::new(Role::Open, Key::stretch(&phrase), Peer::new(peer, DEFAULT_PORT));
+    let endpoint = Endpoint::start(config).await?;
+    let listening = forward::listen(&endpoint, &spec.parse()?).await?;
+    say(&format!("listening on {}", listening.address()));
+    let tunnel = endpoint.connected().await.context("the endpoint was closed")?;
+    say(&format!("tunnel to {}", tunnel.remote()));
+
+    tokio::signal::ctrl_c().await?;
+    endpoint.close().await; // says goodbye: the peer need not wait for a timeout
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "an example is a program, and this is its talk")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
