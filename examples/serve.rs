@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
     let config = Config::new(Role::Serve, Key::stretch(&phrase), Peer::new(peer, DEFAULT_PORT));
     let endpoint = Endpoint::start(config).await?;
     let mut events = endpoint.events();
-    let _services_go_on_until_the_endpoint_closes = forward::offer(&endpoint, &services)?;
+    let _offered_until_dropped = forward::offer(&endpoint, &services)?;
     loop {
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => break interrupted?,

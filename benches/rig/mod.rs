@@ -5,7 +5,8 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
-const KEY: &str = "acorn-zoom-abacus-yodel-crisp-plank";
+/// A phrase as the program makes them; checking a phrase of the user's own would load dictionaries of 5 MiB.
+const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
 
 /// A running `pinhole`; killed when dropped.
 pub(crate) struct Program {

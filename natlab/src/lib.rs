@@ -5,7 +5,7 @@
 //! - as a [`model`]: an in-process network with a virtual clock and a seed, for thousands of runs a second;
 //! - as a [`Lab`]: real Linux network namespaces with nftables, for real programs and real sockets.
 //!
-//! `tests/conformance.rs` makes the same observations in both and demands equal answers; what a realisation
+//! `tests/conformance/` makes the same observations in both and demands equal answers; what a realisation
 //! cannot do as an ideal NAT would is said where it is built ([`mod@kernel`] for nftables).
 //!
 //! Between the two sides lies a link. Its delay, jitter, loss, reordering, duplication and rate are one

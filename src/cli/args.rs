@@ -1,6 +1,6 @@
 //! The command line: definitions only.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, builder::styling};
 use pinhole::{
@@ -40,7 +40,6 @@ Try it on this machine alone: pinhole demo";
     after_help = EXAMPLES,
     styles = STYLES,
     args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
     group = ArgGroup::new("side").args(["serve", "open"])
 )]
 pub(crate) struct Cli {
@@ -71,8 +70,12 @@ pub(crate) struct ShortForm {
     pub(crate) peer: Option<String>,
 
     /// UDP port of both sides
-    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
     pub(crate) udp: u16,
+
+    /// One argument too many; named so in an error of ours
+    #[arg(hide = true)]
+    pub(crate) extra: Vec<String>,
 
     #[command(flatten)]
     pub(crate) common: Common,
@@ -154,7 +157,7 @@ pub(crate) struct PeerArgs {
     pub(crate) peer: String,
 
     /// UDP port of both sides
-    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
     pub(crate) port: u16,
 }
 
@@ -178,10 +181,10 @@ pub(crate) struct Common {
 
     /// Send from this local IP
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) bind: IpAddr,
+    pub(crate) bind: Ipv4Addr,
 
     /// Give up after this many seconds without a tunnel, with exit status 1 [default: wait for ever]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
     pub(crate) wait: Option<Duration>,
 
     /// Print events as JSON lines on stdout
@@ -207,6 +210,10 @@ pub(crate) struct DemoArgs {
 
 fn parse_phrase(text: &str) -> Result<Phrase, String> {
     text.parse().map_err(|error: pinhole::proto::key::PhraseError| error.to_string())
+}
+
+fn parse_udp_port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port != 0).ok_or_else(|| "use a UDP port from 1 to 65535".into())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

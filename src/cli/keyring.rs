@@ -152,10 +152,14 @@ fn read(path: &Path) -> Result<Found> {
     let file = File::open(path).with_context(|| format!("cannot read the key file {shown}"))?;
     let metadata = file.metadata().with_context(|| format!("cannot look at the key file {shown}"))?;
     if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+        let quoted = shown.to_string().replace('\'', "'\\''");
         bail!(
-            "others can read the key file {shown} (mode {:03o}): run `chmod 600 {shown}`",
+            "others can read the key file {shown} (mode {:03o}): run `chmod 600 '{quoted}'`",
             metadata.mode() & 0o777
         );
+    }
+    if metadata.is_dir() {
+        bail!("{shown} is a folder: --key-file takes a file");
     }
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_FILE_BYTES)

@@ -5,8 +5,8 @@ use std::{io::IsTerminal, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role,
-    endpoint::{DEFAULT_PORT, PeerError, StartError},
-    forward::{self, Listening, OpenSpec, ServeSpec},
+    endpoint::{PeerError, StartError},
+    forward::{self, Listening, Offering, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
     proto::puncher::Trouble,
 };
@@ -34,6 +34,9 @@ use super::{
 /// A wrong role ends a program that has run for less than this: its user is still there to mend it. One that has
 /// waited for longer only says so, because the other side may be mended instead.
 const JUST_STARTED: Duration = Duration::from_secs(10);
+
+/// Time between learning of a wrong role and the end: the other side must hear of it too.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Descriptors that are asked for, or as many as the system allows.
 const WANTED_DESCRIPTORS: u64 = 65_536;
@@ -63,6 +66,9 @@ pub(super) fn open(specs: Vec<OpenSpec>, peer: String, port: u16, common: &Commo
 
 /// The old script's grammar.
 pub(super) fn short(args: ShortForm) -> Result<Outcome> {
+    if let Some(extra) = args.extra.first() {
+        bail!("'{extra}' is one argument too many: pinhole -c|-l TCP_PORT PEER [UDP_PORT]");
+    }
     let (Some(tcp), Some(peer)) = (args.tcp, args.peer) else {
         bail!(
             "say what to do: `pinhole -c TCP_PORT PEER` offers a service, `pinhole -l TCP_PORT PEER` reaches it, `pinhole --help` explains"
@@ -84,7 +90,7 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
     let found = keyring::find(&common.key, services.role())?;
     introduce(services, &peer, &found);
     let key = Key::stretch(&found.phrase);
-    let config = Config { bind: common.bind, ..Config::new(services.role(), key, peer) };
+    let config = Config { bind: common.bind.into(), ..Config::new(services.role(), key, peer) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -106,8 +112,8 @@ async fn tunnel(services: &Services, config: Config, common: &Common) -> Result<
 
 /// What must be held for the forwards to go on.
 enum Forwards {
-    Offered,
-    Listening(#[expect(dead_code, reason = "held until the end")] Vec<Listening>),
+    Offering { _held: Offering },
+    Listening { _held: Vec<Listening> },
 }
 
 async fn start_forwards(
@@ -116,10 +122,7 @@ async fn start_forwards(
     reporter: &mut Reporter,
 ) -> Result<Forwards> {
     match services {
-        Services::Serve(specs) => {
-            forward::offer(endpoint, specs)?;
-            Ok(Forwards::Offered)
-        }
+        Services::Serve(specs) => Ok(Forwards::Offering { _held: forward::offer(endpoint, specs)? }),
         Services::Open(specs) => {
             let mut open = Vec::new();
             for spec in specs {
@@ -128,7 +131,7 @@ async fn start_forwards(
                 reporter.line(&words::listening(listening.address(), spec));
                 open.push(listening);
             }
-            Ok(Forwards::Listening(open))
+            Ok(Forwards::Listening { _held: open })
         }
     }
 }
@@ -140,6 +143,7 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let mut events = endpoint.events();
+    let mut wrong_use_at = None;
     let mut give_up = wait.map(|wait| started + wait);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -148,6 +152,7 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
             _ = terminate.recv() => break,
             _ = hangup.recv() => break,
             _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
+            () = at(wrong_use_at) => return Ok(Outcome::WrongUse),
             () = at(give_up) => {
                 reporter.line(&words::gave_up(wait.unwrap_or_default()));
                 return Ok(Outcome::NoPath);
@@ -156,11 +161,11 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
                 Ok(event) => {
                     reporter.event(&event);
                     if is_wrong_use(&event) && started.elapsed() < JUST_STARTED {
-                        return Ok(Outcome::WrongUse);
+                        wrong_use_at.get_or_insert(Instant::now() + LINGER);
                     }
                     if matches!(event, Event::TunnelUp { .. }) {
                         give_up = None;
-                    } else if matches!(event, Event::TunnelLost(_) | Event::PeerLeft) {
+                    } else if matches!(event, Event::Searching { .. }) && give_up.is_none() {
                         give_up = wait.map(|wait| Instant::now() + wait);
                     }
                 }
@@ -189,9 +194,11 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
         say(format_args!("made a key and kept it in {} (this is shown once)", path.display()));
         say(format_args!("on the other machine run, with this machine's public IP in place of THIS_IP:\n"));
-        let port = if peer.port == DEFAULT_PORT { String::new() } else { format!(" {}", peer.port) };
-        let local = specs.first().map_or(0, words::suggest_local_port);
-        say(format_args!("  PINHOLE_KEY={} pinhole -l {local} THIS_IP{port}\n", found.phrase.as_str()));
+        say(format_args!(
+            "  PINHOLE_KEY={} {}\n",
+            found.phrase.as_str(),
+            words::other_side(specs, peer.port)
+        ));
     } else if std::io::stderr().is_terminal() {
         say(format_args!("using the key {}", key::describe(&found.origin)));
     }

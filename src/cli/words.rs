@@ -115,7 +115,7 @@ pub(super) fn listening(address: SocketAddr, spec: &OpenSpec) -> String {
 }
 
 pub(super) fn gave_up(wait: Duration) -> String {
-    format!("no tunnel after {:.0} s: giving up", wait.as_secs_f64())
+    format!("no tunnel after {} s: giving up", wait.as_secs_f64())
 }
 
 pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> String {
@@ -135,19 +135,31 @@ pub(super) fn explain_bind(error: &BindError) -> anyhow::Error {
         BindError::InUse { protocol: Protocol::Tcp, .. } => {
             anyhow!("{error}: end that program, or open another port")
         }
-        BindError::Permission { address, .. } => {
-            anyhow!("{error}: use a port from 1024 on, for example {}", suggest_unprivileged(address.port()))
+        BindError::Permission { protocol, address } => {
+            let example = suggest_unprivileged(address.port());
+            let both = if *protocol == Protocol::Udp { " on both sides" } else { "" };
+            anyhow!("{error}: use a port from 1024 on{both}, for example {example}")
         }
-        BindError::NotLocal { .. } => anyhow!("{error}: name one of its own, or 0.0.0.0 for all of them"),
+        BindError::NotLocal { .. } => {
+            anyhow!("{error}: name one of its own (`ip address` lists them), or 0.0.0.0 for all of them")
+        }
         BindError::Other { source, .. } => anyhow!("{error}: {source}"),
     }
 }
 
-/// A local port for the open side that needs no privileges and is easy to remember.
-pub(super) fn suggest_local_port(spec: &ServeSpec) -> u16 {
-    suggest_unprivileged(spec.port)
+/// The command for the other side, with THIS_IP for what only its user knows.
+pub(super) fn other_side(specs: &[ServeSpec], udp: u16) -> String {
+    if let [only] = specs {
+        let port = if udp == DEFAULT_PORT { String::new() } else { format!(" {udp}") };
+        return format!("pinhole -l {} THIS_IP{port}", suggest_unprivileged(only.port));
+    }
+    let port = if udp == DEFAULT_PORT { String::new() } else { format!(" --port {udp}") };
+    let specs: Vec<String> =
+        specs.iter().map(|s| format!("{}:{}", suggest_unprivileged(s.port), s.name)).collect();
+    format!("pinhole open {} --peer THIS_IP{port}", specs.join(" "))
 }
 
+/// A local port that needs no privileges and is easy to remember.
 fn suggest_unprivileged(port: u16) -> u16 {
     match port {
         22 => 2222,
@@ -167,6 +179,16 @@ mod tests {
     fn spans_show_the_two_largest_units() {
         let shown = [5, 65, 3700, 90_000].map(|s| span(Duration::from_secs(s)));
         assert_eq!(shown, ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn the_command_for_the_other_side_reaches_every_service() {
+        let specs =
+            |texts: &[&str]| texts.iter().map(|t| t.parse().expect("a spec")).collect::<Vec<ServeSpec>>();
+        assert_eq!(other_side(&specs(&["22"]), 5555), "pinhole -l 2222 THIS_IP");
+        assert_eq!(other_side(&specs(&["22"]), 6666), "pinhole -l 2222 THIS_IP 6666");
+        let several = other_side(&specs(&["22", "web=printer:631"]), 6666);
+        assert_eq!(several, "pinhole open 2222:22 10631:web --peer THIS_IP --port 6666");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use self::{
 use crate::{
     bind::BindError,
     hub::{Hub, QuicSocket},
-    tunnel::{Tunnel, transport},
+    tunnel::{Goodbye, Tunnel, transport},
 };
 
 /// UDP port of both sides unless told otherwise.
@@ -153,15 +153,13 @@ impl Endpoint {
     /// Ends all streams, says goodbye to the peer, and waits until that is under way: a second at the very most. The
     /// UDP port is free soon after.
     pub async fn close(self) {
-        if let Some(tunnel) = self.tunnel.borrow().as_ref() {
-            tunnel.close(crate::tunnel::Goodbye::Leaving);
-        }
         let (done, left) = oneshot::channel();
         let goodbye = async {
+            // The puncher first: as long as it answers, the peer would connect to us again.
             if self.commands.send(Command::Leave(done)).await.is_ok() {
                 let _driver_is_gone = left.await;
             }
-            self.quic.close(noq::VarInt::from_u32(0), b"");
+            self.quic.close(Goodbye::Leaving.code(), b"");
             self.quic.wait_all_draining().await;
         };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {

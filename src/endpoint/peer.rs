@@ -32,6 +32,9 @@ impl Peer {
     /// When the name has no IPv4 address now, or the address is none that a machine can have.
     pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, PeerError> {
         let host = || self.host.clone();
+        if self.host.parse::<SocketAddr>().is_ok() || self.host.matches(':').count() == 1 {
+            return Err(PeerError::PortInName(host()));
+        }
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
         let found: Vec<SocketAddr> = found.map_err(|_| PeerError::Unresolved(host()))?.collect();
         let usable: Vec<SocketAddr> = found.iter().copied().filter(SocketAddr::is_ipv4).collect();
@@ -61,11 +64,14 @@ pub enum PeerError {
     /// No such name, or the name server does not answer.
     #[error("the peer's name {0:?} does not resolve")]
     Unresolved(String),
+    /// The port was written behind the name.
+    #[error("{0:?} has a port in it: name the peer alone; its UDP_PORT is an argument of its own")]
+    PortInName(String),
     /// Only IPv6 addresses, which this version does not use.
-    #[error("{0:?} has no IPv4 address, and IPv6 is not supported yet")]
+    #[error("{0:?} has no IPv4 address, and IPv6 is not supported yet: name the peer's public IPv4 address")]
     OnlyIpv6(String),
     /// Multicast, broadcast or unspecified.
-    #[error("{0} is not the address of a machine")]
+    #[error("{0} is not the address of a machine: PEER must be the public IPv4 address of the other one")]
     NoMachine(IpAddr),
     /// The peer's address and port are our own.
     #[error("{0} is this program's own address: PEER must be the public address of the other machine")]

@@ -1,12 +1,16 @@
 //! Keeps a tunnel up: punched pair → handshake → tunnel → lost → punch again.
 
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 
 use pinhole_proto::{
     Role,
     puncher::{Connected, Event as Punch},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
 
 use super::{
     Config, Event, Events,
@@ -26,7 +30,11 @@ const HANDSHAKE_RTTS: u32 = 10;
 /// How often a peer's name is looked up again while it is searched for.
 const RESOLVE: Duration = Duration::from_secs(30);
 
-type Handshake = Pin<Box<dyn Future<Output = Result<noq::Connection, noq::ConnectionError>> + Send>>;
+/// Handshakes under way at a time on the serve side; the oldest makes room. One is usual: more come only from
+/// somebody who forges the peer's address, and they never finish.
+const MAX_HANDSHAKES: usize = 16;
+
+type Handshake = Result<noq::Connection, noq::ConnectionError>;
 
 pub(super) struct Supervisor {
     config: Config,
@@ -38,7 +46,9 @@ pub(super) struct Supervisor {
     events: Events,
     /// The nominated pair, none while the puncher searches.
     punched: Option<Connected>,
-    handshake: Option<Handshake>,
+    handshakes: JoinSet<Handshake>,
+    /// Those under way, the oldest first.
+    under_way: VecDeque<AbortHandle>,
     /// When the tunnel must stand; otherwise the search begins again.
     handshake_by: Option<Instant>,
     tunnel: Option<Tunnel>,
@@ -65,7 +75,8 @@ impl Supervisor {
             published,
             events,
             punched: None,
-            handshake: None,
+            handshakes: JoinSet::new(),
+            under_way: VecDeque::new(),
             handshake_by: None,
             tunnel: None,
             resolves: true,
@@ -86,7 +97,8 @@ impl Supervisor {
                     Some(incoming) => self.handle_incoming(incoming),
                     None => return,
                 },
-                result = finish(&mut self.handshake) => self.handle_handshake(result).await,
+                Some(Ok(result)) = self.handshakes.join_next() => self.handle_handshake(result).await,
+                () = self.published.closed() => return,
                 () = until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
                 _ = resolve.tick(), if self.punched.is_none() && self.config.peer.is_name() => self.resolve().await,
@@ -120,46 +132,63 @@ impl Supervisor {
         self.hub.admit(connected.pair);
         self.punched = Some(connected);
         self.events.tell(Event::Punched(connected));
+        if self.tunnel.is_some() {
+            return;
+        }
         self.handshake_by = Some(Instant::now() + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS);
         if self.config.role == Role::Open {
-            self.handshake = Some(self.dial(connected));
+            self.dial(connected);
         }
     }
 
-    fn dial(&self, connected: Connected) -> Handshake {
-        let config = transport::client(&self.config.key, connected.rtt);
-        let quic = self.quic.clone();
-        Box::pin(async move {
-            let broken = |_| noq::ConnectionError::LocallyClosed;
-            let config = config
-                .map_err(|error| tracing::warn!(%error, "TLS refused its configuration"))
-                .map_err(broken)?;
-            quic.connect_with(config, connected.pair.remote, SERVER_NAME)
-                .map_err(|error| tracing::warn!(%error, "QUIC cannot dial"))
-                .map_err(broken)?
-                .await
-        })
+    /// Begins a handshake. One that cannot begin is noticed like one that nobody answers.
+    fn dial(&mut self, connected: Connected) {
+        let config = transport::client(&self.config.key, connected.rtt).map_err(|error| error.to_string());
+        let dialled = config.and_then(|config| {
+            self.quic
+                .connect_with(config, connected.pair.remote, SERVER_NAME)
+                .map_err(|error| error.to_string())
+        });
+        match dialled {
+            Ok(connecting) => self.begin(connecting),
+            Err(why) => tracing::warn!(why, "cannot dial"),
+        }
     }
 
-    /// A handshake from a proven address: nobody else's gets through the Hub.
+    /// A handshake from a proven address: nobody else's gets through the Hub. The address may be forged, so it
+    /// changes nothing until it has succeeded, and while a tunnel stands it is not answered at all: an open side that
+    /// lost its tunnel punches first, and that ends ours.
     fn handle_incoming(&mut self, incoming: noq::Incoming) {
-        let rtt = self.punched.map_or(Duration::MAX, |c| c.rtt);
-        let answer = transport::server(&self.config.key, rtt).map(Arc::new);
+        let Some(punched) = self.punched.filter(|_| self.tunnel.is_none()) else { return incoming.ignore() };
+        let answer = transport::server(&self.config.key, punched.rtt).map(Arc::new);
         match answer.map(|config| incoming.accept_with(config)) {
-            Ok(Ok(connecting)) => self.handshake = Some(Box::pin(connecting)),
+            Ok(Ok(connecting)) => self.begin(connecting),
             Ok(Err(error)) => tracing::debug!(%error, "handshake refused"),
             Err(error) => tracing::warn!(%error, "TLS refused its configuration"),
         }
     }
 
-    async fn handle_handshake(&mut self, result: Result<noq::Connection, noq::ConnectionError>) {
-        self.handshake = None;
+    fn begin(&mut self, connecting: noq::Connecting) {
+        self.under_way.retain(|handshake| !handshake.is_finished());
+        if self.under_way.len() == MAX_HANDSHAKES
+            && let Some(oldest) = self.under_way.pop_front()
+        {
+            oldest.abort();
+        }
+        self.under_way.push_back(self.handshakes.spawn(connecting.into_future()));
+    }
+
+    async fn handle_handshake(&mut self, result: Handshake) {
         match result {
-            Ok(connection) => self.handle_up(connection),
-            Err(error) => {
+            Ok(connection) => {
+                self.handshakes.abort_all();
+                self.handle_up(connection);
+            }
+            Err(error) if self.config.role == Role::Open && self.tunnel.is_none() => {
                 self.events.tell(Event::HandshakeFailed { why: error.to_string() });
                 self.search().await;
             }
+            Err(error) => tracing::debug!(%error, "handshake failed"),
         }
     }
 
@@ -174,8 +203,6 @@ impl Supervisor {
     }
 
     async fn handle_late_handshake(&mut self) {
-        self.handshake_by = None;
-        self.handshake = None;
         self.events.tell(Event::HandshakeFailed { why: "no answer in time".into() });
         self.search().await;
     }
@@ -225,7 +252,7 @@ impl Supervisor {
 
     fn tell_searching(&mut self) {
         self.punched = None;
-        self.handshake = None;
+        self.handshakes.abort_all();
         self.handshake_by = None;
         self.events
             .tell(Event::Searching { peer: self.config.peer.to_string(), addresses: self.addresses.clone() });
@@ -249,13 +276,6 @@ const SERVER_NAME: &str = "pinhole";
 fn sorted(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     addresses.sort_unstable();
     addresses
-}
-
-async fn finish(handshake: &mut Option<Handshake>) -> Result<noq::Connection, noq::ConnectionError> {
-    match handshake {
-        Some(handshake) => handshake.await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use noq::{RecvStream, SendStream};
+use noq::RecvStream;
 use pinhole_proto::stream::{Reply, Request};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -109,22 +109,18 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
 impl Local {
     async fn carry(self: Arc<Self>, tcp: TcpStream, held: Arc<Semaphore>) {
         let Some(tunnel) = self.wait_for_tunnel(&held).await else { return reset(tcp) };
-        if is_gone(&tcp) {
+        if is_reset(&tcp) {
             return;
         }
         let Ok((mut send, recv)) = tunnel.open_stream().await else { return reset(tcp) };
-        if send.write_all(&self.request.encode()).await.is_err() {
+        let gate = tunnel.gate();
+        if gate.write(&mut send, self.request.encode().into()).await.is_err() {
             return reset(tcp);
         }
         prepare(&tcp);
-        self.exchange(tcp, send, recv).await;
-    }
-
-    /// Carries the upward bytes at once and the downward bytes behind the reply.
-    async fn exchange(&self, tcp: TcpStream, send: SendStream, recv: RecvStream) {
         let service = &self.request.service;
         let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
-        splice::splice_behind_reply(tcp, send, recv, refused).await;
+        splice::splice_behind_reply(tcp, send, recv, &gate, refused).await;
     }
 
     /// Waits for a tunnel that stands; none when too many wait, or it takes too long.
@@ -148,10 +144,10 @@ impl Local {
     }
 }
 
-/// Whether the local client has hung up while it was held, without a word.
-fn is_gone(tcp: &TcpStream) -> bool {
-    let mut byte = [std::mem::MaybeUninit::new(0)];
-    matches!(socket2::SockRef::from(tcp).peek(&mut byte), Ok(0))
+/// Whether the local client has reset the connection while it was held. One that has only finished writing is still
+/// there to listen.
+fn is_reset(tcp: &TcpStream) -> bool {
+    !matches!(tcp.take_error(), Ok(None))
 }
 
 /// Reads the reply byte.

@@ -11,6 +11,6 @@ mod splice;
 
 pub use self::{
     listen::{HELD_CONNECTIONS, HELD_FOR, Listening, listen},
-    offer::{CONNECT_TIMEOUT, DuplicateService, offer},
+    offer::{CONNECT_TIMEOUT, DuplicateService, Offering, offer},
     spec::{OpenSpec, ServeSpec, SpecError},
 };

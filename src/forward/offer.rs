@@ -13,35 +13,37 @@ use std::{
 
 use noq::{RecvStream, SendStream};
 use pinhole_proto::stream::{Reply, Request};
-use tokio::{
-    net::TcpStream,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
 use super::{
     ServeSpec,
     splice::{prepare, splice},
 };
-use crate::{Endpoint, Event, Tunnel, endpoint::Events};
+use crate::{Endpoint, Event, Tunnel, endpoint::Events, tunnel::Gate};
 
 /// Time that a connection to the service may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for a stream's request to arrive in full.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a stream's request to arrive in full. It may wait behind a full send window on a slow link.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Two services with one name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("two services are named {0:?}: give one of them another name with NAME=[HOST:]PORT")]
 pub struct DuplicateService(String);
 
-/// Offers services to the peer for as long as the returned task is not aborted.
+/// Services that are offered. Dropping it withdraws them; connections that stand go on.
+#[derive(Debug)]
+pub struct Offering {
+    _task: JoinSet<()>,
+}
+
+/// Offers services to the peer.
 ///
 /// # Errors
 ///
 /// When two services have the same name.
-pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<JoinHandle<()>, DuplicateService> {
+pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<Offering, DuplicateService> {
     let mut services = BTreeMap::new();
     for spec in specs {
         let service = Service { spec: spec.clone(), failed: AtomicBool::new(false) };
@@ -50,7 +52,9 @@ pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<JoinHandle<()>,
         }
     }
     let desk = Arc::new(Desk { services, events: endpoint.reporter() });
-    Ok(tokio::spawn(serve(desk, endpoint.tunnel())))
+    let mut task = JoinSet::new();
+    task.spawn(serve(desk, endpoint.tunnel()));
+    Ok(Offering { _task: task })
 }
 
 struct Service {
@@ -85,13 +89,13 @@ impl Desk {
         let mut streams = JoinSet::new();
         while let Ok((send, recv)) = tunnel.accept_stream().await {
             while streams.try_join_next().is_some() {}
-            streams.spawn(self.clone().serve_stream(send, recv));
+            streams.spawn(self.clone().serve_stream(send, recv, tunnel.gate()));
         }
         // Each stream sees the end of the tunnel by itself and resets its TCP connection.
         streams.detach_all();
     }
 
-    async fn serve_stream(self: Arc<Self>, mut send: SendStream, mut recv: RecvStream) {
+    async fn serve_stream(self: Arc<Self>, mut send: SendStream, mut recv: RecvStream, gate: Arc<Gate>) {
         let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut recv)).await;
         let connected = match request {
             Ok(Some(request)) => self.connect(&request).await,
@@ -102,7 +106,7 @@ impl Desk {
             return;
         }
         match connected {
-            Ok(tcp) => splice(tcp, send, recv).await,
+            Ok(tcp) => splice(tcp, send, recv, &gate).await,
             Err(_) => {
                 // The reason must arrive before the stop that dropping the stream sends.
                 let _already_closed = send.finish();

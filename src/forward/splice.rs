@@ -17,7 +17,7 @@ use pinhole_proto::stream::Reply;
 use tokio::{io::Interest, net::TcpStream};
 
 use super::listen::read_reply;
-use crate::tunnel::RESET;
+use crate::tunnel::{Gate, RESET};
 
 /// First read of a connection that was idle, bytes. Most interactive writes fit.
 const FIRST_READ: usize = 4 << 10;
@@ -36,10 +36,10 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 struct Broken;
 
 /// Carries bytes in both directions until both have ended or one has broken.
-pub(super) async fn splice(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream) {
+pub(super) async fn splice(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, gate: &Gate) {
     let unwanted = send.stopped();
     let clean = tokio::select! {
-        both = try_join(downward(&mut recv, &tcp), upward(&tcp, &mut send)) => both.is_ok(),
+        both = try_join(downward(&mut recv, &tcp), upward(&tcp, &mut send, gate)) => both.is_ok(),
         () = broken(&tcp, unwanted) => false,
     };
     conclude(tcp, send, recv, clean);
@@ -50,6 +50,7 @@ pub(super) async fn splice_behind_reply(
     tcp: TcpStream,
     mut send: SendStream,
     mut recv: RecvStream,
+    gate: &Gate,
     refused: impl FnOnce(Reply),
 ) {
     let down = async {
@@ -66,7 +67,7 @@ pub(super) async fn splice_behind_reply(
     // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
     let clean = tokio::select! {
         biased;
-        both = try_join(down, upward(&tcp, &mut send)) => both.is_ok(),
+        both = try_join(down, upward(&tcp, &mut send, gate)) => both.is_ok(),
         () = broken(&tcp, unwanted) => false,
     };
     conclude(tcp, send, recv, clean);
@@ -115,7 +116,7 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) {
 }
 
 /// TCP → stream, until the TCP peer's FIN has been passed on and the other side has all of it.
-async fn upward(tcp: &TcpStream, send: &mut SendStream) -> Result<(), Broken> {
+async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(), Broken> {
     let mut size = FIRST_READ;
     let mut buffer = BytesMut::new();
     loop {
@@ -127,7 +128,7 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream) -> Result<(), Broken> {
             Ok(0) => break,
             Ok(read) => {
                 size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
-                send.write_chunk(buffer.split().freeze()).await.map_err(|_| Broken)?;
+                gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken)?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 buffer = BytesMut::new();

@@ -3,14 +3,16 @@
 //! The open side dials over the nominated pair and the serve side answers. Each TCP connection is one bidirectional
 //! stream; a stream that breaks is reset with a code, the whole tunnel is closed with a [`Goodbye`].
 
+mod gate;
 mod paths;
 mod tls;
 pub(crate) mod transport;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use noq::{ConnectionError, RecvStream, SendStream, VarInt};
 
+pub(crate) use self::gate::Gate;
 pub use self::{
     paths::PathError,
     transport::{
@@ -32,7 +34,7 @@ pub enum Goodbye {
 }
 
 impl Goodbye {
-    fn code(self) -> VarInt {
+    pub(crate) fn code(self) -> VarInt {
         match self {
             Self::Leaving => VarInt::from_u32(0),
             Self::Replaced => VarInt::from_u32(1),
@@ -83,11 +85,12 @@ impl TunnelEnd {
 pub struct Tunnel {
     connection: noq::Connection,
     remote: SocketAddr,
+    gate: Arc<Gate>,
 }
 
 impl Tunnel {
     pub(crate) fn new(connection: noq::Connection, remote: SocketAddr) -> Self {
-        Self { connection, remote }
+        Self { connection, remote, gate: Arc::new(Gate::new()) }
     }
 
     /// Opens a stream for one TCP connection. Waits while the peer allows no more of them.
@@ -97,6 +100,11 @@ impl Tunnel {
     /// When the tunnel has ended.
     pub(crate) async fn open_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
         self.connection.open_bi().await.map_err(|error| TunnelEnd::new(&error))
+    }
+
+    /// Returns where the tunnel's streams wait for their turn to write.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 
     /// Waits for the peer's next stream.

@@ -53,18 +53,19 @@ pub(crate) fn endpoint() -> EndpointConfig {
 /// Configures a connection of the open side over a path whose round trip was measured by the punch.
 pub(crate) fn client(key: &Key, rtt: Duration) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::new(Arc::new(tls::client(key)?));
-    config.transport_config(Arc::new(transport(rtt)));
+    config.transport_config(Arc::new(transport(rtt, 0)));
     Ok(config)
 }
 
 /// Configures the serve side's answer over such a path.
 pub(crate) fn server(key: &Key, rtt: Duration) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::with_crypto(Arc::new(tls::server(key)?));
-    config.transport_config(Arc::new(transport(rtt))).max_incoming(4);
+    config.transport_config(Arc::new(transport(rtt, MAX_STREAMS))).max_incoming(4);
     Ok(config)
 }
 
-fn transport(rtt: Duration) -> TransportConfig {
+/// `streams` is the number that the peer may open: only the open side opens any.
+fn transport(rtt: Duration, streams: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
     let guess = (rtt.min(*INITIAL_RTT.end()) * 3 / 2).clamp(*INITIAL_RTT.start(), *INITIAL_RTT.end());
     config
@@ -72,7 +73,7 @@ fn transport(rtt: Duration) -> TransportConfig {
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
         .receive_window(CONNECTION_WINDOW_BYTES.into())
         .send_window(SEND_WINDOW_BYTES)
-        .max_concurrent_bidi_streams(MAX_STREAMS.into())
+        .max_concurrent_bidi_streams(streams.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .allow_spin(false)
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_transport_has_the_settings_of_the_table() {
-        let shown = format!("{:?}", transport(Duration::from_millis(20)));
+        let shown = format!("{:?}", transport(Duration::from_millis(20), 1));
         for setting in
             ["stream_receive_window: 2097152", "initial_rtt: 30ms", "max_concurrent_multipath_paths: Some(8)"]
         {

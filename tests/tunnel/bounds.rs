@@ -47,7 +47,7 @@ async fn early_connections_are_held_until_the_tunnel_stands() {
     let (service, address) = service().await;
     let serve = start(Role::Serve, udp).await;
     let spec = format!("it=127.0.0.1:{}", address.port()).parse().expect("a spec");
-    pinhole::forward::offer(&serve, &[spec]).expect("one service");
+    let _offering = pinhole::forward::offer(&serve, &[spec]).expect("one service");
     let (mut server, _) = within(service.accept()).await.expect("the early connection arrives");
     let mut got = [0; 5];
     within(server.read_exact(&mut got)).await.expect("read");

@@ -36,7 +36,7 @@ async fn a_side_that_leaves_says_so_and_its_return_is_noticed() {
     let (service, address) = service().await;
     let rig = Rig::to(address).await;
     let mut at_open = rig.open.events();
-    let Rig { serve, open, local, udp } = rig;
+    let Rig { serve, open, local, udp, .. } = rig;
     let mut cut = TcpStream::connect(local.address()).await.expect("connect");
     let (mut server, _) = within(service.accept()).await.expect("accept");
     cut.write_all(b"x").await.expect("write");
@@ -47,7 +47,7 @@ async fn a_side_that_leaves_says_so_and_its_return_is_noticed() {
 
     let serve = start(Role::Serve, udp).await;
     let spec = format!("it=127.0.0.1:{}", address.port()).parse().expect("a spec");
-    pinhole::forward::offer(&serve, &[spec]).expect("one service");
+    let _offering = pinhole::forward::offer(&serve, &[spec]).expect("one service");
     event(&mut at_open, |e| matches!(e, Event::TunnelUp { .. })).await;
     let mut client = TcpStream::connect(local.address()).await.expect("the listener stayed");
     let (mut server, _) = within(service.accept()).await.expect("accept");
@@ -76,7 +76,7 @@ async fn a_service_of_another_name_is_refused_by_its_name() {
     let udp = free_port().await;
     let (serve, open) = (start(Role::Serve, udp).await, start(Role::Open, udp).await);
     let spec = format!("web=127.0.0.1:{}", address.port()).parse().expect("a spec");
-    pinhole::forward::offer(&serve, &[spec]).expect("one service");
+    let _offering = pinhole::forward::offer(&serve, &[spec]).expect("one service");
     let spec = pinhole::forward::OpenSpec { bind: None, port: 0, service: "ssh".into(), any: false };
     let local = pinhole::forward::listen(&open, &spec).await.expect("a local port");
     let mut events = open.events();

@@ -15,7 +15,7 @@ use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role,
     bind::BindError,
     endpoint::StartError,
-    forward::{self, Listening, OpenSpec, ServeSpec},
+    forward::{self, Listening, Offering, OpenSpec, ServeSpec},
 };
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
@@ -40,6 +40,7 @@ pub(crate) struct Rig {
     pub(crate) open: Endpoint,
     pub(crate) local: Listening,
     pub(crate) udp: u16,
+    _offering: Offering,
 }
 
 impl Rig {
@@ -50,11 +51,11 @@ impl Rig {
         let open = start(Role::Open, udp).await;
         let spec =
             ServeSpec { name: "it".into(), host: Some(service.ip().to_string()), port: service.port() };
-        forward::offer(&serve, &[spec]).expect("one service");
+        let offering = forward::offer(&serve, &[spec]).expect("one service");
         let local = listen(&open).await;
         within(open.connected()).await.expect("a tunnel");
         within(serve.connected()).await.expect("a tunnel");
-        Self { serve, open, local, udp }
+        Self { serve, open, local, udp, _offering: offering }
     }
 
     /// Connects a client to the local port.

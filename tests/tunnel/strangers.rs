@@ -1,8 +1,17 @@
 //! Whoever does not hold the key gets no answer, and disturbs nobody.
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
 
-use pinhole::Role;
+use pinhole::{Event, Role};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UdpSocket,
@@ -87,4 +96,110 @@ async fn the_port_of_a_standing_tunnel_is_silent_to_strangers_too() {
     client.write_all(b"undisturbed").await.expect("write");
     within(server.read_exact(&mut [0; 11])).await.expect("read");
     rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_from_the_peers_forged_address_does_not_end_the_tunnel() {
+    if !natlab::lab_or_skip("a_handshake_from_the_peers_forged_address_does_not_end_the_tunnel") {
+        return; // forging takes a raw socket
+    }
+    let initials = recorded_initials().await;
+    let (service, address) = service().await;
+    let rig = Rig::to(address).await;
+    let mut at_serve = rig.serve.events();
+    let counted = || rig.serve.hub().counters().strangers.load(std::sync::atomic::Ordering::Relaxed);
+    let before = counted();
+    for _ in 0..20 {
+        for initial in &initials {
+            forge(SocketAddrV4::new(OPEN_IP, rig.udp), SocketAddrV4::new(SERVE_IP, rig.udp), initial);
+        }
+    }
+    for _ in 0..100 {
+        let (mut client, mut server) = rig.pair(&service).await;
+        client.write_all(b"still here").await.expect("write");
+        within(server.read_exact(&mut [0; 10])).await.expect("read");
+    }
+    assert_eq!(counted(), before, "the forged address is the proven one");
+    while let Ok(event) = at_serve.try_recv() {
+        assert!(!matches!(event, Event::HandshakeFailed { .. } | Event::TunnelLost(_)), "{event:?}");
+    }
+    rig.close().await;
+}
+
+/// Returns what a QUIC client that knows nothing of pinned keys sends first.
+async fn recorded_initials() -> Vec<Vec<u8>> {
+    let recorder = UdpSocket::bind("127.0.0.3:0").await.expect("a socket");
+    let target = recorder.local_addr().expect("an address");
+    let client = noq::Endpoint::client("127.0.0.3:0".parse().expect("an address")).expect("an endpoint");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trusting))
+        .with_no_client_auth();
+    let quic = noq::crypto::rustls::QuicClientConfig::try_from(tls).expect("a QUIC suite");
+    let config = noq::ClientConfig::new(Arc::new(quic));
+    let _connecting = client.connect_with(config, target, "localhost").expect("a handshake begins");
+    let mut datagram = [0; 2048];
+    let (length, _) = within(recorder.recv_from(&mut datagram)).await.expect("an Initial");
+    vec![datagram[..length].to_vec()]
+}
+
+/// A TLS client that never gets far enough to check anything.
+#[derive(Debug)]
+struct Trusting;
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// Sends a datagram as if it came from `from`.
+fn forge(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
+    let udp_length = u16::try_from(8 + payload.len()).expect("short");
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + udp_length).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]); // the kernel fills in the checksum
+    packet.extend(from.ip().octets());
+    packet.extend(to.ip().octets());
+    packet.extend(from.port().to_be_bytes());
+    packet.extend(to.port().to_be_bytes());
+    packet.extend(udp_length.to_be_bytes());
+    packet.extend([0, 0]); // no checksum, as IPv4 allows
+    packet.extend(payload);
+    let raw =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(socket2::Protocol::from(255)));
+    let raw = raw.expect("root may");
+    raw.send_to(&packet, &SocketAddr::V4(SocketAddrV4::new(*to.ip(), 0)).into()).expect("send");
 }

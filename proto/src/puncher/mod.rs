@@ -239,7 +239,7 @@ impl Puncher {
             return;
         }
         match self.seal.open(datagram) {
-            Ok(probe) if probe.role == self.role => self.handle_own_role(pair, &probe),
+            Ok(probe) if probe.role == self.role => self.handle_own_role(pair, &probe, now),
             Ok(probe) => self.handle_probe(pair, &probe, now),
             Err(OpenError::Sealed { version }) => self.handle_unopened(pair, version),
             Err(OpenError::NoProbe | OpenError::Unknown) => self.dropped.useless += 1,
@@ -290,10 +290,11 @@ impl Puncher {
         }
     }
 
-    /// Both may be recordings, so they are believed only from the peer's IP, and change nothing but words.
-    fn handle_own_role(&mut self, pair: Pair, probe: &Probe) {
+    /// Both may be recordings, so they are believed only from the peer's IP and if they are fresh, and change nothing
+    /// but words.
+    fn handle_own_role(&mut self, pair: Pair, probe: &Probe, now: Now) {
         self.dropped.useless += 1;
-        if !self.is_peer_ip(pair.remote) {
+        if !self.is_peer_ip(pair.remote) || !self.peers.is_fresh(probe, now) {
             return;
         }
         let trouble = if probe.instance == self.instance {
@@ -472,7 +473,13 @@ impl Puncher {
     }
 
     /// Finds the check of a pair, or makes one if there is room.
-    fn check_of(&mut self, pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Option<&mut Check> {
+    fn check_of(
+        &mut self,
+        pair: Pair,
+        source: Source,
+        paced_from: Instant,
+        now: Instant,
+    ) -> Option<&mut Check> {
         let found = self.checks.iter().position(|c| c.pair == pair);
         if found.is_none() {
             if self.checks.len() >= MAX_CHECKS && !self.make_room() {

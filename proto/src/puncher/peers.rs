@@ -71,7 +71,7 @@ impl Peers {
         if self.retired.contains(&probe.instance) {
             return None;
         }
-        if !from_peer_ip && (clock_distance(probe, now) > FRESH || probe.unix_ms < self.started_ms) {
+        if !from_peer_ip && !self.is_fresh(probe, now) {
             return None;
         }
         let sender = match &self.current {
@@ -98,6 +98,11 @@ impl Peers {
     pub(super) fn retire(&mut self) {
         let left = self.current.take();
         self.bury(left);
+    }
+
+    /// Whether a probe was sealed a moment ago, and not before our start, if both clocks are right.
+    pub(super) fn is_fresh(&self, probe: &Probe, now: Now) -> bool {
+        clock_distance(probe, now) <= FRESH && probe.unix_ms >= self.started_ms
     }
 
     pub(super) fn current(&self) -> Option<&Instance> {

@@ -196,6 +196,14 @@ fn both_sides_in_one_role_are_told() {
     wire.start_both();
     wire.run_for(Duration::from_secs(1));
     assert!(wire.troubles(SERVE).any(|t| t == Trouble::SameRole { role: Role::Serve }));
+
+    let mut later = Wire::with_seeds(5 * MS, [5, 6]);
+    later.now = wire.now.after(Duration::from_secs(60));
+    later.start(SERVE);
+    for (_, payload) in &wire.recorded {
+        later.inject(SERVE, OPEN_ADDRESS, payload);
+    }
+    assert_eq!(later.troubles(SERVE).count(), 0, "a recording is believed");
 }
 
 #[test]

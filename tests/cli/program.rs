@@ -1,0 +1,164 @@
+//! A run of a program: what it says on stderr, what it prints on stdout, and how it ends.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longest wait for something that must happen; generous, for machines that are slow.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The key that both sides use unless a test is about keys.
+pub(crate) const KEY: &str = "moonlight-spotter-shush-theft-relocate-vending";
+
+/// Describes a run of pinhole that sees neither key nor home of whoever runs the tests.
+pub(crate) fn pinhole(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+    command.args(args);
+    isolate(&mut command);
+    command
+}
+
+/// Takes the tester's own key and home from a command's environment.
+pub(crate) fn isolate(command: &mut Command) {
+    command.env_remove("PINHOLE_KEY").env_remove("XDG_CONFIG_HOME").env("HOME", "/nonexistent");
+}
+
+/// A program that runs; killed when dropped.
+pub(crate) struct Run {
+    child: Child,
+    stderr: Lines,
+    stdout: Lines,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit status, none if a signal killed it.
+    pub(crate) code: Option<i32>,
+    /// All of stderr.
+    pub(crate) stderr: String,
+    /// All of stdout.
+    pub(crate) stdout: String,
+}
+
+impl Run {
+    /// Starts a program, without anything to read.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let stderr = Lines::new(child.stderr.take().expect("stderr was piped"));
+        let stdout = Lines::new(child.stdout.take().expect("stdout was piped"));
+        Self { child, stderr, stdout }
+    }
+
+    /// Waits until a line on stderr, after those waited for before, has `part` in it; returns that line.
+    pub(crate) fn says(&mut self, part: &str) -> String {
+        self.stderr
+            .wait_for(part)
+            .unwrap_or_else(|why| panic!("{why}\n--- its stdout:\n{}", self.stdout.text()))
+    }
+
+    /// Waits until a line on stdout, after those waited for before, has `part` in it; returns that line.
+    pub(crate) fn prints(&mut self, part: &str) -> String {
+        self.stdout
+            .wait_for(part)
+            .unwrap_or_else(|why| panic!("{why}\n--- its stderr:\n{}", self.stderr.text()))
+    }
+
+    /// Sends a signal to the program itself.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the program still runs");
+    }
+
+    /// Waits until the program has ended.
+    pub(crate) fn ends(mut self) -> Ended {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            assert!(Instant::now() < until, "it does not end; it said:\n{}", self.stderr.text());
+            thread::sleep(LOOK);
+        };
+        let (stderr, stdout) = (self.stderr.drain(), self.stdout.drain());
+        Ended { code: status.code(), stderr, stdout }
+    }
+
+    /// Ends the program as Ctrl-C does, and waits for that.
+    pub(crate) fn interrupt(self) -> Ended {
+        self.signal(Signal::INT);
+        self.ends()
+    }
+
+    /// Returns the process's id.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ended_before = self.child.kill();
+        let _reaped_before = self.child.wait();
+    }
+}
+
+/// The lines of one stream, as they come.
+struct Lines {
+    incoming: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Lines {
+    fn new(stream: impl Read + Send + 'static) -> Self {
+        let (sender, incoming) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { incoming, seen: Vec::new() }
+    }
+
+    fn wait_for(&mut self, part: &str) -> Result<String, String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.incoming.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(part) {
+                        return Ok(line);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("no {part:?} in {} s:\n{}", PATIENCE.as_secs(), self.text()));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("it ended without {part:?}:\n{}", self.text()));
+                }
+            }
+        }
+    }
+
+    /// Returns everything, once the writer has closed its end.
+    fn drain(&mut self) -> String {
+        self.seen.extend(self.incoming.iter());
+        self.text()
+    }
+
+    fn text(&mut self) -> String {
+        self.seen.extend(self.incoming.try_iter());
+        self.seen.iter().map(|line| format!("{line}\n")).collect()
+    }
+}

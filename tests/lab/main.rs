@@ -1,0 +1,21 @@
+//! The program through real NATs of this kernel, with the clients and servers that people use.
+//!
+//! Needs root and nftables; skips loudly without. The tests take turns, because some measure times and one needs
+//! the whole machine.
+
+#![cfg(target_os = "linux")]
+
+mod crowd;
+mod first_use;
+mod ground;
+mod late;
+mod page;
+mod pairs;
+#[expect(dead_code, reason = "the tests of the command line use more of it")]
+#[path = "../cli/program.rs"]
+mod program;
+mod returns;
+mod services;
+mod ssh;
+mod stranger;
+mod vnc;

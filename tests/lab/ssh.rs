@@ -1,0 +1,161 @@
+//! Secure shell through the tunnel: a command, files both ways, and keys that are typed.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use natlab::{LinkSpec, Side};
+use tempfile::TempDir;
+
+use crate::{
+    ground::{Ground, LOCAL_PORT, between, note},
+    program::Run,
+};
+
+/// TCP port of sshd on host A.
+const SSHD_PORT: u16 = 2200;
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// Without this folder sshd refuses to start.
+const SSHD_FOLDER: &str = "/run/sshd";
+
+const FILE_BYTES: usize = 200 << 20;
+
+const ONE_WAY: Duration = Duration::from_millis(20);
+
+/// What ssh, both ends of the tunnel and the machine may add to a round trip.
+const OVERHEAD: Duration = Duration::from_millis(30);
+
+const KEYSTROKES: usize = 50;
+
+#[test]
+fn ssh_runs_a_command_and_scp_carries_200_mb_each_way_unchanged() {
+    let test = "ssh_runs_a_command_and_scp_carries_200_mb_each_way_unchanged";
+    let Some((ground, sshd)) = ground_with_sshd(test, LinkSpec::default()) else { return };
+    let _both = ground.connect(SSHD_PORT);
+
+    let output = sshd.ssh(&ground, "ssh").args(["root@localhost", "echo $((6 * 7))"]).output();
+    let output = output.expect("ssh runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{output:?}");
+
+    let (here, there, back) = (sshd.file("here"), sshd.file("there"), sshd.file("back"));
+    write_pattern(&here);
+    let remote = format!("root@localhost:{}", there.display());
+    for (from, to, way) in [(path(&here), &*remote, "up"), (&*remote, path(&back), "down")] {
+        let begun = Instant::now();
+        let output = sshd.ssh(&ground, "scp").args([from, to]).output().expect("scp runs");
+        assert!(output.status.success(), "{output:?}");
+        let rate = FILE_BYTES as f64 * 8.0 / 1e6 / begun.elapsed().as_secs_f64();
+        note(&format!("scp {way}: {rate:.0} Mbit/s"));
+    }
+    for copy in [&there, &back] {
+        assert!(same(&here, copy), "{} differs", copy.display());
+    }
+}
+
+#[test]
+fn a_typed_key_comes_back_within_the_round_trip_and_a_little() {
+    let test = "a_typed_key_comes_back_within_the_round_trip_and_a_little";
+    let Some((ground, sshd)) = ground_with_sshd(test, LinkSpec::delayed(ONE_WAY)) else { return };
+    let _both = ground.connect(SSHD_PORT);
+
+    let mut ssh = sshd.ssh(&ground, "ssh");
+    let mut ssh = ssh.args(["root@localhost", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let ssh = ssh.as_mut().expect("ssh runs");
+    let mut keyboard = ssh.stdin.take().expect("stdin was piped");
+    let mut screen = BufReader::new(ssh.stdout.take().expect("stdout was piped"));
+    let mut type_key = |n| {
+        let (sent, begun) = (format!("{n}\n"), Instant::now());
+        keyboard.write_all(sent.as_bytes()).expect("ssh reads");
+        let mut line = String::new();
+        screen.read_line(&mut line).expect("ssh writes");
+        assert_eq!(line, sent);
+        begun.elapsed()
+    };
+    let _login = type_key(KEYSTROKES);
+    let mut times: Vec<Duration> = (0..KEYSTROKES).map(&mut type_key).collect();
+    drop(keyboard);
+    assert!(ssh.wait().expect("ssh ends").success());
+
+    times.sort_unstable();
+    let (median, worst) = (times[KEYSTROKES / 2], times[KEYSTROKES - 1]);
+    note(&format!("typed key: median {median:.1?}, worst {worst:.1?}, round trip {:?}", ONE_WAY * 2));
+    assert!(median < ONE_WAY * 2 + OVERHEAD, "{median:?}");
+}
+
+fn ground_with_sshd(test: &str, link: LinkSpec) -> Option<(Ground, Sshd)> {
+    if !Path::new(SSHD).exists() {
+        note(&format!("SKIPPED {test}: no sshd here; install openssh-server"));
+        return None;
+    }
+    let ground = Ground::or_skip(test, between("home", "home").with_link(link))?;
+    let sshd = Sshd::start(&ground);
+    Some((ground, sshd))
+}
+
+/// A running sshd on host A with keys of its own.
+struct Sshd {
+    folder: TempDir,
+    _run: Run,
+}
+
+impl Sshd {
+    fn start(ground: &Ground) -> Self {
+        fs::create_dir_all(SSHD_FOLDER).expect("root may");
+        let folder = TempDir::new().expect("a temporary folder");
+        for name in ["host", "user"] {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.path().join(name));
+            assert!(keygen.status().expect("ssh-keygen runs").success());
+        }
+        let at = folder.path().display();
+        let config = format!(
+            "Port {SSHD_PORT}\nListenAddress 127.0.0.1\nHostKey {at}/host\nAuthorizedKeysFile {at}/user.pub\n\
+             StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin prohibit-password\n\
+             PasswordAuthentication no\nSubsystem sftp internal-sftp\n"
+        );
+        fs::write(folder.path().join("config"), config).expect("writable");
+        let mut command = ground.lab.host(Side::A).command(SSHD);
+        command.args(["-D", "-e", "-f"]).arg(folder.path().join("config"));
+        let run = Run::start(command);
+        ground.await_port(Side::A, SSHD_PORT);
+        Self { folder, _run: run }
+    }
+
+    /// Describes a client on host B that knows the key; the rest of its arguments is the caller's.
+    fn ssh(&self, ground: &Ground, client: &str) -> Command {
+        let mut command = ground.lab.host(Side::B).command(client);
+        command.args(["-F", "none", "-q", "-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes"]);
+        command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]);
+        command.args(["-o", &format!("Port={LOCAL_PORT}"), "-i"]).arg(self.file("user"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// Bytes that repeat with a period that no block has, and differ from block to block.
+fn write_pattern(file: &Path) {
+    let bytes = (0..FILE_BYTES as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
+    fs::write(file, bytes.collect::<Vec<u8>>()).expect("writable");
+}
+
+fn same(first: &Path, second: &Path) -> bool {
+    let [mut first, mut second] = [first, second].map(|path| File::open(path).expect("there"));
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    first.read_to_end(&mut a).expect("readable");
+    second.read_to_end(&mut b).expect("readable");
+    a == b
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
