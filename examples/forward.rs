@@ -23,7 +23,7 @@ async fn main() -> Result<()> {
 
     let config = Config::new(Role::Open, Key::stretch(&phrase), Peer::new(peer, DEFAULT_PORT));
     let endpoint = Endpoint::start(config).await?;
-    let listening = forward::listen(&endpoint, &spec.parse()?).await?;
+    let listening = forward::listen(&endpoint, &spec.parse()?)?;
     say(&format!("listening on {}", listening.address()));
     let tunnel = endpoint.connected().await.context("the endpoint was closed")?;
     say(&format!("tunnel to {}", tunnel.remote()));

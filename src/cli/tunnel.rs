@@ -104,7 +104,7 @@ async fn tunnel(services: &Services, config: Config, common: &Common) -> Result<
     let endpoint = Endpoint::start(config).await.map_err(advise)?;
     let mut reporter = Reporter::new(common.json, common.debug == 0);
     warn_of_small_buffers(&endpoint, &mut reporter);
-    let _forwards = start_forwards(&endpoint, services, &mut reporter).await?;
+    let _forwards = start_forwards(&endpoint, services, &mut reporter)?;
     let outcome = watch(&endpoint, reporter, common.wait).await?;
     endpoint.close().await;
     Ok(outcome)
@@ -116,18 +116,14 @@ enum Forwards {
     Listening { _held: Vec<Listening> },
 }
 
-async fn start_forwards(
-    endpoint: &Endpoint,
-    services: &Services,
-    reporter: &mut Reporter,
-) -> Result<Forwards> {
+fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {
     match services {
         Services::Serve(specs) => Ok(Forwards::Offering { _held: forward::offer(endpoint, specs)? }),
         Services::Open(specs) => {
             let mut open = Vec::new();
             for spec in specs {
                 let listening =
-                    forward::listen(endpoint, spec).await.map_err(|error| words::explain_bind(&error))?;
+                    forward::listen(endpoint, spec).map_err(|error| words::explain_bind(&error))?;
                 reporter.line(&words::listening(listening.address(), spec));
                 open.push(listening);
             }

@@ -9,7 +9,7 @@ use std::{
 use noq::RecvStream;
 use pinhole_proto::stream::{Reply, Request};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
 };
@@ -29,6 +29,10 @@ pub const HELD_CONNECTIONS: usize = 128;
 
 /// How long a local connection may wait for the tunnel before it is refused.
 pub const HELD_FOR: Duration = Duration::from_secs(60);
+
+/// Connections that the system may complete before we accept them; it caps this at `net.core.somaxconn`. With the
+/// usual 128, some of a thousand clients at once are reset by SYN cookies that went wrong.
+const BACKLOG: u32 = 4096;
 
 /// Pause after a failed accept: there are no descriptors left, most likely, and connections must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -53,13 +57,13 @@ impl Listening {
 /// # Errors
 ///
 /// When the port cannot be had.
-pub async fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindError> {
+pub fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindError> {
     let wanted = SocketAddr::new(spec.bind.unwrap_or(Ipv4Addr::LOCALHOST.into()), spec.port);
-    let main = bind(wanted).await?;
+    let main = bind(wanted)?;
     let address = main.local_addr().map_err(|source| BindError::new(Protocol::Tcp, wanted, source))?;
     // "localhost" is ::1 to many programs; a machine without IPv6 can do without.
     let second = match spec.bind {
-        None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port())).await.ok(),
+        None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port())).ok(),
         Some(_) => None,
     };
     let mut tasks = JoinSet::new();
@@ -71,8 +75,14 @@ pub async fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, B
     Ok(Listening { address, _tasks: tasks })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError::new(Protocol::Tcp, address, source))
+fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let listener = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listener().map_err(|source| BindError::new(Protocol::Tcp, address, source))
 }
 
 /// What all connections of one listener share.

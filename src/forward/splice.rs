@@ -31,18 +31,18 @@ const LARGEST_WRITE: usize = 128 << 10;
 /// Silence on a TCP connection after which the system asks whether its peer still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 
-/// A direction broke, and the whole connection with it.
-#[derive(Debug)]
-struct Broken;
+/// A direction broke, and the whole connection with it; says where, for the log.
+#[derive(Debug, Clone, Copy)]
+struct Broken(&'static str);
 
 /// Carries bytes in both directions until both have ended or one has broken.
 pub(super) async fn splice(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, gate: &Gate) {
     let unwanted = send.stopped();
-    let clean = tokio::select! {
-        both = try_join(downward(&mut recv, &tcp), upward(&tcp, &mut send, gate)) => both.is_ok(),
-        () = broken(&tcp, unwanted) => false,
+    let ended = tokio::select! {
+        both = try_join(downward(&mut recv, &tcp), upward(&tcp, &mut send, gate)) => both,
+        broken = broken(&tcp, unwanted) => Err(broken),
     };
-    conclude(tcp, send, recv, clean);
+    conclude(tcp, send, recv, ended);
 }
 
 /// The same for the open side, whose stream begins with a reply. `refused` is called if that is a refusal.
@@ -58,19 +58,19 @@ pub(super) async fn splice_behind_reply(
             Some(Reply::Connected) => downward(&mut recv, &tcp).await,
             Some(reply) => {
                 refused(reply);
-                Err(Broken)
+                Err(Broken("refused"))
             }
-            None => Err(Broken),
+            None => Err(Broken("no reply")),
         }
     };
     let unwanted = send.stopped();
     // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
-    let clean = tokio::select! {
+    let ended = tokio::select! {
         biased;
-        both = try_join(down, upward(&tcp, &mut send, gate)) => both.is_ok(),
-        () = broken(&tcp, unwanted) => false,
+        both = try_join(down, upward(&tcp, &mut send, gate)) => both,
+        broken = broken(&tcp, unwanted) => Err(broken),
     };
-    conclude(tcp, send, recv, clean);
+    conclude(tcp, send, recv, ended);
 }
 
 /// Sets a TCP connection up for a tunnel: no delay for small writes, and no eternal half-open connections.
@@ -90,10 +90,9 @@ pub(super) fn reset(tcp: TcpStream) {
     drop(tcp);
 }
 
-fn conclude(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, clean: bool) {
-    if clean {
-        return;
-    }
+fn conclude(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, ended: Result<((), ()), Broken>) {
+    let Err(Broken(cause)) = ended else { return };
+    tracing::debug!(cause, stream = %send.id(), "connection reset");
     // Either may be closed already; then there is nothing left to say.
     let _closed = send.reset(RESET);
     let _closed = recv.stop(RESET);
@@ -102,16 +101,16 @@ fn conclude(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, clean: b
 
 /// Waits for an RST of the TCP peer, or the other side's word of one there. Reading and writing would show both, but
 /// after a FIN nobody reads any more, and while the stream's window is full nobody reads yet.
-async fn broken(tcp: &TcpStream, unwanted: Stopped) {
+async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
     let stopped = async {
         match unwanted.await {
-            Ok(Some(_)) | Err(_) => {}
+            Ok(Some(_)) | Err(_) => Broken("stopped by the other side"),
             Ok(None) => std::future::pending().await,
         }
     };
     tokio::select! {
-        _ = tcp.ready(Interest::ERROR) => {}
-        () = stopped => {}
+        _ = tcp.ready(Interest::ERROR) => Broken("TCP error"),
+        broken = stopped => broken,
     }
 }
 
@@ -121,35 +120,35 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
     let mut buffer = BytesMut::new();
     loop {
         if buffer.capacity() == 0 {
-            tcp.readable().await.map_err(|_| Broken)?;
+            tcp.readable().await.map_err(|_| Broken("TCP not readable"))?;
         }
         buffer.reserve(size);
         match tcp.try_read_buf(&mut buffer) {
             Ok(0) => break,
             Ok(read) => {
                 size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
-                gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken)?;
+                gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken("stream not writable"))?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 buffer = BytesMut::new();
                 size = FIRST_READ;
             }
-            Err(_) => return Err(Broken),
+            Err(_) => return Err(Broken("TCP read")),
         }
     }
-    send.finish().map_err(|_| Broken)?;
+    send.finish().map_err(|_| Broken("stream stopped"))?;
     match send.stopped().await {
         Ok(None) => Ok(()),
-        Ok(Some(_)) | Err(_) => Err(Broken),
+        Ok(Some(_)) | Err(_) => Err(Broken("stream stopped at its end")),
     }
 }
 
 /// Stream → TCP, until the other side's FIN has been passed on.
 async fn downward(recv: &mut RecvStream, tcp: &TcpStream) -> Result<(), Broken> {
-    while let Some(chunk) = recv.read_chunk(LARGEST_WRITE).await.map_err(|_| Broken)? {
-        write_all(tcp, &chunk).await.map_err(|_| Broken)?;
+    while let Some(chunk) = recv.read_chunk(LARGEST_WRITE).await.map_err(|_| Broken("stream read"))? {
+        write_all(tcp, &chunk).await.map_err(|_| Broken("TCP write"))?;
     }
-    socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken)
+    socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken("TCP shutdown"))
 }
 
 async fn write_all(tcp: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {

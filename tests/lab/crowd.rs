@@ -26,6 +26,9 @@ const CONNECTIONS: usize = 1000;
 /// Written or compared at a time, bytes.
 const BLOCK: usize = 16 << 10;
 
+/// A service that expects a crowd lets more than the usual 128 connections wait to be accepted.
+const BACKLOG: i32 = 4096;
+
 /// Most blocks of a connection, in each direction: 1 MiB.
 const MOST_BLOCKS: usize = 64;
 
@@ -144,6 +147,7 @@ impl Bytes {
 /// Sends back whatever comes, on a thread of its own, until the test process ends.
 fn start_echo(listener: TcpListener) {
     listener.set_nonblocking(true).expect("settable");
+    socket2::SockRef::from(&listener).listen(BACKLOG).expect("already listening");
     thread::spawn(move || {
         on_one_thread(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");

@@ -41,7 +41,7 @@ async fn a_service_that_does_not_read_stops_the_client_and_nobody_else() {
 async fn early_connections_are_held_until_the_tunnel_stands() {
     let udp = free_port().await;
     let open = start(Role::Open, udp).await;
-    let local = listen(&open).await;
+    let local = listen(&open);
     let mut early = TcpStream::connect(local.address()).await.expect("held");
     early.write_all(b"early").await.expect("write");
     let (service, address) = service().await;
@@ -60,7 +60,7 @@ async fn early_connections_are_held_until_the_tunnel_stands() {
 async fn more_early_connections_than_can_be_held_are_refused_in_words() {
     let open = start(Role::Open, free_port().await).await;
     let mut events = open.events();
-    let local = listen(&open).await;
+    let local = listen(&open);
     let mut held = Vec::new();
     for _ in 0..HELD_CONNECTIONS {
         held.push(TcpStream::connect(local.address()).await.expect("held"));

@@ -78,7 +78,7 @@ async fn a_service_of_another_name_is_refused_by_its_name() {
     let spec = format!("web=127.0.0.1:{}", address.port()).parse().expect("a spec");
     let _offering = pinhole::forward::offer(&serve, &[spec]).expect("one service");
     let spec = pinhole::forward::OpenSpec { bind: None, port: 0, service: "ssh".into(), any: false };
-    let local = pinhole::forward::listen(&open, &spec).await.expect("a local port");
+    let local = pinhole::forward::listen(&open, &spec).expect("a local port");
     let mut events = open.events();
     let mut client = TcpStream::connect(local.address()).await.expect("connect");
     event(&mut events, |e| matches!(e, Event::ServiceFailed { reply: Reply::NoSuchService, .. })).await;

@@ -52,7 +52,7 @@ impl Rig {
         let spec =
             ServeSpec { name: "it".into(), host: Some(service.ip().to_string()), port: service.port() };
         let offering = forward::offer(&serve, &[spec]).expect("one service");
-        let local = listen(&open).await;
+        let local = listen(&open);
         within(open.connected()).await.expect("a tunnel");
         within(serve.connected()).await.expect("a tunnel");
         Self { serve, open, local, udp, _offering: offering }
@@ -100,9 +100,9 @@ pub(crate) async fn start_with(role: Role, udp: u16, key: Key) -> Endpoint {
     .await
 }
 
-pub(crate) async fn listen(open: &Endpoint) -> Listening {
+pub(crate) fn listen(open: &Endpoint) -> Listening {
     let spec = OpenSpec { bind: Some(SERVE_IP.into()), port: 0, service: "it".into(), any: true };
-    forward::listen(open, &spec).await.expect("a local port")
+    forward::listen(open, &spec).expect("a local port")
 }
 
 pub(crate) async fn service() -> (TcpListener, SocketAddr) {
