@@ -7,6 +7,7 @@
 
 mod crowd;
 mod first_use;
+mod flow;
 mod ground;
 mod late;
 mod page;
