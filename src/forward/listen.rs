@@ -6,8 +6,7 @@ use std::{
     time::Duration,
 };
 
-use noq::RecvStream;
-use pinhole_proto::stream::{Reply, Request};
+use pinhole_proto::stream::Request;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{Semaphore, watch},
@@ -158,11 +157,4 @@ impl Local {
 /// there to listen.
 fn is_reset(tcp: &TcpStream) -> bool {
     !matches!(tcp.take_error(), Ok(None))
-}
-
-/// Reads the reply byte.
-pub(super) async fn read_reply(recv: &mut RecvStream) -> Option<Reply> {
-    let mut code = [0];
-    recv.read_exact(&mut code).await.ok()?;
-    Some(Reply::from_code(code[0]))
 }

@@ -16,7 +16,6 @@ use noq::{RecvStream, SendStream, Stopped};
 use pinhole_proto::stream::Reply;
 use tokio::{io::Interest, net::TcpStream};
 
-use super::listen::read_reply;
 use crate::tunnel::{Gate, RESET};
 
 /// First read of a connection that was idle, bytes. Most interactive writes fit.
@@ -169,4 +168,11 @@ where
     G: Future<Output = Result<(), Broken>>,
 {
     tokio::try_join!(biased; first, second)
+}
+
+/// Reads the reply byte.
+async fn read_reply(recv: &mut RecvStream) -> Option<Reply> {
+    let mut code = [0];
+    recv.read_exact(&mut code).await.ok()?;
+    Some(Reply::from_code(code[0]))
 }

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use super::*;
-use crate::Key;
+use crate::{Key, probe::PROBE_BYTES};
 
 const MS: Duration = Duration::from_millis(1);
 
