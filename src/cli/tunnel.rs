@@ -149,7 +149,7 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
             _ = hangup.recv() => break,
             _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
             () = at(wrong_use_at) => return Ok(Outcome::WrongUse),
-            () = at(give_up) => {
+            () = at(give_up), if endpoint.current().is_none() => {
                 reporter.line(&words::gave_up(wait.unwrap_or_default()));
                 return Ok(Outcome::NoPath);
             }
@@ -165,7 +165,10 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
                         give_up = wait.map(|wait| Instant::now() + wait);
                     }
                 }
-                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events came too fast to be reported"),
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "events came too fast to be reported");
+                    give_up = wait.filter(|_| endpoint.current().is_none()).map(|wait| Instant::now() + wait);
+                }
                 Err(RecvError::Closed) => return Ok(Outcome::NoPath),
             },
         }

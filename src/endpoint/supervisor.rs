@@ -9,11 +9,11 @@ use pinhole_proto::{
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
-    time::Instant,
+    time::{Instant, MissedTickBehavior},
 };
 
 use super::{
-    Config, Event, Events,
+    Config, Event, Events, PeerError,
     driver::{Command, DriverHandle},
 };
 use crate::{
@@ -47,6 +47,7 @@ pub(super) struct Supervisor {
     /// The nominated pair, none while the puncher searches.
     punched: Option<Connected>,
     handshakes: JoinSet<Handshake>,
+    lookups: JoinSet<Result<Vec<SocketAddr>, PeerError>>,
     /// Those under way, the oldest first.
     under_way: VecDeque<AbortHandle>,
     /// When the tunnel must stand; otherwise the search begins again.
@@ -76,6 +77,7 @@ impl Supervisor {
             events,
             punched: None,
             handshakes: JoinSet::new(),
+            lookups: JoinSet::new(),
             under_way: VecDeque::new(),
             handshake_by: None,
             tunnel: None,
@@ -87,6 +89,7 @@ impl Supervisor {
         self.command(Command::SetPeer(self.addresses.clone())).await;
         self.search().await;
         let mut resolve = tokio::time::interval_at(Instant::now() + RESOLVE, RESOLVE);
+        resolve.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = self.driver.events.recv() => match event {
@@ -97,11 +100,15 @@ impl Supervisor {
                     Some(incoming) => self.handle_incoming(incoming),
                     None => return,
                 },
-                Some(Ok(result)) = self.handshakes.join_next() => self.handle_handshake(result).await,
+                Some(joined) = self.handshakes.join_next() => match joined {
+                    Ok(result) => self.handle_handshake(result).await,
+                    Err(aborted) => tracing::trace!(%aborted, "a handshake made room"),
+                },
+                Some(Ok(found)) = self.lookups.join_next() => self.handle_resolved(found).await,
                 () = self.published.closed() => return,
                 () = until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
-                _ = resolve.tick(), if self.punched.is_none() && self.config.peer.is_name() => self.resolve().await,
+                _ = resolve.tick(), if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
             }
         }
     }
@@ -181,7 +188,7 @@ impl Supervisor {
     async fn handle_handshake(&mut self, result: Handshake) {
         match result {
             Ok(connection) => {
-                self.handshakes.abort_all();
+                self.forget_handshakes();
                 self.handle_up(connection);
             }
             Err(error) if self.config.role == Role::Open && self.tunnel.is_none() => {
@@ -193,9 +200,11 @@ impl Supervisor {
     }
 
     fn handle_up(&mut self, connection: noq::Connection) {
+        let Some(punched) = self.punched else {
+            return connection.close(Goodbye::Replaced.code(), b""); // a handshake of a search that is over
+        };
         self.drop_tunnel();
-        self.handshake_by = None;
-        let remote = self.punched.map_or(self.hub.local_address(), |c| c.pair.remote);
+        let remote = punched.pair.remote;
         let tunnel = Tunnel::new(connection, remote);
         self.tunnel = Some(tunnel.clone());
         self.published.send_replace(Some(tunnel));
@@ -230,8 +239,15 @@ impl Supervisor {
         }
     }
 
-    async fn resolve(&mut self) {
-        let found = self.config.peer.resolve().await;
+    /// Looks the name up in the background, once at a time: a name server that is down must not hold anything up.
+    fn resolve(&mut self) {
+        if self.lookups.is_empty() {
+            let peer = self.config.peer.clone();
+            self.lookups.spawn(async move { peer.resolve().await });
+        }
+    }
+
+    async fn handle_resolved(&mut self, found: Result<Vec<SocketAddr>, PeerError>) {
         if found.is_ok() != self.resolves {
             self.resolves = found.is_ok();
             self.events.tell(Event::Resolved { host: self.config.peer.host.clone(), ok: self.resolves });
@@ -241,7 +257,9 @@ impl Supervisor {
         {
             self.addresses.clone_from(&addresses);
             self.command(Command::SetPeer(addresses)).await;
-            self.tell_searching();
+            if self.punched.is_none() {
+                self.tell_searching();
+            }
         }
     }
 
@@ -252,10 +270,16 @@ impl Supervisor {
 
     fn tell_searching(&mut self) {
         self.punched = None;
-        self.handshakes.abort_all();
-        self.handshake_by = None;
+        self.forget_handshakes();
         self.events
             .tell(Event::Searching { peer: self.config.peer.to_string(), addresses: self.addresses.clone() });
+    }
+
+    /// Forgets all handshakes, those that have finished and were not yet seen included.
+    fn forget_handshakes(&mut self) {
+        self.handshakes = JoinSet::new();
+        self.under_way.clear();
+        self.handshake_by = None;
     }
 
     fn drop_tunnel(&mut self) {

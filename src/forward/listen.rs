@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     OpenSpec,
-    splice::{self, prepare, reset},
+    splice::{self, prepare},
 };
 use crate::{
     Endpoint, Event, Tunnel,
@@ -117,16 +117,16 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
 
 impl Local {
     async fn carry(self: Arc<Self>, tcp: TcpStream, held: Arc<Semaphore>) {
-        let Some(tunnel) = self.wait_for_tunnel(&held).await else { return reset(tcp) };
+        prepare(&tcp);
+        let Some(tunnel) = self.wait_for_tunnel(&held).await else { return };
         if is_reset(&tcp) {
             return;
         }
-        let Ok((mut send, recv)) = tunnel.open_stream().await else { return reset(tcp) };
+        let Ok((mut send, recv)) = tunnel.open_stream().await else { return };
         let gate = tunnel.gate();
         if gate.write(&mut send, self.request.encode().into()).await.is_err() {
-            return reset(tcp);
+            return;
         }
-        prepare(&tcp);
         let service = &self.request.service;
         let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
         splice::splice_behind_reply(tcp, send, recv, &gate, refused).await;

@@ -84,15 +84,11 @@ async fn serve(desk: Arc<Desk>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
 }
 
 impl Desk {
-    /// Takes streams until the tunnel ends; then their tasks end with it.
+    /// Takes streams until the tunnel ends. Each sees that end by itself, and outlives the offer.
     async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
-        let mut streams = JoinSet::new();
         while let Ok((send, recv)) = tunnel.accept_stream().await {
-            while streams.try_join_next().is_some() {}
-            streams.spawn(self.clone().serve_stream(send, recv, tunnel.gate()));
+            tokio::spawn(self.clone().serve_stream(send, recv, tunnel.gate()));
         }
-        // Each stream sees the end of the tunnel by itself and resets its TCP connection.
-        streams.detach_all();
     }
 
     async fn serve_stream(self: Arc<Self>, mut send: SendStream, mut recv: RecvStream, gate: Arc<Gate>) {

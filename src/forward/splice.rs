@@ -35,26 +35,28 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 struct Broken(&'static str);
 
 /// Carries bytes in both directions until both have ended or one has broken.
-pub(super) async fn splice(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, gate: &Gate) {
-    let unwanted = send.stopped();
+pub(super) async fn splice(tcp: TcpStream, send: SendStream, recv: RecvStream, gate: &Gate) {
+    let mut ends = Ends { send, recv, clean: false };
+    let unwanted = ends.send.stopped();
     let ended = tokio::select! {
-        both = try_join(downward(&mut recv, &tcp), upward(&tcp, &mut send, gate)) => both,
+        both = try_join(downward(&mut ends.recv, &tcp), upward(&tcp, &mut ends.send, gate)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
-    conclude(tcp, send, recv, ended);
+    ends.conclude(&tcp, ended);
 }
 
 /// The same for the open side, whose stream begins with a reply. `refused` is called if that is a refusal.
 pub(super) async fn splice_behind_reply(
     tcp: TcpStream,
-    mut send: SendStream,
-    mut recv: RecvStream,
+    send: SendStream,
+    recv: RecvStream,
     gate: &Gate,
     refused: impl FnOnce(Reply),
 ) {
+    let mut ends = Ends { send, recv, clean: false };
     let down = async {
-        match read_reply(&mut recv).await {
-            Some(Reply::Connected) => downward(&mut recv, &tcp).await,
+        match read_reply(&mut ends.recv).await {
+            Some(Reply::Connected) => downward(&mut ends.recv, &tcp).await,
             Some(reply) => {
                 refused(reply);
                 Err(Broken("refused"))
@@ -62,40 +64,56 @@ pub(super) async fn splice_behind_reply(
             None => Err(Broken("no reply")),
         }
     };
-    let unwanted = send.stopped();
+    let unwanted = ends.send.stopped();
     // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
     let ended = tokio::select! {
         biased;
-        both = try_join(down, upward(&tcp, &mut send, gate)) => both,
+        both = try_join(down, upward(&tcp, &mut ends.send, gate)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
-    conclude(tcp, send, recv, ended);
+    ends.conclude(&tcp, ended);
 }
 
-/// Sets a TCP connection up for a tunnel: no delay for small writes, and no eternal half-open connections.
+/// Sets a TCP connection up for a tunnel: no delay for small writes, no eternal half-open connections, and RST when it
+/// is dropped: only a clean end takes that back, so that whatever cuts it, it does not look finished.
 pub(super) fn prepare(tcp: &TcpStream) {
     let socket = socket2::SockRef::from(tcp);
     let keepalive = socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE);
-    if let Err(error) = tcp.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
-        tracing::debug!(%error, "TCP options refused");
+    let options = [tcp.set_nodelay(true), socket.set_tcp_keepalive(&keepalive), tcp.set_zero_linger()];
+    for error in options.into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "TCP option refused");
     }
 }
 
-/// Ends a TCP connection with RST.
-pub(super) fn reset(tcp: TcpStream) {
-    if let Err(error) = tcp.set_zero_linger() {
-        tracing::debug!(%error, "no RST possible");
-    }
-    drop(tcp);
+/// Our ends of a stream; reset when dropped before a clean end, for the library would finish them.
+struct Ends {
+    send: SendStream,
+    recv: RecvStream,
+    clean: bool,
 }
 
-fn conclude(tcp: TcpStream, mut send: SendStream, mut recv: RecvStream, ended: Result<((), ()), Broken>) {
-    let Err(Broken(cause)) = ended else { return };
-    tracing::debug!(cause, stream = %send.id(), "connection reset");
-    // Either may be closed already; then there is nothing left to say.
-    let _closed = send.reset(RESET);
-    let _closed = recv.stop(RESET);
-    reset(tcp);
+impl Ends {
+    fn conclude(mut self, tcp: &TcpStream, ended: Result<((), ()), Broken>) {
+        match ended {
+            Ok(_) => {
+                self.clean = true;
+                if let Err(error) = socket2::SockRef::from(tcp).set_linger(None) {
+                    tracing::debug!(%error, "TCP option refused");
+                }
+            }
+            Err(Broken(cause)) => tracing::debug!(cause, stream = %self.send.id(), "connection reset"),
+        }
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if !self.clean {
+            // Either may be closed already; then there is nothing left to say.
+            let _closed = self.send.reset(RESET);
+            let _closed = self.recv.stop(RESET);
+        }
+    }
 }
 
 /// Waits for an RST of the TCP peer, or the other side's word of one there. Reading and writing would show both, but

@@ -34,10 +34,11 @@ pub enum Goodbye {
 }
 
 impl Goodbye {
+    /// Returns the code on the wire. Not 0: the library says that of itself when a connection is dropped.
     pub(crate) fn code(self) -> VarInt {
         match self {
-            Self::Leaving => VarInt::from_u32(0),
-            Self::Replaced => VarInt::from_u32(1),
+            Self::Leaving => VarInt::from_u32(1),
+            Self::Replaced => VarInt::from_u32(2),
         }
     }
 }

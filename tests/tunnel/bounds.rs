@@ -13,7 +13,7 @@ use tokio::{
     sync::broadcast::Receiver,
 };
 
-use crate::rig::{Rig, event, free_port, is_reset, listen, service, start, within};
+use crate::rig::{Rig, event, free_port, listen, refusal, service, start, within};
 
 /// What two TCP sockets on loopback and the tunnel between them may hold of one connection, at the very most: the
 /// kernel grows each of the four socket buffers to some MiB.
@@ -71,10 +71,6 @@ async fn more_early_connections_than_can_be_held_are_refused_in_words() {
 
 /// One more connection is refused: with RST, be it before or after it was accepted, and in words.
 async fn refuses_one_more(local: &Listening, events: &mut Receiver<Event>) {
-    let error = match TcpStream::connect(local.address()).await {
-        Ok(mut tcp) => within(tcp.read_u8()).await.expect_err("no bytes"),
-        Err(error) => error,
-    };
-    assert!(is_reset(&error), "{error:?}");
+    refusal(local.address()).await;
     event(events, |e| matches!(e, Event::ConnectionRefused { too_many: true, .. })).await;
 }

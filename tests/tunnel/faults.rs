@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::rig::{Rig, event, free_port, is_reset, key, service, start, start_with, within};
+use crate::rig::{Rig, event, free_port, is_reset, key, refusal, service, start, start_with, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_down_is_told_on_both_sides_and_may_start_later() {
@@ -17,9 +17,7 @@ async fn a_service_that_is_down_is_told_on_both_sides_and_may_start_later() {
     drop(listener);
     let rig = Rig::to(address).await;
     let (mut at_serve, mut at_open) = (rig.serve.events(), rig.open.events());
-    let mut client = rig.client().await;
-    let error = within(client.read_u8()).await.expect_err("nobody is there");
-    assert!(is_reset(&error), "{error:?}");
+    refusal(rig.local.address()).await;
     let down = |e: &Event| matches!(e, Event::ServiceFailed { reply: Reply::Refused, .. });
     event(&mut at_serve, down).await;
     event(&mut at_open, down).await;
@@ -80,9 +78,8 @@ async fn a_service_of_another_name_is_refused_by_its_name() {
     let spec = pinhole::forward::OpenSpec { bind: None, port: 0, service: "ssh".into(), any: false };
     let local = pinhole::forward::listen(&open, &spec).expect("a local port");
     let mut events = open.events();
-    let mut client = TcpStream::connect(local.address()).await.expect("connect");
+    refusal(local.address()).await;
     event(&mut events, |e| matches!(e, Event::ServiceFailed { reply: Reply::NoSuchService, .. })).await;
-    assert!(is_reset(&within(client.read_u8()).await.expect_err("refused")));
     open.close().await;
     serve.close().await;
 }

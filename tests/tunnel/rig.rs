@@ -18,6 +18,7 @@ use pinhole::{
     forward::{self, Listening, Offering, OpenSpec, ServeSpec},
 };
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream, UdpSocket},
     sync::broadcast::Receiver,
 };
@@ -138,6 +139,16 @@ pub(crate) async fn event(events: &mut Receiver<Event>, wanted: impl Fn(&Event) 
         }
     })
     .await
+}
+
+/// Connects, and returns the RST that must come: before the connection is seen, or after.
+pub(crate) async fn refusal(address: SocketAddr) -> io::Error {
+    let error = match within(TcpStream::connect(address)).await {
+        Ok(mut tcp) => within(tcp.read_u8()).await.expect_err("no bytes"),
+        Err(error) => error,
+    };
+    assert!(is_reset(&error), "{error:?}");
+    error
 }
 
 pub(crate) fn is_reset(error: &io::Error) -> bool {

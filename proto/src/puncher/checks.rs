@@ -83,6 +83,12 @@ impl Check {
         }
     }
 
+    /// Makes this the pair of an address that the user named: it is tested of our own accord from now on.
+    pub(super) fn configure(&mut self, now: Instant) {
+        self.source = Source::Configured;
+        self.next_at.get_or_insert(now);
+    }
+
     /// Takes note of a probe on this pair: test it now, and fast.
     pub(super) fn handle_heard(&mut self, now: Instant) {
         self.heard_at = Some(now);

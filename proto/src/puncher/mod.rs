@@ -119,6 +119,7 @@ impl Puncher {
     /// Starts to search, or starts again because the tunnel over the last pair is lost.
     pub fn search(&mut self, now: Now) {
         self.peers.start(now);
+        self.peers.forgive();
         self.start_search(now, now.instant, "command");
     }
 
@@ -367,7 +368,7 @@ impl Puncher {
         for remote in self.peer.clone() {
             let pair = Pair { socket: SocketId::MAIN, remote };
             if let Some(check) = self.check_of(pair, Source::Configured, paced_from, now) {
-                check.source = Source::Configured;
+                check.configure(now);
             }
         }
     }

@@ -21,6 +21,9 @@ pub const FRESH: Duration = Duration::from_secs(10);
 /// a packet for longer while a later one passes.
 const LATE_MS: u64 = 2000;
 
+/// What two clocks that are read one after the other, and rounded, may disagree by, ms.
+const ROUNDING_MS: u64 = 10;
+
 /// Unproven runs kept in mind at a time. One is usual; more only under an attack with recordings.
 const MAX_NEWCOMERS: usize = 4;
 
@@ -47,8 +50,8 @@ pub(super) enum Sender {
 
 #[derive(Debug)]
 pub(super) struct Peers {
-    /// Our start on the wall clock, ms.
-    started_ms: u64,
+    /// Our start, on the clock that never jumps.
+    started: Option<Instant>,
     current: Option<Instance>,
     newcomers: VecDeque<Instance>,
     retired: VecDeque<u64>,
@@ -56,14 +59,12 @@ pub(super) struct Peers {
 
 impl Peers {
     pub(super) fn new() -> Self {
-        Self { started_ms: 0, current: None, newcomers: VecDeque::new(), retired: VecDeque::new() }
+        Self { started: None, current: None, newcomers: VecDeque::new(), retired: VecDeque::new() }
     }
 
     /// Takes note of our start; later ones change nothing.
     pub(super) fn start(&mut self, now: Now) {
-        if self.started_ms == 0 {
-            self.started_ms = now.unix_ms();
-        }
+        self.started.get_or_insert(now.instant);
     }
 
     /// Lets a probe in, or refuses it as a recording.
@@ -94,19 +95,34 @@ impl Peers {
         restarted
     }
 
-    /// Retires the current run: it has said that it leaves.
+    /// Retires the current run: it has said that it leaves. Others that it had displaced may be alive.
     pub(super) fn retire(&mut self) {
+        self.forgive();
         let left = self.current.take();
         self.bury(left);
     }
 
+    /// Hears displaced runs again: there is no current one that they could disturb.
+    pub(super) fn forgive(&mut self) {
+        self.retired.clear();
+    }
+
     /// Whether a probe was sealed a moment ago, and not before our start, if both clocks are right.
     pub(super) fn is_fresh(&self, probe: &Probe, now: Now) -> bool {
-        clock_distance(probe, now) <= FRESH && probe.unix_ms >= self.started_ms
+        clock_distance(probe, now) <= FRESH && probe.unix_ms >= self.started_ms(now)
     }
 
     pub(super) fn current(&self) -> Option<&Instance> {
         self.current.as_ref()
+    }
+
+    /// Our start on the wall clock as it is now, ms: it may have been set right since.
+    fn started_ms(&self, now: Now) -> u64 {
+        let age =
+            self.started.map_or(Duration::ZERO, |started| now.instant.saturating_duration_since(started));
+        now.unix_ms()
+            .saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+            .saturating_sub(ROUNDING_MS)
     }
 
     fn bury(&mut self, instance: Option<Instance>) {

@@ -90,7 +90,7 @@ fn a_recording_that_never_arrived_gets_no_more_back_than_it_is_worth() {
     wire.lose = Some((1, 100));
     wire.start(OPEN);
     let (_, before_our_start) = wire.recorded[0].clone();
-    wire.run_for(Duration::from_millis(10));
+    wire.run_for(Duration::from_millis(20));
     wire.start(SERVE);
     let sent = wire.sent[SERVE];
     wire.inject(SERVE, address("192.0.2.66:9999"), &before_our_start);
@@ -171,6 +171,54 @@ fn a_goodbye_is_heard_and_the_other_side_waits_for_the_return() {
     assert_eq!(wire.events[SERVE].iter().filter(|e| **e == Event::PeerLeft).count(), 1);
     wire.sides[OPEN] = puncher(Role::Open, "key", 9);
     wire.events = Default::default();
+    wire.start(OPEN);
+    wire.run_until_connected();
+}
+
+#[test]
+fn a_run_that_was_displaced_is_heard_again_when_the_newer_one_has_left() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    let newer = puncher(Role::Open, "key", 9);
+    let older = std::mem::replace(&mut wire.sides[OPEN], newer);
+    wire.start(OPEN);
+    wire.events = Default::default();
+    wire.run_until_connected();
+    wire.command(OPEN, Puncher::leave);
+    wire.run_for(Duration::from_secs(1));
+    wire.sides[OPEN] = older;
+    wire.events = Default::default();
+    wire.command(OPEN, Puncher::search);
+    wire.run_until_connected();
+}
+
+#[test]
+fn a_side_whose_new_peer_falls_silent_before_the_nomination_goes_on_searching() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.run_for(Duration::from_secs(30));
+    wire.sides[OPEN] = puncher(Role::Open, "key", 9);
+    wire.events = Default::default();
+    wire.start(OPEN);
+    while !wire.events[SERVE].contains(&Event::PeerRestarted) {
+        let until = wire.now.instant + Duration::from_secs(5);
+        assert!(wire.step(until), "the restart goes unnoticed");
+    }
+    wire.block = Some(OPEN);
+    let before = wire.sent[SERVE];
+    wire.run_for(Duration::from_secs(60));
+    assert!(wire.sent[SERVE] > before + 30, "silent after {} probes", wire.sent[SERVE] - before);
+}
+
+#[test]
+fn a_clock_that_is_set_back_after_the_start_does_not_make_fresh_probes_old() {
+    let mut wire = Wire::new(5 * MS);
+    wire.translate = Some((OPEN_ADDRESS, address("192.0.2.7:5555")));
+    wire.skew[SERVE] = Duration::from_secs(3 * 3600);
+    wire.start(SERVE);
+    wire.skew[SERVE] = Duration::ZERO;
     wire.start(OPEN);
     wire.run_until_connected();
 }
