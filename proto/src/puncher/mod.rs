@@ -55,6 +55,9 @@ const BYE_COPIES: usize = 3;
 /// Clocks further apart than this are worth a word: later methods of punching need them closer.
 const CLOCK_WORD: Duration = Duration::from_secs(5);
 
+/// An answer within this time was not held up on its way.
+const PROMPT: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 enum State {
     /// Not started, or left.
@@ -230,7 +233,7 @@ impl Puncher {
             return;
         };
         tracing::trace!(kind = ?probe.kind, remote = %pair.remote, ?sender, "probe received");
-        self.note_heard(pair, probe, now);
+        self.note_heard(pair, now);
         match probe.kind {
             Kind::Probe => self.handle_test(pair, probe, sender, now),
             Kind::Ack => self.handle_ack(pair, probe, now),
@@ -238,15 +241,10 @@ impl Puncher {
         }
     }
 
-    fn note_heard(&mut self, pair: Pair, probe: &Probe, now: Now) {
+    fn note_heard(&mut self, pair: Pair, now: Now) {
         let State::Searching(evidence) = &mut self.state else { return };
         if evidence.handle_heard(now.instant) {
             self.events.push_back(Event::Heard { from: pair.remote });
-        }
-        let apart = clock_distance(probe, now);
-        if apart > CLOCK_WORD {
-            let trouble = evidence.tell(Trouble::Clock { apart });
-            self.events.extend(trouble.map(Event::Trouble));
         }
     }
 
@@ -275,8 +273,13 @@ impl Puncher {
             self.dropped.useless += 1;
             return;
         };
+        let apart = clock_distance(probe, now);
         check.proof = Some(Proof { rtt, instance: probe.instance, observed: probe.observed });
         let nominated = check.nominated_at.is_some();
+        // Only a prompt answer tells: others may have waited in a buffer while a machine slept.
+        if apart > CLOCK_WORD && rtt < PROMPT {
+            self.tell(Trouble::Clock { apart });
+        }
         if self.peers.believe(probe.instance) {
             self.handle_restart(now);
         }

@@ -136,6 +136,23 @@ fn a_wrong_clock_keeps_nobody_apart_and_is_told() {
 }
 
 #[test]
+fn probes_that_waited_in_a_buffer_say_nothing_about_clocks() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start(OPEN);
+    wire.start(SERVE);
+    wire.lose = Some((1, 100));
+    wire.run_for(Duration::from_secs(1));
+    let held = wire.recorded.clone();
+    wire.now = wire.now.after(Duration::from_secs(20));
+    for (_, payload) in held.iter().filter(|(from, _)| *from == OPEN) {
+        wire.inject(SERVE, OPEN_ADDRESS, payload);
+    }
+    wire.lose = None;
+    wire.run_until_connected();
+    assert!(!wire.troubles(SERVE).any(|t| matches!(t, Trouble::Clock { .. })));
+}
+
+#[test]
 fn a_new_run_of_the_peer_takes_the_place_of_the_former() {
     let mut wire = Wire::new(5 * MS);
     wire.start_both();
