@@ -29,7 +29,7 @@ pub struct Pair {
     pub remote: SocketAddr,
 }
 
-/// What a [`Puncher`] is made from.
+/// What a [`Puncher`](super::Puncher) is made from.
 #[derive(Debug)]
 pub struct Config {
     /// The role of this side.
@@ -40,7 +40,7 @@ pub struct Config {
     pub seed: [u8; 32],
 }
 
-/// What a [`Puncher`] wants done.
+/// What a [`Puncher`](super::Puncher) wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this datagram.
