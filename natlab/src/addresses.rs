@@ -19,41 +19,67 @@ pub fn public_ip(side: Side) -> Ipv4Addr {
     }
 }
 
-/// The addresses between two translations; firewalls in between share them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Subnet {
-    /// The address of the NAT, or the host, that ends it on the inside.
-    pub(crate) owner: Ipv4Addr,
+/// Returns the address of a side's half of the internet, as the stranger sees it.
+pub(crate) fn router_ip(side: Side) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, 1 + u8::try_from(side.index()).expect("an index of two"))
 }
 
-impl Subnet {
-    /// Returns the network above the box at that level, counted from the internet; the host is the last level.
-    pub(crate) fn above(side: Side, inwards: &[&BoxSpec], level: usize) -> Subnet {
-        let is_nat = |spec: &&&BoxSpec| spec.translation().is_some();
-        let outside = inwards.iter().take(level).filter(is_nat).count();
-        let inside = inwards.iter().skip(level).filter(is_nat).count();
-        let [_, _, _, public_octet] = public_ip(side).octets();
-        let owner = match (outside, inside) {
-            (0, _) => public_ip(side),
-            (_, 0) => Ipv4Addr::new(192, 168, public_octet, 2),
-            (outside, _) => Ipv4Addr::new(100, 64, u8::try_from(outside).unwrap_or(u8::MAX), 2),
+/// Returns the address of a side's half of the internet, as the other half sees it.
+pub(crate) fn link_ip(side: Side) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, 253 + u8::try_from(side.index()).expect("an index of two"))
+}
+
+/// The network between a node and the one below it, nearer to the host.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    /// The address of the node nearer to the internet.
+    pub(crate) upper_ip: Ipv4Addr,
+    /// The address of the node nearer to the host.
+    pub(crate) lower_ip: Ipv4Addr,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only the kernel has routes"))]
+    pub(crate) prefix: u8,
+    /// The address that the lower node, which does not translate, passes on.
+    pub(crate) behind: Option<Ipv4Addr>,
+}
+
+impl Leg {
+    /// Plans the leg above the box at that level, counted inwards from the internet; the host is the last level.
+    pub(crate) fn new(side: Side, inwards: &[&BoxSpec], level: usize) -> Leg {
+        let passes_on = |level: usize| inwards.get(level).is_some_and(|spec| spec.translation().is_none());
+        let owner = owner(side, inwards, level);
+        let upper_ip = match level.checked_sub(1) {
+            Some(above) if passes_on(above) => passer(owner, above),
+            _ => with_last(owner, 1),
         };
-        Subnet { owner }
+        let is_unnumbered = passes_on(level) || level > 0 && passes_on(level - 1);
+        Leg {
+            upper_ip,
+            lower_ip: if passes_on(level) { passer(owner, level) } else { owner },
+            prefix: if is_unnumbered { 32 } else { 24 },
+            behind: passes_on(level).then_some(owner),
+        }
     }
+}
 
-    #[cfg(target_os = "linux")]
-    pub(crate) fn gateway(self) -> Ipv4Addr {
-        self.with_last(1)
+/// Returns who owns the network above that level: the next NAT inwards, or the host.
+fn owner(side: Side, inwards: &[&BoxSpec], level: usize) -> Ipv4Addr {
+    let is_nat = |spec: &&&BoxSpec| spec.translation().is_some();
+    let outside = inwards.iter().take(level).filter(is_nat).count();
+    let inside = inwards.iter().skip(level).filter(is_nat).count();
+    let [_, _, _, public_octet] = public_ip(side).octets();
+    match (outside, inside) {
+        (0, _) => public_ip(side),
+        (_, 0) => Ipv4Addr::new(192, 168, public_octet, 2),
+        (outside, _) => Ipv4Addr::new(100, 64, u8::try_from(outside).unwrap_or(u8::MAX), 2),
     }
+}
 
-    #[cfg(target_os = "linux")]
-    pub(crate) fn firewall(self, level: usize) -> Ipv4Addr {
-        self.with_last(10 + u8::try_from(level).unwrap_or(u8::MAX - 10))
-    }
+/// Returns the address of a box that passes its network on.
+fn passer(owner: Ipv4Addr, level: usize) -> Ipv4Addr {
+    with_last(owner, 10 + u8::try_from(level).unwrap_or(u8::MAX - 10))
+}
 
-    #[cfg(target_os = "linux")]
-    fn with_last(self, last: u8) -> Ipv4Addr {
-        let [a, b, c, _] = self.owner.octets();
-        Ipv4Addr::new(a, b, c, last)
-    }
+fn with_last(ip: Ipv4Addr, last: u8) -> Ipv4Addr {
+    let [a, b, c, _] = ip.octets();
+    Ipv4Addr::new(a, b, c, last)
 }

@@ -17,11 +17,14 @@ pub mod chance;
 pub mod kernel;
 pub mod link;
 pub mod model;
+pub mod punch;
 pub mod spec;
 
 pub use addresses::{STRANGER_IPS, public_ip};
 #[cfg(target_os = "linux")]
 pub use kernel::{Lab, LabError, LabSpec, available, lab_or_skip, sweep_leftovers};
 pub use link::{LinkSpec, Way, WayStats};
-pub use model::{Delivery, Network, Place};
-pub use spec::{BoxKind, BoxSpec, NatSpec, Side, Translation, UdpTimers, UnknownPreset, Unsolicited};
+pub use model::{Arrival, Delivery, IcmpError, IcmpKind, Network, Place};
+pub use spec::{
+    BoxKind, BoxSpec, NatSpec, Refusal, Side, Translation, UdpTimers, UnknownPreset, Unsolicited,
+};

@@ -8,8 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use natlab::kernel::{Host, LabError};
+use natlab::kernel::{Host, LabError, supports};
 use natlab::{BoxSpec, Lab, LabSpec, NatSpec, Side, Translation, lab_or_skip, sweep_leftovers};
+use pinhole_proto::nat::Access;
+use rustix::net::{AddressFamily, SocketType};
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,13 +21,17 @@ fn hosts_behind_any_preset_reach_an_open_host_and_get_its_answer() {
     if !lab_or_skip("hosts_behind_any_preset_reach_an_open_host_and_get_its_answer") {
         return;
     }
-    for spec in NatSpec::presets() {
+    let works = |spec: &NatSpec| supports(spec).is_ok() && spec.access() != Access::Blocked;
+    for spec in NatSpec::presets().into_iter().filter(works) {
         let lab = build(spec.clone(), preset("open"));
         let server = bind(lab.host(Side::B), 7000);
         let client = bind(lab.host(Side::A), 5555);
         client.send_to(b"ask", to(lab.side(Side::B).public_ip(), 7000)).expect("sent");
         let seen = receive(&server).expect("the question arrives");
-        assert_eq!(seen, to(lab.side(Side::A).public_ip(), 5555), "through {spec}");
+        assert_eq!(*seen.ip(), lab.side(Side::A).public_ip(), "through {spec}");
+        if spec.access().is_predictable() {
+            assert_eq!(seen.port(), 5555, "through {spec}");
+        }
         server.send_to(b"answer", seen).expect("sent");
         assert_eq!(receive(&client), Some(to(lab.side(Side::B).public_ip(), 7000)), "through {spec}");
     }
@@ -181,6 +187,28 @@ fn what_nftables_cannot_do_is_refused_and_leaves_nothing() {
     assert!(matches!(refused, Err(LabError::Unsupported { .. })));
 }
 
+#[test]
+fn a_router_of_the_kernel_complains_six_times_at_once() {
+    if !lab_or_skip("a_router_of_the_kernel_complains_six_times_at_once") {
+        return;
+    }
+    let lab = build(preset("reject"), preset("open"));
+    let errors = raw_icmp(lab.host(Side::B));
+    let peer = bind(lab.host(Side::B), 7000);
+    let begun = Instant::now();
+    for port in 5000..5020 {
+        peer.send_to(b"unasked", to(lab.side(Side::A).public_ip(), port)).expect("sent");
+    }
+    // The wire has no delay: what was answered is here by the time a later packet has come through.
+    let client = bind(lab.host(Side::A), 5555);
+    client.send_to(b"last", to(lab.side(Side::B).public_ip(), 7000)).expect("sent");
+    assert!(receive(&peer).is_some());
+    errors.set_nonblocking(true).expect("settable");
+    let count = std::iter::from_fn(|| errors.recv_from(&mut [0; 64]).ok()).count();
+    let longest = 6 + usize::try_from(begun.elapsed().as_secs()).expect("few");
+    assert!((6..=longest).contains(&count), "{count} errors for 20 packets");
+}
+
 fn preset(name: &str) -> NatSpec {
     NatSpec::preset(name).expect("a preset")
 }
@@ -194,6 +222,12 @@ fn bind(host: &Host, port: u16) -> UdpSocket {
     let socket = socket.expect("the port is free");
     socket.set_read_timeout(Some(PATIENCE)).expect("settable");
     socket
+}
+
+/// Opens a socket that gets all ICMP of a host.
+fn raw_icmp(host: &Host) -> UdpSocket {
+    let open = || rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(rustix::net::ipproto::ICMP));
+    UdpSocket::from(host.enter(open).expect("entered").expect("root may open raw sockets"))
 }
 
 fn to(ip: Ipv4Addr, port: u16) -> SocketAddrV4 {

@@ -13,7 +13,7 @@
 //! IPv4 only. Sysctls are the kernel's defaults but for forwarding and UDP timers of the routers, and the
 //! reverse-path filter, which is off everywhere. The stranger's packets never cross the link.
 //!
-//! What nftables cannot do is refused ([`LabError::Unsupported`]). What it does otherwise than an ideal NAT:
+//! What nftables cannot do is refused ([`LabError::Unsupported`], [`supports`]). What it does otherwise than an ideal NAT:
 //!
 //! - A mapping is endpoint-independent because the port is preserved. Two inside hosts with one port get two
 //!   outside ports toward one destination only, and incoming packets then go to the one that sent last. So
@@ -23,6 +23,11 @@
 //!   port everywhere.
 //! - Sequential ports come from a block of at most 4,096 in turn. One that is still in use toward the same
 //!   destination costs that packet; the next packet gets the next port.
+//! - A block of ports is the same one for every inside host. Linux looks at no more than 240 of its ports, so a
+//!   nearly full block loses a packet now and then.
+//! - A limit of mappings counts flows, of all inside hosts together.
+//! - What a helper expects is forgotten with the flow of the request only when the collector finds that flow:
+//!   30 to 60 s after its last packet rather than 30.
 
 mod available;
 mod error;
@@ -48,6 +53,14 @@ use self::topology::{LINK_INTERFACE, Node, Topology, Wire};
 use crate::addresses::{STRANGER_IPS, public_ip};
 use crate::link::LinkSpec;
 use crate::spec::{NatSpec, Side};
+
+/// Tells whether nftables can realise a side.
+///
+/// # Errors
+/// [`LabError::Unsupported`] with the first thing that it cannot.
+pub fn supports(spec: &NatSpec) -> Result<(), LabError> {
+    spec.boxes().iter().try_for_each(|spec| ruleset::ruleset(spec, Ipv4Addr::UNSPECIFIED).map(drop))
+}
 
 /// Describes a laboratory.
 #[derive(Debug, Clone)]

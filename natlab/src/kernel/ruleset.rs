@@ -12,10 +12,13 @@ use std::net::Ipv4Addr;
 use pinhole_proto::nat::{Filtering, Mapping, PortAssignment};
 
 use super::LabError;
-use crate::spec::{BoxSpec, Translation, Unsolicited};
+use crate::spec::{BoxKind, BoxSpec, Refusal, Translation, Unsolicited};
 
 /// First port of the block from which sequential ports are assigned.
 const FIRST_SEQUENTIAL_PORT: u16 = 20_000;
+
+/// First port of a subscriber's block.
+const FIRST_BLOCK_PORT: u16 = 40_000;
 
 /// Most ports of that block; loading the map takes 5 µs for each.
 const MAX_SEQUENTIAL_PORTS: usize = 4096;
@@ -25,9 +28,13 @@ pub(super) fn ruleset(spec: &BoxSpec, outside_ip: Ipv4Addr) -> Result<String, La
     let nat = spec.translation().map(|translation| Nat::new(translation, spec, outside_ip)).transpose()?;
     let (learn, tables) = nat.map_or_else(Default::default, |nat| (nat.learn.join("\n    "), nat.tables()));
     let input = input_verdict(spec.input);
+    let block = blockade(spec.kind);
+    let limit = limit(spec)?;
+    let helper = if spec.helpers { HELPER } else { "" };
     Ok(format!(
         r#"table ip natlab {{
 {tables}
+{helper}
   chain input {{
     type filter hook input priority filter; policy accept;
     iifname != "wan" accept
@@ -36,6 +43,8 @@ pub(super) fn ruleset(spec: &BoxSpec, outside_ip: Ipv4Addr) -> Result<String, La
   }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
+    {block}
+    {limit}
     {learn}
     ct state established,related accept
     ct status dnat accept
@@ -44,6 +53,39 @@ pub(super) fn ruleset(spec: &BoxSpec, outside_ip: Ipv4Addr) -> Result<String, La
 }}
 "#
     ))
+}
+
+/// Rules that hand what goes to the port of TFTP to connection tracking's helper for it.
+const HELPER: &str = r#"
+  ct helper transfers {
+    type "tftp" protocol udp
+    l3proto ip
+  }
+  chain help {
+    type filter hook prerouting priority filter; policy accept;
+    iifname "lan" udp dport 69 ct helper set "transfers"
+  }"#;
+
+/// Returns the rule of a box that passes no UDP.
+fn blockade(kind: BoxKind) -> &'static str {
+    match kind {
+        BoxKind::Firewall | BoxKind::Nat(_) => "",
+        BoxKind::Blocked(Refusal::Silent) => "meta l4proto udp drop",
+        BoxKind::Blocked(Refusal::Told) => "meta l4proto udp reject with icmp admin-prohibited",
+    }
+}
+
+/// Returns the rule that drops the flows beyond a host's share; there is one inside host.
+fn limit(spec: &BoxSpec) -> Result<String, LabError> {
+    let Some(most) = spec.max_mappings else { return Ok(String::new()) };
+    match spec.translation().map(|translation| translation.mapping) {
+        Some(Mapping::AddressAndPortDependent) => {
+            Ok(format!(r#"iifname "lan" meta l4proto udp ct status ! confirmed ct count over {most} drop"#))
+        }
+        mapping => {
+            Err(unsupported(&format!("a limit of mappings other than of flows ({mapping:?} mapping)")))
+        }
+    }
 }
 
 fn input_verdict(input: Unsolicited) -> &'static str {
@@ -139,6 +181,10 @@ fn source_translation(ports: PortAssignment) -> String {
     match ports {
         PortAssignment::Preserving => r#"oifname "wan" masquerade"#.to_owned(),
         PortAssignment::Random => r#"oifname "wan" masquerade fully-random"#.to_owned(),
+        PortAssignment::Block { ports } => {
+            let last = FIRST_BLOCK_PORT.saturating_add(ports.saturating_sub(1));
+            format!(r#"oifname "wan" meta l4proto udp masquerade to :{FIRST_BLOCK_PORT}-{last} fully-random"#)
+        }
         PortAssignment::Sequential { stride } => {
             let (count, ports) = sequence(stride);
             format!(
@@ -159,17 +205,19 @@ fn sequence(stride: u16) -> (usize, String) {
 fn check(translation: Translation) -> Result<(), LabError> {
     let Translation { mapping, filtering, ports, hairpin } = translation;
     if hairpin && filtering != Filtering::EndpointIndependent {
-        return unsupported(&format!("hairpinning with {filtering:?} filtering"));
+        return Err(unsupported(&format!("hairpinning with {filtering:?} filtering")));
     }
     match (mapping, filtering, ports) {
         (Mapping::EndpointIndependent, _, PortAssignment::Preserving) => Ok(()),
         (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, _) => Ok(()),
-        _ => unsupported(&format!("{mapping:?} mapping with {filtering:?} filtering and {ports:?} ports")),
+        _ => {
+            Err(unsupported(&format!("{mapping:?} mapping with {filtering:?} filtering and {ports:?} ports")))
+        }
     }
 }
 
-fn unsupported(what: &str) -> Result<(), LabError> {
-    Err(LabError::Unsupported { what: what.to_owned() })
+fn unsupported(what: &str) -> LabError {
+    LabError::Unsupported { what: what.to_owned() }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 
 use super::LabError;
 use super::ruleset::ruleset;
-use crate::addresses::{STRANGER_IPS, Subnet, public_ip};
+use crate::addresses::{Leg, STRANGER_IPS, link_ip, public_ip, router_ip};
 use crate::spec::{BoxSpec, NatSpec, Side};
 
 /// Name of the interface on which the two halves of the internet meet.
@@ -122,35 +122,6 @@ impl Node {
     }
 }
 
-/// The network between a node and the one below it, nearer to the host.
-#[derive(Debug)]
-struct Leg {
-    upper_ip: Ipv4Addr,
-    lower_ip: Ipv4Addr,
-    prefix: u8,
-    /// The address that a firewall below passes on.
-    behind: Option<Ipv4Addr>,
-}
-
-impl Leg {
-    /// Plans the leg above the box at that level, counted inwards; the host is the last level.
-    fn new(side: Side, inwards: &[&BoxSpec], level: usize) -> Leg {
-        let is_firewall = |level: usize| inwards.get(level).is_some_and(|spec| spec.translation().is_none());
-        let subnet = Subnet::above(side, inwards, level);
-        let upper_ip = match level.checked_sub(1) {
-            Some(above) if is_firewall(above) => subnet.firewall(above),
-            _ => subnet.gateway(),
-        };
-        let is_unnumbered = is_firewall(level) || level > 0 && is_firewall(level - 1);
-        Leg {
-            upper_ip,
-            lower_ip: if is_firewall(level) { subnet.firewall(level) } else { subnet.owner },
-            prefix: if is_unnumbered { 32 } else { 24 },
-            behind: is_firewall(level).then_some(subnet.owner),
-        }
-    }
-}
-
 /// Makes a side's half of the internet: a router between its customers, the stranger and the link.
 fn internet(side: Side) -> Node {
     let mut node = Node::new(internet_role(side), router_ip(side));
@@ -179,14 +150,6 @@ fn udp_timers(spec: &BoxSpec) -> [(&'static str, String); 2] {
 fn network(side: Side) -> String {
     let [a, b, c, _] = public_ip(side).octets();
     format!("{a}.{b}.{c}.0/24")
-}
-
-fn router_ip(side: Side) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, 1 + u8::try_from(side.index()).expect("an index of two"))
-}
-
-fn link_ip(side: Side) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, 253 + u8::try_from(side.index()).expect("an index of two"))
 }
 
 fn letter(side: Side) -> char {

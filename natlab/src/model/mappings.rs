@@ -2,104 +2,140 @@
 //!
 //! A mapping is born with its first flow, gets its outside port then, and dies with its last flow and opening.
 //! A flow (one remote address) lives for the unreplied timer after its last packet in either direction; for the
-//! stream timer once it was answered and is two seconds old. An opening (whom the filter lets in beyond the flows: a remote IP, or anybody)
-//! lives for the stream timer after the last outgoing packet and is not refreshed from outside (RFC 4787 §4.3
-//! leaves that choice).
+//! stream timer once it was answered and is two seconds old. An opening (whom the filter lets in beyond the
+//! flows: a remote IP, or anybody) lives for the stream timer after the last outgoing packet and is not
+//! refreshed from outside (RFC 4787 §4.3 leaves that choice).
+//!
+//! A box with helpers also remembers expectations: after a TFTP request, one flow from any port of the server may
+//! begin from outside (Linux, nf_conntrack_tftp.c). An expectation is used up by its first packet and forgotten
+//! with the flow of the request.
+//!
+//! Every packet costs a few look-ups, however much is remembered: thousands of mappings that end one by one are
+//! what a sweep of ports leaves behind.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use pinhole_proto::nat::{Filtering, Mapping, PortAssignment};
+use pinhole_proto::nat::{Filtering, Mapping};
 
+use super::ports::Ports;
 use crate::chance::Chance;
-use crate::spec::{Translation, UdpTimers};
-
-/// Lowest port assigned by a NAT that does not preserve it.
-const FIRST_PORT: u16 = 1024;
-
-/// Number of ports that a NAT assigns from.
-const PORTS: u16 = u16::MAX - FIRST_PORT + 1;
-
-/// Ports tried before a NAT gives up; Linux tries 128 as well.
-const PORT_TRIES: usize = 128;
+use crate::spec::{BoxSpec, Translation, UdpTimers};
 
 /// Age at which an answered flow becomes a stream (Linux, nf_conntrack_proto_udp.c: "Still active after two
 /// seconds? Extend timeout").
 const STREAM_AGE: Duration = Duration::from_secs(2);
 
-/// Which destinations share a mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Time after which an expectation is forgotten in any case (Linux, nf_conntrack_tftp.c).
+const EXPECTATION: Duration = Duration::from_secs(5 * 60);
+
+/// A set of remote addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Scope {
     Everybody,
     Ip(Ipv4Addr),
     Address(SocketAddrV4),
 }
 
-impl Scope {
-    fn overlaps(self, other: Scope) -> bool {
-        match (self, other) {
-            (Scope::Everybody, _) | (_, Scope::Everybody) => true,
-            (Scope::Ip(ip), Scope::Address(address)) | (Scope::Address(address), Scope::Ip(ip)) => {
-                ip == *address.ip()
-            }
-            (Scope::Ip(_), Scope::Ip(_)) | (Scope::Address(_), Scope::Address(_)) => self == other,
-        }
-    }
-}
+/// An inside address and whom it speaks to.
+type Inside<T> = (SocketAddrV4, T);
 
-/// Identifies a mapping from the inside.
-type Key = (SocketAddrV4, Scope);
+/// An outside port and who is at the other end.
+type Outside<T> = (u16, T);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     outside_port: u16,
-    flows: BTreeMap<SocketAddrV4, Flow>,
-    openings: BTreeMap<Scope, Instant>,
+    /// When its last flow and opening are forgotten.
+    expires: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Flow {
     began: Instant,
+    /// Whether its first packet came from outside.
+    is_expected: bool,
     is_answered: bool,
     expires: Instant,
 }
 
-/// The memory of one NAT.
+#[derive(Debug, Clone, Copy)]
+struct Opening {
+    inside: SocketAddrV4,
+    expires: Instant,
+}
+
+/// What a request lets in: a flow to the inside address that sent it.
+#[derive(Debug, Clone, Copy)]
+struct Expectation {
+    request: Inside<SocketAddrV4>,
+    expires: Instant,
+}
+
+/// Something that is forgotten some day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mortal {
+    Entry(Inside<Scope>),
+    Flow(Inside<SocketAddrV4>),
+    Opening(Outside<Scope>),
+    Taken(Outside<SocketAddrV4>),
+}
+
+/// The memory of one NAT; its maps are never iterated in a way that matters.
 #[derive(Debug)]
 pub(super) struct Mappings {
     rules: Translation,
     timers: UdpTimers,
-    chance: Chance,
-    /// The port that the next sequential assignment tries.
-    next_port: u16,
-    entries: BTreeMap<Key, Entry>,
-    by_port: BTreeMap<u16, Vec<Key>>,
+    max_mappings: Option<usize>,
+    ports: Ports,
+    entries: HashMap<Inside<Scope>, Entry>,
+    /// Who has each outside port, for each set of remote addresses that shares a mapping.
+    owners: HashMap<Outside<Scope>, SocketAddrV4>,
+    flows: HashMap<Inside<SocketAddrV4>, Flow>,
+    openings: HashMap<Outside<Scope>, Opening>,
     /// When each flow that the box took for its own is forgotten.
-    taken: BTreeMap<(u16, SocketAddrV4), Instant>,
-    /// No later than the first moment at which something is to be forgotten.
-    next_expiry: Option<Instant>,
+    taken: HashMap<Outside<SocketAddrV4>, Instant>,
+    /// Which IP may begin a flow to which outside port.
+    expected: HashMap<Outside<Ipv4Addr>, Expectation>,
+    /// How many mappings each inside host has.
+    shares: HashMap<Ipv4Addr, usize>,
+    /// When to look whether something has expired: once for each thing, no later than it does.
+    looks: BinaryHeap<Reverse<(Instant, Mortal)>>,
+    peak: usize,
+    flow_peak: usize,
 }
 
 impl Mappings {
-    pub(super) fn new(rules: Translation, timers: UdpTimers, mut chance: Chance) -> Mappings {
-        let next_port = random_port(&mut chance);
+    pub(super) fn new(rules: Translation, spec: &BoxSpec, chance: Chance) -> Mappings {
         Mappings {
             rules,
-            timers,
-            chance,
-            next_port,
-            entries: BTreeMap::new(),
-            by_port: BTreeMap::new(),
-            taken: BTreeMap::new(),
-            next_expiry: None,
+            timers: spec.timers,
+            max_mappings: spec.max_mappings.map(usize::from),
+            ports: Ports::new(rules.ports, chance),
+            entries: HashMap::new(),
+            owners: HashMap::new(),
+            flows: HashMap::new(),
+            openings: HashMap::new(),
+            taken: HashMap::new(),
+            expected: HashMap::new(),
+            shares: HashMap::new(),
+            looks: BinaryHeap::new(),
+            peak: 0,
+            flow_peak: 0,
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.entries.clear();
-        self.by_port.clear();
+        self.owners.clear();
+        self.flows.clear();
+        self.openings.clear();
         self.taken.clear();
+        self.expected.clear();
+        self.shares.clear();
+        self.looks.clear();
     }
 
     /// Notes an outgoing packet and returns its outside port, or nothing when none is free.
@@ -111,22 +147,23 @@ impl Mappings {
     ) -> Option<u16> {
         self.forget_expired(now);
         let key = (inside, self.scope(to));
-        if !self.entries.contains_key(&key) {
-            let outside_port = self.assign_port(key, to)?;
-            let entry = Entry { outside_port, flows: BTreeMap::new(), openings: BTreeMap::new() };
-            self.entries.insert(key, entry);
-            self.by_port.entry(outside_port).or_default().push(key);
-        }
-        let opening = self.opening(to);
-        let timers = self.timers;
-        let entry = self.entries.get_mut(&key)?;
-        let flow = entry.flows.entry(to).or_insert_with(|| Flow::new(now));
-        flow.refresh(now, timers);
-        let expires = flow.expires;
-        entry.openings.extend(opening.map(|scope| (scope, now + timers.stream)));
-        let outside_port = entry.outside_port;
-        self.expect_expiry(expires);
+        let outside_port = match self.entries.get(&key) {
+            Some(entry) => entry.outside_port,
+            None => self.assign_entry(now, key, to)?,
+        };
+        let flow_expires = self.refresh_flow(now, (inside, to));
+        let opening_expires = self.refresh_opening(now, outside_port, inside, to);
+        self.extend_entry(key, flow_expires.max(opening_expires.unwrap_or(flow_expires)));
         Some(outside_port)
+    }
+
+    /// Notes an outgoing packet that goes no further: it refreshes its flow, but begins none.
+    pub(super) fn handle_dying(&mut self, now: Instant, inside: SocketAddrV4, to: SocketAddrV4) {
+        self.forget_expired(now);
+        if self.flows.contains_key(&(inside, to)) {
+            let expires = self.refresh_flow(now, (inside, to));
+            self.extend_entry((inside, self.scope(to)), expires);
+        }
     }
 
     /// Notes an incoming packet and returns the inside address it is for, if the filter lets it in.
@@ -137,36 +174,64 @@ impl Mappings {
         from: SocketAddrV4,
     ) -> Option<SocketAddrV4> {
         self.forget_expired(now);
-        let keys = self.by_port.get(&port)?;
-        let flow = keys.iter().find(|key| self.entries[key].flows.contains_key(&from)).copied();
-        if let Some(key) = flow {
-            let flow = self.entries.get_mut(&key)?.flows.get_mut(&from)?;
-            flow.handle_answer(now, self.timers);
-            return Some(key.0);
-        }
-        let is_open =
-            |key: &&Key| self.entries[key].openings.keys().any(|open| open.overlaps(Scope::Address(from)));
-        let opened = keys.iter().find(is_open);
-        opened.map(|(inside, _)| *inside)
+        let Some(inside) = self.inside_of_flow(port, from) else {
+            if self.taken.contains_key(&(port, from)) {
+                return None;
+            }
+            return self.opened(port, from).or_else(|| self.fulfil(now, port, from));
+        };
+        let flow = self.flows.get_mut(&(inside, from))?;
+        flow.handle_packet(now, self.timers, true);
+        let expires = flow.expires;
+        self.extend_entry((inside, self.scope(from)), expires);
+        Some(inside)
+    }
+
+    /// Notes that an outgoing packet, which has that outside port, asks for an answer from any port.
+    pub(super) fn handle_request(&mut self, now: Instant, port: u16, inside: SocketAddrV4, to: SocketAddrV4) {
+        let expectation = Expectation { request: (inside, to), expires: now + EXPECTATION };
+        self.expected.insert((port, *to.ip()), expectation);
+    }
+
+    /// Returns the inside address whose flow to that remote address has that outside port.
+    pub(super) fn handle_error(&mut self, now: Instant, port: u16, to: SocketAddrV4) -> Option<SocketAddrV4> {
+        self.forget_expired(now);
+        self.inside_of_flow(port, to)
     }
 
     /// Notes an incoming packet that the box took for its own.
     pub(super) fn handle_taken(&mut self, now: Instant, port: u16, from: SocketAddrV4) {
         let expires = now + self.timers.unreplied;
-        self.taken.insert((port, from), expires);
-        self.expect_expiry(expires);
+        if self.taken.insert((port, from), expires).is_none() {
+            self.looks.push(Reverse((expires, Mortal::Taken((port, from)))));
+        }
+        self.note_flow_peak();
     }
 
     pub(super) fn count(&self, now: Instant) -> usize {
-        self.entries.values().filter(|entry| entry.is_alive(now)).count()
+        if !self.may_have_expired(now) {
+            return self.entries.len();
+        }
+        self.entries.values().filter(|entry| entry.expires > now).count()
     }
 
     pub(super) fn flow_count(&self, now: Instant) -> usize {
-        let flows = self.entries.values().flat_map(|entry| entry.flows.values());
-        let flows = flows.filter(|flow| flow.expires > now).count();
+        if !self.may_have_expired(now) {
+            return self.flows.len() + self.taken.len();
+        }
+        let flows = self.flows.values().filter(|flow| flow.expires > now).count();
         flows + self.taken.values().filter(|expires| **expires > now).count()
     }
 
+    pub(super) fn peak(&self) -> usize {
+        self.peak
+    }
+
+    pub(super) fn flow_peak(&self) -> usize {
+        self.flow_peak
+    }
+
+    /// Returns the destinations that share a mapping with this one.
     fn scope(&self, to: SocketAddrV4) -> Scope {
         match self.rules.mapping {
             Mapping::EndpointIndependent => Scope::Everybody,
@@ -184,93 +249,155 @@ impl Mappings {
         }
     }
 
-    fn assign_port(&mut self, key: Key, to: SocketAddrV4) -> Option<u16> {
-        let preserved = key.0.port();
-        if self.rules.ports == PortAssignment::Preserving && self.is_free(preserved, key, to) {
-            return Some(preserved);
+    fn inside_of_flow(&self, port: u16, remote: SocketAddrV4) -> Option<SocketAddrV4> {
+        let inside = *self.owners.get(&(port, self.scope(remote)))?;
+        self.flows.contains_key(&(inside, remote)).then_some(inside)
+    }
+
+    fn opened(&self, port: u16, from: SocketAddrV4) -> Option<SocketAddrV4> {
+        self.openings.get(&(port, self.opening(from)?)).map(|opening| opening.inside)
+    }
+
+    /// Begins an expected flow, whatever becomes of its first packet, and returns the inside address it is for.
+    fn fulfil(&mut self, now: Instant, port: u16, from: SocketAddrV4) -> Option<SocketAddrV4> {
+        let Expectation { request: (inside, _), expires } = self.expected.remove(&(port, *from.ip()))?;
+        let key = (inside, self.scope(from));
+        let is_at = self.entries.get(&key).map(|entry| entry.outside_port);
+        if expires <= now || is_at.is_some_and(|at| at != port) || self.flows.contains_key(&(inside, from)) {
+            return None;
         }
-        for _ in 0..PORT_TRIES {
-            let port = self.draw_port();
-            if self.is_free(port, key, to) {
-                return Some(port);
+        if is_at.is_none() {
+            self.make_entry(now, key, port);
+        }
+        let expires = self.begin_flow(now, (inside, from), true);
+        self.extend_entry(key, expires);
+        Some(inside)
+    }
+
+    /// Makes a mapping at a port that is free, if there is one, and returns the port.
+    fn assign_entry(&mut self, now: Instant, key: Inside<Scope>, to: SocketAddrV4) -> Option<u16> {
+        let (inside, scope) = key;
+        let share = self.shares.get(inside.ip()).copied().unwrap_or(0);
+        if self.max_mappings.is_some_and(|most| share >= most) {
+            return None;
+        }
+        let (owners, taken) = (&self.owners, &self.taken);
+        let is_free = |port| !taken.contains_key(&(port, to)) && !owners.contains_key(&(port, scope));
+        let outside_port = self.ports.assign(inside, is_free)?;
+        self.make_entry(now, key, outside_port);
+        Some(outside_port)
+    }
+
+    fn make_entry(&mut self, now: Instant, key: Inside<Scope>, outside_port: u16) {
+        let (inside, scope) = key;
+        self.entries.insert(key, Entry { outside_port, expires: now });
+        self.owners.insert((outside_port, scope), inside);
+        *self.shares.entry(*inside.ip()).or_default() += 1;
+        self.peak = self.peak.max(self.entries.len());
+        let first_look = now + self.timers.unreplied;
+        self.looks.push(Reverse((first_look, Mortal::Entry(key))));
+    }
+
+    fn extend_entry(&mut self, key: Inside<Scope>, expires: Instant) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.expires = entry.expires.max(expires);
+        }
+    }
+
+    /// Refreshes a flow, which may be new, and returns when it expires.
+    fn refresh_flow(&mut self, now: Instant, key: Inside<SocketAddrV4>) -> Instant {
+        if let Some(flow) = self.flows.get_mut(&key) {
+            flow.handle_packet(now, self.timers, false);
+            return flow.expires;
+        }
+        self.begin_flow(now, key, false)
+    }
+
+    fn begin_flow(&mut self, now: Instant, key: Inside<SocketAddrV4>, is_expected: bool) -> Instant {
+        let expires = now + self.timers.unreplied;
+        self.flows.insert(key, Flow { began: now, is_expected, is_answered: false, expires });
+        self.looks.push(Reverse((expires, Mortal::Flow(key))));
+        self.note_flow_peak();
+        expires
+    }
+
+    /// Refreshes what an outgoing packet opens, if it opens something, and returns when that closes.
+    fn refresh_opening(
+        &mut self,
+        now: Instant,
+        port: u16,
+        inside: SocketAddrV4,
+        to: SocketAddrV4,
+    ) -> Option<Instant> {
+        let key = (port, self.opening(to)?);
+        let expires = now + self.timers.stream;
+        if self.openings.insert(key, Opening { inside, expires }).is_none() {
+            self.looks.push(Reverse((expires, Mortal::Opening(key))));
+        }
+        Some(expires)
+    }
+
+    fn note_flow_peak(&mut self) {
+        self.flow_peak = self.flow_peak.max(self.flows.len() + self.taken.len());
+    }
+
+    fn may_have_expired(&self, now: Instant) -> bool {
+        self.looks.peek().is_some_and(|Reverse((at, _))| *at <= now)
+    }
+
+    /// Forgets what has expired, and looks again later at what was refreshed.
+    fn forget_expired(&mut self, now: Instant) {
+        while self.may_have_expired(now) {
+            let Some(Reverse((_, mortal))) = self.looks.pop() else { return };
+            match self.expiry(mortal) {
+                Some(expires) if expires > now => self.looks.push(Reverse((expires, mortal))),
+                Some(_) => self.forget(mortal),
+                None => {}
             }
         }
-        None
     }
 
-    /// Tells whether the mapping may use that outside port for a packet to that address.
-    fn is_free(&self, port: u16, (_, scope): Key, to: SocketAddrV4) -> bool {
-        let mut rivals = self.by_port.get(&port).into_iter().flatten();
-        !self.taken.contains_key(&(port, to)) && !rivals.any(|(_, rival)| rival.overlaps(scope))
+    fn expiry(&self, mortal: Mortal) -> Option<Instant> {
+        match mortal {
+            Mortal::Entry(key) => self.entries.get(&key).map(|entry| entry.expires),
+            Mortal::Flow(key) => self.flows.get(&key).map(|flow| flow.expires),
+            Mortal::Opening(key) => self.openings.get(&key).map(|opening| opening.expires),
+            Mortal::Taken(key) => self.taken.get(&key).copied(),
+        }
     }
 
-    fn draw_port(&mut self) -> u16 {
-        match self.rules.ports {
-            PortAssignment::Preserving | PortAssignment::Random => random_port(&mut self.chance),
-            PortAssignment::Sequential { stride } => {
-                let port = self.next_port;
-                self.next_port = port.checked_add(stride).unwrap_or(FIRST_PORT);
-                port
+    fn forget(&mut self, mortal: Mortal) {
+        match mortal {
+            Mortal::Entry(key) => self.forget_entry(key),
+            Mortal::Flow(key) => {
+                self.flows.remove(&key);
+                self.expected.retain(|_, expectation| expectation.request != key);
+            }
+            Mortal::Opening(key) => {
+                self.openings.remove(&key);
+            }
+            Mortal::Taken(key) => {
+                self.taken.remove(&key);
             }
         }
     }
 
-    fn expect_expiry(&mut self, at: Instant) {
-        self.next_expiry = Some(self.next_expiry.map_or(at, |next| next.min(at)));
-    }
-
-    /// Forgets what has expired, when something may have: looking at everything for each packet is slow.
-    fn forget_expired(&mut self, now: Instant) {
-        if self.next_expiry.is_none_or(|next| next > now) {
-            return;
+    fn forget_entry(&mut self, key: Inside<Scope>) {
+        let Some(entry) = self.entries.remove(&key) else { return };
+        let (inside, scope) = key;
+        self.owners.remove(&(entry.outside_port, scope));
+        if let Some(share) = self.shares.get_mut(inside.ip()) {
+            *share -= 1;
         }
-        for entry in self.entries.values_mut() {
-            entry.forget_expired(now);
-        }
-        self.entries.retain(|_, entry| entry.is_alive(now));
-        let entries = &self.entries;
-        self.by_port.retain(|_, keys| {
-            keys.retain(|key| entries.contains_key(key));
-            !keys.is_empty()
-        });
-        self.taken.retain(|_, expires| *expires > now);
-        let expiries = self.entries.values().flat_map(Entry::expiries);
-        self.next_expiry = expiries.chain(self.taken.values().copied()).min();
-    }
-}
-
-impl Entry {
-    fn is_alive(&self, now: Instant) -> bool {
-        self.expiries().any(|expires| expires > now)
-    }
-
-    fn expiries(&self) -> impl Iterator<Item = Instant> {
-        self.flows.values().map(|flow| flow.expires).chain(self.openings.values().copied())
-    }
-
-    fn forget_expired(&mut self, now: Instant) {
-        self.flows.retain(|_, flow| flow.expires > now);
-        self.openings.retain(|_, expires| *expires > now);
     }
 }
 
 impl Flow {
-    fn new(now: Instant) -> Flow {
-        Flow { began: now, is_answered: false, expires: now }
-    }
-
-    fn refresh(&mut self, now: Instant, timers: UdpTimers) {
+    /// Refreshes by a packet in either direction; the first answer only counts for the packets after it, as in
+    /// Linux.
+    fn handle_packet(&mut self, now: Instant, timers: UdpTimers, is_incoming: bool) {
         let is_stream = self.is_answered && now > self.began + STREAM_AGE;
         self.expires = now + if is_stream { timers.stream } else { timers.unreplied };
+        self.is_answered |= is_incoming != self.is_expected;
     }
-
-    /// Refreshes by an answer; the first one only counts for the packets after it, as in Linux.
-    fn handle_answer(&mut self, now: Instant, timers: UdpTimers) {
-        self.refresh(now, timers);
-        self.is_answered = true;
-    }
-}
-
-fn random_port(chance: &mut Chance) -> u16 {
-    FIRST_PORT + u16::try_from(chance.below(PORTS.into())).expect("below a number of 16 bits")
 }

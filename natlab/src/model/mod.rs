@@ -2,57 +2,40 @@
 //!
 //! The life of a datagram: [`Network::send`] takes it through the sender's boxes at once, each hop costing one
 //! of its TTL. Towards the other side it then asks the link's [`Way`] for its fate; towards the stranger it is
-//! due at once. [`Network::poll_delivery`] moves the clock from event to event, takes what has crossed the
+//! due at once. [`Network::poll_arrival`] moves the clock from event to event, takes what has crossed the
 //! link through the receiver's boxes, and returns what reaches a host. What does not is counted by its reason.
 //!
-//! Time only comes in from outside. Hops but the link take no time. There is no ICMP yet: what a real box would
-//! answer is, for now, a [`Lost`] reason.
+//! Where a real machine complains by ICMP about a packet it lost, so does one of the model: as often as Linux
+//! would, by the address that Linux would use, with the beginning of the packet, over the link like any packet,
+//! and back through the NATs by the mapping that the packet had used. Nobody complains about packets that a box
+//! turned around (hairpinning) or that nobody has a route for.
+//!
+//! Time only comes in from outside. Hops but the link take no time.
 
+mod arrival;
+mod chain;
+mod limiter;
 mod mappings;
 mod nat_box;
+mod packet;
+mod ports;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
-pub use nat_box::{Lost, NatBox, Packet, Passage};
+pub use arrival::{Arrival, Delivery, IcmpError, Place};
+pub use nat_box::{NatBox, Passage};
+pub use packet::{IcmpKind, Lost, Packet};
 
-use crate::addresses::{STRANGER_IPS, Subnet, public_ip};
+use self::chain::{Chain, Reached, router_toward};
+use self::limiter::{Limiter, Node};
+use self::packet::Complaint;
+use crate::addresses::{STRANGER_IPS, public_ip};
 use crate::chance::Chance;
 use crate::link::{Fate, LinkSpec, Way, WayStats};
-use crate::spec::{BoxSpec, NatSpec, Side};
-
-/// Bytes of an IPv4 and a UDP header, which count on the link.
-const HEADER_BYTES: usize = 28;
-
-/// Names an address from which datagrams are sent and at which they arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
-    /// A side's host, behind its boxes.
-    Host(Side),
-    /// The stranger, whom neither side knows.
-    Stranger,
-    /// The same stranger by its second address.
-    StrangerAgain,
-}
-
-/// A datagram that reached a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// When it arrived.
-    pub at: Instant,
-    /// Where it arrived.
-    pub to: Place,
-    /// The port at which it arrived.
-    pub port: u16,
-    /// Whom it seems to come from.
-    pub from: SocketAddrV4,
-    /// How many more hops it could have taken.
-    pub ttl: u8,
-    /// What it says.
-    pub payload: Vec<u8>,
-}
+use crate::spec::{NatSpec, Side};
 
 /// Two sides behind their boxes, a stranger, and the link between the sides.
 #[derive(Debug)]
@@ -63,6 +46,9 @@ pub struct Network {
     events: BinaryHeap<Reverse<Event>>,
     number: u64,
     lost: BTreeMap<Lost, u64>,
+    limiter: Limiter,
+    /// The ports that programs have, of the places where that was ever said.
+    listening: BTreeMap<Place, BTreeSet<u16>>,
 }
 
 impl Network {
@@ -71,20 +57,38 @@ impl Network {
         let mut chance = Chance::new(seed);
         let ways = [(); 2].map(|()| Way::new(link, chance.fork()));
         let chains = Side::BOTH.map(|side| Chain::new(side, sides[side.index()].boxes(), &mut chance));
-        Network { now, chains, ways, events: BinaryHeap::new(), number: 0, lost: BTreeMap::new() }
+        Network {
+            now,
+            chains,
+            ways,
+            events: BinaryHeap::new(),
+            number: 0,
+            lost: BTreeMap::new(),
+            limiter: Limiter::default(),
+            listening: BTreeMap::new(),
+        }
     }
 
     /// Sends a datagram now.
     pub fn send(&mut self, from: Place, port: u16, to: SocketAddrV4, ttl: u8, payload: Vec<u8>) {
         let packet = Packet { src: SocketAddrV4::new(self.ip(from), port), dst: to, ttl, payload };
         match from {
-            _ if *to.ip() == self.ip(from) => self.schedule(self.now, Hop::Place(from), packet),
-            Place::Host(side) => {
-                let climbed = self.chains[side.index()].climb(self.now, packet);
-                self.handle_climbed(side, climbed);
+            _ if *to.ip() == self.ip(from) => {
+                self.schedule(self.now, Hop::Place(from), Load::Datagram(packet))
             }
+            Place::Host(side) => self.send_from_side(side, packet),
             Place::Stranger | Place::StrangerAgain => self.forward_from_stranger(packet),
         }
+    }
+
+    /// Says that a program has this port. As long as nothing was said of a place, each of its ports has one.
+    pub fn listen(&mut self, place: Place, port: u16) {
+        self.listening.entry(place).or_default().insert(port);
+    }
+
+    /// Says that no program has this port any more: the host refuses datagrams for it by ICMP.
+    pub fn close(&mut self, place: Place, port: u16) {
+        self.listening.entry(place).or_default().remove(&port);
     }
 
     /// Changes what the link does to packets that leave that side from now on.
@@ -97,21 +101,31 @@ impl Network {
         self.chains[side.index()].boxes[index].flush();
     }
 
-    /// Moves the clock to the next delivery up to that time and returns it; moves it to that time and returns
+    /// Moves the clock to the next arrival up to that time and returns it; moves it to that time and returns
     /// nothing when there is none.
-    pub fn poll_delivery(&mut self, until: Instant) -> Option<Delivery> {
+    pub fn poll_arrival(&mut self, until: Instant) -> Option<Arrival> {
         while self.next_event().is_some_and(|at| at <= until) {
             let Reverse(event) = self.events.pop()?;
             self.now = self.now.max(event.at);
-            if let Some(delivery) = self.handle_event(event) {
-                return Some(delivery);
+            if let Some(arrival) = self.handle_event(event) {
+                return Some(arrival);
             }
         }
         self.now = self.now.max(until);
         None
     }
 
-    /// Moves the clock to that time and returns all deliveries up to it.
+    /// Does the same for hosts that do not look at ICMP errors.
+    pub fn poll_delivery(&mut self, until: Instant) -> Option<Delivery> {
+        loop {
+            match self.poll_arrival(until)? {
+                Arrival::Datagram(delivery) => return Some(delivery),
+                Arrival::Icmp(_) => {}
+            }
+        }
+    }
+
+    /// Moves the clock to that time and returns all datagrams delivered up to it.
     pub fn advance_to(&mut self, until: Instant) -> Vec<Delivery> {
         std::iter::from_fn(|| self.poll_delivery(until)).collect()
     }
@@ -121,7 +135,7 @@ impl Network {
         self.now
     }
 
-    /// Returns when something happens next; `poll_delivery` up to then may still return nothing.
+    /// Returns when something happens next; nothing may arrive at a host by that.
     pub fn next_event(&self) -> Option<Instant> {
         self.events.peek().map(|Reverse(event)| event.at)
     }
@@ -148,135 +162,172 @@ impl Network {
         self.ways[from.index()].stats()
     }
 
-    /// Returns how many packets the boxes and routers lost for that reason; the link counts its own.
+    /// Returns how many datagrams the boxes, routers and hosts lost for that reason; the link counts its own.
     pub fn lost(&self, reason: Lost) -> u64 {
         self.lost.get(&reason).copied().unwrap_or(0)
     }
 
-    /// Goes on with what a side's boxes made of an outgoing packet.
-    fn handle_climbed(&mut self, side: Side, climbed: Passage) {
-        match climbed {
-            Passage::Outward(packet) => self.forward_from_side(side, packet),
-            Passage::Inward(packet) => self.schedule(self.now, Hop::Place(Place::Host(side)), packet),
-            Passage::Lost(reason) => self.lose(reason),
+    fn send_from_side(&mut self, side: Side, mut packet: Packet) {
+        let host = packet.src;
+        match self.chains[side.index()].climb(self.now, &mut packet) {
+            Reached::Internet => self.forward_from_side(side, packet),
+            Reached::Host => self.schedule(self.now, Hop::Place(Place::Host(side)), Load::Datagram(packet)),
+            Reached::ClimbedTo(index, reason) => {
+                let offender = self.chains[side.index()].boxes[index].inside_ip();
+                let packet = Packet { src: host, ..packet };
+                if let Some(complaint) = self.lose(Node::Box(side, index), offender, packet, reason) {
+                    self.schedule(self.now, Hop::Place(Place::Host(side)), Load::Complaint(complaint));
+                }
+            }
+            Reached::DescendedTo(_, reason) => self.count_lost(reason),
         }
     }
 
-    fn forward_from_side(&mut self, side: Side, packet: Packet) {
-        let Some(packet) = packet.hop() else { return self.lose(Lost::TtlExpired) };
+    fn forward_from_side(&mut self, side: Side, mut packet: Packet) {
+        if !packet.hop() {
+            return self.lose_at_router(side, packet);
+        }
         match destination(*packet.dst.ip()) {
-            Some(Destination::Side(to)) if to == side => self.schedule(self.now, Hop::Boxes(side), packet),
-            Some(Destination::Side(_)) => self.cross_link(side, packet),
-            Some(Destination::Stranger(place)) => self.schedule(self.now, Hop::Place(place), packet),
-            None => self.lose(Lost::NoRoute),
+            Some(destination) => self.forward(side, destination, Load::Datagram(packet)),
+            None => self.count_lost(Lost::NoRoute),
         }
     }
 
-    fn forward_from_stranger(&mut self, packet: Packet) {
-        let Some(packet) = packet.hop() else { return self.lose(Lost::TtlExpired) };
-        match destination(*packet.dst.ip()) {
-            Some(Destination::Side(side)) => self.schedule(self.now, Hop::Boxes(side), packet),
-            Some(Destination::Stranger(_)) | None => self.lose(Lost::NoRoute),
+    /// Takes a packet of the stranger, who hangs on both halves of the internet.
+    fn forward_from_stranger(&mut self, mut packet: Packet) {
+        let Some(Destination::Side(side)) = destination(*packet.dst.ip()) else {
+            return self.count_lost(Lost::NoRoute);
+        };
+        if packet.hop() {
+            self.schedule(self.now, Hop::Boxes(side), Load::Datagram(packet));
+        } else {
+            self.lose_at_router(side, packet);
         }
     }
 
-    fn cross_link(&mut self, from: Side, packet: Packet) {
-        let bytes = packet.payload.len() + HEADER_BYTES;
-        let fate = self.ways[from.index()].handle_packet(self.now, bytes);
+    /// Sends something on from a side's half of the internet.
+    fn forward(&mut self, side: Side, destination: Destination, load: Load) {
+        match destination {
+            Destination::Side(to) if to == side => self.schedule(self.now, Hop::Boxes(side), load),
+            Destination::Side(_) => self.cross_link(side, load),
+            Destination::Stranger(place) => self.schedule(self.now, Hop::Place(place), load),
+        }
+    }
+
+    fn cross_link(&mut self, from: Side, load: Load) {
+        let fate = self.ways[from.index()].handle_packet(self.now, load.bytes());
         let Fate::Arrives { at, copy_at } = fate else { return };
         if let Some(copy_at) = copy_at {
-            self.schedule(copy_at, Hop::Internet(from.other()), packet.clone());
+            self.schedule(copy_at, Hop::Internet(from.other()), load.clone());
         }
-        self.schedule(at, Hop::Internet(from.other()), packet);
+        self.schedule(at, Hop::Internet(from.other()), load);
     }
 
-    fn schedule(&mut self, at: Instant, hop: Hop, packet: Packet) {
+    fn schedule(&mut self, at: Instant, hop: Hop, load: Load) {
         self.number += 1;
-        self.events.push(Reverse(Event { at, number: self.number, hop, packet }));
+        self.events.push(Reverse(Event { at, number: self.number, hop, load }));
     }
 
-    fn handle_event(&mut self, event: Event) -> Option<Delivery> {
-        let Event { hop, packet, .. } = event;
-        match hop {
-            Hop::Internet(side) => {
-                let Some(packet) = packet.hop() else { return self.lose_here(Lost::TtlExpired) };
-                self.descend(side, packet)
+    fn handle_event(&mut self, Event { hop, load, .. }: Event) -> Option<Arrival> {
+        match (hop, load) {
+            (Hop::Internet(side), Load::Datagram(mut packet)) => {
+                if packet.hop() {
+                    return self.descend(side, packet);
+                }
+                self.lose_at_router(side, packet);
+                None
             }
-            Hop::Boxes(side) => self.descend(side, packet),
-            Hop::Place(place) => Some(self.deliver(place, packet)),
+            (Hop::Boxes(side), Load::Datagram(packet)) => self.descend(side, packet),
+            (Hop::Place(place), Load::Datagram(packet)) => self.deliver_directly(place, packet),
+            (Hop::Internet(side) | Hop::Boxes(side), Load::Complaint(mut complaint)) => {
+                let arrives = self.chains[side.index()].descend_complaint(self.now, &mut complaint);
+                arrives.then(|| self.tell(Place::Host(side), complaint))
+            }
+            (Hop::Place(place), Load::Complaint(complaint)) => Some(self.tell(place, complaint)),
         }
     }
 
     /// Takes a packet from the internet through a side's boxes.
-    fn descend(&mut self, side: Side, packet: Packet) -> Option<Delivery> {
-        match self.chains[side.index()].descend(self.now, packet) {
-            Passage::Inward(packet) => Some(self.deliver(Place::Host(side), packet)),
-            Passage::Outward(_) => self.lose_here(Lost::NoRoute),
-            Passage::Lost(reason) => self.lose_here(reason),
-        }
-    }
-
-    fn deliver(&self, to: Place, packet: Packet) -> Delivery {
-        let Packet { src, dst, ttl, payload } = packet;
-        Delivery { at: self.now, to, port: dst.port(), from: src, ttl, payload }
-    }
-
-    fn lose(&mut self, reason: Lost) {
-        *self.lost.entry(reason).or_default() += 1;
-    }
-
-    fn lose_here(&mut self, reason: Lost) -> Option<Delivery> {
-        self.lose(reason);
+    fn descend(&mut self, side: Side, mut packet: Packet) -> Option<Arrival> {
+        let public = packet.dst;
+        let place = Place::Host(side);
+        let (index, reason) = match self.chains[side.index()].descend(self.now, &mut packet) {
+            Reached::Host if self.is_listening(place, packet.dst.port()) => {
+                return Some(self.deliver(place, packet));
+            }
+            Reached::Host => (None, Lost::PortClosed),
+            Reached::DescendedTo(index, reason) | Reached::ClimbedTo(index, reason) => (Some(index), reason),
+            Reached::Internet => (None, Lost::NoRoute),
+        };
+        let node = index.map_or(Node::Host(place), |index| Node::Box(side, index));
+        let offender = self.chains[side.index()].offender_of(index);
+        // The boxes translate the packet in the error back to what the internet knows.
+        let packet = Packet { dst: public, ..packet };
+        let complaint = self.lose(node, offender, packet, reason)?;
+        self.forward_complaint(side, complaint);
         None
     }
-}
 
-/// A side's host and boxes.
-#[derive(Debug)]
-struct Chain {
-    host_ip: Ipv4Addr,
-    /// The one nearest to the host first.
-    boxes: Vec<NatBox>,
-}
-
-impl Chain {
-    fn new(side: Side, specs: &[BoxSpec], chance: &mut Chance) -> Chain {
-        let inwards: Vec<&BoxSpec> = specs.iter().rev().collect();
-        let outside_ip = |index: usize| Subnet::above(side, &inwards, specs.len() - 1 - index).owner;
-        let boxes = specs.iter().enumerate();
-        let boxes = boxes.map(|(index, spec)| NatBox::new(spec, outside_ip(index), chance.fork())).collect();
-        Chain { host_ip: Subnet::above(side, &inwards, specs.len()).owner, boxes }
-    }
-
-    /// Takes a packet from the host outwards, as far as it goes; one box may turn it around.
-    fn climb(&mut self, now: Instant, mut packet: Packet) -> Passage {
-        for index in 0..self.boxes.len() {
-            match self.boxes[index].handle_outgoing(now, packet) {
-                Passage::Outward(translated) => packet = translated,
-                Passage::Inward(turned) => return self.descend_below(now, turned, index),
-                Passage::Lost(reason) => return Passage::Lost(reason),
-            }
+    /// Delivers what comes to a host past its boxes: from itself, turned around, or to the stranger.
+    fn deliver_directly(&mut self, place: Place, packet: Packet) -> Option<Arrival> {
+        if self.is_listening(place, packet.dst.port()) {
+            return Some(self.deliver(place, packet));
         }
-        Passage::Outward(packet)
-    }
-
-    fn descend(&mut self, now: Instant, packet: Packet) -> Passage {
-        self.descend_below(now, packet, self.boxes.len())
-    }
-
-    /// Takes a packet inwards through the boxes below that index.
-    fn descend_below(&mut self, now: Instant, mut packet: Packet, index: usize) -> Passage {
-        for nat_box in self.boxes[..index].iter_mut().rev() {
-            match nat_box.handle_incoming(now, packet) {
-                Passage::Inward(translated) => packet = translated,
-                stopped @ (Passage::Outward(_) | Passage::Lost(_)) => return stopped,
-            }
+        let own_ip = self.ip(place);
+        let complaint = self.lose(Node::Host(place), own_ip, packet, Lost::PortClosed)?;
+        if *complaint.src.ip() == own_ip {
+            return Some(self.tell(place, complaint));
         }
-        Passage::Inward(packet)
+        if let (Place::Stranger | Place::StrangerAgain, Some(Destination::Side(side))) =
+            (place, destination(*complaint.src.ip()))
+        {
+            self.schedule(self.now, Hop::Boxes(side), Load::Complaint(complaint));
+        }
+        None
+    }
+
+    fn is_listening(&self, place: Place, port: u16) -> bool {
+        self.listening.get(&place).is_none_or(|ports| ports.contains(&port))
+    }
+
+    fn deliver(&self, to: Place, packet: Packet) -> Arrival {
+        let Packet { src, dst, ttl, payload } = packet;
+        Arrival::Datagram(Delivery { at: self.now, to, port: dst.port(), from: src, ttl, payload })
+    }
+
+    fn tell(&self, to: Place, complaint: Complaint) -> Arrival {
+        let Complaint { kind, offender, src, dst: remote, quoted } = complaint;
+        Arrival::Icmp(IcmpError { at: self.now, to, port: src.port(), remote, offender, kind, quoted })
+    }
+
+    /// Lets a packet end at a side's half of the internet, its TTL used up.
+    fn lose_at_router(&mut self, side: Side, packet: Packet) {
+        let offender = router_toward(&self.chains[side.index()], side, packet.src);
+        if let Some(complaint) = self.lose(Node::Router(side), offender, packet, Lost::TtlExpired) {
+            self.forward_complaint(side, complaint);
+        }
+    }
+
+    fn forward_complaint(&mut self, side: Side, complaint: Complaint) {
+        if let Some(destination) = destination(*complaint.src.ip()) {
+            self.forward(side, destination, Load::Complaint(complaint));
+        }
+    }
+
+    /// Counts a packet as lost at that machine and returns what that one has to say about it.
+    fn lose(&mut self, node: Node, offender: Ipv4Addr, packet: Packet, reason: Lost) -> Option<Complaint> {
+        self.count_lost(reason);
+        let kind = reason.told()?;
+        let allowed = self.limiter.allows(self.now, node, *packet.src.ip());
+        allowed.then(|| Complaint::new(kind, offender, packet))
+    }
+
+    fn count_lost(&mut self, reason: Lost) {
+        *self.lost.entry(reason).or_default() += 1;
     }
 }
 
-/// Where a packet goes on when its time has come.
+/// Where something goes on when its time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Hop {
     /// The side's half of the internet, off the link.
@@ -287,15 +338,32 @@ enum Hop {
     Place(Place),
 }
 
-/// A packet that goes on at some time; of two at the same time the one scheduled first goes first.
+/// What travels.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Load {
+    Datagram(Packet),
+    Complaint(Complaint),
+}
+
+impl Load {
+    fn bytes(&self) -> usize {
+        match self {
+            Load::Datagram(packet) => packet.bytes(),
+            Load::Complaint(complaint) => complaint.bytes(),
+        }
+    }
+}
+
+/// Something that goes on at some time; of two at the same time the one scheduled first goes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     at: Instant,
     number: u64,
     hop: Hop,
-    packet: Packet,
+    load: Load,
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Destination {
     Side(Side),
     Stranger(Place),

@@ -1,9 +1,15 @@
 //! What is asked of a NAT, in words that do not depend on chance.
 
+mod errors;
+mod helpers;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use natlab::{Place, STRANGER_IPS, Side, public_ip};
+
+pub(crate) use errors::ERROR_QUESTIONS;
+pub(crate) use helpers::{HELPER_QUESTIONS, HELPER_TIMER_QUESTIONS};
 
 use crate::worlds::World;
 
@@ -16,8 +22,6 @@ pub(crate) const QUESTIONS: &[Question] = &[
     ("does the peer get in unasked", peer_unasked),
     ("which port does the peer see", port_toward_peer),
     ("which port does the stranger see", port_toward_stranger),
-    ("which of peer, its other port, the stranger, its other address see one port", ports_in_common),
-    ("how far apart are two ports in a row", port_distance),
     ("does a flow keep its port", flow_keeps_port),
     ("do two own ports stay apart", two_own_ports),
     ("does the peer's answer get in", answer),
@@ -35,13 +39,29 @@ pub(crate) const QUESTIONS: &[Question] = &[
     ("does a primer that dies half-way let the peer in", primer),
     ("does a packet that dies in the first box leave a flow", stillborn),
     ("does a packet to the own public address come back", own_public_address),
+    ("which port is left after an early packet that dies before the first box", port_after_dead_packet),
+    ("which port is left after an early packet with its last hop", port_after_last_hop),
 ];
+
+/// What is asked of every NAT whose ports are a sequence or from the whole range.
+pub(crate) const PORT_QUESTIONS: &[Question] = &[
+    ("which of peer, its other port, the stranger, its other address see one port", ports_in_common),
+    ("how far apart are two ports in a row", port_distance),
+];
+
+/// What is asked of a NAT that gives a host a block of ports.
+pub(crate) const BLOCK_QUESTIONS: &[Question] = &[("are all ports within 512", port_range)];
+
+/// What is asked of a NAT that allows two mappings.
+pub(crate) const LIMIT_QUESTIONS: &[Question] =
+    &[("which of four destinations are reached", four_destinations)];
 
 /// What is asked of a NAT with an unreplied timer of 1 s and a stream timer of 3 s.
 pub(crate) const TIMER_QUESTIONS: &[Question] = &[
     ("does an answer get in after the unreplied timer", late_answer),
     ("does an early answer alone make a stream", young_flow),
     ("does a flow of more than two seconds live on", stream),
+    ("does a packet that dies in the first box keep its flow alive", kept_by_the_dead),
 ];
 
 /// What is asked of a NAT with such timers that lets others in.
@@ -192,6 +212,29 @@ fn own_public_address(world: &mut dyn World) -> String {
     format!("from {seen}, answer: {answered}")
 }
 
+fn port_after_dead_packet(world: &mut dyn World) -> String {
+    port_after_packet_of(world, 2)
+}
+
+fn port_after_last_hop(world: &mut dyn World) -> String {
+    port_after_packet_of(world, 3)
+}
+
+/// Lets the peer send first, through two routers to the first box; three hops bring it there, and no further.
+fn port_after_packet_of(world: &mut dyn World, ttl: u8) -> String {
+    world.send(PEER, at_public(5555), ttl);
+    let arrived = world.receive(A).is_some();
+    format!("arrives: {arrived}, {}", port_toward_peer(world))
+}
+
+fn kept_by_the_dead(world: &mut dyn World) -> String {
+    let mapped = mapped(world);
+    world.wait(Duration::from_millis(600));
+    world.send(A, address(PEER), 1);
+    world.wait(Duration::from_millis(600));
+    passes(world, PEER, mapped, A)
+}
+
 fn late_answer(world: &mut dyn World) -> String {
     let mapped = mapped(world);
     world.wait(AFTER_UNREPLIED);
@@ -232,6 +275,20 @@ fn stream(world: &mut dyn World) -> String {
     answers.join(", ")
 }
 
+fn port_range(world: &mut dyn World) -> String {
+    let places = [PEER, PEERS_OTHER_PORT, STRANGER, STRANGER_AGAIN];
+    let flows = [A, A_AGAIN].into_iter().flat_map(|from| places.map(|to| (from, to)));
+    let ports: Vec<u16> =
+        flows.filter_map(|(from, to)| out(world, from, to)).map(|seen| seen.port()).collect();
+    let range = ports.iter().max().zip(ports.iter().min()).map(|(last, first)| last - first < 512);
+    format!("{range:?}")
+}
+
+fn four_destinations(world: &mut dyn World) -> String {
+    let reached = [PEER, STRANGER, PEERS_OTHER_PORT, PEER].map(|to| out(world, A, to).is_some());
+    format!("{reached:?}, flows: {:?}", world.flows())
+}
+
 /// Sends outwards and returns the address that is seen, if the packet arrives.
 fn out(world: &mut dyn World, from: (Place, u16), to: (Place, u16)) -> Option<SocketAddrV4> {
     world.send(from, address(to), FAR);
@@ -240,7 +297,7 @@ fn out(world: &mut dyn World, from: (Place, u16), to: (Place, u16)) -> Option<So
 
 /// Sends to the peer and returns the address that it sees.
 fn mapped(world: &mut dyn World) -> SocketAddrV4 {
-    out(world, A, PEER).unwrap_or(at_public(0))
+    out(world, A, PEER).unwrap_or(at_public(1))
 }
 
 /// Sends to an address and says whether it arrives at a socket.

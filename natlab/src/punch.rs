@@ -1,0 +1,316 @@
+//! One punch in the model: two [`Puncher`]s behind two [`NatSpec`]s, with a virtual clock and a seed.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use pinhole_proto::{
+    Key, Now, Puncher, Role,
+    probe::ProbeSeal,
+    puncher::{
+        Config, Event, Findings, Icmp, IcmpKind, Limits, Method, Output, Pair, Schedule, SocketId, Transmit,
+    },
+};
+
+use crate::{
+    Arrival, Delivery, IcmpError, LinkSpec, NatSpec, Network, Place, Side, addresses::public_ip,
+    chance::Chance,
+};
+
+/// UDP port of both sides.
+const PORT: u16 = 5555;
+
+/// TTL of a packet that is to arrive.
+const FULL_TTL: u8 = 64;
+
+/// First of the ports that a system hands out by itself, and their number (Linux, ip_local_port_range).
+const EPHEMERAL: (u16, u16) = (32_768, 28_232);
+
+/// Describes a punch.
+#[derive(Debug, Clone)]
+pub struct Punch {
+    /// What stands before each side; A serves, B opens.
+    pub nats: [NatSpec; 2],
+    /// What the link does, in each direction.
+    pub link: LinkSpec,
+    /// When each side starts.
+    pub starts: [Duration; 2],
+    /// How far each side's wall clock is ahead, ms.
+    pub ahead_ms: [i64; 2],
+    /// Wall clock at the beginning, ms since 1970: slots and windows depend on it.
+    pub unix_ms: u64,
+    /// What each side may ask of the NATs.
+    pub limits: Limits,
+    /// Time since the later start after which the punch has failed.
+    pub patience: Duration,
+    /// Decides all chance.
+    pub seed: u64,
+}
+
+impl Punch {
+    /// Describes a punch between right clocks over a link with 20 ms in each direction, both sides starting at once.
+    pub fn new(a: NatSpec, b: NatSpec, seed: u64) -> Punch {
+        Punch {
+            nats: [a, b],
+            link: LinkSpec::delayed(Duration::from_millis(20)),
+            starts: [Duration::ZERO; 2],
+            ahead_ms: [0; 2],
+            unix_ms: 1_800_000_000_000,
+            limits: Limits::DEFAULT,
+            patience: Duration::from_secs(20),
+            seed,
+        }
+    }
+
+    /// Runs it.
+    pub fn run(&self) -> Outcome {
+        let mut game = Game::new(self);
+        game.run(self);
+        game.outcome(self)
+    }
+}
+
+/// Says how a punch went.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Time from the later start until both sides were connected.
+    pub took: Option<Duration>,
+    /// How the open side says the pair was found.
+    pub method: Option<Method>,
+    /// Probes that each side sent.
+    pub packets: [u64; 2],
+    /// Most probes that each side sent within a second.
+    pub packets_in_a_second: [usize; 2],
+    /// Most flows alive at once in any box of each side.
+    pub flow_peak: [usize; 2],
+    /// What each side would say about the lack of a path.
+    pub findings: [Option<Findings>; 2],
+}
+
+struct Host {
+    puncher: Puncher,
+    place: Place,
+    start: Instant,
+    is_started: bool,
+    /// Its wall clock at the beginning.
+    unix_ms: u64,
+    ports: BTreeMap<SocketId, u16>,
+    sockets: BTreeMap<u16, SocketId>,
+    deadline: Option<Instant>,
+    chance: Chance,
+    sent_at: Vec<Instant>,
+    connected: Option<(Instant, Method)>,
+}
+
+struct Game {
+    network: Network,
+    began: Instant,
+    hosts: [Host; 2],
+}
+
+impl Game {
+    fn new(punch: &Punch) -> Game {
+        let mut chance = Chance::new(punch.seed);
+        let began = virtual_start();
+        let mut network = Network::new(&punch.nats, punch.link, chance.next_u64(), began);
+        for place in Side::BOTH.map(Place::Host) {
+            network.listen(place, PORT);
+            network.close(place, PORT); // until it starts
+        }
+        let hosts = Side::BOTH.map(|side| Host::new(punch, side, began, chance.fork(), &network));
+        Game { network, began, hosts }
+    }
+
+    fn run(&mut self, punch: &Punch) {
+        let end = self.began + punch.starts[0].max(punch.starts[1]) + punch.patience;
+        while self.hosts.iter().any(|host| host.connected.is_none()) {
+            let wake = self.hosts.iter().filter_map(Host::wakes_at).min().unwrap_or(end).min(end);
+            match self.network.poll_arrival(wake) {
+                Some(Arrival::Datagram(delivery)) => self.deliver(&delivery),
+                Some(Arrival::Icmp(error)) => self.tell(&error),
+                None if wake >= end => break,
+                None => self.wake(wake),
+            }
+        }
+    }
+
+    fn deliver(&mut self, delivery: &Delivery) {
+        let Place::Host(side) = delivery.to else { return };
+        let host = &mut self.hosts[side.index()];
+        let Some(socket) = host.socket(delivery.port) else { return };
+        let pair = Pair { socket, remote: delivery.from.into() };
+        let now = host.clock(delivery.at, self.began);
+        host.puncher.handle_datagram(pair, &delivery.payload, now);
+        host.drain(delivery.at, &mut self.network);
+    }
+
+    fn tell(&mut self, error: &IcmpError) {
+        let Place::Host(side) = error.to else { return };
+        let host = &mut self.hosts[side.index()];
+        let Some(socket) = host.socket(error.port) else { return };
+        let kind = match error.kind {
+            crate::IcmpKind::TtlExceeded => IcmpKind::TtlExceeded,
+            crate::IcmpKind::PortUnreachable => IcmpKind::PortUnreachable,
+            crate::IcmpKind::AdminProhibited => IcmpKind::Prohibited,
+        };
+        let pair = Pair { socket, remote: error.remote.into() };
+        let offender = error.offender.into();
+        host.puncher.handle_icmp(&Icmp { pair, kind, offender, quoted: &error.quoted });
+        host.drain(error.at, &mut self.network);
+    }
+
+    fn wake(&mut self, at: Instant) {
+        for host in &mut self.hosts {
+            if host.wakes_at().is_none_or(|wakes| wakes > at) {
+                continue;
+            }
+            let now = host.clock(at, self.began);
+            if host.is_started {
+                host.puncher.handle_timeout(now);
+            } else {
+                host.is_started = true;
+                self.network.listen(host.place, PORT);
+                host.puncher.search(now);
+            }
+            host.drain(at, &mut self.network);
+        }
+    }
+
+    fn outcome(self, punch: &Punch) -> Outcome {
+        let later = self.began + punch.starts[0].max(punch.starts[1]);
+        let connected = self.hosts.iter().filter_map(|host| host.connected).map(|(at, _)| at);
+        let both = self.hosts.iter().all(|host| host.connected.is_some());
+        Outcome {
+            took: both.then(|| connected.max()).flatten().map(|at| at.saturating_duration_since(later)),
+            method: self.hosts[1].connected.map(|(_, method)| method),
+            packets: [0, 1].map(|side| self.hosts[side].sent_at.len() as u64),
+            packets_in_a_second: [0, 1].map(|side| most_in_a_second(&self.hosts[side].sent_at)),
+            flow_peak: Side::BOTH.map(|side| self.flow_peak(punch, side)),
+            findings: [0, 1].map(|side| self.hosts[side].puncher.findings()),
+        }
+    }
+
+    fn flow_peak(&self, punch: &Punch, side: Side) -> usize {
+        let boxes = 0..punch.nats[side.index()].boxes().len();
+        boxes.map(|index| self.network.nat(side, index).flow_peak()).max().unwrap_or(0)
+    }
+}
+
+impl Host {
+    fn new(punch: &Punch, side: Side, began: Instant, mut chance: Chance, network: &Network) -> Host {
+        let index = side.index();
+        let role = [Role::Serve, Role::Open][index];
+        let mut seed = [0; 32];
+        seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&chance.next_u64().to_le_bytes()));
+        let (seal, schedule) = secrets();
+        let config = Config { role, seal, schedule, seed, port: PORT, limits: punch.limits, memory: None };
+        let mut host = Host {
+            puncher: Puncher::new(config),
+            place: Place::Host(side),
+            start: began + punch.starts[index],
+            is_started: false,
+            unix_ms: punch.unix_ms.saturating_add_signed(punch.ahead_ms[index]),
+            ports: BTreeMap::from([(SocketId::MAIN, PORT)]),
+            sockets: BTreeMap::from([(PORT, SocketId::MAIN)]),
+            deadline: None,
+            chance,
+            sent_at: Vec::new(),
+            connected: None,
+        };
+        let peer = SocketAddr::from((public_ip(side.other()), PORT));
+        host.puncher.set_peer(&[peer], host.clock(began, began));
+        host.puncher.set_local(Some(network.ip(host.place).into()));
+        host
+    }
+
+    fn clock(&self, at: Instant, began: Instant) -> Now {
+        let unix = Duration::from_millis(self.unix_ms) + at.saturating_duration_since(began);
+        Now { instant: at, unix }
+    }
+
+    fn wakes_at(&self) -> Option<Instant> {
+        if self.is_started { self.deadline } else { Some(self.start) }
+    }
+
+    fn drain(&mut self, at: Instant, network: &mut Network) {
+        loop {
+            match self.puncher.poll_output() {
+                Output::Transmit(transmit) => self.transmit(at, &transmit, network),
+                Output::Open { socket, port } => self.open(socket, port, network),
+                Output::Close(socket) => {
+                    if let Some(port) = self.ports.remove(&socket) {
+                        self.sockets.remove(&port);
+                        network.close(self.place, port);
+                    }
+                }
+                Output::Event(Event::Connected(c)) => {
+                    self.connected.get_or_insert((at, c.method));
+                }
+                Output::Event(_) => {}
+                Output::Timeout(deadline) => return self.deadline = deadline,
+            }
+        }
+    }
+
+    fn socket(&self, port: u16) -> Option<SocketId> {
+        self.sockets.get(&port).copied().filter(|_| self.is_started)
+    }
+
+    fn open(&mut self, socket: SocketId, port: Option<u16>, network: &mut Network) {
+        let port = port.unwrap_or_else(|| self.free_port());
+        if self.sockets.contains_key(&port) {
+            return self.puncher.handle_open_failed(socket);
+        }
+        network.listen(self.place, port);
+        self.ports.insert(socket, port);
+        self.sockets.insert(port, socket);
+    }
+
+    fn free_port(&mut self) -> u16 {
+        loop {
+            let port = EPHEMERAL.0 + self.chance.below(EPHEMERAL.1.into()) as u16;
+            if !self.sockets.contains_key(&port) {
+                return port;
+            }
+        }
+    }
+
+    fn transmit(&mut self, at: Instant, transmit: &Transmit, network: &mut Network) {
+        self.sent_at.push(at);
+        let (Some(port), SocketAddr::V4(to)) = (self.ports.get(&transmit.pair.socket), transmit.pair.remote)
+        else {
+            return;
+        };
+        let ttl = transmit.ttl.unwrap_or(FULL_TTL);
+        network.send(self.place, *port, to, ttl, transmit.payload.to_vec());
+    }
+}
+
+/// Stretching a phrase takes its time: once is enough.
+fn secrets() -> (ProbeSeal, Schedule) {
+    static SECRETS: OnceLock<(ProbeSeal, Schedule)> = OnceLock::new();
+    let made = SECRETS.get_or_init(|| {
+        let key = Key::stretch(&"laboratory".parse().expect("a phrase"));
+        (ProbeSeal::new(&key), Schedule::new(&key))
+    });
+    made.clone()
+}
+
+fn most_in_a_second(sent_at: &[Instant]) -> usize {
+    let mut first = 0;
+    let counts = sent_at.iter().enumerate().map(|(index, at)| {
+        while sent_at[first] + Duration::from_secs(1) <= *at {
+            first += 1;
+        }
+        index + 1 - first
+    });
+    counts.max().unwrap_or(0)
+}
+
+fn virtual_start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(|| Instant::now() + Duration::from_secs(1000))
+}

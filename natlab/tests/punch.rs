@@ -1,0 +1,91 @@
+//! The Puncher against the model: what a user relies on, in every kind of NAT, loss, delay and wrong clocks.
+
+use std::time::Duration;
+
+use natlab::{BoxSpec, LinkSpec, NatSpec, Side, Translation, chance::Chance, punch::Punch};
+use pinhole_proto::{
+    nat::{Verdict, punchable},
+    puncher::Limits,
+};
+
+/// Runs for each pair of presets; `cargo bench --bench matrix` does more.
+const SEEDS: u64 = 2;
+
+/// A punch like those that users meet: 10 to 100 ms each way, 5 % loss, clocks up to 5 s apart, any time of the day,
+/// either side first.
+fn ordinary(a: &NatSpec, b: &NatSpec, seed: u64) -> Punch {
+    let mut chance = Chance::new(seed);
+    let mut ms = |below| Duration::from_millis(chance.below(below));
+    let mut punch = Punch::new(a.clone(), b.clone(), seed);
+    punch.link = LinkSpec { loss: 0.05, ..LinkSpec::delayed(Duration::from_millis(10) + ms(91)) };
+    punch.unix_ms += u64::try_from(ms(600_000).as_millis()).expect("ten minutes");
+    punch.ahead_ms = [(); 2].map(|()| i64::try_from(ms(5000).as_millis()).expect("seconds") - 2500);
+    let late = [0, 1500, 7000, 31_000][usize::try_from(chance.below(4)).expect("one of four")];
+    punch.starts[usize::try_from(chance.below(2)).expect("one of two")] = Duration::from_millis(late);
+    punch
+}
+
+fn pairs() -> impl Iterator<Item = (NatSpec, NatSpec)> {
+    NatSpec::presets().into_iter().flat_map(|a| NatSpec::presets().into_iter().map(move |b| (a.clone(), b)))
+}
+
+#[test]
+fn every_pair_does_what_the_verdict_says_within_its_bounds() {
+    let mut chance_runs = 0;
+    let mut chance_failures = Vec::new();
+    for (a, b) in pairs() {
+        let verdict = punchable(a.access(), b.access());
+        for seed in 0..SEEDS {
+            let punch = ordinary(&a, &b, seed);
+            let outcome = punch.run();
+            let what = format!("{a} × {b}, seed {seed}: {outcome:?}");
+            for side in Side::BOTH.map(Side::index) {
+                assert!(outcome.packets_in_a_second[side] <= 500, "too fast: {what}");
+                assert!(outcome.flow_peak[side] <= 1536, "too many mappings: {what}");
+            }
+            match verdict {
+                Verdict::Direct => assert!(outcome.took.is_some(), "not connected: {what}"),
+                Verdict::No(_) => assert!(outcome.took.is_none(), "a path where there is none: {what}"),
+                Verdict::ByChance => {
+                    chance_runs += 1;
+                    chance_failures.extend(outcome.took.is_none().then_some(what));
+                }
+            }
+        }
+    }
+    assert!(chance_failures.len() * 50 <= chance_runs, "{chance_runs} runs, failed: {chance_failures:#?}");
+}
+
+#[test]
+fn a_nat_that_helps_tftp_meets_an_unpredictable_one_at_once() {
+    let helping = NatSpec::new("helping", vec![BoxSpec::nat(Translation::LINUX).with_helpers()]);
+    let random: NatSpec = "random".parse().expect("a preset");
+    let slowest = (0..20).map(|seed| Punch::new(helping.clone(), random.clone(), seed).run().took);
+    let slowest = slowest.map(|took| took.expect("connected")).max();
+    assert!(slowest <= Some(Duration::from_millis(500)), "{slowest:?}");
+}
+
+#[test]
+fn gentle_bounds_are_kept_as_well() {
+    let spec = |name: &str| name.parse::<NatSpec>().expect("a preset");
+    for (a, b) in [("home", "random"), ("spoilt", "spoilt"), ("spoilt", "random"), ("random", "block")] {
+        let mut punch = ordinary(&spec(a), &spec(b), 3);
+        punch.limits = Limits::GENTLE;
+        punch.patience = Duration::from_secs(120);
+        let outcome = punch.run();
+        assert!(outcome.packets_in_a_second.iter().all(|packets| *packets <= 100), "{a} × {b}: {outcome:?}");
+        assert!(outcome.flow_peak.iter().all(|flows| *flows <= 512), "{a} × {b}: {outcome:?}");
+    }
+}
+
+#[test]
+fn the_bounds_hold_while_a_side_waits_for_a_day() {
+    let spec = |name: &str| name.parse::<NatSpec>().expect("a preset");
+    let mut punch = Punch::new(spec("random"), spec("spoilt"), 5);
+    punch.starts = [Duration::ZERO, Duration::from_secs(86_400)];
+    punch.patience = Duration::from_secs(20);
+    let outcome = punch.run();
+    assert!(outcome.packets_in_a_second[0] <= 500 && outcome.flow_peak[0] <= 1536, "{outcome:?}");
+    let a_minute = outcome.packets[0] / (86_400 / 60);
+    assert!(a_minute <= 160, "{a_minute} packets a minute");
+}
