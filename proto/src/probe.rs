@@ -92,6 +92,8 @@ pub struct Probe {
     pub role: Role,
     /// In a probe: the open side chooses this pair. In an ack: the serve side has taken the choice.
     pub nominate: bool,
+    /// The sender has heard the receiver in this search.
+    pub heard: bool,
     /// Counts the sender's searches: it grows when the sender lost its tunnel and looks for a pair again.
     pub epoch: u32,
     /// Names one run of the sender's program.
@@ -102,7 +104,7 @@ pub struct Probe {
     pub unix_ms: u64,
     /// Random in a probe, echoed in its ack.
     pub token: u64,
-    /// Where the sender saw the receiver's last packet come from.
+    /// Where the sender saw the receiver's last packet come from: in an ack, that which is acked.
     pub observed: Option<SocketAddr>,
 }
 
@@ -192,7 +194,7 @@ impl Probe {
             Role::Serve => 0,
             Role::Open => 1,
         };
-        out[2] = u8::from(self.nominate);
+        out[2] = u8::from(self.nominate) | u8::from(self.heard) << 1;
         out[4..8].copy_from_slice(&self.epoch.to_be_bytes());
         out[8..16].copy_from_slice(&self.instance.to_be_bytes());
         out[16..24].copy_from_slice(&self.sequence.to_be_bytes());
@@ -217,6 +219,7 @@ impl Probe {
                 _ => return None,
             },
             nominate: body[2] & 1 != 0,
+            heard: body[2] & 2 != 0,
             epoch: u32::from_be_bytes(*body[4..].first_chunk()?),
             instance: u64::from_be_bytes(*body[8..].first_chunk()?),
             sequence: u64::from_be_bytes(*body[16..].first_chunk()?),
@@ -262,12 +265,13 @@ mod tests {
     }
 
     fn any_probe() -> impl Strategy<Value = Probe> {
-        let head = (0..3u8, any::<bool>(), any::<bool>(), any::<u32>());
+        let head = (0..3u8, any::<bool>(), any::<[bool; 2]>(), any::<u32>());
         (head, any::<[u64; 4]>(), any::<Option<SocketAddr>>()).prop_map(
-            |((kind, open, nominate, epoch), n, observed)| Probe {
+            |((kind, open, [nominate, heard], epoch), n, observed)| Probe {
                 kind: [Kind::Probe, Kind::Ack, Kind::Bye][usize::from(kind)],
                 role: if open { Role::Open } else { Role::Serve },
                 nominate,
+                heard,
                 epoch,
                 instance: n[0],
                 sequence: n[1],
@@ -295,6 +299,7 @@ mod tests {
             kind: Kind::Probe,
             role: Role::Open,
             nominate: false,
+            heard: false,
             epoch: 1,
             instance: 2,
             sequence: 3,

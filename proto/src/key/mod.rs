@@ -51,6 +51,11 @@ impl Key {
         self.derive(b"pinhole v1 probe seal")
     }
 
+    /// Derives the secret of the slot schedule.
+    pub(crate) fn slot_schedule(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v1 slot schedule")
+    }
+
     /// Derives the seed of the Ed25519 identity that `role` shows in TLS (RFC 8032 §5.1.5, RFC 7250).
     ///
     /// Both sides can derive both: each needs its own private key, and the other's public key to pin it.

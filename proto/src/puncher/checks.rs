@@ -9,7 +9,7 @@ use super::Pair;
 
 /// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
 /// adds one.
-pub(super) const MAX_CHECKS: usize = 32;
+const MAX_CHECKS: usize = 32;
 
 /// Probes of one pair that an ack may still answer.
 const MAX_IN_FLIGHT: usize = 16;
@@ -37,6 +37,120 @@ pub(super) const CALM: Duration = Duration::from_secs(30);
 
 /// Shortest time between two nominating probes.
 const NOMINATION_GAP: Duration = Duration::from_millis(50);
+
+/// All pairs under test, [`MAX_CHECKS`] at the most.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    list: Vec<Check>,
+}
+
+impl Checks {
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    pub(super) fn retain(&mut self, keep: impl FnMut(&Check) -> bool) {
+        self.list.retain(keep);
+    }
+
+    pub(super) fn get_mut(&mut self, pair: Pair) -> Option<&mut Check> {
+        self.list.iter_mut().find(|c| c.pair == pair)
+    }
+
+    pub(super) fn proof(&self, pair: Pair) -> Option<Proof> {
+        self.list.iter().find(|c| c.pair == pair).and_then(|c| c.proof)
+    }
+
+    pub(super) fn proven(&self) -> impl Iterator<Item = Pair> {
+        self.list.iter().filter(|c| c.proof.is_some()).map(|c| c.pair)
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Tests a pair of our own accord.
+    pub(super) fn add_configured(&mut self, pair: Pair, paced_from: Instant, now: Instant) {
+        if let Some(check) = self.entry(pair, Source::Configured, paced_from, now) {
+            check.configure(now);
+        }
+    }
+
+    /// Tests a pair because the peer was heard on it.
+    pub(super) fn add_reflexive(&mut self, pair: Pair, now: Instant) {
+        if let Some(check) = self.entry(pair, Source::PeerReflexive, now, now) {
+            check.handle_heard(now);
+        }
+    }
+
+    /// Gives up what has not come true in time.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.list.retain_mut(|c| c.expire(now));
+    }
+
+    /// The pairs to probe now, and whether to nominate them.
+    pub(super) fn due(&self, now: Instant) -> Vec<(Pair, bool)> {
+        let due = self.list.iter().filter(|c| c.is_due(now));
+        due.map(|c| (c.pair, c.nominated_at.is_some())).collect()
+    }
+
+    /// Voids the proofs of all runs of the peer's program but one.
+    pub(super) fn renounce_all_but(&mut self, instance: Option<u64>) {
+        for check in &mut self.list {
+            check.nominated_at = None;
+            check.proof = check.proof.filter(|p| Some(p.instance) == instance);
+        }
+    }
+
+    /// Nominates the fastest pair that is proven for that run, unless one is nominated.
+    pub(super) fn nominate_best(&mut self, instance: Option<u64>, now: Instant) {
+        if self.list.iter().any(|c| c.nominated_at.is_some()) {
+            return;
+        }
+        let proven = |c: &Check| c.proof.filter(|p| Some(p.instance) == instance).map(|p| p.rtt);
+        let best = self.list.iter_mut().filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, _)| *rtt);
+        if let Some((_, check)) = best {
+            check.nominate(now);
+        }
+    }
+
+    /// Ends all tests: this pair is in use now.
+    pub(super) fn settle(&mut self, pair: Pair, now: Instant) {
+        self.list.retain(|c| c.pair == pair);
+        for check in &mut self.list {
+            check.settle(now);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.list.iter().filter_map(Check::deadline).min()
+    }
+
+    /// Finds the check of a pair, or makes one if there is room.
+    fn entry(&mut self, pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Option<&mut Check> {
+        let found = self.list.iter().position(|c| c.pair == pair);
+        if found.is_none() {
+            if self.list.len() >= MAX_CHECKS && !self.make_room() {
+                return None;
+            }
+            self.list.push(Check::new(pair, source, paced_from, now));
+        }
+        let last = self.list.len().saturating_sub(1);
+        self.list.get_mut(found.unwrap_or(last))
+    }
+
+    /// Forgets the pair that was unheard for the longest; false when all are needed.
+    fn make_room(&mut self) -> bool {
+        let replaceable =
+            |(index, check): (usize, &Check)| check.replaceable().map(|heard_at| (heard_at, index));
+        let Some((_, index)) = self.list.iter().enumerate().filter_map(replaceable).min() else {
+            return false;
+        };
+        self.list.remove(index);
+        true
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -69,7 +183,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn new(pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Self {
+    fn new(pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Self {
         let in_flight = VecDeque::new();
         Self {
             pair,
@@ -84,13 +198,13 @@ impl Check {
     }
 
     /// Makes this the pair of an address that the user named: it is tested of our own accord from now on.
-    pub(super) fn configure(&mut self, now: Instant) {
+    fn configure(&mut self, now: Instant) {
         self.source = Source::Configured;
         self.next_at.get_or_insert(now);
     }
 
     /// Takes note of a probe on this pair: test it now, and fast.
-    pub(super) fn handle_heard(&mut self, now: Instant) {
+    fn handle_heard(&mut self, now: Instant) {
         self.heard_at = Some(now);
         if now.saturating_duration_since(self.paced_from) >= PACE[0].0 {
             self.paced_from = now;
@@ -116,17 +230,17 @@ impl Check {
     }
 
     /// When the peer was last heard on this pair, for those that may make room for another one.
-    pub(super) fn replaceable(&self) -> Option<Instant> {
+    fn replaceable(&self) -> Option<Instant> {
         self.heard_at.filter(|_| self.source == Source::PeerReflexive && self.proof.is_none())
     }
 
-    pub(super) fn nominate(&mut self, now: Instant) {
+    fn nominate(&mut self, now: Instant) {
         self.nominated_at = Some(now);
         self.next_at = Some(now);
     }
 
     /// Ends the tests of a pair that is in use now; its proof stays valid for a while, should the peer ask again.
-    pub(super) fn settle(&mut self, now: Instant) {
+    fn settle(&mut self, now: Instant) {
         self.source = Source::PeerReflexive;
         self.nominated_at = None;
         self.heard_at = Some(now);
@@ -134,7 +248,7 @@ impl Check {
     }
 
     /// Gives up what has not come true in time; false when the whole pair is forgotten.
-    pub(super) fn expire(&mut self, now: Instant) -> bool {
+    fn expire(&mut self, now: Instant) -> bool {
         if self.nominated_at.is_some_and(|at| now >= at + NOMINATION_LIFE) {
             self.nominated_at = None;
             self.proof = None;
@@ -143,12 +257,12 @@ impl Check {
     }
 
     /// When this check wants to be looked at next.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         let given_up_at = self.nominated_at.map(|at| at + NOMINATION_LIFE);
         [self.next_at, given_up_at, self.ends_at()].into_iter().flatten().min()
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    fn is_due(&self, now: Instant) -> bool {
         self.next_at.is_some_and(|next| now >= next)
     }
 

@@ -1,11 +1,11 @@
 //! What goes into a puncher and what comes out.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use super::Trouble;
+use super::{Limits, Schedule, Trouble};
 use crate::{
     Role,
     probe::{PROBE_BYTES, ProbeSeal},
@@ -36,8 +36,64 @@ pub struct Config {
     pub role: Role,
     /// Made from the shared key.
     pub seal: ProbeSeal,
+    /// Made from the shared key as well.
+    pub schedule: Schedule,
     /// Entropy for tokens, nonces and the instance number. Never use one twice.
     pub seed: [u8; 32],
+    /// The main socket's port.
+    pub port: u16,
+    /// What this side may ask of the NATs on the way.
+    pub limits: Limits,
+    /// What is remembered of the last success with this peer.
+    pub memory: Option<Memory>,
+}
+
+/// What is worth remembering of a success: tried first the next time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// How the pair was found.
+    pub method: Method,
+    /// The peer's outside port of that pair.
+    pub peer_port: u16,
+}
+
+/// How a pair was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// From main port to main port, as the user named them, or in answer to such a probe.
+    Base,
+    /// By a slot's fresh pair of ports.
+    Slot,
+    /// By one of many sockets of ours toward the peer's main port.
+    Fan,
+    /// By probing many ports of the peer.
+    Sweep,
+}
+
+/// What came back from the network instead of the peer, about a datagram of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Icmp<'a> {
+    /// The pair of the datagram that it is about.
+    pub pair: Pair,
+    /// What it says.
+    pub kind: IcmpKind,
+    /// The router or host that says so.
+    pub offender: IpAddr,
+    /// As much of the datagram's payload as it quotes; may be nothing (RFC 792 asks for 8 bytes of UDP's header).
+    pub quoted: &'a [u8],
+}
+
+/// What an ICMP error says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IcmpKind {
+    /// The TTL ran out on the way.
+    TtlExceeded,
+    /// Nobody listens on that port (RFC 792, type 3 code 3): the packet has reached a machine that answers for itself.
+    PortUnreachable,
+    /// A filter refuses it (RFC 1812 §5.2.7.1, type 3 codes 9, 10, 13).
+    Prohibited,
+    /// There is no way to that network or host (type 3, other codes).
+    Unreachable,
 }
 
 /// What a [`Puncher`](super::Puncher) wants done.
@@ -45,6 +101,16 @@ pub struct Config {
 pub enum Output {
     /// Send this datagram.
     Transmit(Transmit),
+    /// Open a UDP socket of that number; on failure say so by
+    /// [`Puncher::handle_open_failed`](super::Puncher::handle_open_failed).
+    Open {
+        /// The number, unused so far.
+        socket: SocketId,
+        /// The local port it must have, or any.
+        port: Option<u16>,
+    },
+    /// Close that socket: nothing will be sent from it any more.
+    Close(SocketId),
     /// Take note.
     Event(Event),
     /// Nothing more to do until then, unless something arrives.
@@ -56,7 +122,9 @@ pub enum Output {
 pub struct Transmit {
     /// From where to where.
     pub pair: Pair,
-    /// The sealed probe.
+    /// How many hops it may take, if not the system's usual number: it is to open our NAT, but not to reach theirs.
+    pub ttl: Option<u8>,
+    /// The sealed probe; or, once in a while, a plain word for our own NAT.
     pub payload: [u8; PROBE_BYTES],
 }
 
@@ -85,6 +153,8 @@ pub enum Event {
 pub struct Connected {
     /// The pair.
     pub pair: Pair,
+    /// How it was found.
+    pub method: Method,
     /// Its round trip's time, as the proof measured it.
     pub rtt: Duration,
     /// Time since our start, or since the peer's first word where we had waited for that.

@@ -3,7 +3,10 @@
 //! The life of a [`Puncher`], on either side:
 //!
 //! 1. *Search.* It probes the peer's main port from the own main port, fast and then slower, for as long as it is
-//!    told to. Each probe opens the own NAT a little, so that the peer's next one may come in.
+//!    told to. Each probe opens the own NAT a little, so that the peer's next one may come in. At the same time it
+//!    tries a fresh pair of ports in each slot of time (`slots`), and, should that not do, many pairs at once
+//!    (`birthday`), so that no two NATs with at least one predictable port between them stay apart. All of it stays
+//!    within hard bounds (`budget`).
 //! 2. *Answer.* A probe that opens with the key is acked to where it came from, whatever the user had named
 //!    (peer-reflexive, RFC 8445 §7.3.1.3), and that pair is tested too. Whoever has no key gets no answer, nor
 //!    does a recording (the module's `peers` and `replay`).
@@ -16,27 +19,41 @@
 //!
 //! Bad datagrams are dropped and counted, never an error. Every table has a named bound.
 
+mod birthday;
+mod budget;
 mod checks;
+mod diagnosis;
 mod evidence;
+mod helper;
 mod interface;
+mod outbox;
 mod peers;
 mod replay;
+mod schedule;
+mod scout;
+mod search;
+mod slots;
 
 use std::{
-    collections::VecDeque,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
+pub use budget::Limits;
+pub use diagnosis::{Diagnosis, Findings};
 pub use evidence::{SILENCE, Trouble};
-pub use interface::{Config, Connected, Dropped, Event, Output, Pair, SocketId, Transmit};
+pub use interface::{
+    Config, Connected, Dropped, Event, Icmp, IcmpKind, Memory, Method, Output, Pair, SocketId, Transmit,
+};
 pub use peers::FRESH;
-use rand_core::{Rng, SeedableRng};
+pub use schedule::{SLOT, Schedule};
 
 use self::{
-    checks::{CALM, Check, MAX_CHECKS, Proof, Source},
-    evidence::Evidence,
+    budget::Purpose,
+    checks::{CALM, Checks, Proof, Source},
+    outbox::{Letter, Outbox},
     peers::{Peers, Sender, clock_distance},
+    search::{Ground, Search},
 };
 use crate::{
     Now, Role,
@@ -46,13 +63,10 @@ use crate::{
 /// Addresses that a peer's name may resolve to and that are tried at the same time.
 pub const MAX_PEER_ADDRESSES: usize = 8;
 
-/// Outputs that wait to be polled; more than this many datagrams at once are dropped.
-const MAX_TRANSMITS: usize = 128;
-
 /// Copies of a goodbye: nobody acks it.
 const BYE_COPIES: usize = 3;
 
-/// Clocks further apart than this are worth a word: later methods of punching need them closer.
+/// Clocks further apart than this are worth a word: slots need them closer.
 const CLOCK_WORD: Duration = Duration::from_secs(5);
 
 /// An answer within this time was not held up on its way.
@@ -62,7 +76,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 enum State {
     /// Not started, or left.
     Idle,
-    Searching(Evidence),
+    Searching(Box<Search>),
     Connected {
         pair: Pair,
         peer_epoch: u32,
@@ -74,16 +88,22 @@ enum State {
 pub struct Puncher {
     role: Role,
     seal: ProbeSeal,
-    rng: rand_chacha::ChaCha20Rng,
-    instance: u64,
-    sequence: u64,
-    epoch: u32,
+    schedule: Schedule,
     state: State,
     peer: Vec<SocketAddr>,
-    checks: Vec<Check>,
+    /// The main socket's port.
+    port: u16,
+    /// The own address toward the peer, as the system knows it.
+    local: Option<IpAddr>,
+    checks: Checks,
     peers: Peers,
-    transmits: VecDeque<Transmit>,
-    events: VecDeque<Event>,
+    outbox: Outbox,
+    /// What worked the last time.
+    memory: Option<Memory>,
+    /// The pair in use, or last in use: its socket stays open until another one takes its place.
+    used: Option<Pair>,
+    /// The peer's wall clock minus ours, ms, where an ack has told.
+    ahead_ms: Option<i64>,
     dropped: Dropped,
 }
 
@@ -91,21 +111,21 @@ impl Puncher {
     /// Makes a machine that does nothing until [`Puncher::search`].
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let mut rng = rand_chacha::ChaCha20Rng::from_seed(config.seed);
-        let instance = rng.next_u64();
+        let outbox = Outbox::new(config.role, config.seal.clone(), config.seed, config.limits);
         Self {
             role: config.role,
             seal: config.seal,
-            rng,
-            instance,
-            sequence: 0,
-            epoch: 0,
+            schedule: config.schedule,
             state: State::Idle,
             peer: Vec::new(),
-            checks: Vec::new(),
+            port: config.port,
+            local: None,
+            checks: Checks::default(),
             peers: Peers::new(),
-            transmits: VecDeque::new(),
-            events: VecDeque::new(),
+            outbox,
+            memory: config.memory,
+            used: None,
+            ahead_ms: None,
             dropped: Dropped::default(),
         }
     }
@@ -113,10 +133,16 @@ impl Puncher {
     /// Sets the addresses that the peer's name resolves to now. Those beyond [`MAX_PEER_ADDRESSES`] are not used.
     pub fn set_peer(&mut self, addresses: &[SocketAddr], now: Now) {
         self.peer = addresses.iter().copied().take(MAX_PEER_ADDRESSES).collect();
-        self.checks.retain(|c| c.source == Source::PeerReflexive || self.peer.contains(&c.pair.remote));
+        let peer = &self.peer;
+        self.checks.retain(|c| c.source == Source::PeerReflexive || peer.contains(&c.pair.remote));
         if matches!(self.state, State::Searching(_)) {
-            self.add_configured(now.instant, now.instant);
+            self.start_search(now, now.instant, "the peer's addresses have changed");
         }
+    }
+
+    /// Takes note of the own address toward the peer, if the system knows it. Counts from the next search on.
+    pub fn set_local(&mut self, ip: Option<IpAddr>) {
+        self.local = ip;
     }
 
     /// Starts to search, or starts again because the tunnel over the last pair is lost.
@@ -128,16 +154,13 @@ impl Puncher {
 
     /// Says goodbye and stops.
     pub fn leave(&mut self, now: Now) {
-        let connected = match &self.state {
-            State::Connected { pair, .. } => Some(*pair),
-            State::Idle | State::Searching(_) => None,
-        };
-        let proven = self.checks.iter().filter(|c| c.proof.is_some()).map(|c| c.pair).take(BYE_COPIES);
-        let mut pairs: Vec<Pair> = connected.into_iter().chain(proven).collect();
+        let connected = self.connected_pair();
+        let mut pairs: Vec<Pair> =
+            connected.into_iter().chain(self.checks.proven().take(BYE_COPIES)).collect();
         pairs.dedup();
         for pair in pairs {
             for _ in 0..BYE_COPIES {
-                self.transmit(pair, Kind::Bye, 0, false, now);
+                self.send(Letter { kind: Kind::Bye, ..Letter::probe(pair, 0) }, now);
             }
         }
         self.checks.clear();
@@ -146,7 +169,7 @@ impl Puncher {
 
     /// Takes a datagram that arrived on one of our sockets.
     pub fn handle_datagram(&mut self, pair: Pair, datagram: &[u8], now: Now) {
-        if matches!(self.state, State::Idle) {
+        if matches!(self.state, State::Idle) || !self.outbox.is_open(pair.socket) {
             return;
         }
         match self.seal.open(datagram) {
@@ -157,39 +180,49 @@ impl Puncher {
         }
     }
 
+    /// Takes note of what the network says about a datagram of ours. Anybody can forge that: it changes how
+    /// careful we are, and what the user is told, but nothing else.
+    pub fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
+        let from_peer_ip = self.is_peer_ip(icmp.offender);
+        if let State::Searching(search) = &mut self.state {
+            search.handle_icmp(icmp, from_peer_ip);
+        }
+    }
+
+    /// Takes note that the system did not let us send: a local firewall, or no route.
+    pub fn handle_send_refused(&mut self) {
+        if let State::Searching(search) = &mut self.state {
+            search.evidence.handle_send_refused();
+        }
+    }
+
+    /// Takes note that a socket could not be opened.
+    pub fn handle_open_failed(&mut self, socket: SocketId) {
+        self.outbox.forget(socket);
+        self.checks.retain(|c| c.pair.socket != socket);
+        if let State::Searching(search) = &mut self.state {
+            search.handle_open_failed(socket);
+        }
+    }
+
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Now) {
-        if let State::Searching(evidence) = &mut self.state {
-            let trouble = evidence.handle_timeout(now.instant);
-            self.events.extend(trouble.map(Event::Trouble));
+        self.checks.expire(now.instant);
+        for (pair, nominate) in self.checks.due(now.instant) {
+            self.send_test(pair, nominate, now);
         }
-        self.checks.retain_mut(|c| c.expire(now.instant));
-        let due: Vec<(Pair, bool)> = self
-            .checks
-            .iter()
-            .filter(|c| c.is_due(now.instant))
-            .map(|c| (c.pair, c.nominated_at.is_some()))
-            .collect();
-        for (pair, nominate) in due {
-            self.send_probe(pair, nominate, now);
-        }
+        self.work(now);
     }
 
     /// Returns what to do next; call until it answers [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
-        if let Some(transmit) = self.transmits.pop_front() {
-            return Output::Transmit(transmit);
-        }
-        if let Some(event) = self.events.pop_front() {
-            return Output::Event(event);
-        }
-        Output::Timeout(self.deadline())
+        self.outbox.pop().unwrap_or_else(|| Output::Timeout(self.deadline()))
     }
 
     /// Returns the counts of what arrived and was not used.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
-        self.dropped
+        Dropped { unsent: self.outbox.unsent(), ..self.dropped }
     }
 
     /// Returns the nominated pair.
@@ -201,14 +234,43 @@ impl Puncher {
         }
     }
 
+    /// Returns what the search has found out about the way to the peer; none when there is no search.
+    #[must_use]
+    pub fn findings(&self) -> Option<Findings> {
+        match &self.state {
+            State::Searching(search) => Some(search.findings()),
+            State::Idle | State::Connected { .. } => None,
+        }
+    }
+
+    /// Lets the search do what is due.
+    fn work(&mut self, now: Now) {
+        let State::Searching(search) = &mut self.state else { return };
+        let ground = Ground {
+            role: self.role,
+            schedule: &self.schedule,
+            peer: &self.peer,
+            now,
+            unix: halfway(now, self.ahead_ms),
+            is_eager: search.is_eager(now.instant),
+        };
+        search.handle_timeout(&ground, &mut self.outbox);
+        if search.evidence.is_stuck(now.instant) {
+            let trouble = Trouble::NoPath(search.findings());
+            if let Some(told) = search.evidence.tell(trouble) {
+                self.outbox.tell(Event::Trouble(told));
+            }
+        }
+    }
+
     /// Both may be recordings, so they are believed only from the peer's IP and if they are fresh, and change nothing
     /// but words.
     fn handle_own_role(&mut self, pair: Pair, probe: &Probe, now: Now) {
         self.dropped.useless += 1;
-        if !self.is_peer_ip(pair.remote) || !self.peers.is_fresh(probe, now) {
+        if !self.is_peer_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
             return;
         }
-        let trouble = if probe.instance == self.instance {
+        let trouble = if probe.instance == self.outbox.instance {
             Trouble::OwnEcho { from: pair.remote }
         } else {
             Trouble::SameRole { role: self.role }
@@ -218,22 +280,23 @@ impl Puncher {
 
     fn handle_unopened(&mut self, pair: Pair, version: u8) {
         self.dropped.unopened += 1;
-        if !self.is_peer_ip(pair.remote) {
+        if !self.is_peer_ip(pair.remote.ip()) {
             return;
         }
-        if let State::Searching(evidence) = &mut self.state {
-            let trouble = evidence.handle_unopened(pair.remote, version);
-            self.events.extend(trouble.map(Event::Trouble));
+        if let State::Searching(search) = &mut self.state
+            && let Some(trouble) = search.evidence.handle_unopened(pair.remote, version)
+        {
+            self.outbox.tell(Event::Trouble(trouble));
         }
     }
 
     fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let Some(sender) = self.peers.admit(probe, self.is_peer_ip(pair.remote), now) else {
+        let Some(sender) = self.peers.admit(probe, self.is_peer_ip(pair.remote.ip()), now) else {
             self.dropped.replayed += 1;
             return;
         };
-        tracing::trace!(kind = ?probe.kind, remote = %pair.remote, ?sender, "probe received");
-        self.note_heard(pair, now);
+        tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
+        self.note_heard(pair, probe, now);
         match probe.kind {
             Kind::Probe => self.handle_test(pair, probe, sender, now),
             Kind::Ack => self.handle_ack(pair, probe, now),
@@ -241,24 +304,29 @@ impl Puncher {
         }
     }
 
-    fn note_heard(&mut self, pair: Pair, now: Now) {
-        let State::Searching(evidence) = &mut self.state else { return };
-        if evidence.handle_heard(now.instant) {
-            self.events.push_back(Event::Heard { from: pair.remote });
+    fn note_heard(&mut self, pair: Pair, probe: &Probe, now: Now) {
+        let State::Searching(search) = &mut self.state else { return };
+        self.outbox.heard_from = Some(pair.remote);
+        let main = self.peer.iter().find(|p| p.ip() == pair.remote.ip() && pair.socket == SocketId::MAIN);
+        let expected = main.is_none_or(|p| p.port() == pair.remote.port());
+        let first = search.handle_heard(pair, expected, now.instant);
+        search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.port, p.port())));
+        if first {
+            self.outbox.tell(Event::Heard { from: pair.remote });
         }
     }
 
     /// The peer tests a pair: answer, test it as well, and follow a nomination.
     fn handle_test(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
         if sender == Sender::Current && self.peer_searches_again(probe) {
-            self.events.push_back(Event::PeerSearching);
+            self.outbox.tell(Event::PeerSearching);
             self.start_search(now, now.instant, "the peer searches again");
         }
-        let proven = self.is_proven(pair, probe.instance);
+        let proven = self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
         let agree = probe.nominate && self.role == Role::Serve && sender == Sender::Current && proven;
-        self.transmit_ack(pair, probe, agree, now);
+        self.send(Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) }, now);
         if !proven {
-            self.add_reflexive(pair, now.instant);
+            self.checks.add_reflexive(pair, now.instant);
         }
         if agree {
             self.connect(pair, now);
@@ -267,18 +335,17 @@ impl Puncher {
     }
 
     fn handle_ack(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let check = self.checks.iter_mut().find(|c| c.pair == pair);
+        let check = self.checks.get_mut(pair);
         let Some((rtt, check)) = check.and_then(|c| Some((c.handle_ack(probe.token, now.instant)?, c)))
         else {
             self.dropped.useless += 1;
             return;
         };
-        let apart = clock_distance(probe, now);
         check.proof = Some(Proof { rtt, instance: probe.instance, observed: probe.observed });
         let nominated = check.nominated_at.is_some();
         // Only a prompt answer tells: others may have waited in a buffer while a machine slept.
-        if apart > CLOCK_WORD && rtt < PROMPT {
-            self.tell(Trouble::Clock { apart });
+        if rtt < PROMPT {
+            self.note_clock(probe, rtt, now);
         }
         if self.peers.believe(probe.instance) {
             self.handle_restart(now);
@@ -286,8 +353,19 @@ impl Puncher {
         if probe.nominate && nominated && self.role == Role::Open {
             self.connect(pair, now);
         }
-        self.nominate_best(now);
+        if self.role == Role::Open && matches!(self.state, State::Searching(_)) {
+            self.checks.nominate_best(self.peers.current().map(|p| p.id), now.instant);
+        }
         self.handle_timeout(now);
+    }
+
+    fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {
+        let sealed = i128::from(probe.unix_ms) + i128::try_from(rtt.as_millis() / 2).unwrap_or(0);
+        self.ahead_ms = i64::try_from(sealed - i128::from(now.unix_ms())).ok();
+        let apart = clock_distance(probe, now);
+        if apart > CLOCK_WORD {
+            self.tell(Trouble::Clock { apart });
+        }
     }
 
     fn handle_bye(&mut self, sender: Sender, now: Now) {
@@ -296,19 +374,15 @@ impl Puncher {
         }
         self.peers.retire();
         self.checks.retain(|c| c.source == Source::Configured);
-        self.events.push_back(Event::PeerLeft);
+        self.outbox.tell(Event::PeerLeft);
         self.start_search(now, now.instant.checked_sub(CALM).unwrap_or(now.instant), "the peer left");
     }
 
     /// A new run of the peer's program has proven itself: proofs of the former are void.
     fn handle_restart(&mut self, now: Now) {
-        let current = self.peers.current().map(|p| p.id);
-        for check in &mut self.checks {
-            check.nominated_at = None;
-            check.proof = check.proof.filter(|p| Some(p.instance) == current);
-        }
+        self.checks.renounce_all_but(self.peers.current().map(|p| p.id));
         if matches!(self.state, State::Connected { .. }) {
-            self.events.push_back(Event::PeerRestarted);
+            self.outbox.tell(Event::PeerRestarted);
             self.enter_search(now, now.instant, "the peer restarted");
         }
     }
@@ -319,8 +393,19 @@ impl Puncher {
     }
 
     fn enter_search(&mut self, now: Now, paced_from: Instant, why: &'static str) {
-        self.epoch += 1;
-        self.set_state(State::Searching(Evidence::new(now.instant)), why);
+        self.outbox.epoch += 1;
+        self.outbox.heard_from = None;
+        self.outbox.close_all_but(self.used.map(|pair| pair.socket));
+        let ground = Ground {
+            role: self.role,
+            schedule: &self.schedule,
+            peer: &self.peer,
+            now,
+            unix: halfway(now, self.ahead_ms),
+            is_eager: paced_from == now.instant,
+        };
+        let search = Search::new(&ground, self.local, self.memory);
+        self.set_state(State::Searching(Box::new(search)), why);
         self.add_configured(paced_from, now.instant);
         self.handle_timeout(now);
     }
@@ -329,128 +414,52 @@ impl Puncher {
         if self.connected_pair() == Some(pair) {
             return;
         }
-        let took = match &self.state {
-            State::Searching(evidence) => evidence.took(now.instant),
-            State::Idle | State::Connected { .. } => Duration::ZERO,
+        let (took, method) = match &self.state {
+            State::Searching(search) => (search.evidence.took(now.instant), search.method(pair)),
+            State::Idle | State::Connected { .. } => (Duration::ZERO, Method::Base),
         };
-        let Some(proof) = self.checks.iter().find(|c| c.pair == pair).and_then(|c| c.proof) else { return };
+        let Some(proof) = self.checks.proof(pair) else { return };
         let peer_epoch = self.peers.current().map_or(0, |p| p.epoch);
         self.set_state(State::Connected { pair, peer_epoch }, "nominated");
-        self.checks.retain(|c| c.pair == pair);
-        for check in &mut self.checks {
-            check.settle(now.instant);
-        }
-        self.events.push_back(Event::Connected(Connected {
+        self.checks.settle(pair, now.instant);
+        self.memory = Some(Memory { method, peer_port: pair.remote.port() });
+        self.used = Some(pair);
+        self.outbox.close_all_but(Some(pair.socket));
+        self.outbox.tell(Event::Connected(Connected {
             pair,
+            method,
             rtt: proof.rtt,
             took,
             observed: proof.observed,
         }));
     }
 
-    /// The open side chooses: the fastest pair that is proven for the current run of the peer.
-    fn nominate_best(&mut self, now: Now) {
-        let undecided = self.role == Role::Open
-            && matches!(self.state, State::Searching(_))
-            && self.checks.iter().all(|c| c.nominated_at.is_none());
-        if !undecided {
-            return;
-        }
-        let current = self.peers.current().map(|p| p.id);
-        let best = self
-            .checks
-            .iter_mut()
-            .filter_map(|c| Some((c.proof.filter(|p| Some(p.instance) == current)?.rtt, c)))
-            .min_by_key(|(rtt, _)| *rtt);
-        if let Some((_, check)) = best {
-            check.nominate(now.instant);
-        }
-    }
-
+    /// Tests the main pairs, and the pair that was last in use where that is another one.
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
-        for remote in self.peer.clone() {
-            let pair = Pair { socket: SocketId::MAIN, remote };
-            if let Some(check) = self.check_of(pair, Source::Configured, paced_from, now) {
-                check.configure(now);
-            }
+        let main = self.peer.iter().map(|remote| Pair { socket: SocketId::MAIN, remote: *remote });
+        let used = self.used.filter(|pair| self.peer.iter().any(|p| p.ip() == pair.remote.ip()));
+        for pair in main.chain(used) {
+            self.checks.add_configured(pair, paced_from, now);
         }
     }
 
-    /// Tests a pair because the peer was heard on it.
-    fn add_reflexive(&mut self, pair: Pair, now: Instant) {
-        if let Some(check) = self.check_of(pair, Source::PeerReflexive, now, now) {
-            check.handle_heard(now);
-        }
-    }
-
-    /// Finds the check of a pair, or makes one if there is room.
-    fn check_of(
-        &mut self,
-        pair: Pair,
-        source: Source,
-        paced_from: Instant,
-        now: Instant,
-    ) -> Option<&mut Check> {
-        let found = self.checks.iter().position(|c| c.pair == pair);
-        if found.is_none() {
-            if self.checks.len() >= MAX_CHECKS && !self.make_room() {
-                return None;
-            }
-            self.checks.push(Check::new(pair, source, paced_from, now));
-        }
-        let last = self.checks.len().saturating_sub(1);
-        self.checks.get_mut(found.unwrap_or(last))
-    }
-
-    /// Forgets the pair that was unheard for the longest; false when all are needed.
-    fn make_room(&mut self) -> bool {
-        let replaceable =
-            |(index, check): (usize, &Check)| check.replaceable().map(|heard_at| (heard_at, index));
-        let Some((_, index)) = self.checks.iter().enumerate().filter_map(replaceable).min() else {
-            return false;
-        };
-        self.checks.remove(index);
-        true
-    }
-
-    fn send_probe(&mut self, pair: Pair, nominate: bool, now: Now) {
-        let token = self.rng.next_u64();
-        if let Some(check) = self.checks.iter_mut().find(|c| c.pair == pair) {
+    fn send_test(&mut self, pair: Pair, nominate: bool, now: Now) {
+        let token = self.outbox.random();
+        if let Some(check) = self.checks.get_mut(pair) {
             check.handle_sent(token, now.instant);
         }
-        self.transmit(pair, Kind::Probe, token, nominate, now);
+        self.send(Letter { nominate, ..Letter::probe(pair, token) }, now);
     }
 
-    fn transmit_ack(&mut self, pair: Pair, probe: &Probe, nominate: bool, now: Now) {
-        self.transmit(pair, Kind::Ack, probe.token, nominate, now);
-    }
-
-    fn transmit(&mut self, pair: Pair, kind: Kind, token: u64, nominate: bool, now: Now) {
-        if self.transmits.len() >= MAX_TRANSMITS {
-            self.dropped.unsent += 1;
-            return;
-        }
-        let probe = Probe {
-            kind,
-            role: self.role,
-            nominate,
-            epoch: self.epoch,
-            instance: self.instance,
-            sequence: self.sequence,
-            unix_ms: now.unix_ms(),
-            token,
-            observed: (kind != Kind::Probe).then_some(pair.remote),
-        };
-        self.sequence += 1;
-        let mut nonce = [0; 24];
-        self.rng.fill_bytes(&mut nonce);
-        self.transmits.push_back(Transmit { pair, payload: self.seal.seal(&probe, nonce) });
+    fn send(&mut self, letter: Letter, now: Now) {
+        self.outbox.send(&letter, Purpose::Talk, now);
     }
 
     fn tell(&mut self, trouble: Trouble) {
-        if let State::Searching(evidence) = &mut self.state {
-            let told = evidence.tell(trouble);
-            self.events.extend(told.map(Event::Trouble));
+        if let State::Searching(search) = &mut self.state
+            && let Some(told) = search.evidence.tell(trouble)
+        {
+            self.outbox.tell(Event::Trouble(told));
         }
     }
 
@@ -460,7 +469,8 @@ impl Puncher {
             State::Searching(_) => "searching",
             State::Connected { .. } => "connected",
         };
-        tracing::debug!(from = name(&self.state), to = name(&new), why, epoch = self.epoch, "puncher");
+        let epoch = self.outbox.epoch;
+        tracing::debug!(from = name(&self.state), to = name(&new), why, epoch, "puncher");
         self.state = new;
     }
 
@@ -468,22 +478,25 @@ impl Puncher {
         matches!(self.state, State::Connected { peer_epoch, .. } if probe.epoch > peer_epoch)
     }
 
-    fn is_proven(&self, pair: Pair, instance: u64) -> bool {
-        self.checks.iter().any(|c| c.pair == pair && c.proof.is_some_and(|p| p.instance == instance))
-    }
-
-    fn is_peer_ip(&self, address: SocketAddr) -> bool {
-        self.peer.iter().any(|p| p.ip() == address.ip())
+    fn is_peer_ip(&self, ip: IpAddr) -> bool {
+        self.peer.iter().any(|p| p.ip() == ip)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let checks = self.checks.iter().filter_map(Check::deadline).min();
-        let silence = match &self.state {
-            State::Searching(evidence) => evidence.silence_at(),
+        let checks = self.checks.deadline();
+        let search = match &self.state {
+            State::Searching(search) => Some(search.deadline()),
             State::Idle | State::Connected { .. } => None,
         };
-        checks.into_iter().chain(silence).min()
+        checks.into_iter().chain(search).min()
     }
+}
+
+/// Our wall clock, moved halfway to the peer's: if the peer does so as well, the two agree.
+fn halfway(now: Now, ahead_ms: Option<i64>) -> Duration {
+    let half = ahead_ms.unwrap_or(0) / 2;
+    let ms = now.unix_ms().saturating_add_signed(half);
+    Duration::from_millis(ms)
 }
 
 #[cfg(test)]

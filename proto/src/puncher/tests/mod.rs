@@ -1,7 +1,8 @@
-use std::{collections::BTreeMap, sync::Mutex};
+mod wire;
 
+use self::wire::*;
 use super::*;
-use crate::{Key, probe::PROBE_BYTES};
+use crate::probe::PROBE_BYTES;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -249,7 +250,7 @@ fn another_key_gets_no_answer_and_is_named() {
     assert!(!wire.recorded.is_empty());
     for side in [SERVE, OPEN] {
         assert_eq!(wire.troubles(side).filter(|t| matches!(t, Trouble::WrongKey { .. })).count(), 1);
-        assert!(!wire.troubles(side).any(|t| t == Trouble::Silence));
+        assert!(!wire.troubles(side).any(|t| matches!(t, Trouble::NoPath(_))));
         assert!(wire.sides[side].dropped().unopened > 0);
     }
 }
@@ -287,7 +288,7 @@ fn ten_seconds_of_silence_are_told_once() {
     wire.run_for(Duration::from_secs(9));
     assert_eq!(wire.troubles(OPEN).count(), 0);
     wire.run_for(Duration::from_secs(60));
-    assert_eq!(wire.troubles(OPEN).collect::<Vec<_>>(), [Trouble::Silence]);
+    assert!(matches!(wire.troubles(OPEN).collect::<Vec<_>>()[..], [Trouble::NoPath(_)]));
 }
 
 #[test]
@@ -312,196 +313,5 @@ fn a_flood_of_noise_and_lookalikes_changes_nothing() {
         wire.inject(SERVE, SocketAddr::new([10, 0, 0, 1].into(), (n % 60_000) as u16), &noise);
     }
     assert_eq!(wire.sent, before);
-    assert!(wire.sides[SERVE].checks.len() <= 1);
-}
-
-const SERVE: usize = 0;
-const OPEN: usize = 1;
-const SERVE_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 4)), 5555);
-const OPEN_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)), 5555);
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().expect("an address")
-}
-
-fn puncher(role: Role, phrase: &str, seed: u8) -> Puncher {
-    static SEALS: Mutex<BTreeMap<String, ProbeSeal>> = Mutex::new(BTreeMap::new()); // stretching takes its time
-    let mut seals = SEALS.lock().expect("no test panics here");
-    let seal = seals
-        .entry(phrase.to_owned())
-        .or_insert_with(|| ProbeSeal::new(&Key::stretch(&phrase.parse().expect("a phrase"))));
-    Puncher::new(Config { role, seal: seal.clone(), seed: [seed; 32] })
-}
-
-/// Two machines, a delay between them, and a virtual clock.
-struct Wire {
-    sides: [Puncher; 2],
-    now: Now,
-    began: Now,
-    delay: Duration,
-    /// The open side's address and what its NAT makes of it.
-    translate: Option<(SocketAddr, SocketAddr)>,
-    /// The side whose packets get lost.
-    block: Option<usize>,
-    /// A state of chance, and the percentage that gets lost.
-    lose: Option<(u64, u64)>,
-    skew: [Duration; 2],
-    under_way: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
-    sent: [u64; 2],
-    recorded: Vec<(usize, Vec<u8>)>,
-    targets: Vec<SocketAddr>,
-    events: [Vec<Event>; 2],
-    deadlines: [Option<Instant>; 2],
-}
-
-impl Wire {
-    fn new(delay: Duration) -> Self {
-        Self::with_seeds(delay, [1, 2])
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
-    fn with_seeds(delay: Duration, seeds: [u8; 2]) -> Self {
-        let began = Now {
-            instant: Instant::now() + Duration::from_secs(1000),
-            unix: Duration::from_secs(1_800_000_000),
-        };
-        Self {
-            sides: [puncher(Role::Serve, "key", seeds[0]), puncher(Role::Open, "key", seeds[1])],
-            now: began,
-            began,
-            delay,
-            translate: None,
-            block: None,
-            lose: None,
-            skew: Default::default(),
-            under_way: BTreeMap::new(),
-            sent: [0; 2],
-            recorded: Vec::new(),
-            targets: Vec::new(),
-            events: Default::default(),
-            deadlines: [None; 2],
-        }
-    }
-
-    fn start_both(&mut self) {
-        self.start(SERVE);
-        self.start(OPEN);
-    }
-
-    fn start(&mut self, side: usize) {
-        let peer = [OPEN_ADDRESS, SERVE_ADDRESS][side];
-        let now = self.clock(side);
-        self.sides[side].set_peer(&[peer], now);
-        self.command(side, Puncher::search);
-    }
-
-    fn command(&mut self, side: usize, command: fn(&mut Puncher, Now)) {
-        let now = self.clock(side);
-        command(&mut self.sides[side], now);
-        self.drain(side);
-    }
-
-    fn inject(&mut self, side: usize, from: SocketAddr, payload: &[u8]) {
-        let now = self.clock(side);
-        self.sides[side].handle_datagram(Pair { socket: SocketId::MAIN, remote: from }, payload, now);
-        self.drain(side);
-    }
-
-    fn drain(&mut self, side: usize) {
-        for _ in 0..10_000 {
-            match self.sides[side].poll_output() {
-                Output::Transmit(transmit) => self.carry(side, transmit),
-                Output::Event(event) => self.events[side].push(event),
-                Output::Timeout(at) => return self.deadlines[side] = at,
-            }
-        }
-        panic!("the machine never comes to rest");
-    }
-
-    fn carry(&mut self, side: usize, transmit: Transmit) {
-        self.sent[side] += 1;
-        self.recorded.push((side, transmit.payload.to_vec()));
-        self.targets.push(transmit.pair.remote);
-        if self.block == Some(side) || self.is_lost() {
-            return;
-        }
-        let mut from = [SERVE_ADDRESS, OPEN_ADDRESS][side];
-        let mut to = transmit.pair.remote;
-        if let Some((inside, outside)) = self.translate {
-            if from == inside {
-                from = outside;
-            }
-            if to == outside {
-                to = inside;
-            } else if to == inside {
-                return;
-            }
-        }
-        let receiver = if to == SERVE_ADDRESS { SERVE } else { OPEN };
-        let key = (self.now.instant + self.delay, self.sent[0] + self.sent[1]);
-        self.under_way.insert(key, (receiver, from, transmit.payload.to_vec()));
-    }
-
-    fn is_lost(&mut self) -> bool {
-        let Some((state, percent)) = &mut self.lose else { return false };
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 33) % 100 < *percent
-    }
-
-    fn step(&mut self, until: Instant) -> bool {
-        let arrival = self.under_way.keys().next().map(|(at, _)| *at);
-        let Some(next) =
-            self.deadlines.into_iter().flatten().chain(arrival).min().filter(|next| *next <= until)
-        else {
-            let rest = until - self.now.instant;
-            self.now = self.now.after(rest);
-            return false;
-        };
-        self.now = self.now.after(next - self.now.instant);
-        if arrival == Some(next) {
-            let ((_, _), (side, from, payload)) = self.under_way.pop_first().expect("an arrival");
-            self.inject(side, from, &payload);
-        } else {
-            let side = usize::from(self.deadlines[SERVE] != Some(next));
-            self.command(side, Puncher::handle_timeout);
-        }
-        true
-    }
-
-    fn run_for(&mut self, time: Duration) {
-        let until = self.now.instant + time;
-        while self.step(until) {}
-    }
-
-    fn run_until_connected(&mut self) {
-        let until = self.now.instant + Duration::from_secs(60);
-        let both = |w: &Self| w.events.iter().all(|e| e.iter().any(|e| matches!(e, Event::Connected(_))));
-        while !both(self) {
-            assert!(self.step(until), "not connected: {:?}", self.events);
-        }
-    }
-
-    fn sent_to(&self, remote: &str) -> usize {
-        self.targets.iter().filter(|target| **target == address(remote)).count()
-    }
-
-    fn connected(&self, side: usize) -> Connected {
-        let found =
-            self.events[side].iter().find_map(|e| if let Event::Connected(c) = e { Some(*c) } else { None });
-        found.expect("connected")
-    }
-
-    fn troubles(&self, side: usize) -> impl Iterator<Item = Trouble> {
-        self.events[side].iter().filter_map(|e| if let Event::Trouble(t) = e { Some(*t) } else { None })
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.now.instant - self.began.instant
-    }
-
-    fn clock(&self, side: usize) -> Now {
-        Now { unix: self.now.unix + self.skew[side], ..self.now }
-    }
+    assert!(wire.sides[SERVE].checks.count() <= 1);
 }

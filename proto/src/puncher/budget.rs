@@ -1,0 +1,229 @@
+//! What this side may ask of the NATs on the way: packets a second, and mappings alive at once.
+//!
+//! Routers have died of programs like this one (16,384 entries filled in 9 s, an office cut off), so both bounds are
+//! hard: every probe passes [`Budget::admit`], whatever it is for, and one that is refused is not sent.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::Pair;
+
+/// How long a NAT is taken to keep a mapping after the last packet that we sent through it: the least that RFC 4787
+/// §4.3 asks for. Linux forgets an unanswered one after 30 s already; to count on that would overfill the others.
+pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(120);
+
+/// Most sockets that fan out toward one port of the peer.
+const MAX_FAN: u16 = 256;
+
+/// Hard bounds of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Mappings alive at once in one NAT, those included that the peer's probes leave in a router which answers for
+    /// itself. A quarter of them at the most, and never more than 256, are outside ports of our own.
+    pub mappings: u16,
+    /// Probes in any second, answers included.
+    pub packets_per_second: u16,
+}
+
+impl Limits {
+    /// The usual bounds: 1,536 mappings, 500 packets a second.
+    pub const DEFAULT: Self = Self { mappings: 1536, packets_per_second: 500 };
+
+    /// For carrier lines with few ports: 512 mappings, 100 packets a second.
+    pub const GENTLE: Self = Self { mappings: 512, packets_per_second: 100 };
+
+    /// Fewer than this leave no room to search.
+    pub const LEAST: Self = Self { mappings: 8, packets_per_second: 20 };
+
+    /// Sockets that fan out.
+    pub(super) fn fan(self) -> usize {
+        usize::from((self.mappings / 4).min(MAX_FAN))
+    }
+
+    /// Ports of the peer that are swept.
+    pub(super) fn sweep(self) -> usize {
+        usize::from(self.mappings - self.mappings / 16) - self.fan()
+    }
+
+    /// Mappings that we make ourselves. The rest is for what the peer's probes leave in our router: a mapping for
+    /// each slot, and for each socket that ventures (see the module `birthday`).
+    fn own(self) -> usize {
+        usize::from(self.mappings - self.mappings / 32)
+    }
+}
+
+/// What a probe is for, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An answer, or the test of a pair that is known.
+    Talk,
+    /// A try in the blue: it must leave room for talk.
+    Search,
+}
+
+/// Keeps the bounds.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limits: Limits,
+    /// When each mapping was last used by us.
+    mappings: BTreeMap<Pair, Instant>,
+    /// No later than the first moment at which a mapping dies.
+    next_death: Option<Instant>,
+    pace: Pace,
+}
+
+impl Budget {
+    pub(super) fn new(limits: Limits) -> Self {
+        let least = Limits::LEAST;
+        let limits = Limits {
+            mappings: limits.mappings.max(least.mappings),
+            packets_per_second: limits.packets_per_second.max(least.packets_per_second),
+        };
+        Self { limits, mappings: BTreeMap::new(), next_death: None, pace: Pace::new(limits) }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Takes note that a probe leaves on this pair now; false when it must not.
+    pub(super) fn admit(&mut self, pair: Pair, purpose: Purpose, now: Instant) -> bool {
+        self.forget_dead(now);
+        let is_new = !self.mappings.contains_key(&pair);
+        let room = match purpose {
+            Purpose::Talk => self.limits.own(),
+            Purpose::Search => self.limits.fan() + self.limits.sweep(),
+        };
+        if is_new && self.mappings.len() >= room || !self.pace.admit(purpose, now) {
+            return false;
+        }
+        self.mappings.insert(pair, now);
+        self.next_death.get_or_insert(now + MAPPING_LIFE);
+        true
+    }
+
+    /// When a probe of that purpose can leave, as far as the pace goes.
+    pub(super) fn ready_at(&mut self, purpose: Purpose, now: Instant) -> Instant {
+        self.pace.ready_at(purpose, now)
+    }
+
+    fn forget_dead(&mut self, now: Instant) {
+        if self.next_death.is_none_or(|at| now < at) {
+            return;
+        }
+        self.mappings.retain(|_, used| now < *used + MAPPING_LIFE);
+        self.next_death = self.mappings.values().min().map(|used| *used + MAPPING_LIFE);
+    }
+}
+
+/// A token bucket: what it holds when full and what flows in within a second are the bound together.
+#[derive(Debug)]
+struct Pace {
+    /// Nanoseconds of inflow for one token.
+    token: u64,
+    /// Tokens that it holds, in nanoseconds of inflow.
+    full: u64,
+    level: u64,
+    at: Option<Instant>,
+}
+
+impl Pace {
+    fn new(limits: Limits) -> Self {
+        let bound = u64::from(limits.packets_per_second);
+        let held = (bound / 10).max(2);
+        let token = 1_000_000_000_u64.div_ceil(bound - held);
+        Self { token, full: held * token, level: held * token, at: None }
+    }
+
+    fn admit(&mut self, purpose: Purpose, now: Instant) -> bool {
+        self.fill(now);
+        let ready = self.level >= self.needed(purpose);
+        if ready {
+            self.level -= self.token;
+        }
+        ready
+    }
+
+    fn ready_at(&mut self, purpose: Purpose, now: Instant) -> Instant {
+        self.fill(now);
+        now + Duration::from_nanos(self.needed(purpose).saturating_sub(self.level))
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let inflow = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        self.level = self.level.saturating_add(inflow).min(self.full);
+        self.at = Some(now);
+    }
+
+    /// The level at which a token may be taken: half of the bucket is for talk alone.
+    fn needed(&self, purpose: Purpose) -> u64 {
+        match purpose {
+            Purpose::Talk => self.token,
+            Purpose::Search => self.token + self.full / 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, net::SocketAddr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::puncher::SocketId;
+
+    #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
+    fn begin() -> Instant {
+        Instant::now()
+    }
+
+    fn pair(port: u16) -> Pair {
+        Pair { socket: SocketId::MAIN, remote: SocketAddr::from(([203, 0, 113, 9], port)) }
+    }
+
+    #[test]
+    fn no_window_of_a_second_holds_more_packets_and_no_moment_more_mappings_than_allowed() {
+        let steps = prop::collection::vec((0u64..30_000_000, 1u16..2000, any::<bool>()), 0..4000);
+        proptest!(ProptestConfig::with_cases(32), |(steps in steps, mappings in 8u16..600, pps in 20u16..600)| {
+            let limits = Limits { mappings, packets_per_second: pps };
+            let (mut budget, mut now) = (Budget::new(limits), begin());
+            let (mut second, mut used) = (VecDeque::new(), BTreeMap::new());
+            for (ns, port, talk) in steps {
+                now += Duration::from_nanos(ns);
+                let purpose = if talk { Purpose::Talk } else { Purpose::Search };
+                if !budget.admit(pair(port), purpose, now) {
+                    continue;
+                }
+                second.push_back(now);
+                while second.front().is_some_and(|at| *at + Duration::from_secs(1) <= now) {
+                    second.pop_front();
+                }
+                prop_assert!(second.len() <= usize::from(pps));
+                used.insert(port, now);
+                let alive = used.values().filter(|at| now < **at + MAPPING_LIFE).count();
+                prop_assert!(alive <= usize::from(mappings));
+            }
+        });
+    }
+
+    #[test]
+    fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_99_of_100_tries() {
+        let limits = Limits::DEFAULT;
+        assert_eq!((limits.fan(), limits.sweep()), (256, 1184));
+        let failure: f64 = (0..1184).map(|swept| 1.0 - 256.0 / (64_512.0 - f64::from(swept))).product();
+        assert!(failure < 0.01, "{failure}");
+    }
+
+    #[test]
+    fn a_search_at_full_pace_leaves_room_for_answers() {
+        let (mut budget, now) = (Budget::new(Limits::DEFAULT), begin());
+        while budget.admit(pair(1), Purpose::Search, now) {}
+        assert!(budget.admit(pair(1), Purpose::Talk, now));
+        let later = budget.ready_at(Purpose::Search, now);
+        assert!(later > now && budget.admit(pair(1), Purpose::Search, later));
+    }
+}

@@ -1,0 +1,106 @@
+//! From what one side has seen to the one thing to say about it.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// What one side can tell about the way to the other while there is no path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// Where the peer's last word came from, if one came.
+    pub heard_from: Option<SocketAddr>,
+    /// The peer says that it hears us.
+    pub peer_hears: bool,
+    /// Our main port, and the one that the peer saw instead.
+    pub own_port_moved: Option<(u16, u16)>,
+    /// The peer's main port, and the one that we saw instead.
+    pub peer_port_moved: Option<(u16, u16)>,
+    /// The peer's IP answers that nobody is there: a machine without pinhole, or a router that answers for itself.
+    pub is_refused: bool,
+    /// A filter on the way says that it refuses our packets.
+    pub prohibited_by: Option<IpAddr>,
+    /// A router says that there is no way to the peer's network.
+    pub unreachable_by: Option<IpAddr>,
+    /// This system did not let us send.
+    pub is_send_refused: bool,
+    /// The outermost router that answered probes which end at it, where that is one of our own side and nothing
+    /// behind it answered.
+    pub ends_at: Option<IpAddr>,
+    /// Whether all methods have had their turn.
+    pub has_swept: bool,
+}
+
+/// Why there is no path, as far as one side can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Diagnosis {
+    /// We hear the peer, and no pair carries packets both ways.
+    OneWay {
+        /// Where the peer is heard from.
+        from: SocketAddr,
+        /// Whether the peer says that it hears us too.
+        peer_hears: bool,
+        /// Our main port, and the one that the peer saw instead.
+        own_port_moved: Option<(u16, u16)>,
+        /// The peer's main port, and the one that we saw instead.
+        peer_port_moved: Option<(u16, u16)>,
+    },
+    /// This system does not let us send: a firewall of its own, or no route.
+    SendRefused,
+    /// A filter on the way refuses our packets.
+    Prohibited {
+        /// Who says so.
+        by: IpAddr,
+    },
+    /// There is no way to the peer's network.
+    Unreachable {
+        /// Who says so.
+        by: IpAddr,
+    },
+    /// Nothing behind our own router answers: it lets no UDP out, or the network behind it is silent.
+    OwnSideBlocks {
+        /// The router.
+        router: IpAddr,
+    },
+    /// The peer's IP answers that nobody is there.
+    Refused,
+    /// Nothing came back at all.
+    Silent {
+        /// Whether all methods have had their turn.
+        has_swept: bool,
+    },
+}
+
+impl Findings {
+    /// Picks the one thing that says most.
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        let &Self { peer_hears, own_port_moved, peer_port_moved, has_swept, .. } = self;
+        if let Some(from) = self.heard_from {
+            return Diagnosis::OneWay { from, peer_hears, own_port_moved, peer_port_moved };
+        }
+        if self.is_send_refused {
+            return Diagnosis::SendRefused;
+        }
+        if self.is_refused {
+            return Diagnosis::Refused;
+        }
+        let told = self.prohibited_by.map(|by| Diagnosis::Prohibited { by });
+        told.or_else(|| self.unreachable_by.map(|by| Diagnosis::Unreachable { by }))
+            .or_else(|| self.ends_at.map(|router| Diagnosis::OwnSideBlocks { router }))
+            .unwrap_or(Diagnosis::Silent { has_swept })
+    }
+}
+
+impl Diagnosis {
+    /// Names it for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::OneWay { .. } => "one_way",
+            Self::SendRefused => "send_refused",
+            Self::Prohibited { .. } => "prohibited",
+            Self::Unreachable { .. } => "unreachable",
+            Self::OwnSideBlocks { .. } => "own_side_blocks",
+            Self::Refused => "refused",
+            Self::Silent { .. } => "silent",
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Everything that leaves: datagrams sealed and numbered, sockets opened and closed, all in one order.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::Instant,
+};
+
+use rand_core::{Rng, SeedableRng};
+
+use super::{
+    Event, Limits, Output, Pair, SocketId, Transmit,
+    budget::{Budget, Purpose},
+};
+use crate::{
+    Now, Role,
+    probe::{Kind, PROBE_BYTES, Probe, ProbeSeal},
+};
+
+/// Datagrams that wait to be polled; more than this many at once are dropped.
+const MAX_TRANSMITS: usize = 128;
+
+/// What a datagram is to say, and how it is to travel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Letter {
+    pub(super) pair: Pair,
+    pub(super) kind: Kind,
+    pub(super) token: u64,
+    pub(super) nominate: bool,
+    pub(super) ttl: Option<u8>,
+}
+
+impl Letter {
+    /// A probe that tests a pair, or opens a NAT.
+    pub(super) fn probe(pair: Pair, token: u64) -> Self {
+        Self { pair, kind: Kind::Probe, token, nominate: false, ttl: None }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    role: Role,
+    seal: ProbeSeal,
+    rng: rand_chacha::ChaCha20Rng,
+    pub(super) instance: u64,
+    /// Counts our searches.
+    pub(super) epoch: u32,
+    /// Where the peer was last heard in this search.
+    pub(super) heard_from: Option<SocketAddr>,
+    sequence: u64,
+    budget: Budget,
+    sockets: BTreeSet<SocketId>,
+    last_socket: SocketId,
+    queue: VecDeque<Output>,
+    transmits: usize,
+    unsent: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(role: Role, seal: ProbeSeal, seed: [u8; 32], limits: Limits) -> Self {
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed(seed);
+        let instance = rng.next_u64();
+        Self {
+            role,
+            seal,
+            rng,
+            instance,
+            epoch: 0,
+            heard_from: None,
+            sequence: 0,
+            budget: Budget::new(limits),
+            sockets: BTreeSet::new(),
+            last_socket: SocketId::MAIN,
+            queue: VecDeque::new(),
+            transmits: 0,
+            unsent: 0,
+        }
+    }
+
+    /// Seals a letter and queues it, unless that would break a bound. Returns its nonce, by which a router's quote of
+    /// it is known.
+    pub(super) fn send(&mut self, letter: &Letter, purpose: Purpose, now: Now) -> Option<[u8; 24]> {
+        if self.transmits >= MAX_TRANSMITS || !self.budget.admit(letter.pair, purpose, now.instant) {
+            self.unsent += 1;
+            return None;
+        }
+        let probe = Probe {
+            kind: letter.kind,
+            role: self.role,
+            nominate: letter.nominate,
+            heard: self.heard_from.is_some(),
+            epoch: self.epoch,
+            instance: self.instance,
+            sequence: self.sequence,
+            unix_ms: now.unix_ms(),
+            token: letter.token,
+            observed: match letter.kind {
+                Kind::Probe => self.heard_from,
+                Kind::Ack | Kind::Bye => Some(letter.pair.remote),
+            },
+        };
+        self.sequence += 1;
+        let mut nonce = [0; 24];
+        self.rng.fill_bytes(&mut nonce);
+        let payload = self.seal.seal(&probe, nonce);
+        self.queue.push_back(Output::Transmit(Transmit { pair: letter.pair, ttl: letter.ttl, payload }));
+        self.transmits += 1;
+        Some(nonce)
+    }
+
+    /// Queues a datagram that is no probe and says nothing, unless that would break a bound.
+    pub(super) fn send_plain(&mut self, pair: Pair, ttl: u8, payload: [u8; PROBE_BYTES], now: Instant) {
+        if self.transmits < MAX_TRANSMITS && self.budget.admit(pair, Purpose::Search, now) {
+            self.queue.push_back(Output::Transmit(Transmit { pair, ttl: Some(ttl), payload }));
+            self.transmits += 1;
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.queue.push_back(Output::Event(event));
+    }
+
+    /// Opens a socket on that port, or on any.
+    pub(super) fn open(&mut self, port: Option<u16>) -> SocketId {
+        let mut socket = self.last_socket;
+        loop {
+            socket = SocketId(socket.0.wrapping_add(1));
+            if socket != SocketId::MAIN && self.sockets.insert(socket) {
+                break;
+            }
+        }
+        self.last_socket = socket;
+        self.queue.push_back(Output::Open { socket, port });
+        socket
+    }
+
+    /// Closes a socket, if it is open.
+    pub(super) fn close(&mut self, socket: SocketId) {
+        if self.sockets.remove(&socket) {
+            self.queue.push_back(Output::Close(socket));
+        }
+    }
+
+    /// Closes all sockets but that one.
+    pub(super) fn close_all_but(&mut self, kept: Option<SocketId>) {
+        for socket in self.sockets.clone() {
+            if Some(socket) != kept {
+                self.close(socket);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, socket: SocketId) {
+        self.sockets.remove(&socket);
+    }
+
+    pub(super) fn is_open(&self, socket: SocketId) -> bool {
+        socket == SocketId::MAIN || self.sockets.contains(&socket)
+    }
+
+    pub(super) fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.budget.limits()
+    }
+
+    /// When the pace lets another try in the blue leave.
+    pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
+        self.budget.ready_at(Purpose::Search, now)
+    }
+
+    /// Returns the datagrams that were not sent because a bound forbade it, or nobody polled.
+    pub(super) fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Output> {
+        let output = self.queue.pop_front()?;
+        if matches!(output, Output::Transmit(_)) {
+            self.transmits -= 1;
+        }
+        Some(output)
+    }
+}

@@ -1,0 +1,120 @@
+//! One search: everything that is tried at the same time until a pair is nominated.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Findings, Icmp, Memory, Method, Pair, Schedule, SocketId,
+    birthday::{Birthday, Ways},
+    evidence::Evidence,
+    helper::Helper,
+    outbox::Outbox,
+    scout::Scout,
+    slots::Slots,
+};
+use crate::{Now, Role};
+
+/// For this long a search uses every slot and sweeps again and again; after that it is patient.
+pub(super) const EAGER: Duration = Duration::from_secs(60);
+
+/// What passes a router that is one hop away.
+const LEAST_TTL: u8 = 2;
+
+/// What all methods stand on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) role: Role,
+    pub(super) schedule: &'a Schedule,
+    /// The peer's main addresses.
+    pub(super) peer: &'a [SocketAddr],
+    pub(super) now: Now,
+    /// The wall clock, halfway to the peer's where that is known.
+    pub(super) unix: Duration,
+    pub(super) is_eager: bool,
+}
+
+impl Ground<'_> {
+    /// Returns the peer's address whose turn it is.
+    pub(super) fn target(&self, turn: u64) -> Option<SocketAddr> {
+        let count = u64::try_from(self.peer.len()).ok().filter(|count| *count > 0)?;
+        self.peer.get(usize::try_from(turn % count).unwrap_or(0)).copied()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) evidence: Evidence,
+    eager_until: Instant,
+    scout: Scout,
+    helper: Helper,
+    slots: Slots,
+    birthday: Birthday,
+}
+
+impl Search {
+    /// Begins a search; an eager one unless the peer has just left.
+    pub(super) fn new(ground: &Ground<'_>, local: Option<std::net::IpAddr>, memory: Option<Memory>) -> Self {
+        let now = ground.now.instant;
+        Self {
+            evidence: Evidence::new(now),
+            eager_until: if ground.is_eager { now + EAGER } else { now },
+            scout: Scout::new(ground.target(0), local, now),
+            helper: Helper::new(now),
+            slots: Slots::new(now),
+            birthday: Birthday::new(ground, memory),
+        }
+    }
+
+    pub(super) fn is_eager(&self, now: Instant) -> bool {
+        now < self.eager_until
+    }
+
+    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
+        self.scout.handle_timeout(outbox, ground.now);
+        let turn = ground.unix.as_secs() / super::SLOT.as_secs() / 2;
+        let low_ttl = self.scout.low_ttl(turn);
+        self.helper.handle_timeout(ground, low_ttl.unwrap_or(LEAST_TTL), outbox);
+        self.slots.handle_timeout(ground, low_ttl, outbox);
+        let ways = Ways { low_ttl, is_answering: self.evidence.is_answering() };
+        self.birthday.handle_timeout(ground, ways, outbox);
+    }
+
+    pub(super) fn handle_icmp(&mut self, icmp: &Icmp<'_>, from_peer_ip: bool) {
+        self.scout.handle_icmp(icmp);
+        self.evidence.handle_icmp(icmp, from_peer_ip);
+    }
+
+    /// Takes note of a sealed word of the peer; true for the first one.
+    pub(super) fn handle_heard(&mut self, pair: Pair, expected: bool, now: Instant) -> bool {
+        if !expected {
+            self.birthday.aim(pair.remote.port());
+        }
+        self.birthday.hold(now);
+        self.evidence.handle_heard(now)
+    }
+
+    pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
+        self.slots.handle_open_failed(socket);
+        self.birthday.handle_open_failed(socket);
+    }
+
+    pub(super) fn findings(&self) -> Findings {
+        let ends_at = self.scout.ends_at();
+        Findings { ends_at, has_swept: self.birthday.passes() > 0, ..self.evidence.findings() }
+    }
+
+    pub(super) fn method(&self, pair: Pair) -> Method {
+        if self.slots.has(pair.socket) {
+            return Method::Slot;
+        }
+        self.birthday.method(pair).unwrap_or(Method::Base)
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        let scout = self.scout.deadline();
+        let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
+        [scout, self.evidence.stuck_at()].into_iter().flatten().fold(others, Instant::min)
+    }
+}

@@ -1,0 +1,137 @@
+//! Fresh pairs of ports, one for each stretch of UTC.
+//!
+//! A router that answers for itself remembers the peer's early packet and gives our own one another port: the pair is
+//! spoilt, and the peer's retries keep it so. A pair that nobody has used yet is not. In each slot both sides open the
+//! port that the [`Schedule`] names; both open their NAT with primers whose TTL ends before the other's router; then
+//! one side speaks and the other only answers. Where the speaker's clock is so far ahead that it speaks before the
+//! other's primers are out, the next slot puts it right: there the other one speaks.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Pair, SLOT, SocketId,
+    budget::Purpose,
+    outbox::{Letter, Outbox},
+    schedule::{slot_at, slot_start, speaker},
+    search::Ground,
+};
+
+/// When the side that answers opens its NAT where its primers would reach the other router: after the speaker's
+/// first words have opened that one. Two routers that answer for themselves stay apart then.
+const LATE_PRIMERS: [Duration; 2] = [Duration::from_millis(1500), Duration::from_millis(2100)];
+
+/// When primers leave, counted from the slot's beginning: more than one, should the local network lose some.
+const PRIMERS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(700)];
+
+/// When the speaker speaks: first after clocks have been allowed to be a second apart.
+const WORDS: [Duration; 5] = [
+    Duration::from_millis(1000),
+    Duration::from_millis(1300),
+    Duration::from_millis(1700),
+    Duration::from_millis(2200),
+    Duration::from_millis(2800),
+];
+
+/// Slots whose sockets stay open: the peer's clock may be behind by 5 s, and its words take a while.
+const KEPT: usize = 4;
+
+/// A side that has waited long takes part in two slots in a row of so many: both roles have their turn once a minute.
+const SPARSE: u64 = 20;
+
+#[derive(Debug)]
+pub(super) struct Slots {
+    kept: VecDeque<Slot>,
+    /// The last one that was looked at.
+    last: Option<u64>,
+    next_at: Instant,
+}
+
+#[derive(Debug)]
+struct Slot {
+    number: u64,
+    pair: Pair,
+    speaks: bool,
+    /// Whether our primers reach the other router.
+    is_reached: bool,
+    began: Instant,
+    /// Primers and words sent so far.
+    sent: usize,
+}
+
+impl Slots {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { kept: VecDeque::new(), last: None, next_at: now }
+    }
+
+    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+        let now = ground.now.instant;
+        if now >= self.next_at {
+            self.enter(ground, low_ttl, outbox);
+        }
+        for slot in &mut self.kept {
+            slot.handle_timeout(ground, low_ttl, outbox);
+        }
+    }
+
+    pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
+        self.kept.retain(|slot| slot.pair.socket != socket);
+    }
+
+    pub(super) fn has(&self, socket: SocketId) -> bool {
+        self.kept.iter().any(|slot| slot.pair.socket == socket)
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.kept.iter().filter_map(Slot::next_at).fold(self.next_at, Instant::min)
+    }
+
+    fn enter(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+        let number = slot_at(ground.unix);
+        let to_next = slot_start(number + 1).saturating_sub(ground.unix);
+        self.next_at = ground.now.instant + to_next.clamp(Duration::from_millis(1), SLOT);
+        if self.last == Some(number) || !(ground.is_eager || (number / 2).is_multiple_of(SPARSE / 2)) {
+            return;
+        }
+        self.last = Some(number);
+        let Some(remote) = ground.target(number) else { return };
+        let (own, peers) = ground.schedule.pair(number, ground.role);
+        let socket = outbox.open(Some(own));
+        let pair = Pair { socket, remote: SocketAddr::new(remote.ip(), peers) };
+        let speaks = speaker(number) == ground.role;
+        let is_reached = low_ttl.is_none();
+        self.kept.push_back(Slot { number, pair, speaks, is_reached, began: ground.now.instant, sent: 0 });
+        if self.kept.len() > KEPT
+            && let Some(old) = self.kept.pop_front()
+        {
+            outbox.close(old.pair.socket);
+        }
+    }
+}
+
+impl Slot {
+    fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+        while self.next_at().is_some_and(|at| ground.now.instant >= at) {
+            let ttl = low_ttl.filter(|_| self.sent < self.primers().len());
+            let letter = Letter { ttl, ..Letter::probe(self.pair, outbox.random()) };
+            let sent = outbox.send(&letter, Purpose::Talk, ground.now).is_some();
+            tracing::trace!(slot = self.number, pair = ?self.pair, ?ttl, sent, "slot");
+            self.sent += 1;
+        }
+    }
+
+    fn primers(&self) -> &'static [Duration] {
+        match (self.is_reached, self.speaks) {
+            (true, false) => &LATE_PRIMERS,
+            (true, true) | (false, _) => &PRIMERS,
+        }
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        let words: &[Duration] = if self.speaks { &WORDS } else { &[] };
+        self.primers().iter().chain(words).nth(self.sent).map(|after| self.began + *after)
+    }
+}
