@@ -10,6 +10,7 @@
 //! 4. When the tunnel is lost, the endpoint punches again; forwards wait and go on.
 
 pub mod bind;
+pub mod clock;
 pub mod endpoint;
 pub mod forward;
 pub mod hub;

@@ -7,6 +7,7 @@ use pinhole::{
     Phrase,
     endpoint::DEFAULT_PORT,
     forward::{OpenSpec, ServeSpec},
+    proto::puncher::Limits,
 };
 
 const STYLES: styling::Styles = styling::Styles::styled()
@@ -187,6 +188,9 @@ pub(crate) struct Common {
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
     pub(crate) wait: Option<Duration>,
 
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
     /// Print events as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -196,10 +200,37 @@ pub(crate) struct Common {
     pub(crate) debug: u8,
 }
 
+/// What the search may ask of the routers on the way.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Never keep more than this many mappings alive at once in a router [default: 1536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(64..=4096))]
+    pub(crate) max_mappings: Option<u16>,
+
+    /// Never send more than this many probes in a second [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=2000))]
+    pub(crate) max_pps: Option<u16>,
+
+    /// Be content with 512 mappings and 100 probes a second: for carrier lines with few ports
+    #[arg(long)]
+    pub(crate) gentle: bool,
+}
+
+impl LimitArgs {
+    /// Returns the bounds; a number that is named counts more than --gentle.
+    pub(crate) fn limits(&self) -> Limits {
+        let usual = if self.gentle { Limits::GENTLE } else { Limits::DEFAULT };
+        Limits {
+            mappings: self.max_mappings.unwrap_or(usual.mappings),
+            packets_per_second: self.max_pps.unwrap_or(usual.packets_per_second),
+        }
+    }
+}
+
 /// What the demo shows.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Punch through two NATs of this kernel: two names out of open, firewall, home, cone, carrier (needs root)
+    /// Punch through two NATs of this kernel: two names like home,random; a wrong one lists them all (needs root)
     #[arg(long, value_name = "A,B")]
     pub(crate) nat: Option<String>,
 

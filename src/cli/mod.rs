@@ -6,6 +6,7 @@ mod args;
 mod demo;
 mod key;
 mod keyring;
+mod memory;
 mod report;
 mod tunnel;
 mod words;

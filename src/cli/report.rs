@@ -3,10 +3,13 @@
 use std::{io::Write, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pinhole::{Endpoint, Event};
+use pinhole::{
+    Endpoint, Event,
+    proto::puncher::{Findings, Trouble},
+};
 use serde_json::{Value, json};
 
-use super::{say, words};
+use super::{memory, say, words};
 
 /// Tells events to whoever asked.
 pub(super) struct Reporter {
@@ -38,6 +41,18 @@ impl Reporter {
         match &self.live {
             Some(bar) => bar.suspend(|| say(format_args!("{line}"))),
             None => say(format_args!("{line}")),
+        }
+    }
+
+    /// Says that it is over, and why, as far as this side can tell.
+    pub(super) fn gave_up(&mut self, wait: Duration, found: Option<&Findings>) {
+        let text = words::gave_up(wait, found);
+        self.line(&text);
+        if self.json {
+            let cause = found.map(|found| found.diagnosis().name());
+            let found = found.map(to_json_findings);
+            let object = json!({"event": "gave_up", "cause": cause, "found": found, "text": text});
+            let _closed = writeln!(std::io::stdout(), "{object}");
         }
     }
 
@@ -100,6 +115,7 @@ fn to_json(event: &Event) -> Value {
         Event::Punched(c) => json!({
             "event": "punched",
             "remote": c.pair.remote.to_string(),
+            "method": memory::method(c.method),
             "seconds": c.took.as_secs_f64(),
             "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
             "observed": c.observed.map(|a| a.to_string()),
@@ -109,6 +125,9 @@ fn to_json(event: &Event) -> Value {
         Event::TunnelLost(end) => json!({"event": "tunnel_lost", "why": end.to_string()}),
         Event::PeerLeft => json!({"event": "peer_left"}),
         Event::PeerRestarted => json!({"event": "peer_restarted"}),
+        Event::Trouble(Trouble::NoPath(found)) => {
+            json!({"event": "trouble", "kind": "no_path", "cause": found.diagnosis().name(), "found": to_json_findings(found)})
+        }
         Event::Trouble(trouble) => json!({"event": "trouble", "kind": kind(trouble)}),
         Event::Resolved { host, ok } => json!({"event": "resolved", "host": host, "ok": ok}),
         Event::ConnectionRefused { listener, too_many } => {
@@ -128,14 +147,30 @@ fn to_json(event: &Event) -> Value {
     object
 }
 
-fn kind(trouble: &pinhole::proto::puncher::Trouble) -> &'static str {
-    use pinhole::proto::puncher::Trouble;
+/// Returns what the search has seen, as one JSON object.
+fn to_json_findings(found: &Findings) -> Value {
+    let port = |moved: Option<(u16, u16)>| moved.map(|(expected, seen)| json!([expected, seen]));
+    json!({
+        "heard_from": found.heard_from.map(|a| a.to_string()),
+        "peer_hears": found.peer_hears,
+        "own_port_moved": port(found.own_port_moved),
+        "peer_port_moved": port(found.peer_port_moved),
+        "refused": found.is_refused,
+        "prohibited_by": found.prohibited_by.map(|a| a.to_string()),
+        "unreachable_by": found.unreachable_by.map(|a| a.to_string()),
+        "send_refused": found.is_send_refused,
+        "ends_at": found.ends_at.map(|a| a.to_string()),
+        "swept": found.has_swept,
+    })
+}
+
+fn kind(trouble: &Trouble) -> &'static str {
     match trouble {
         Trouble::WrongKey { .. } => "wrong_key",
         Trouble::OtherVersion { .. } => "other_version",
         Trouble::SameRole { .. } => "same_role",
         Trouble::OwnEcho { .. } => "own_echo",
-        Trouble::Silence => "silence",
+        Trouble::NoPath(_) => "no_path",
         Trouble::Clock { .. } => "clock",
     }
 }

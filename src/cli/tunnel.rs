@@ -4,11 +4,11 @@ use std::{io::IsTerminal, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use pinhole::{
-    Config, Endpoint, Event, Key, Peer, Role,
+    Config, Endpoint, Event, Key, Peer, Role, clock,
     endpoint::{PeerError, StartError},
     forward::{self, Listening, Offering, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
-    proto::puncher::Trouble,
+    proto::puncher::{Connected, Memory, Trouble},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -27,6 +27,7 @@ use super::{
     args::{Common, ShortForm},
     key,
     keyring::{self, Found, Origin},
+    memory,
     report::Reporter,
     say, words,
 };
@@ -90,7 +91,12 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
     let found = keyring::find(&common.key, services.role())?;
     introduce(services, &peer, &found);
     let key = Key::stretch(&found.phrase);
-    let config = Config { bind: common.bind.into(), ..Config::new(services.role(), key, peer) };
+    let config = Config {
+        bind: common.bind.into(),
+        limits: common.limits.limits(),
+        memory: memory::recall(services.role(), &peer),
+        ..Config::new(services.role(), key, peer)
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -101,11 +107,12 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
 }
 
 async fn tunnel(services: &Services, config: Config, common: &Common) -> Result<Outcome> {
+    let peer = config.peer.clone();
     let endpoint = Endpoint::start(config).await.map_err(advise)?;
     let mut reporter = Reporter::new(common.json, common.debug == 0);
     warn_of_small_buffers(&endpoint, &mut reporter);
     let _forwards = start_forwards(&endpoint, services, &mut reporter)?;
-    let outcome = watch(&endpoint, reporter, common.wait).await?;
+    let outcome = watch(&endpoint, &peer, reporter, common.wait).await?;
     endpoint.close().await;
     Ok(outcome)
 }
@@ -133,7 +140,12 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
 }
 
 /// Reports until the user ends it, the waiting time is over, or it turns out to be wrong use.
-async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duration>) -> Result<Outcome> {
+async fn watch(
+    endpoint: &Endpoint,
+    peer: &Peer,
+    mut reporter: Reporter,
+    wait: Option<Duration>,
+) -> Result<Outcome> {
     let started = Instant::now();
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
@@ -148,14 +160,19 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
             _ = terminate.recv() => break,
             _ = hangup.recv() => break,
             _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
-            () = at(wrong_use_at) => return Ok(Outcome::WrongUse),
-            () = at(give_up), if endpoint.current().is_none() => {
-                reporter.line(&words::gave_up(wait.unwrap_or_default()));
+            () = clock::until(wrong_use_at) => return Ok(Outcome::WrongUse),
+            () = clock::until(give_up), if endpoint.current().is_none() => {
+                let found = endpoint.findings().await;
+                reporter.gave_up(wait.unwrap_or_default(), found.as_ref());
                 return Ok(Outcome::NoPath);
             }
             event = events.recv() => match event {
                 Ok(event) => {
                     reporter.event(&event);
+                    if let Event::Punched(Connected { method, pair, .. }) = event {
+                        let memory = Memory { method, peer_port: pair.remote.port() };
+                        memory::remember(endpoint.role(), peer, memory);
+                    }
                     if is_wrong_use(&event) && started.elapsed() < JUST_STARTED {
                         wrong_use_at.get_or_insert(Instant::now() + LINGER);
                     }
@@ -179,13 +196,6 @@ async fn watch(endpoint: &Endpoint, mut reporter: Reporter, wait: Option<Duratio
 
 fn is_wrong_use(event: &Event) -> bool {
     matches!(event, Event::Trouble(Trouble::SameRole { .. } | Trouble::OwnEcho { .. }))
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Says which key is used; after the first start, what to do on the other side.

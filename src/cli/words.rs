@@ -9,7 +9,7 @@ use pinhole::{
     endpoint::DEFAULT_PORT,
     forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
     hub::BufferSizes,
-    proto::puncher::{Connected, SILENCE, Trouble},
+    proto::puncher::{Connected, Diagnosis, Findings, Trouble},
 };
 
 /// Returns the line for an event, if the user should see one.
@@ -65,15 +65,58 @@ fn describe_trouble(trouble: &Trouble) -> String {
         Trouble::OwnEcho { from } => format!(
             "our own packets come back from {from}: PEER is this side's own public address. Name the other side's; if both machines are behind one router, name the other's local address"
         ),
-        Trouble::Silence => format!(
-            "nothing from the peer for {} s; still trying. Does pinhole run there, with *our* public address as PEER and the same UDP port? Does a firewall block UDP?",
-            SILENCE.as_secs()
-        ),
+        Trouble::NoPath(found) => format!("{}. Still trying", no_path(&found.diagnosis())),
         Trouble::Clock { apart } => {
             format!("the two machines' clocks are {} apart; that works, but set them right", span(*apart))
         }
     }
 }
+
+/// Why there is no path yet, as far as this side can tell, and what to do.
+fn no_path(diagnosis: &Diagnosis) -> String {
+    match diagnosis {
+        Diagnosis::OneWay { from, peer_hears: false, peer_port_moved, .. } => {
+            let moved = peer_port_moved.map_or_else(String::new, |(expected, seen)| {
+                format!(" (its router made port {seen} of {expected})")
+            });
+            format!(
+                "the peer is heard from {from}{moved}, but does not hear us: a router or firewall on either side lets our packets not through. {FORWARD}"
+            )
+        }
+        Diagnosis::OneWay { from, peer_hears: true, own_port_moved, .. } => {
+            let moved = own_port_moved.map_or_else(String::new, |(own, seen)| {
+                format!(" Our router makes port {seen} of {own}.")
+            });
+            format!(
+                "both sides hear each other, the peer from {from}, but no pair of ports carries packets both ways.{moved} {FORWARD}"
+            )
+        }
+        Diagnosis::SendRefused => {
+            "this machine does not let us send to the peer: look at its own firewall, VPN and routes (`ip route get PEER`)".into()
+        }
+        Diagnosis::Prohibited { by } => format!(
+            "{by} refuses our UDP packets: a firewall there forbids them. Allow outgoing UDP, or use another network"
+        ),
+        Diagnosis::Unreachable { by } => {
+            format!("{by} says that there is no way to the peer's network: is PEER right, and is it online?")
+        }
+        Diagnosis::OwnSideBlocks { router } => format!(
+            "our own router {router} answers, but nothing behind it does: it lets no UDP out, or no answers in. Allow outgoing UDP there, or use another network"
+        ),
+        Diagnosis::Refused => format!(
+            "PEER's router or machine answers that nobody is there: does pinhole run on the other side, with *our* public address as PEER and the same UDP port? If it does: {FORWARD}"
+        ),
+        Diagnosis::Silent { has_swept: false } => {
+            "nothing from the peer so far. Does pinhole run there, with *our* public address as PEER and the same UDP port? Does a firewall block UDP?".into()
+        }
+        Diagnosis::Silent { has_swept: true } => format!(
+            "nothing from the peer, by any method. Does pinhole run there, with *our* public address as PEER and the same UDP port? If it does, either a firewall on its side blocks UDP (it is told so there), or both routers give each connection an unpredictable port, and then nothing but this helps: {FORWARD}"
+        ),
+    }
+}
+
+/// What always helps.
+const FORWARD: &str = "forward the UDP port (5555 unless you named another) on either router to the machine behind it, or switch port randomisation (\"symmetric NAT\") off there";
 
 fn waiting(peer: &str, addresses: &[SocketAddr]) -> String {
     let named: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -114,8 +157,12 @@ pub(super) fn listening(address: SocketAddr, spec: &OpenSpec) -> String {
     }
 }
 
-pub(super) fn gave_up(wait: Duration) -> String {
-    format!("no tunnel after {} s: giving up", wait.as_secs_f64())
+pub(super) fn gave_up(wait: Duration, found: Option<&Findings>) -> String {
+    let seconds = wait.as_secs_f64();
+    match found {
+        Some(found) => format!("no tunnel after {seconds} s, giving up: {}", no_path(&found.diagnosis())),
+        None => format!("no tunnel after {seconds} s: giving up"),
+    }
 }
 
 pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> String {
@@ -199,6 +246,11 @@ mod tests {
         assert!(way_out(Trouble::SameRole { role: Role::Serve }).contains("-l"));
         assert!(way_out(Trouble::SameRole { role: Role::Open }).contains("-c"));
         assert!(way_out(Trouble::OwnEcho { from }).contains("the other"));
-        assert!(way_out(Trouble::Silence).contains("firewall"));
+        let found = Findings::default();
+        assert!(way_out(Trouble::NoPath(found)).contains("firewall"));
+        let swept = Findings { has_swept: true, ..found };
+        assert!(way_out(Trouble::NoPath(swept)).contains("forward the UDP port"));
+        let moved = Findings { heard_from: Some(from), peer_port_moved: Some((5555, 61_000)), ..found };
+        assert!(way_out(Trouble::NoPath(moved)).contains("61000"));
     }
 }

@@ -1,18 +1,22 @@
 //! Drives the sans-IO [`Puncher`]: real clocks, real sockets, and the commands of the endpoint.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use pinhole_proto::{
-    Now, Puncher,
-    puncher::{Event, Output},
+    Puncher,
+    puncher::{Event, Findings, Output, SocketId, Transmit},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
-use crate::hub::{Arrival, Hub};
+use super::peer::source_toward;
+use crate::{
+    bind::BindError,
+    clock::{now, until},
+    hub::{Arrivals, Hub},
+};
 
 /// Commands and events under way between the driver and the endpoint.
 const QUEUE: usize = 64;
@@ -22,6 +26,8 @@ const QUEUE: usize = 64;
 pub(super) enum Command {
     SetPeer(Vec<SocketAddr>),
     Search,
+    /// Say what the search has found out.
+    Findings(oneshot::Sender<Option<Findings>>),
     /// Say goodbye; the driver ends, and says so.
     Leave(oneshot::Sender<()>),
 }
@@ -34,36 +40,55 @@ pub(super) struct DriverHandle {
 }
 
 /// Runs a puncher on the Hub's sockets until it is told to leave, or nobody is left who could tell it.
-pub(super) fn spawn(puncher: Puncher, hub: Arc<Hub>, arrivals: mpsc::Receiver<Arrival>) -> DriverHandle {
+pub(super) fn spawn(puncher: Puncher, hub: Arc<Hub>, arrivals: Arrivals) -> DriverHandle {
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (events, event_receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(Driver { puncher, hub, arrivals, commands, events }.run());
+    let driver = Driver { puncher, hub, arrivals, commands, events, peer: None, has_warned: false };
+    tokio::spawn(driver.run());
     DriverHandle { commands: command_sender, events: event_receiver }
 }
 
 struct Driver {
     puncher: Puncher,
     hub: Arc<Hub>,
-    arrivals: mpsc::Receiver<Arrival>,
+    arrivals: Arrivals,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
+    /// The first of the peer's addresses.
+    peer: Option<SocketAddr>,
+    /// Whether the user has been told that sockets cannot be had.
+    has_warned: bool,
 }
 
 impl Driver {
     async fn run(mut self) {
         loop {
             let deadline = self.drain().await;
+            self.hub.heed_icmp(self.puncher.connected_pair().is_none());
             tokio::select! {
-                Some(arrival) = self.arrivals.recv() => {
+                Some(arrival) = self.arrivals.probes.recv() => {
                     self.puncher.handle_datagram(arrival.pair, arrival.payload(), now());
                 }
+                Some(arrival) = self.arrivals.icmp.recv() => {
+                    self.puncher.handle_icmp(&arrival.icmp());
+                }
                 command = self.commands.recv() => match command {
-                    Some(Command::SetPeer(addresses)) => self.puncher.set_peer(&addresses, now()),
-                    Some(Command::Search) => self.puncher.search(now()),
+                    Some(Command::SetPeer(addresses)) => {
+                        self.peer = addresses.first().copied();
+                        self.tell_local();
+                        self.puncher.set_peer(&addresses, now());
+                    }
+                    Some(Command::Search) => {
+                        self.tell_local();
+                        self.puncher.search(now());
+                    }
+                    Some(Command::Findings(answer)) => {
+                        let _nobody_waits = answer.send(self.puncher.findings());
+                    }
                     Some(Command::Leave(done)) => return self.leave(done).await,
                     None => return,
                 },
-                () = sleep_until(deadline) => self.puncher.handle_timeout(now()),
+                () = until(deadline) => self.puncher.handle_timeout(now()),
             }
         }
     }
@@ -78,25 +103,65 @@ impl Driver {
     async fn drain(&mut self) -> Option<Instant> {
         loop {
             match self.puncher.poll_output() {
-                Output::Transmit(transmit) => self.hub.send_probe(&transmit),
-                Output::Event(event) => {
-                    let _endpoint_is_gone = self.events.send(event).await;
+                Output::Transmit(transmit) => {
+                    if let Err(error) = self.hub.send_probe(&transmit) {
+                        self.handle_unsent(&transmit, &error);
+                    }
                 }
-                Output::Timeout(deadline) => return deadline,
+                Output::Open { socket, port } => {
+                    if let Err(error) = self.hub.open(socket, port) {
+                        self.handle_open_failed(socket, &error);
+                    }
+                }
+                Output::Close(socket) => self.hub.close(socket),
+                Output::Event(event) => self.handle_event(event).await,
+                Output::Timeout(deadline) => return deadline.map(Instant::from_std),
             }
         }
     }
-}
 
-/// Reads both clocks.
-fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Now { instant: Instant::now(), unix }
-}
+    async fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::PeerSearching | Event::PeerRestarted | Event::PeerLeft => self.tell_local(),
+            Event::Heard { .. } | Event::Connected(_) | Event::Trouble(_) => {}
+        }
+        let _endpoint_is_gone = self.events.send(event).await;
+    }
 
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
+    /// Too few descriptors make a fan smaller, and a port that is taken spoils one slot: the search goes on.
+    fn handle_open_failed(&mut self, socket: SocketId, error: &BindError) {
+        match error {
+            BindError::Other { source, .. } if !self.has_warned => {
+                self.has_warned = true;
+                tracing::warn!(%error, %source, "fewer sockets than the search wants");
+            }
+            BindError::Other { .. }
+            | BindError::InUse { .. }
+            | BindError::Permission { .. }
+            | BindError::NotLocal { .. } => tracing::debug!(%error, socket = socket.0, "socket not opened"),
+        }
+        self.puncher.handle_open_failed(socket);
+    }
+
+    /// Tells the puncher which own address the peer's packets would have to reach if there were no NAT. It changes
+    /// when the machine moves to another network.
+    fn tell_local(&mut self) {
+        let bound = self.hub.local_address().ip();
+        let local = if bound.is_unspecified() { self.peer.and_then(source_toward) } else { Some(bound) };
+        self.puncher.set_local(local);
+    }
+
+    /// A probe that the system refuses is lost, as on any network; the next one is due soon. Some refusals stay: a
+    /// firewall of this machine, or no route.
+    fn handle_unsent(&mut self, transmit: &Transmit, error: &io::Error) {
+        tracing::debug!(%error, pair = ?transmit.pair, "probe not sent");
+        let stays = [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::NetworkUnreachable,
+            io::ErrorKind::HostUnreachable,
+        ];
+        if stays.contains(&error.kind()) {
+            self.puncher.handle_send_refused();
+        }
     }
 }

@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use pinhole_proto::{Key, Puncher, Role, probe::ProbeSeal, puncher};
+use pinhole_proto::{
+    Key, Puncher, Role,
+    probe::ProbeSeal,
+    puncher::{self, Findings, Limits, Memory},
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub(crate) use self::event::Events;
@@ -45,6 +49,10 @@ pub struct Config {
     pub bind: IpAddr,
     /// Own main UDP port.
     pub port: u16,
+    /// What the search may ask of the NATs on the way.
+    pub limits: Limits,
+    /// What is remembered of the last success with this peer.
+    pub memory: Option<Memory>,
 }
 
 impl Config {
@@ -52,7 +60,15 @@ impl Config {
     #[must_use]
     pub fn new(role: Role, key: Key, peer: Peer) -> Self {
         let port = peer.port;
-        Self { role, key, peer, bind: Ipv4Addr::UNSPECIFIED.into(), port }
+        Self {
+            role,
+            key,
+            peer,
+            bind: Ipv4Addr::UNSPECIFIED.into(),
+            port,
+            limits: Limits::DEFAULT,
+            memory: None,
+        }
     }
 }
 
@@ -105,7 +121,15 @@ impl Endpoint {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|_| StartError::Entropy)?;
         let seal = ProbeSeal::new(&config.key);
-        let puncher = Puncher::new(puncher::Config { role: config.role, seal, seed });
+        let puncher = Puncher::new(puncher::Config {
+            role: config.role,
+            seal,
+            schedule: puncher::Schedule::new(&config.key),
+            seed,
+            port: hub.local_address().port(),
+            limits: config.limits,
+            memory: config.memory,
+        });
         let driver = driver::spawn(puncher, hub.clone(), arrivals);
         let commands = driver.commands.clone();
         let (publisher, tunnel) = watch::channel(None);
@@ -136,6 +160,13 @@ impl Endpoint {
     pub fn events(&self) -> broadcast::Receiver<Event> {
         let first = self.first_listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         first.unwrap_or_else(|| self.events.subscribe())
+    }
+
+    /// Returns what the search has found out about the way to the peer; none while a pair is in use.
+    pub async fn findings(&self) -> Option<Findings> {
+        let (answer, found) = oneshot::channel();
+        self.commands.send(Command::Findings(answer)).await.ok()?;
+        found.await.ok().flatten()
     }
 
     /// Returns which side this is.
@@ -181,7 +212,7 @@ fn quic_endpoint(config: &Config, hub: &Arc<Hub>) -> Result<noq::Endpoint, Start
         Role::Serve => Some(transport::server(&config.key, Duration::MAX)?),
         Role::Open => None,
     };
-    let socket = Box::new(QuicSocket(hub.clone()));
+    let socket = Box::new(QuicSocket::new(hub.clone()));
     noq::Endpoint::new_with_abstract_socket(
         transport::endpoint(),
         answer,

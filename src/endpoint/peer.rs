@@ -25,7 +25,7 @@ impl Peer {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Looks the peer up.
+    /// Looks the peer up. What it finds is sorted, so that it can be compared with what was found before.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Peer {
         }
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
         let found: Vec<SocketAddr> = found.map_err(|_| PeerError::Unresolved(host()))?.collect();
-        let usable: Vec<SocketAddr> = found.iter().copied().filter(SocketAddr::is_ipv4).collect();
+        let usable = usable(&found);
         if usable.is_empty() {
             return Err(if found.is_empty() {
                 PeerError::Unresolved(host())
@@ -90,10 +90,18 @@ pub(super) fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
 }
 
 /// Returns the address that the system would send from. No packet is sent.
-fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
+pub(super) fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// Returns those that this version can use, each once.
+fn usable(found: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut usable: Vec<SocketAddr> = found.iter().copied().filter(SocketAddr::is_ipv4).collect();
+    usable.sort_unstable();
+    usable.dedup();
+    usable
 }
 
 fn is_unicast(ip: IpAddr) -> bool {
@@ -117,6 +125,13 @@ mod tests {
         assert!(!is_own(address("127.0.0.1:5555"), address("0.0.0.0:5556")));
         assert!(!is_own(address("127.0.0.2:5555"), address("127.0.0.1:5555")));
         assert!(!is_own(address("203.0.113.9:5555"), address("0.0.0.0:5555")));
+    }
+
+    #[test]
+    fn the_order_of_a_name_server_s_answers_makes_no_difference() {
+        let [a, b, six] = ["192.0.2.1:5555", "192.0.2.2:5555", "[::1]:5555"].map(address);
+        assert_eq!(usable(&[b, six, a, b]), [a, b]);
+        assert_eq!(usable(&[b, a]), usable(&[a, a, b]));
     }
 
     #[tokio::test]

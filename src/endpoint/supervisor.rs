@@ -17,6 +17,7 @@ use super::{
     driver::{Command, DriverHandle},
 };
 use crate::{
+    clock,
     hub::Hub,
     tunnel::{Goodbye, Tunnel, TunnelEnd, transport},
 };
@@ -106,7 +107,7 @@ impl Supervisor {
                 },
                 Some(Ok(found)) = self.lookups.join_next() => self.handle_resolved(found).await,
                 () = self.published.closed() => return,
-                () = until(self.handshake_by) => self.handle_late_handshake().await,
+                () = clock::until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
                 _ = resolve.tick(), if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
             }
@@ -252,7 +253,7 @@ impl Supervisor {
             self.resolves = found.is_ok();
             self.events.tell(Event::Resolved { host: self.config.peer.host.clone(), ok: self.resolves });
         }
-        if let Ok(addresses) = found.map(sorted)
+        if let Ok(addresses) = found
             && addresses != self.addresses
         {
             self.addresses.clone_from(&addresses);
@@ -296,18 +297,6 @@ impl Supervisor {
 
 /// QUIC wants a name; nobody sees it (SNI is off) and nobody checks it (keys are pinned).
 const SERVER_NAME: &str = "pinhole";
-
-fn sorted(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    addresses.sort_unstable();
-    addresses
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
 
 async fn closed(tunnel: Option<&Tunnel>) -> TunnelEnd {
     match tunnel {

@@ -1,21 +1,22 @@
 //! Sorts one coalesced read into probes, QUIC and noise.
 
-use std::{net::SocketAddr, sync::atomic::Ordering};
-
 use noq::udp::RecvMeta;
-use pinhole_proto::probe::{Class, classify};
+use pinhole_proto::{
+    probe::{Class, classify},
+    puncher::SocketId,
+};
 
 use super::Hub;
 
 impl Hub {
-    /// Keeps the QUIC segments of proven senders at the front of `buffer` and shortens `meta` to them; hands probes
-    /// to the driver and forgets the rest. Returns whether anything is left for QUIC.
+    /// Keeps the QUIC segments of proven pairs at the front of `buffer` and shortens `meta` to them; hands probes to
+    /// the driver and forgets the rest. Returns whether anything is left for QUIC.
     ///
     /// A coalesced read holds segments of one length from one sender, the last one maybe shorter (Linux UDP_GRO):
     /// whichever of them are taken out, that stays true.
-    pub(super) fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+    pub(super) fn sort(&self, socket: SocketId, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
         let stride = meta.stride.max(1);
-        let proven = self.is_proven(meta.addr);
+        let proven = self.sockets().is_proven(socket, meta.addr);
         let mut kept = 0;
         let mut start = 0;
         while start < meta.len {
@@ -26,29 +27,20 @@ impl Hub {
                 }
                 kept += end - start;
             } else {
-                self.divert(meta.addr, &buffer[start..end]);
+                self.intake.divert(socket, meta.addr, &buffer[start..end]);
             }
             start = end;
         }
         meta.len = kept;
         kept > 0
     }
-
-    fn divert(&self, remote: SocketAddr, datagram: &[u8]) {
-        match classify(datagram) {
-            Class::Probe => self.push_probe(remote, datagram),
-            Class::Quic => drop(self.counters.strangers.fetch_add(1, Ordering::Relaxed)),
-            Class::Other => drop(self.counters.noise.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use pinhole_proto::{
-        probe::PROBE_BYTES,
-        puncher::{Pair, SocketId},
-    };
+    use std::{net::SocketAddr, sync::atomic::Ordering};
+
+    use pinhole_proto::{probe::PROBE_BYTES, puncher::Pair};
 
     use super::*;
 
@@ -62,7 +54,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_segment_of_a_coalesced_read_is_sorted_by_itself() {
-        let (hub, mut probes) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let (hub, mut arrivals) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         hub.admit(Pair { socket: SocketId::MAIN, remote: PEER });
         let segment = |first: u8, tag: u8, length: usize| {
             let mut s = vec![tag; length];
@@ -78,19 +70,19 @@ mod tests {
         ]
         .concat();
         let mut meta = meta(buffer.len(), PROBE_BYTES);
-        assert!(hub.sort(&mut buffer, &mut meta));
+        assert!(hub.sort(SocketId::MAIN, &mut buffer, &mut meta));
         let expected =
             [segment(0x40, 2, PROBE_BYTES), segment(0xc0, 4, PROBE_BYTES), segment(0x40, 5, 9)].concat();
         assert_eq!(&buffer[..meta.len], &expected);
-        assert_eq!(probes.recv().await.expect("a probe").payload(), segment(0x80, 1, PROBE_BYTES));
+        assert_eq!(arrivals.probes.recv().await.expect("a probe").payload(), segment(0x80, 1, PROBE_BYTES));
         assert_eq!(hub.counters().noise.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn quic_from_an_unproven_address_never_reaches_the_library() {
-        let (hub, _probes) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let (hub, _arrivals) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         let mut meta = meta(1200, 1200);
-        assert!(!hub.sort(&mut [0xc3; 1200], &mut meta));
+        assert!(!hub.sort(SocketId::MAIN, &mut [0xc3; 1200], &mut meta));
         assert_eq!((meta.len, hub.counters().strangers.load(Ordering::Relaxed)), (0, 1));
     }
 }

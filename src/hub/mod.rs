@@ -2,101 +2,112 @@
 //!
 //! The QUIC library reads and writes through the [`Hub`] as if it were one socket. On the way in, the Hub tells
 //! probes from QUIC by their first bits, for every segment of a coalesced read, and lets QUIC through only from
-//! addresses that a proof has opened: a stranger's Initial never reaches the QUIC library and so gets no answer.
+//! pairs that a proof has opened: a stranger's Initial never reaches the QUIC library and so gets no answer.
 //! On the way out, it routes a datagram to the socket whose pair was proven for that address.
+//!
+//! The main socket lives as long as the Hub. Hundreds of others come and go with the puncher's methods; each is
+//! cheap until a proven pair needs it for QUIC.
 //!
 //! Since probes and QUIC share the sockets at all times, a live tunnel can be punched again without a stop.
 
 mod demux;
+mod icmp;
+mod intake;
 mod quic;
+mod reader;
 mod socket;
+mod sockets;
+mod ttl;
 
 use std::{
+    io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pinhole_proto::{
-    probe::MAX_PROBE_BYTES,
-    puncher::{Pair, SocketId, Transmit},
+use noq::udp::UdpSocketState;
+use pinhole_proto::puncher::{Pair, SocketId, Transmit};
+
+pub(crate) use self::{intake::Arrivals, quic::QuicSocket};
+pub use self::{
+    intake::HubCounters,
+    socket::{BufferSizes, WANTED_BUFFER_BYTES},
 };
-use tokio::sync::mpsc;
-
-pub(crate) use self::quic::QuicSocket;
-use self::socket::UdpSocket;
-pub use self::socket::{BufferSizes, WANTED_BUFFER_BYTES};
-use crate::bind::BindError;
-
-/// Probe-like datagrams that wait for the driver. A flood of lookalikes beyond that is dropped; the driver takes
-/// about a microsecond for each.
-const PROBE_QUEUE: usize = 1024;
-
-/// Proven addresses kept open to QUIC at a time; the newest stay.
-const MAX_ROUTES: usize = 16;
-
-/// A probe-like datagram and where it arrived.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) pair: Pair,
-    length: usize,
-    bytes: [u8; MAX_PROBE_BYTES],
-}
-
-impl Arrival {
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-/// Counts what arrived and was not let through.
-#[derive(Debug, Default)]
-pub struct HubCounters {
-    /// QUIC datagrams from addresses that no proof has opened.
-    pub strangers: AtomicU64,
-    /// Datagrams that are neither QUIC nor a probe.
-    pub noise: AtomicU64,
-    /// Probes dropped because too many waited.
-    pub overflow: AtomicU64,
-}
+use self::{intake::Intake, reader::Reader, socket::UdpSocket, sockets::Sockets};
+use crate::bind::{BindError, Protocol};
 
 /// Owns the sockets; shared by the driver and the QUIC library.
 #[derive(Debug)]
 pub struct Hub {
     main: Arc<UdpSocket>,
-    routes: Mutex<Vec<Pair>>,
-    probes: mpsc::Sender<Arrival>,
-    counters: HubCounters,
+    /// What the QUIC library knows about the kernel: one for all sockets.
+    offload: UdpSocketState,
+    sockets: Mutex<Sockets>,
+    intake: Arc<Intake>,
+    _main_errors: Reader,
 }
 
 impl Hub {
-    /// Binds the main socket. Returns the Hub and the probes that will arrive.
-    pub(crate) fn bind(address: SocketAddr) -> Result<(Arc<Self>, mpsc::Receiver<Arrival>), BindError> {
-        let main = Arc::new(UdpSocket::bind(address)?);
-        let (probes, arrivals) = mpsc::channel(PROBE_QUEUE);
-        let hub = Self { main, routes: Mutex::default(), probes, counters: HubCounters::default() };
-        Ok((Arc::new(hub), arrivals))
+    /// Binds the main socket. Returns the Hub and what will arrive.
+    pub(crate) fn bind(address: SocketAddr) -> Result<(Arc<Self>, Arrivals), BindError> {
+        let main = Arc::new(UdpSocket::bind(SocketId::MAIN, address)?);
+        let offload =
+            main.prepare_for_quic().map_err(|source| BindError::new(Protocol::Udp, address, source))?;
+        let (intake, arrivals) = Intake::new();
+        let intake = Arc::new(intake);
+        let sockets = Mutex::new(Sockets::new(main.clone()));
+        let errors = Reader::of_errors(main.clone(), intake.clone());
+        Ok((Arc::new(Self { main, offload, sockets, intake, _main_errors: errors }), arrivals))
     }
 
-    /// Opens a proven pair to QUIC; the oldest one beyond the bound is closed.
+    /// Opens a further socket on the main one's IP, for probes. It replaces a former one of that number.
+    pub(crate) fn open(&self, id: SocketId, port: Option<u16>) -> Result<(), BindError> {
+        let address = SocketAddr::new(self.main.local_address().ip(), port.unwrap_or(0));
+        if id == SocketId::MAIN {
+            return Err(BindError::InUse { protocol: Protocol::Udp, address: self.main.local_address() });
+        }
+        let socket = UdpSocket::bind(id, address)?;
+        self.sockets().open(socket, self.intake.clone());
+        Ok(())
+    }
+
+    /// Closes a further socket, soon; one that a route uses stays until that route is replaced.
+    pub(crate) fn close(&self, id: SocketId) {
+        self.sockets().close(id);
+    }
+
+    /// Opens a proven pair to QUIC. One whose socket is gone stays closed.
     pub(crate) fn admit(&self, pair: Pair) {
-        let mut routes = self.routes();
-        routes.retain(|route| route.remote != pair.remote);
-        if routes.len() == MAX_ROUTES {
-            routes.remove(0);
+        let Some((socket, is_new)) = self.sockets().admit(pair) else {
+            return tracing::debug!(?pair, "a proven pair has lost its socket");
+        };
+        // What is found out about the kernel is known from the main socket already.
+        if is_new && let Err(error) = socket.prepare_for_quic() {
+            tracing::warn!(%error, "a socket without offload");
         }
-        routes.push(pair);
     }
 
-    /// Sends a probe, or drops it like any network would when the socket cannot take it.
-    pub(crate) fn send_probe(&self, transmit: &Transmit) {
-        if let Err(error) =
-            self.socket(transmit.pair.socket).send_now(transmit.pair.remote, &transmit.payload)
-        {
-            tracing::debug!(%error, remote = %transmit.pair.remote, "probe not sent");
-        }
+    /// Asks for ICMP errors about probes, or to be spared them: a search needs them, a tunnel does not.
+    pub(crate) fn heed_icmp(&self, on: bool) {
+        self.sockets().heed_icmp(on);
+    }
+
+    /// Sends a probe, at once or not at all.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the socket's buffer is full, `NotFound` when the socket is gone, `Unsupported` for a TTL
+    /// beside QUIC where the system cannot do that. Others are the system's: its firewall refuses, or there is no way.
+    pub(crate) fn send_probe(&self, transmit: &Transmit) -> io::Result<()> {
+        let Pair { socket: id, remote } = transmit.pair;
+        let socket = {
+            let sockets = self.sockets();
+            if transmit.ttl.is_some() && !ttl::BELONGS_TO_DATAGRAM && sockets.is_adopted(id) {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            sockets.find(id).cloned().ok_or(io::ErrorKind::NotFound)?
+        };
+        socket.send_now(remote, &transmit.payload, transmit.ttl)
     }
 
     /// Returns the main socket's address.
@@ -114,42 +125,18 @@ impl Hub {
     /// Returns the counts of what was not let through.
     #[must_use]
     pub fn counters(&self) -> &HubCounters {
-        &self.counters
-    }
-
-    /// Takes a datagram for the driver.
-    fn push_probe(&self, remote: SocketAddr, datagram: &[u8]) {
-        let mut arrival = Arrival {
-            pair: Pair { socket: SocketId::MAIN, remote },
-            length: datagram.len(),
-            bytes: [0; MAX_PROBE_BYTES],
-        };
-        arrival.bytes[..datagram.len()].copy_from_slice(datagram);
-        if self.probes.try_send(arrival).is_err() {
-            self.counters.overflow.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn is_proven(&self, remote: SocketAddr) -> bool {
-        self.routes().iter().any(|route| route.remote == remote)
+        self.intake.counters()
     }
 
     /// Returns the socket whose pair was proven for `remote`.
     fn route(&self, remote: SocketAddr) -> Arc<UdpSocket> {
-        let id = self
-            .routes()
-            .iter()
-            .find(|route| route.remote == remote)
-            .map_or(SocketId::MAIN, |route| route.socket);
-        self.socket(id).clone()
+        self.sockets().route(remote).clone()
     }
 
-    /// Returns the socket of that number. There is only the main one until fans are opened.
-    fn socket(&self, _id: SocketId) -> &Arc<UdpSocket> {
-        &self.main
-    }
-
-    fn routes(&self) -> MutexGuard<'_, Vec<Pair>> {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

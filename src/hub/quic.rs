@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use noq::{
@@ -16,22 +17,62 @@ use noq::{
 };
 use tokio::io::Interest;
 
-use super::{Hub, socket::UdpSocket};
+use super::{Hub, icmp, socket::UdpSocket, sockets::Adopted};
 
-/// Reads in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not starve the rest.
+/// Reads of each socket in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not
+/// starve the rest.
 const FRUITLESS_READS: usize = 8;
 
 /// Segments of a coalesced read. The library reserves this many times 1,472 bytes for each read of a batch; the
 /// kernel never coalesces more than an IP packet's 65,535 bytes, whatever the segments' number.
 const LARGEST_READ_SEGMENTS: NonZeroUsize = NonZeroUsize::new(65_535_usize.div_ceil(1472)).expect("not zero");
 
+/// Wait before a full socket is tried again where the runtime cannot tell when it has room. A buffer of 208 KiB lasts
+/// longer than this at a gigabit a second.
+const FULL: Duration = Duration::from_millis(1);
+
 /// Hands the Hub's QUIC traffic to the library.
 #[derive(Debug)]
-pub(crate) struct QuicSocket(pub(crate) Arc<Hub>);
+pub(crate) struct QuicSocket {
+    hub: Arc<Hub>,
+    adopted: Adopted,
+    /// Which socket is read first: the one behind that which was read last, so that none starves another.
+    first: usize,
+}
+
+impl QuicSocket {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, adopted: Adopted::default(), first: 0 }
+    }
+
+    /// Reads each socket once, until one has something for QUIC. Returns how many reads have, pending if no socket
+    /// has anything at all.
+    fn poll_each(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let sockets = &self.adopted.sockets;
+        let mut all_pending = true;
+        for index in (0..sockets.len()).map(|step| (self.first + step) % sockets.len()) {
+            let socket = &sockets[index];
+            let Poll::Ready(received) = poll_read(&self.hub, socket, cx, buffers, meta) else { continue };
+            all_pending = false;
+            let received = received?;
+            let kept = keep_quic(&self.hub, socket, &mut buffers[..received], &mut meta[..received]);
+            if kept > 0 {
+                self.first = index + 1;
+                return Poll::Ready(Ok(kept));
+            }
+        }
+        if all_pending { Poll::Pending } else { Poll::Ready(Ok(0)) }
+    }
+}
 
 impl AsyncUdpSocket for QuicSocket {
     fn create_sender(&self) -> Pin<Box<dyn UdpSender>> {
-        Box::pin(HubSender { hub: self.0.clone(), waiting: None })
+        Box::pin(HubSender { hub: self.hub.clone(), waiting: None })
     }
 
     fn poll_recv(
@@ -40,9 +81,9 @@ impl AsyncUdpSocket for QuicSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        self.hub.sockets().tell(&mut self.adopted, cx.waker());
         for _ in 0..FRUITLESS_READS {
-            let received = ready!(poll_read(&self.0.main, cx, buffers, meta))?;
-            let kept = keep_quic(&self.0, &mut buffers[..received], &mut meta[..received]);
+            let kept = ready!(self.poll_each(cx, buffers, meta))?;
             if kept > 0 {
                 return Poll::Ready(Ok(kept));
             }
@@ -52,19 +93,22 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0.local_address())
+        Ok(self.hub.local_address())
     }
 
     fn max_receive_segments(&self) -> NonZeroUsize {
-        self.0.main.offload().gro_segments().min(LARGEST_READ_SEGMENTS)
+        self.hub.offload.gro_segments().min(LARGEST_READ_SEGMENTS)
     }
 
     fn may_fragment(&self) -> bool {
-        self.0.main.offload().may_fragment()
+        self.hub.offload.may_fragment()
     }
 }
 
+/// Reads a socket. Returns how many reads the buffers hold; none after an ICMP error of some earlier datagram, which
+/// says nothing about this socket (field: rqbit#664).
 fn poll_read(
+    hub: &Hub,
     socket: &UdpSocket,
     cx: &mut Context<'_>,
     buffers: &mut [IoSliceMut<'_>],
@@ -72,35 +116,20 @@ fn poll_read(
 ) -> Poll<io::Result<usize>> {
     loop {
         ready!(socket.io().poll_recv_ready(cx))?;
-        let read = || socket.offload().recv(UdpSockRef::from(socket.io()), buffers, meta);
+        let read = || hub.offload.recv(UdpSockRef::from(socket.io()), buffers, meta);
         match socket.io().try_io(Interest::READABLE, read) {
-            Ok(received) => return Poll::Ready(Ok(received)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // An ICMP error of some earlier datagram: it says nothing about this socket (field: rqbit#664).
-            Err(error) if is_icmp(&error) => {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Err(error) => return Poll::Ready(Err(error)),
+            Err(error) if icmp::is_cause(&error) => return Poll::Ready(Ok(0)),
+            received => return Poll::Ready(received),
         }
     }
 }
 
-fn is_icmp(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-    )
-}
-
 /// Sorts each read and moves those with something for QUIC to the front.
-fn keep_quic(hub: &Hub, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+fn keep_quic(hub: &Hub, socket: &UdpSocket, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
     let mut kept = 0;
     for index in 0..meta.len() {
-        if hub.sort(&mut buffers[index], &mut meta[index]) {
+        if hub.sort(socket.id(), &mut buffers[index], &mut meta[index]) {
             buffers.swap(kept, index);
             meta.swap(kept, index);
             kept += 1;
@@ -135,11 +164,10 @@ impl UdpSender for HubSender {
                 ready!(waiting.as_mut().poll(cx))?;
                 self.waiting = None;
             }
-            match socket.try_send(transmit) {
+            match socket.try_send(&self.hub.offload, transmit) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let socket = socket.clone();
-                    self.waiting = Some(Box::pin(async move { socket.io().writable().await }));
+                    self.waiting = Some(Box::pin(room(socket.clone())));
                 }
                 // A datagram that cannot leave is a lost datagram: QUIC sends its content again.
                 Err(error) => {
@@ -151,6 +179,18 @@ impl UdpSender for HubSender {
     }
 
     fn max_transmit_segments(&self) -> NonZeroUsize {
-        self.hub.main.offload().max_gso_segments()
+        self.hub.offload.max_gso_segments()
     }
+}
+
+/// Waits until a socket may have room again.
+///
+/// The runtime takes an error on a socket, an ICMP one too, for the end of its writing side, and calls it writable
+/// from then on, full or not (tokio `Ready::WRITE_CLOSED`): to ask again at once would spin.
+pub(super) async fn room(socket: Arc<UdpSocket>) -> io::Result<()> {
+    let ready = socket.io().ready(Interest::WRITABLE).await?;
+    if ready.is_write_closed() {
+        tokio::time::sleep(FULL).await;
+    }
+    Ok(())
 }

@@ -1,16 +1,22 @@
-//! One UDP socket: bound, with large buffers, and shared.
+//! One UDP socket: bound, and shared by the driver and the QUIC library.
 
 use std::{io, net::SocketAddr};
 
 use noq::udp::{Transmit, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Socket, Type};
+use pinhole_proto::puncher::SocketId;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::Interest;
 
+use super::{icmp, ttl};
 use crate::bind::{BindError, Protocol};
 
-/// Size that is asked for each socket buffer, bytes. Linux grants at most `net.core.rmem_max` and `wmem_max`,
-/// 208 KiB by default, at which a fast link loses packets in every burst.
+/// Size that is asked for each buffer of a socket that carries QUIC, bytes. Linux grants at most `net.core.rmem_max`
+/// and `wmem_max`, 208 KiB by default, at which a fast link loses packets in every burst.
 pub const WANTED_BUFFER_BYTES: usize = 7 << 20;
+
+/// Attempts to send one datagram. Linux reports an ICMP error about an earlier datagram to whoever sends or receives
+/// next, and then does not send; each attempt takes one such error away. One that stays is the datagram's own.
+const SEND_ATTEMPTS: usize = 3;
 
 /// Sizes of a socket's buffers, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,45 +29,64 @@ pub struct BufferSizes {
 
 #[derive(Debug)]
 pub(super) struct UdpSocket {
+    id: SocketId,
     io: tokio::net::UdpSocket,
-    offload: UdpSocketState,
     local: SocketAddr,
 }
 
 impl UdpSocket {
-    pub(super) fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    /// Binds a socket as the system makes it: for probes.
+    pub(super) fn bind(id: SocketId, address: SocketAddr) -> Result<Self, BindError> {
         let other = |source| BindError::new(Protocol::Udp, address, source);
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(socket2::Protocol::UDP))
             .map_err(other)?;
         socket.set_nonblocking(true).map_err(other)?;
         socket.bind(&address.into()).map_err(other)?;
+        let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(other)?;
+        let local = io.local_addr().map_err(other)?;
+        Ok(Self { id, io, local })
+    }
+
+    /// Prepares it for QUIC: large buffers, offload, no fragments. Returns what the QUIC library found out about the
+    /// kernel.
+    pub(super) fn prepare_for_quic(&self) -> io::Result<UdpSocketState> {
+        let socket = SockRef::from(&self.io);
         for set in [Socket::set_recv_buffer_size, Socket::set_send_buffer_size] {
             if let Err(error) = set(&socket, WANTED_BUFFER_BYTES) {
                 tracing::debug!(%error, "socket buffer size refused");
             }
         }
-        let offload = UdpSocketState::new(UdpSockRef::from(&socket)).map_err(other)?;
-        let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(other)?;
-        let local = io.local_addr().map_err(other)?;
-        Ok(Self { io, offload, local })
+        UdpSocketState::new(UdpSockRef::from(&self.io))
     }
 
-    /// Sends one datagram if the socket can take it at once.
-    pub(super) fn send_now(&self, remote: SocketAddr, payload: &[u8]) -> io::Result<()> {
-        self.io.try_send_to(payload, remote).map(drop)
+    /// Asks the system for the ICMP errors about what is sent from here, or to be spared them. Forgets those that wait.
+    pub(super) fn heed_icmp(&self, on: bool) {
+        if let Err(error) = icmp::heed(&self.io, on) {
+            tracing::debug!(%error, on, "ICMP errors cannot be had or left");
+        }
+    }
+
+    /// Sends one datagram if the socket can take it at once. Asks the system and not the runtime, which does not know
+    /// of a new socket's readiness before it has slept once.
+    pub(super) fn send_now(&self, remote: SocketAddr, payload: &[u8], ttl: Option<u8>) -> io::Result<()> {
+        past_pending_errors(|| match ttl {
+            Some(ttl) => ttl::send(&self.io, remote, payload, ttl),
+            None => SockRef::from(&self.io).send_to(payload, &remote.into()).map(drop),
+        })
     }
 
     /// Sends what the QUIC library wants sent, if the socket can take it at once.
-    pub(super) fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.try_io(Interest::WRITABLE, || self.offload.try_send(UdpSockRef::from(&self.io), transmit))
+    pub(super) fn try_send(&self, offload: &UdpSocketState, transmit: &Transmit<'_>) -> io::Result<()> {
+        let send = || offload.try_send(UdpSockRef::from(&self.io), transmit);
+        self.io.try_io(Interest::WRITABLE, || past_pending_errors(send))
+    }
+
+    pub(super) fn id(&self) -> SocketId {
+        self.id
     }
 
     pub(super) fn io(&self) -> &tokio::net::UdpSocket {
         &self.io
-    }
-
-    pub(super) fn offload(&self) -> &UdpSocketState {
-        &self.offload
     }
 
     pub(super) fn local_address(&self) -> SocketAddr {
@@ -69,7 +94,7 @@ impl UdpSocket {
     }
 
     pub(super) fn buffer_sizes(&self) -> BufferSizes {
-        let socket = socket2::SockRef::from(&self.io);
+        let socket = SockRef::from(&self.io);
         let size = |granted: io::Result<usize>| granted.map_or(0, |bytes| bytes / LINUX_BOOKKEEPING);
         BufferSizes { receive: size(socket.recv_buffer_size()), send: size(socket.send_buffer_size()) }
     }
@@ -77,3 +102,14 @@ impl UdpSocket {
 
 /// Linux reports twice the size that it grants (socket(7), SO_RCVBUF).
 const LINUX_BOOKKEEPING: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
+
+fn past_pending_errors(send: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let mut sent = send();
+    for _ in 1..SEND_ATTEMPTS {
+        match &sent {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => sent = send(),
+            Ok(()) | Err(_) => break,
+        }
+    }
+    sent
+}

@@ -1,0 +1,101 @@
+//! What worked last with each peer: a small file that makes the next start faster, and may be deleted at any time.
+//!
+//! Nothing of it is secret but the peers' addresses; it is written for its owner alone. Whatever is wrong with it is
+//! no reason not to start.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use etcetera::BaseStrategy;
+use pinhole::{
+    Peer, Role,
+    proto::puncher::{Memory, Method},
+};
+use serde_json::{Map, Value, json};
+
+/// Peers that are remembered; beyond that the first in the alphabet is forgotten.
+const MAX_PEERS: usize = 64;
+
+/// Longest file that is read, bytes.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// Returns what worked last with this peer.
+pub(super) fn recall(role: Role, peer: &Peer) -> Option<Memory> {
+    let known = read(&file()?)?;
+    let entry = known.get(&name(role, peer))?;
+    let method = parse_method(entry.get("method")?.as_str()?)?;
+    let peer_port = u16::try_from(entry.get("port")?.as_u64()?).ok().filter(|port| *port != 0)?;
+    Some(Memory { method, peer_port })
+}
+
+/// Keeps what worked with this peer. A disk that is full costs the memory and nothing else.
+pub(super) fn remember(role: Role, peer: &Peer, memory: Memory) {
+    let Some(path) = file() else { return };
+    if let Err(error) = write(&path, &name(role, peer), memory) {
+        tracing::debug!(error = format!("{error:#}"), "nothing remembered");
+    }
+}
+
+/// Names a method for machines.
+pub(super) fn method(method: Method) -> &'static str {
+    match method {
+        Method::Base => "base",
+        Method::Slot => "slot",
+        Method::Fan => "fan",
+        Method::Sweep => "sweep",
+    }
+}
+
+fn parse_method(name: &str) -> Option<Method> {
+    [Method::Base, Method::Slot, Method::Fan, Method::Sweep].into_iter().find(|m| method(*m) == name)
+}
+
+fn name(role: Role, peer: &Peer) -> String {
+    format!("{role} {peer}")
+}
+
+fn file() -> Option<PathBuf> {
+    let dirs = etcetera::choose_base_strategy().ok()?;
+    Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("pinhole").join("peers.json"))
+}
+
+fn read(path: &Path) -> Option<Map<String, Value>> {
+    if fs::metadata(path).ok()?.len() > MAX_FILE_BYTES {
+        return None;
+    }
+    serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok()?.as_object().cloned()
+}
+
+/// Writes a new file beside the old one and then takes its place: nobody ever sees half of it.
+fn write(path: &Path, name: &str, memory: Memory) -> Result<()> {
+    let mut known = read(path).unwrap_or_default();
+    let entry = json!({"method": method(memory.method), "port": memory.peer_port});
+    if known.get(name) == Some(&entry) {
+        return Ok(());
+    }
+    while known.len() >= MAX_PEERS && !known.contains_key(name) {
+        let Some(first) = known.keys().next().cloned() else { break };
+        known.remove(&first);
+    }
+    known.insert(name.to_owned(), entry);
+    let folder = path.parent().context("a file without a folder")?;
+    fs::create_dir_all(folder)?;
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut file| file.write_all(Value::Object(known).to_string().as_bytes()))
+        .and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _best_effort = fs::remove_file(&new);
+    }
+    written.context("cannot write")
+}

@@ -1,0 +1,128 @@
+//! ICMP errors about datagrams of ours, as the system hands them out.
+//!
+//! Linux keeps them in a queue of the socket once `IP_RECVERR` is set (ip(7)), each with the destination of the
+//! datagram, what is quoted of its payload, and who complains. It also makes the next system call on the socket fail,
+//! whatever that wants, and charges the queue to the receive buffer. So they are asked for only while a search needs
+//! them, and a flood of forged ones costs a tunnel nothing. Other systems tell an unconnected socket nothing.
+
+use std::io;
+
+/// Returns whether a failed read tells of an ICMP error about some earlier datagram, and so says nothing about the
+/// socket (Linux: `icmp_err_convert` in net/ipv4/icmp.c, and `__udp4_lib_err`).
+pub(super) fn is_cause(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let Some(errno) = Errno::from_io_error(error) else { return false };
+    let anywhere = [
+        Errno::CONNREFUSED,
+        Errno::CONNRESET,
+        Errno::HOSTUNREACH,
+        Errno::HOSTDOWN,
+        Errno::NETUNREACH,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::MSGSIZE,
+        Errno::PROTO,
+    ];
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if errno == Errno::NONET {
+        return true;
+    }
+    anywhere.contains(&errno)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod system {
+    use std::io;
+
+    use tokio::net::UdpSocket;
+
+    use super::super::{intake::IcmpArrival, socket};
+
+    /// Does nothing: there is nothing to be had.
+    pub(in super::super) fn heed(_io: &UdpSocket, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Finds nothing.
+    pub(in super::super) fn take(_socket: &socket::UdpSocket) -> io::Result<Option<IcmpArrival>> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use std::{
+        io::{self, IoSliceMut},
+        net::{Ipv4Addr, SocketAddrV4},
+        os::fd::AsRawFd,
+    };
+
+    use nix::{
+        libc,
+        sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt},
+    };
+    use pinhole_proto::{
+        probe::MAX_PROBE_BYTES,
+        puncher::{IcmpKind, Pair},
+    };
+    use tokio::net::UdpSocket;
+
+    use super::super::{
+        intake::{IcmpArrival, Short},
+        socket,
+    };
+
+    /// Room for control messages, bytes: the error with its origin takes 48, what the QUIC library asks for as much
+    /// again.
+    const CONTROL_BYTES: usize = 256;
+
+    /// Turns the queue of errors on or off; off empties it.
+    pub(in super::super) fn heed(io: &UdpSocket, on: bool) -> io::Result<()> {
+        Ok(setsockopt(io, sockopt::Ipv4RecvErr, &on)?)
+    }
+
+    /// Takes one error from the queue; none if it is of no use.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the queue is empty.
+    pub(in super::super) fn take(socket: &socket::UdpSocket) -> io::Result<Option<IcmpArrival>> {
+        let mut payload = [0; MAX_PROBE_BYTES];
+        let mut control = vec![0; CONTROL_BYTES]; // on the heap, because it must be aligned
+        let mut parts = [IoSliceMut::new(&mut payload)];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let message = recvmsg::<SockaddrIn>(socket.io().as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+        let length = message.bytes;
+        let Some(destination) = message.address else { return Ok(None) };
+        let Some((kind, offender)) = message.cmsgs()?.find_map(|message| complaint(&message)) else {
+            return Ok(None);
+        };
+        let pair = Pair { socket: socket.id(), remote: SocketAddrV4::from(destination).into() };
+        let quoted = Short::of(&payload[..length.min(MAX_PROBE_BYTES)]);
+        Ok(Some(IcmpArrival { pair, kind, offender, quoted }))
+    }
+
+    /// Returns what an ICMP error says, and who says so; none for errors of this machine.
+    fn complaint(message: &ControlMessageOwned) -> Option<(IcmpKind, Ipv4Addr)> {
+        let ControlMessageOwned::Ipv4RecvErr(error, Some(offender)) = message else { return None };
+        let is_icmp = error.ee_origin == libc::SO_EE_ORIGIN_ICMP
+            && libc::c_int::from(offender.sin_family) == libc::AF_INET;
+        let kind = kind(error.ee_type, error.ee_code).filter(|_| is_icmp)?;
+        Some((kind, Ipv4Addr::from(u32::from_be(offender.sin_addr.s_addr))))
+    }
+
+    /// Sorts ICMP's types and codes (RFC 792, RFC 1812 §5.2.7.1). That a packet is too large (type 3 code 4) or that
+    /// its pieces never met (type 11 code 1) cannot be true of a probe.
+    fn kind(icmp_type: u8, code: u8) -> Option<IcmpKind> {
+        match (icmp_type, code) {
+            (11, 0) => Some(IcmpKind::TtlExceeded),
+            (3, 3) => Some(IcmpKind::PortUnreachable),
+            (3, 4) => None,
+            (3, 9 | 10 | 13) => Some(IcmpKind::Prohibited),
+            (3, _) => Some(IcmpKind::Unreachable),
+            _ => None,
+        }
+    }
+}
+
+pub(super) use system::{heed, take};

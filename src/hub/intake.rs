@@ -1,0 +1,135 @@
+//! What goes from the sockets to the driver: probe-like datagrams and ICMP errors, in bounded queues.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use pinhole_proto::{
+    probe::{Class, MAX_PROBE_BYTES, classify},
+    puncher::{Icmp, IcmpKind, Pair, SocketId},
+};
+use tokio::sync::mpsc;
+
+/// Probe-like datagrams that wait for the driver. A flood of lookalikes beyond that is dropped; the driver takes
+/// about a microsecond for each.
+const PROBE_QUEUE: usize = 1024;
+
+/// ICMP errors that wait for the driver: half a second of the puncher's fastest sending.
+const ICMP_QUEUE: usize = 256;
+
+/// A probe-like datagram and where it arrived.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) pair: Pair,
+    bytes: Short,
+}
+
+impl Arrival {
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+}
+
+/// An ICMP error about a datagram of ours.
+#[derive(Debug)]
+pub(crate) struct IcmpArrival {
+    pub(crate) pair: Pair,
+    pub(crate) kind: IcmpKind,
+    pub(crate) offender: Ipv4Addr,
+    pub(crate) quoted: Short,
+}
+
+impl IcmpArrival {
+    pub(crate) fn icmp(&self) -> Icmp<'_> {
+        let Self { pair, kind, offender, quoted } = self;
+        Icmp { pair: *pair, kind: *kind, offender: IpAddr::V4(*offender), quoted: quoted.as_slice() }
+    }
+}
+
+/// At most [`MAX_PROBE_BYTES`] bytes, in place.
+#[derive(Debug)]
+pub(crate) struct Short {
+    length: usize,
+    bytes: [u8; MAX_PROBE_BYTES],
+}
+
+impl Short {
+    /// Copies as much as there is room for.
+    pub(super) fn of(whole: &[u8]) -> Self {
+        let length = whole.len().min(MAX_PROBE_BYTES);
+        let mut bytes = [0; MAX_PROBE_BYTES];
+        bytes[..length].copy_from_slice(&whole[..length]);
+        Self { length, bytes }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The driver's ends of the queues.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    pub(crate) probes: mpsc::Receiver<Arrival>,
+    pub(crate) icmp: mpsc::Receiver<IcmpArrival>,
+}
+
+/// Counts what arrived and was not let through.
+#[derive(Debug, Default)]
+pub struct HubCounters {
+    /// QUIC datagrams from addresses that no proof has opened.
+    pub strangers: AtomicU64,
+    /// Datagrams that are neither QUIC nor a probe.
+    pub noise: AtomicU64,
+    /// Probes and ICMP errors dropped because too many waited.
+    pub overflow: AtomicU64,
+}
+
+/// The sockets' ends of the queues.
+#[derive(Debug)]
+pub(super) struct Intake {
+    probes: mpsc::Sender<Arrival>,
+    icmp: mpsc::Sender<IcmpArrival>,
+    counters: HubCounters,
+}
+
+impl Intake {
+    pub(super) fn new() -> (Self, Arrivals) {
+        let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
+        let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
+        let intake = Self { probes, icmp, counters: HubCounters::default() };
+        (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
+    }
+
+    /// Takes a datagram that QUIC must not see: hands it to the driver if it looks like a probe, else counts it.
+    pub(super) fn divert(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) {
+        match classify(datagram) {
+            Class::Probe => {
+                let arrival = Arrival { pair: Pair { socket, remote }, bytes: Short::of(datagram) };
+                self.push(&self.probes, arrival);
+            }
+            Class::Quic => count(&self.counters.strangers),
+            Class::Other => count(&self.counters.noise),
+        }
+    }
+
+    /// Takes an ICMP error for the driver.
+    pub(super) fn push_icmp(&self, icmp: IcmpArrival) {
+        self.push(&self.icmp, icmp);
+    }
+
+    pub(super) fn counters(&self) -> &HubCounters {
+        &self.counters
+    }
+
+    fn push<T>(&self, queue: &mpsc::Sender<T>, item: T) {
+        if queue.try_send(item).is_err() {
+            count(&self.counters.overflow);
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

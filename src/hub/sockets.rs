@@ -1,0 +1,169 @@
+//! Which sockets there are and whose they are: the puncher's, a tunnel's, or both.
+//!
+//! A socket lives as long as the puncher holds it open or a route uses it; the main one lives for ever. The first
+//! route makes a socket *adopted*: the QUIC library reads it from then on, and its own reader ends.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, task::Waker};
+
+use pinhole_proto::puncher::{Pair, SocketId};
+
+use super::{intake::Intake, reader::Reader, socket::UdpSocket};
+
+/// Proven pairs kept open to QUIC at a time; the newest stay.
+const MAX_ROUTES: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Sockets {
+    main: Arc<UdpSocket>,
+    /// Those that the puncher holds open, with their readers unless they are adopted.
+    open: BTreeMap<SocketId, (Arc<UdpSocket>, Option<Reader>)>,
+    /// The oldest first.
+    routes: Vec<Route>,
+    /// Those that QUIC reads, the main one first.
+    adopted: Vec<Arc<UdpSocket>>,
+    /// Changes with `adopted`.
+    version: u64,
+    /// Whom to wake when `adopted` changes.
+    quic: Option<Waker>,
+    heeds_icmp: bool,
+}
+
+/// A proven pair. There is one at most for a remote address: QUIC names nothing but that.
+#[derive(Debug)]
+struct Route {
+    remote: SocketAddr,
+    socket: Arc<UdpSocket>,
+}
+
+/// What the QUIC library reads, as far as it has been told.
+#[derive(Debug, Default)]
+pub(super) struct Adopted {
+    pub(super) sockets: Vec<Arc<UdpSocket>>,
+    version: Option<u64>,
+}
+
+impl Sockets {
+    pub(super) fn new(main: Arc<UdpSocket>) -> Self {
+        let adopted = vec![main.clone()];
+        let (open, routes) = Default::default();
+        Self { main, open, routes, adopted, version: 0, quic: None, heeds_icmp: false }
+    }
+
+    /// Takes a new socket of the puncher's. A former one of that number is gone.
+    pub(super) fn open(&mut self, socket: UdpSocket, intake: Arc<Intake>) {
+        self.close(socket.id());
+        self.routes.retain(|route| route.socket.id() != socket.id());
+        self.forget_unused();
+        socket.heed_icmp(self.heeds_icmp);
+        let socket = Arc::new(socket);
+        let reader = Reader::of_everything(socket.clone(), intake);
+        self.open.insert(socket.id(), (socket, Some(reader)));
+    }
+
+    /// The puncher is done with a socket. It closes unless a route uses it.
+    pub(super) fn close(&mut self, id: SocketId) {
+        self.open.remove(&id);
+        self.forget_unused();
+    }
+
+    /// Opens a proven pair to QUIC and returns its socket, and whether that was adopted by this. Nothing happens to
+    /// a pair whose socket is gone.
+    ///
+    /// The route to that address over another socket ends, so do those over sockets that the puncher has closed, and
+    /// the oldest one beyond the bound.
+    pub(super) fn admit(&mut self, pair: Pair) -> Option<(Arc<UdpSocket>, bool)> {
+        let socket = self.find(pair.socket)?.clone();
+        let Self { routes, open, .. } = self;
+        routes.retain(|Route { remote, socket: other }| {
+            let is_needed =
+                other.id() == SocketId::MAIN || Arc::ptr_eq(other, &socket) || open.contains_key(&other.id());
+            *remote != pair.remote && is_needed
+        });
+        if self.routes.len() == MAX_ROUTES {
+            self.routes.remove(0);
+        }
+        self.routes.push(Route { remote: pair.remote, socket: socket.clone() });
+        let is_new = !self.adopted.iter().any(|adopted| Arc::ptr_eq(adopted, &socket));
+        if is_new {
+            self.adopt(socket.clone());
+        }
+        self.forget_unused();
+        Some((socket, is_new))
+    }
+
+    /// Asks for ICMP errors about what leaves from the main socket and those that QUIC does not use, or no more.
+    pub(super) fn heed_icmp(&mut self, on: bool) {
+        if on == self.heeds_icmp {
+            return;
+        }
+        self.heeds_icmp = on;
+        self.main.heed_icmp(on);
+        for (socket, _) in self.open.values().filter(|(_, reader)| reader.is_some()) {
+            socket.heed_icmp(on);
+        }
+    }
+
+    /// Brings the QUIC library's knowledge up to date, and remembers whom to wake when it changes.
+    pub(super) fn tell(&mut self, known: &mut Adopted, waker: &Waker) {
+        if !self.quic.as_ref().is_some_and(|quic| quic.will_wake(waker)) {
+            self.quic = Some(waker.clone());
+        }
+        if known.version != Some(self.version) {
+            *known = Adopted { sockets: self.adopted.clone(), version: Some(self.version) };
+        }
+    }
+
+    /// Returns the socket of that number, if there is one.
+    pub(super) fn find(&self, id: SocketId) -> Option<&Arc<UdpSocket>> {
+        if id == SocketId::MAIN {
+            return Some(&self.main);
+        }
+        let closed = || self.adopted.iter().find(|socket| socket.id() == id);
+        self.open.get(&id).map(|(socket, _)| socket).or_else(closed)
+    }
+
+    /// Returns whether QUIC uses that socket.
+    pub(super) fn is_adopted(&self, id: SocketId) -> bool {
+        self.adopted.iter().any(|socket| socket.id() == id)
+    }
+
+    /// Returns whether what comes from `remote` on that socket may be QUIC.
+    pub(super) fn is_proven(&self, socket: SocketId, remote: SocketAddr) -> bool {
+        self.routes.iter().any(|route| route.remote == remote && route.socket.id() == socket)
+    }
+
+    /// Returns the socket whose pair was proven for `remote`.
+    pub(super) fn route(&self, remote: SocketAddr) -> &Arc<UdpSocket> {
+        self.routes.iter().find(|route| route.remote == remote).map_or(&self.main, |route| &route.socket)
+    }
+
+    fn adopt(&mut self, socket: Arc<UdpSocket>) {
+        if let Some((_, reader)) = self.open.get_mut(&socket.id()) {
+            *reader = None;
+        }
+        socket.heed_icmp(false);
+        self.adopted.push(socket);
+        self.handle_change();
+    }
+
+    /// Forgets adopted sockets that neither the puncher nor a route holds.
+    fn forget_unused(&mut self) {
+        let Self { adopted, open, routes, .. } = self;
+        let before = adopted.len();
+        adopted.retain(|socket| {
+            socket.id() == SocketId::MAIN
+                || open.contains_key(&socket.id())
+                || routes.iter().any(|route| Arc::ptr_eq(&route.socket, socket))
+        });
+        if adopted.len() != before {
+            self.handle_change();
+        }
+    }
+
+    fn handle_change(&mut self) {
+        self.version += 1;
+        if let Some(quic) = self.quic.take() {
+            quic.wake();
+        }
+    }
+}

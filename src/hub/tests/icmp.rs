@@ -1,0 +1,115 @@
+//! A datagram's TTL, and the errors that come back.
+
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+
+use pinhole_proto::puncher::IcmpKind;
+
+use super::*;
+use crate::hub::{icmp, quic};
+
+#[tokio::test]
+async fn a_ttl_is_that_of_one_datagram() {
+    let (hub, _arrivals) = hub();
+    let (peer, remote) = peer().await;
+    setsockopt(&peer, sockopt::Ipv4RecvTtl, &true).expect("ttl");
+    hub.open(FAN, None).expect("a socket");
+    for socket in [SocketId::MAIN, FAN] {
+        for (ttl, seen) in [(None, 64), (Some(3), 3), (Some(255), 255), (None, 64)] {
+            hub.send_probe(&probe(socket, remote, ttl)).expect("sent");
+            within(peer.readable()).await.expect("readable");
+            let mut room = [0; 2048];
+            let mut parts = [IoSliceMut::new(&mut room)];
+            let mut control = vec![0; 128];
+            let flags = MsgFlags::empty();
+            let read =
+                recvmsg::<SockaddrIn>(peer.as_raw_fd(), &mut parts, Some(&mut control), flags).expect("read");
+            let control: Vec<_> = read.cmsgs().expect("whole").collect();
+            assert_eq!(control, [ControlMessageOwned::Ipv4Ttl(seen)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_told_with_what_was_sent() {
+    let (hub, mut arrivals) = hub();
+    hub.open(FAN, None).expect("a socket");
+    hub.heed_icmp(true);
+    let remote = NOBODY;
+    for socket in [SocketId::MAIN, FAN] {
+        let sent = probe(socket, remote, None);
+        hub.send_probe(&sent).expect("sent");
+        let arrival = within(arrivals.icmp.recv()).await.expect("an error");
+        let icmp = arrival.icmp();
+        assert_eq!((icmp.pair, icmp.kind), (sent.pair, IcmpKind::PortUnreachable));
+        assert_eq!((icmp.offender, icmp.quoted), (remote.ip(), &sent.payload[..]));
+    }
+}
+
+#[tokio::test]
+async fn sockets_that_are_opened_during_a_search_heed_errors_as_well() {
+    let (hub, mut arrivals) = hub();
+    hub.heed_icmp(true);
+    hub.open(FAN, None).expect("a socket");
+    hub.send_probe(&probe(FAN, NOBODY, None)).expect("sent");
+    assert_eq!(within(arrivals.icmp.recv()).await.expect("an error").pair.socket, FAN);
+}
+
+#[tokio::test]
+async fn every_datagram_gets_through_between_errors_about_others() {
+    let (hub, _arrivals) = hub();
+    let (peer, remote) = peer().await;
+    hub.heed_icmp(true);
+    hub.open(FAN, None).expect("a socket");
+    for socket in [SocketId::MAIN, FAN] {
+        for _ in 0..200 {
+            hub.send_probe(&probe(socket, NOBODY, None)).expect("sent, whatever became of others");
+            hub.send_probe(&probe(socket, remote, None)).expect("sent, whatever became of others");
+            receive(&peer).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_never_end_the_reading_of_quic() {
+    let (hub, _arrivals) = hub();
+    let (peer, remote) = peer().await;
+    hub.heed_icmp(true);
+    hub.admit(Pair { socket: SocketId::MAIN, remote });
+    let mut quic = QuicSocket::new(hub.clone());
+    for _ in 0..200 {
+        hub.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
+        peer.send_to(&QUIC, hub.local_address()).await.expect("send");
+        assert_eq!(read(&mut quic).await, remote);
+    }
+}
+
+#[tokio::test]
+async fn without_a_search_errors_cost_nothing() {
+    let (hub, mut arrivals) = hub();
+    hub.heed_icmp(true);
+    hub.open(FAN, None).expect("a socket");
+    hub.heed_icmp(false);
+    for socket in [SocketId::MAIN, FAN] {
+        hub.send_probe(&probe(socket, NOBODY, None)).expect("sent");
+        let socket = hub.sockets().find(socket).expect("open").clone();
+        let error = socket.io().take_error().expect("readable");
+        assert!(error.is_none(), "{error:?}");
+        let queued = icmp::take(&socket).map(drop).expect_err("empty");
+        assert_eq!(queued.kind(), std::io::ErrorKind::WouldBlock);
+    }
+    assert!(arrivals.icmp.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_full_socket_that_has_seen_an_error_is_not_tried_again_at_once() {
+    let (hub, mut arrivals) = hub();
+    hub.heed_icmp(true);
+    hub.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
+    within(arrivals.icmp.recv()).await.expect("an error");
+    within(hub.main.io().writable()).await.expect("writable"); // once the runtime knows so, this never waits again
+    let mut room = std::pin::pin!(quic::room(hub.main.clone()));
+    assert!(poll_fn(|cx| std::task::Poll::Ready(room.as_mut().poll(cx))).await.is_pending());
+    within(room).await.expect("room");
+}

@@ -1,0 +1,59 @@
+//! What routers say about datagrams of ours.
+
+use natlab::{BoxSpec, Lab, LabSpec, NatSpec, Side, Translation, Unsolicited, lab_or_skip};
+use pinhole_proto::puncher::IcmpKind;
+
+use super::*;
+
+const PORT: u16 = 5555;
+
+/// Sends one probe for each TTL from host A to the other side's address, from the main socket and another one by
+/// turns, and returns what comes back: the kind, and who says so.
+fn complaints(lab: &Lab, ttls: &[Option<u8>]) -> Vec<(IcmpKind, IpAddr)> {
+    let remote = SocketAddr::from((lab.side(Side::B).public_ip(), PORT));
+    let work = async {
+        let (hub, mut arrivals) = Hub::bind((Ipv4Addr::UNSPECIFIED, PORT).into()).expect("a socket");
+        hub.heed_icmp(true);
+        hub.open(FAN, None).expect("a socket");
+        let mut complaints = Vec::new();
+        for (ttl, socket) in ttls.iter().zip([SocketId::MAIN, FAN].into_iter().cycle()) {
+            let sent = probe(socket, remote, *ttl);
+            hub.send_probe(&sent).expect("sent");
+            let arrival = within(arrivals.icmp.recv()).await.expect("an answer");
+            let icmp = arrival.icmp();
+            assert_eq!(icmp.pair, sent.pair);
+            assert!(sent.payload.starts_with(icmp.quoted), "quoted from what was sent");
+            complaints.push((icmp.kind, icmp.offender));
+        }
+        complaints
+    };
+    let run = || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+    };
+    lab.host(Side::A).enter(run).expect("entered")
+}
+
+#[test]
+fn each_router_on_the_way_says_where_the_ttl_ran_out() {
+    if !lab_or_skip("each_router_on_the_way_says_where_the_ttl_ran_out") {
+        return;
+    }
+    let home = NatSpec::preset("home").expect("a preset");
+    let lab = Lab::build(LabSpec::new(home.clone(), home)).expect("the laboratory is built");
+    let ips: [Ipv4Addr; 3] = [[192, 168, 4, 1], [198, 51, 100, 1], [192, 0, 2, 254]].map(Ipv4Addr::from);
+    let expected = ips.map(|ip| (IcmpKind::TtlExceeded, IpAddr::from(ip)));
+    assert_eq!(complaints(&lab, &[Some(1), Some(2), Some(3)]), expected);
+}
+
+#[test]
+fn a_router_that_refuses_says_so_itself() {
+    if !lab_or_skip("a_router_that_refuses_says_so_itself") {
+        return;
+    }
+    let home = NatSpec::preset("home").expect("a preset");
+    let refusing = BoxSpec::nat(Translation::LINUX).with_input(Unsolicited::Reject);
+    let lab = LabSpec::new(home, NatSpec::new("refusing", vec![refusing]));
+    let lab = Lab::build(lab).expect("the laboratory is built");
+    let expected = (IcmpKind::PortUnreachable, IpAddr::from(lab.side(Side::B).public_ip()));
+    assert_eq!(complaints(&lab, &[None, None]), [expected; 2]);
+}

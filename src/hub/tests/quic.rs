@@ -1,0 +1,154 @@
+//! QUIC over sockets that are not the main one.
+
+use std::sync::atomic::Ordering;
+
+use noq::{Connection, Endpoint, TokioRuntime};
+use pinhole_proto::Key;
+use tokio::task::{AbortHandle, yield_now};
+
+use super::*;
+use crate::tunnel::transport;
+
+const RTT: Duration = Duration::from_millis(1);
+const BYTES: usize = 5_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_stands_on_a_further_socket_of_the_open_side() {
+    Pairing::new(Ipv4Addr::LOCALHOST, SocketId::MAIN, FAN).await.exchange().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_stands_on_a_further_socket_of_the_serve_side() {
+    Pairing::new(Ipv4Addr::LOCALHOST, FAN, SocketId::MAIN).await.exchange().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_stands_on_further_sockets_of_both_sides() {
+    Pairing::new(Ipv4Addr::LOCALHOST, FAN, FAN).await.exchange().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_stands_on_further_sockets_that_are_bound_to_no_address() {
+    Pairing::new(Ipv4Addr::UNSPECIFIED, FAN, FAN).await.exchange().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_outlives_the_puncher_s_interest_in_its_socket() {
+    let pairing = Pairing::new(Ipv4Addr::LOCALHOST, FAN, FAN).await;
+    pairing.ends.iter().for_each(|end| end.hub.close(FAN));
+    pairing.exchange().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded() {
+    let pairing = Pairing::new(Ipv4Addr::LOCALHOST, SocketId::MAIN, SocketId::MAIN).await;
+    let [serve, open] = &pairing.ends;
+    let floods = [flood(serve.hub.clone()), flood(open.hub.clone())];
+    let lost = || [serve, open].map(|end| end.hub.counters().overflow.load(Ordering::Relaxed));
+    within(async {
+        while lost().contains(&0) {
+            yield_now().await;
+        }
+    })
+    .await;
+    let before = lost();
+    pairing.exchange().await;
+    assert!(lost() > before, "more errors than the driver could take, to the end");
+    floods.iter().for_each(AbortHandle::abort);
+}
+
+/// Has errors come back to the main socket, as fast as they can.
+fn flood(hub: Arc<Hub>) -> AbortHandle {
+    hub.heed_icmp(true);
+    let nonsense = probe(SocketId::MAIN, NOBODY, None);
+    let flood = async move {
+        loop {
+            for _ in 0..8 {
+                let _whatever = hub.send_probe(&nonsense);
+            }
+            yield_now().await;
+        }
+    };
+    tokio::spawn(flood).abort_handle()
+}
+
+/// Two ends that are about to connect: the serve side, the open side.
+struct Pairing {
+    ends: [End; 2],
+    key: Key,
+}
+
+struct End {
+    hub: Arc<Hub>,
+    quic: Endpoint,
+    /// Where the other end finds it.
+    at: SocketAddr,
+    _arrivals: Arrivals,
+}
+
+impl Pairing {
+    async fn new(ip: Ipv4Addr, serve: SocketId, open: SocketId) -> Self {
+        let key = Key::stretch(&"one key".parse().expect("a phrase"));
+        let ends = [End::new(ip, serve, Some(&key)), End::new(ip, open, None)];
+        yield_now().await; // the library waits for the main sockets already
+        for (end, socket, remote) in [(&ends[0], serve, ends[1].at), (&ends[1], open, ends[0].at)] {
+            end.hub.admit(Pair { socket, remote });
+        }
+        Self { ends, key }
+    }
+
+    /// Connects, and sends much in both directions.
+    async fn exchange(&self) {
+        let [serve, open] = &self.ends;
+        let config = transport::client(&self.key, RTT).expect("TLS");
+        let dialled = open.quic.connect_with(config, serve.at, "x").expect("dial");
+        let accepted = async { serve.quic.accept().await.expect("a connection").await };
+        let (ours, theirs) = within(async { tokio::join!(dialled, accepted) }).await;
+        let (ours, theirs) = (ours.expect("connected"), theirs.expect("connected"));
+        assert_eq!(remote(&theirs), open.at);
+        let (mut there, mut back) = ours.open_bi().await.expect("a stream");
+        let away = async {
+            there.write_all(&vec![1; BYTES]).await.expect("write");
+            there.finish().expect("finish");
+            assert!(back.read_to_end(BYTES).await.expect("read") == vec![2; BYTES]);
+        };
+        let answer = async {
+            let (mut back, mut there) = theirs.accept_bi().await.expect("a stream");
+            assert!(there.read_to_end(BYTES).await.expect("read") == vec![1; BYTES]);
+            back.write_all(&vec![2; BYTES]).await.expect("write");
+            back.finish().expect("finish");
+            theirs.closed().await;
+        };
+        within(async {
+            let close = async {
+                away.await;
+                ours.close(0u8.into(), b"");
+            };
+            tokio::join!(close, answer)
+        })
+        .await;
+    }
+}
+
+fn remote(connection: &Connection) -> SocketAddr {
+    connection.path(noq::PathId::ZERO).expect("the first path").remote_address().expect("it is open")
+}
+
+impl End {
+    fn new(ip: Ipv4Addr, socket: SocketId, server: Option<&Key>) -> Self {
+        let (hub, arrivals) = Hub::bind((ip, 0).into()).expect("a socket");
+        if socket != SocketId::MAIN {
+            hub.open(socket, None).expect("a socket");
+        }
+        let answer = server.map(|key| transport::server(key, RTT).expect("TLS"));
+        let quic = Endpoint::new_with_abstract_socket(
+            transport::endpoint(),
+            answer,
+            Box::new(QuicSocket::new(hub.clone())),
+            Arc::new(TokioRuntime),
+        );
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, address(&hub, socket).port()));
+        Self { hub, quic: quic.expect("an endpoint"), at, _arrivals: arrivals }
+    }
+}

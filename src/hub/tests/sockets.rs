@@ -1,0 +1,220 @@
+//! Opening, closing, routes and adoption.
+
+use std::{
+    pin::pin,
+    sync::{
+        Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
+};
+
+use tokio::task::yield_now;
+
+use super::*;
+use crate::{
+    bind::BindError,
+    hub::{intake::Arrival, socket},
+};
+
+#[tokio::test]
+async fn a_further_socket_sends_at_once_and_says_where_its_probes_arrive() {
+    let (hub, mut arrivals) = hub();
+    let (peer, remote) = peer().await;
+    hub.open(FAN, None).expect("a socket");
+    hub.send_probe(&probe(FAN, remote, None)).expect("sent without waiting");
+    let (length, from) = receive(&peer).await;
+    assert_eq!((length, from), (PROBE_BYTES, address(&hub, FAN)));
+    peer.send_to(&[0x80; PROBE_BYTES], from).await.expect("send");
+    assert_eq!(next(&mut arrivals).await.pair, Pair { socket: FAN, remote });
+}
+
+#[tokio::test]
+async fn a_socket_can_be_had_on_a_port_of_choice_but_not_on_one_that_is_taken() {
+    let (hub, _arrivals) = hub();
+    let (taken, at) = peer().await;
+    assert!(matches!(hub.open(FAN, Some(at.port())), Err(BindError::InUse { .. })));
+    drop(taken);
+    hub.open(FAN, Some(at.port())).expect("the port");
+    assert_eq!(address(&hub, FAN), at);
+}
+
+#[tokio::test]
+async fn a_closed_socket_gives_its_port_back_and_sends_no_more() {
+    let (hub, _arrivals) = hub();
+    hub.open(FAN, None).expect("a socket");
+    let port = address(&hub, FAN).port();
+    hub.close(FAN);
+    let error = hub.send_probe(&probe(FAN, NOBODY, None)).expect_err("closed");
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    within(async {
+        while hub.open(FAN, Some(port)).is_err() {
+            yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proof_opens_its_own_socket_to_quic_and_no_other() {
+    let (hub, _arrivals) = hub();
+    let remote = NOBODY;
+    hub.open(FAN, None).expect("a socket");
+    hub.admit(Pair { socket: FAN, remote });
+    let mut meta = RecvMeta::default();
+    for (socket, passes) in [(FAN, true), (SocketId::MAIN, false), (SocketId(18), false)] {
+        (meta.addr, meta.len, meta.stride) = (remote, QUIC.len(), QUIC.len());
+        assert_eq!(hub.sort(socket, &mut QUIC.clone(), &mut meta), passes, "{socket:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_to_a_proven_address_leaves_from_the_socket_of_the_newest_proof() {
+    let (hub, _arrivals) = hub();
+    let remote = NOBODY;
+    hub.open(FAN, None).expect("a socket");
+    assert_eq!(hub.route(remote).id(), SocketId::MAIN);
+    for socket in [FAN, SocketId::MAIN] {
+        hub.admit(Pair { socket, remote });
+        assert_eq!(hub.route(remote).id(), socket);
+    }
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn adoption_wakes_the_library_that_waits_for_the_main_socket() {
+    let (hub, _arrivals) = hub();
+    let (peer, remote) = peer().await;
+    hub.open(FAN, None).expect("a socket");
+    let mut quic = QuicSocket::new(hub.clone());
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = flag.clone().into();
+    let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
+    let first =
+        quic.poll_recv(&mut Context::from_waker(&waker), &mut [IoSliceMut::new(&mut room)], &mut meta);
+    assert!(first.is_pending() && !flag.0.load(Ordering::SeqCst));
+    hub.admit(Pair { socket: FAN, remote });
+    assert!(flag.0.load(Ordering::SeqCst));
+    peer.send_to(&QUIC, address(&hub, FAN)).await.expect("send");
+    assert_eq!(read(&mut quic).await, remote);
+}
+
+#[tokio::test]
+async fn no_socket_starves_another() {
+    let (hub, _arrivals) = hub();
+    let ((one, one_at), (two, two_at)) = (peer().await, peer().await);
+    hub.open(FAN, None).expect("a socket");
+    hub.admit(Pair { socket: SocketId::MAIN, remote: one_at });
+    hub.admit(Pair { socket: FAN, remote: two_at });
+    for _ in 0..4 {
+        one.send_to(&QUIC, hub.local_address()).await.expect("send");
+        two.send_to(&QUIC, address(&hub, FAN)).await.expect("send");
+    }
+    for socket in [SocketId::MAIN, FAN] {
+        let socket = hub.sockets().find(socket).expect("open").clone();
+        within(socket.io().readable()).await.expect("readable");
+    }
+    let mut quic = QuicSocket::new(hub.clone());
+    for _ in 0..4 {
+        assert_eq!((read(&mut quic).await, read(&mut quic).await), (one_at, two_at));
+    }
+}
+
+#[tokio::test]
+async fn an_adopted_socket_still_hands_probes_to_the_driver() {
+    let (hub, mut arrivals) = hub();
+    let (peer, remote) = peer().await;
+    hub.open(FAN, None).expect("a socket");
+    hub.admit(Pair { socket: FAN, remote });
+    let mut quic = QuicSocket::new(hub.clone());
+    peer.send_to(&[0x80; PROBE_BYTES], address(&hub, FAN)).await.expect("send");
+    let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
+    let mut parts = [IoSliceMut::new(&mut room)];
+    let mut arrival = pin!(next(&mut arrivals));
+    let pair = poll_fn(|cx| {
+        assert!(quic.poll_recv(cx, &mut parts, &mut meta).is_pending(), "nothing for QUIC");
+        arrival.as_mut().poll(cx).map(|arrival| arrival.pair)
+    })
+    .await;
+    assert_eq!(pair, Pair { socket: FAN, remote });
+}
+
+#[tokio::test]
+async fn a_socket_that_the_puncher_closes_lives_until_its_route_is_replaced() {
+    let (hub, _arrivals) = hub();
+    let (remote, later) = (NOBODY, SocketAddr::from((Ipv4Addr::LOCALHOST, 2)));
+    hub.open(FAN, None).expect("a socket");
+    hub.admit(Pair { socket: FAN, remote });
+    hub.close(FAN);
+    assert_eq!(hub.route(remote).id(), FAN);
+    hub.admit(Pair { socket: SocketId::MAIN, remote: later });
+    assert_eq!(hub.route(remote).id(), SocketId::MAIN);
+    assert!(hub.sockets().find(FAN).is_none());
+}
+
+#[tokio::test]
+async fn a_number_that_is_used_again_means_the_new_socket() {
+    let (hub, _arrivals) = hub();
+    let remote = NOBODY;
+    hub.open(FAN, None).expect("a socket");
+    hub.admit(Pair { socket: FAN, remote });
+    let former = hub.route(remote);
+    hub.close(FAN);
+    hub.open(FAN, None).expect("a socket");
+    assert!(!Arc::ptr_eq(hub.sockets().find(FAN).expect("open"), &former));
+    assert!(!hub.sockets().is_proven(FAN, remote), "that was the former one");
+}
+
+#[tokio::test]
+async fn thousands_of_reconnects_leave_no_socket_behind() {
+    let (hub, _arrivals) = hub();
+    let mut quic = QuicSocket::new(hub.clone());
+    let mut sockets: Vec<Weak<socket::UdpSocket>> = Vec::new();
+    for n in 1..=3000 {
+        let (id, remote) = (SocketId(n), SocketAddr::from((Ipv4Addr::LOCALHOST, n)));
+        hub.open(id, None).expect("a socket");
+        hub.admit(Pair { socket: id, remote });
+        sockets.push(Arc::downgrade(hub.sockets().find(id).expect("open")));
+        hub.close(id);
+        poll_once(&mut quic).await;
+    }
+    within(async {
+        while sockets.iter().filter(|socket| socket.strong_count() > 0).count() > 1 {
+            yield_now().await; // the readers end
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_oldest_route_makes_room_and_keeps_a_socket_that_the_puncher_holds() {
+    let (hub, _arrivals) = hub();
+    hub.open(FAN, None).expect("a socket");
+    let remote = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    hub.admit(Pair { socket: FAN, remote: remote(1) });
+    for port in 2..=17 {
+        hub.admit(Pair { socket: SocketId::MAIN, remote: remote(port) });
+    }
+    assert!(!hub.sockets().is_proven(FAN, remote(1)));
+    assert!(hub.sockets().find(FAN).is_some());
+    hub.close(FAN);
+    assert!(hub.sockets().find(FAN).is_none());
+}
+
+async fn poll_once(quic: &mut QuicSocket) {
+    let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
+    let mut parts = [IoSliceMut::new(&mut room)];
+    let polled = poll_fn(|cx| Poll::Ready(quic.poll_recv(cx, &mut parts, &mut meta))).await;
+    assert!(polled.is_pending());
+}
+
+async fn next(arrivals: &mut Arrivals) -> Arrival {
+    within(arrivals.probes.recv()).await.expect("a probe")
+}
