@@ -38,6 +38,7 @@ fn probe() -> Probe {
         kind: Kind::Probe,
         role: pinhole::Role::Open,
         nominate: false,
+        heard: false,
         epoch: 1,
         instance: 2,
         sequence: 3,

@@ -29,7 +29,10 @@ pub(crate) fn pinhole(args: &[&str]) -> Command {
 
 /// Takes the tester's own key and home from a command's environment.
 pub(crate) fn isolate(command: &mut Command) {
-    command.env_remove("PINHOLE_KEY").env_remove("XDG_CONFIG_HOME").env("HOME", "/nonexistent");
+    for variable in ["PINHOLE_KEY", "XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+        command.env_remove(variable);
+    }
+    command.env("HOME", "/nonexistent");
 }
 
 /// A program that runs; killed when dropped.
@@ -72,6 +75,11 @@ impl Run {
         self.stdout
             .wait_for(part)
             .unwrap_or_else(|why| panic!("{why}\n--- its stderr:\n{}", self.stderr.text()))
+    }
+
+    /// Returns the first line on stdout so far that has `part` in it.
+    pub(crate) fn has_printed(&mut self, part: &str) -> Option<String> {
+        self.stdout.text().lines().find(|line| line.contains(part)).map(str::to_owned)
     }
 
     /// Sends a signal to the program itself.

@@ -15,6 +15,7 @@ mod pairs;
 #[expect(dead_code, reason = "the tests of the command line use more of it")]
 #[path = "../cli/program.rs"]
 mod program;
+mod punch;
 mod returns;
 mod services;
 mod ssh;
