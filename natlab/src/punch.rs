@@ -26,9 +26,6 @@ const PORT: u16 = 5555;
 /// TTL of a packet that is to arrive.
 const FULL_TTL: u8 = 64;
 
-/// First of the ports that a system hands out by itself, and their number (Linux, ip_local_port_range).
-const EPHEMERAL: (u16, u16) = (32_768, 28_232);
-
 /// Describes a punch.
 #[derive(Debug, Clone)]
 pub struct Punch {
@@ -100,7 +97,6 @@ struct Host {
     ports: BTreeMap<SocketId, u16>,
     sockets: BTreeMap<u16, SocketId>,
     deadline: Option<Instant>,
-    chance: Chance,
     sent_at: Vec<Instant>,
     connected: Option<(Instant, Method)>,
 }
@@ -158,7 +154,8 @@ impl Game {
         };
         let pair = Pair { socket, remote: error.remote.into() };
         let offender = error.offender.into();
-        host.puncher.handle_icmp(&Icmp { pair, kind, offender, quoted: &error.quoted });
+        let now = host.clock(error.at, self.began);
+        host.puncher.handle_icmp(&Icmp { pair, kind, offender, quoted: &error.quoted }, now);
         host.drain(error.at, &mut self.network);
     }
 
@@ -189,7 +186,10 @@ impl Game {
             packets: [0, 1].map(|side| self.hosts[side].sent_at.len() as u64),
             packets_in_a_second: [0, 1].map(|side| most_in_a_second(&self.hosts[side].sent_at)),
             flow_peak: Side::BOTH.map(|side| self.flow_peak(punch, side)),
-            findings: [0, 1].map(|side| self.hosts[side].puncher.findings()),
+            findings: [0, 1].map(|side| {
+                let host = &self.hosts[side];
+                host.puncher.findings(host.clock(self.network.now(), self.began))
+            }),
         }
     }
 
@@ -216,7 +216,6 @@ impl Host {
             ports: BTreeMap::from([(SocketId::MAIN, PORT)]),
             sockets: BTreeMap::from([(PORT, SocketId::MAIN)]),
             deadline: None,
-            chance,
             sent_at: Vec::new(),
             connected: None,
         };
@@ -259,23 +258,13 @@ impl Host {
         self.sockets.get(&port).copied().filter(|_| self.is_started)
     }
 
-    fn open(&mut self, socket: SocketId, port: Option<u16>, network: &mut Network) {
-        let port = port.unwrap_or_else(|| self.free_port());
+    fn open(&mut self, socket: SocketId, port: u16, network: &mut Network) {
         if self.sockets.contains_key(&port) {
             return self.puncher.handle_open_failed(socket);
         }
         network.listen(self.place, port);
         self.ports.insert(socket, port);
         self.sockets.insert(port, socket);
-    }
-
-    fn free_port(&mut self) -> u16 {
-        loop {
-            let port = EPHEMERAL.0 + self.chance.below(EPHEMERAL.1.into()) as u16;
-            if !self.sockets.contains_key(&port) {
-                return port;
-            }
-        }
     }
 
     fn transmit(&mut self, at: Instant, transmit: &Transmit, network: &mut Network) {

@@ -79,6 +79,35 @@ fn gentle_bounds_are_kept_as_well() {
 }
 
 #[test]
+fn a_newcomer_meets_a_side_that_has_waited_for_hours_in_one_of_the_next_windows() {
+    for (waits, comes) in [("home", "random"), ("random", "home"), ("spoilt", "random"), ("block", "reject")]
+    {
+        let spec = |name: &str| name.parse::<NatSpec>().expect("a preset");
+        let mut times = Vec::new();
+        for seed in 0..10 {
+            let mut punch = ordinary(&spec(waits), &spec(comes), seed);
+            punch.starts = [Duration::ZERO, Duration::from_secs(7200 + 37 * seed)];
+            punch.patience = Duration::from_secs(1200);
+            times.push(punch.run().took.expect("connected"));
+        }
+        times.sort_unstable();
+        assert!(times[5] <= Duration::from_secs(320), "{waits} × {comes}: {times:?}");
+    }
+}
+
+#[test]
+fn a_newcomer_behind_a_spoilt_nat_meets_one_within_two_minutes() {
+    let spoilt: NatSpec = "spoilt".parse().expect("a preset");
+    for seed in 0..10 {
+        let mut punch = ordinary(&spoilt, &spoilt, seed);
+        punch.starts = [Duration::ZERO, Duration::from_secs(7200 + 37 * seed)];
+        punch.patience = Duration::from_secs(130);
+        let outcome = punch.run();
+        assert!(outcome.took.is_some(), "seed {seed}: {outcome:?}");
+    }
+}
+
+#[test]
 fn the_bounds_hold_while_a_side_waits_for_a_day() {
     let spec = |name: &str| name.parse::<NatSpec>().expect("a preset");
     let mut punch = Punch::new(spec("random"), spec("spoilt"), 5);

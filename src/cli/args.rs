@@ -204,7 +204,7 @@ pub(crate) struct Common {
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
     /// Never keep more than this many mappings alive at once in a router [default: 1536]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(64..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(192..=4096))]
     pub(crate) max_mappings: Option<u16>,
 
     /// Never send more than this many probes in a second [default: 500]

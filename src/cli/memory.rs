@@ -4,8 +4,8 @@
 //! no reason not to start.
 
 use std::{
-    fs,
-    io::Write,
+    fs::{self, File},
+    io::{Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -65,10 +65,12 @@ fn file() -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Option<Map<String, Value>> {
-    if fs::metadata(path).ok()?.len() > MAX_FILE_BYTES {
+    if !fs::metadata(path).ok()?.is_file() {
         return None;
     }
-    serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok()?.as_object().cloned()
+    let mut text = Vec::new();
+    File::open(path).ok()?.take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
+    serde_json::from_slice::<Value>(&text).ok()?.as_object().cloned()
 }
 
 /// Writes a new file beside the old one and then takes its place: nobody ever sees half of it.
@@ -86,10 +88,10 @@ fn write(path: &Path, name: &str, memory: Memory) -> Result<()> {
     let folder = path.parent().context("a file without a folder")?;
     fs::create_dir_all(folder)?;
     let new = path.with_extension(format!("new-{}", std::process::id()));
+    let _left_by_a_crash = fs::remove_file(&new);
     let written = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&new)
         .and_then(|mut file| file.write_all(Value::Object(known).to_string().as_bytes()))

@@ -101,15 +101,15 @@ fn no_path(diagnosis: &Diagnosis) -> String {
             format!("{by} says that there is no way to the peer's network: is PEER right, and is it online?")
         }
         Diagnosis::OwnSideBlocks { router } => format!(
-            "our own router {router} answers, but nothing behind it does: it lets no UDP out, or no answers in. Allow outgoing UDP there, or use another network"
+            "our own router {router} answers, but nothing behind it does. Does pinhole run on the other side, with *our* public address as PEER? If it does, this network lets no UDP out, or no answers in: allow outgoing UDP at the router, or use another network"
         ),
         Diagnosis::Refused => format!(
             "PEER's router or machine answers that nobody is there: does pinhole run on the other side, with *our* public address as PEER and the same UDP port? If it does: {FORWARD}"
         ),
-        Diagnosis::Silent { has_swept: false } => {
+        Diagnosis::Silent => {
             "nothing from the peer so far. Does pinhole run there, with *our* public address as PEER and the same UDP port? Does a firewall block UDP?".into()
         }
-        Diagnosis::Silent { has_swept: true } => format!(
+        Diagnosis::Unmet => format!(
             "nothing from the peer, by any method. Does pinhole run there, with *our* public address as PEER and the same UDP port? If it does, either a firewall on its side blocks UDP (it is told so there), or both routers give each connection an unpredictable port, and then nothing but this helps: {FORWARD}"
         ),
     }

@@ -70,7 +70,7 @@ impl Driver {
                     self.puncher.handle_datagram(arrival.pair, arrival.payload(), now());
                 }
                 Some(arrival) = self.arrivals.icmp.recv() => {
-                    self.puncher.handle_icmp(&arrival.icmp());
+                    self.puncher.handle_icmp(&arrival.icmp(), now());
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::SetPeer(addresses)) => {
@@ -83,7 +83,7 @@ impl Driver {
                         self.puncher.search(now());
                     }
                     Some(Command::Findings(answer)) => {
-                        let _nobody_waits = answer.send(self.puncher.findings());
+                        let _nobody_waits = answer.send(self.puncher.findings(now()));
                     }
                     Some(Command::Leave(done)) => return self.leave(done).await,
                     None => return,
@@ -155,13 +155,9 @@ impl Driver {
     /// firewall of this machine, or no route.
     fn handle_unsent(&mut self, transmit: &Transmit, error: &io::Error) {
         tracing::debug!(%error, pair = ?transmit.pair, "probe not sent");
-        let stays = [
-            io::ErrorKind::PermissionDenied,
-            io::ErrorKind::NetworkUnreachable,
-            io::ErrorKind::HostUnreachable,
-        ];
-        if stays.contains(&error.kind()) {
-            self.puncher.handle_send_refused();
+        // Not HostUnreachable: some router far away may say so by ICMP.
+        if [io::ErrorKind::PermissionDenied, io::ErrorKind::NetworkUnreachable].contains(&error.kind()) {
+            self.puncher.handle_send_refused(now());
         }
     }
 }

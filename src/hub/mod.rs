@@ -61,8 +61,8 @@ impl Hub {
     }
 
     /// Opens a further socket on the main one's IP, for probes. It replaces a former one of that number.
-    pub(crate) fn open(&self, id: SocketId, port: Option<u16>) -> Result<(), BindError> {
-        let address = SocketAddr::new(self.main.local_address().ip(), port.unwrap_or(0));
+    pub(crate) fn open(&self, id: SocketId, port: u16) -> Result<(), BindError> {
+        let address = SocketAddr::new(self.main.local_address().ip(), port);
         if id == SocketId::MAIN {
             return Err(BindError::InUse { protocol: Protocol::Udp, address: self.main.local_address() });
         }

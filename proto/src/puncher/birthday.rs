@@ -3,7 +3,8 @@
 //! Where one NAT gives each flow an unpredictable outside port, no single pair can be hit, but many at once can: that
 //! side *fans* out, many sockets toward the one port of the other side that is known, and the other side *sweeps*
 //! many ports of it from there. With 256 sockets 1,184 probes meet at least once in 99 of 100 tries. Nobody knows
-//! which kind its own NAT is, so both sides do both, in passes; each later pass uses the same mappings again.
+//! which kind its own NAT is, so both sides do both, in passes; each later pass uses the same mappings again, and so
+//! does a later search while they may be alive.
 //!
 //! What may reach the other router depends on what it says. One that is silent is sent to at full TTL. One that
 //! answers for itself (ICMP) might remember what it got, so that our probes only open our own NAT; the sweep of the
@@ -25,17 +26,20 @@ use super::{
     search::Ground,
 };
 
-/// The plain pair has this long for itself before a search widens: twice a slow round trip.
-const HEAD_START: Duration = Duration::from_millis(600);
+/// The plain pair has this long for itself before a search widens: a slow round trip, so that ICMP has told by then
+/// what router is there.
+const HEAD_START: Duration = Duration::from_millis(400);
 
-/// The same where the plain pair has failed the last time: still time for ICMP to tell what router is there.
+/// The same where the plain pair has failed the last time.
 const SHORT_START: Duration = Duration::from_millis(250);
 
-/// When the passes of an eager search begin.
-const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 16, 24, 35, 46]);
+/// When the passes of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
+/// are spread over their time, so that a newcomer's fan is met soon whenever it comes.
+const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
 
 /// A side that is not eager any more tries once in so many seconds of UTC, at the same time as the other one.
-pub(super) const WINDOW_EVERY: Duration = Duration::from_secs(300);
+/// Longer than mappings live: each window has a fresh set.
+pub(super) const WINDOW_EVERY: Duration = Duration::from_secs(360);
 
 /// When the passes of a newcomer within a window begin; clocks may be 5 s apart.
 const WINDOW: [Duration; 2] = seconds([0, 8]);
@@ -47,11 +51,11 @@ const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 /// a fifth of the packets, and 4 of 5 newcomers are still met in the first window.
 const NEWCOMER: Duration = Duration::from_secs(3600);
 
-/// The pass in which some sockets venture to reach a router that answers for itself, and how many: one in so many.
-const VENTURE_PASS: usize = 2;
+/// In the last pass one socket in so many ventures to reach a router that answers for itself. Not earlier: those are
+/// spoilt for a peer that comes later.
 const VENTURE_SHARE: usize = 6;
 
-/// Ports on each side of a known one that are swept first.
+/// Ports above a known one that are swept first; below it half as many.
 const NEAR: u16 = 48;
 
 /// Known ports that are aimed at.
@@ -88,7 +92,7 @@ pub(super) struct Birthday {
 }
 
 impl Birthday {
-    /// Makes one that begins soon, or, after a goodbye, at the next window.
+    /// Makes one that begins soon, or, if the search is a patient one, at the next window.
     pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>) -> Self {
         let now = ground.now.instant;
         let begin_at = match memory.map(|m| m.method) {
@@ -110,7 +114,7 @@ impl Birthday {
         }
     }
 
-    /// The peer was heard: the pair that it was heard on has its chance before the search widens.
+    /// The peer was heard for the first time: the pair that it was heard on has its chance before the search widens.
     pub(super) fn hold(&mut self, now: Instant) {
         if self.campaign.is_none() {
             self.begin_at = self.begin_at.max(now + HEAD_START);
@@ -137,7 +141,7 @@ impl Birthday {
     /// Returns how a pair of ours came about.
     pub(super) fn method(&self, pair: Pair) -> Option<Method> {
         let campaign = self.campaign.as_ref()?;
-        if campaign.fan.contains(&pair.socket) {
+        if campaign.fan.contains(&Fanned::Open(pair.socket)) {
             return Some(Method::Fan);
         }
         let is_swept = pair.socket == SocketId::MAIN && campaign.sweep.contains(&pair.remote.port());
@@ -151,44 +155,39 @@ impl Birthday {
 
     /// Passes over all mappings that were finished.
     pub(super) fn passes(&self) -> usize {
-        self.campaign.as_ref().map_or(0, |c| c.passes_done)
+        self.campaign.as_ref().map_or(0, |c| c.pass)
     }
 
     fn begin(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
         let now = ground.now.instant;
+        // Mappings that may be alive are used again, whatever search they are from.
+        let alive = outbox.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
+        let epoch = alive.unwrap_or(ground.unix.as_secs() / WINDOW_EVERY.as_secs());
+        for socket in self.campaign.take().into_iter().flat_map(Campaign::into_sockets) {
+            outbox.close(socket);
+        }
+        let Some(target) = ground.target(epoch) else { return };
         let waits = now >= self.since + NEWCOMER;
         let passes: &[Duration] = match (ground.is_eager, waits) {
             (true, _) => &EAGER,
             (false, false) => &WINDOW,
             (false, true) => &WAITING_WINDOW,
         };
-        if let Some(old) = &mut self.campaign {
-            if now < old.last_sent + MAPPING_LIFE {
-                return old.resume(passes, now);
-            }
-            for socket in &old.fan {
-                outbox.close(*socket);
-            }
-        }
-        let Some(target) = ground.target(0) else { return };
         let limits = outbox.limits();
-        let (fan_size, sweep_size) =
+        let (fan, swept) =
             if waits { (limits.fan() / 2, limits.sweep() / 3) } else { (limits.fan(), limits.sweep()) };
-        let start = (outbox.random() % u64::from(PORTS)) as u32;
-        let sweep = sweep(&self.aims, start).filter(|port| *port != target.port());
-        let sweep = sweep.take(sweep_size).collect();
+        let deal = ground.schedule.deal(epoch, ground.role, ground.port);
+        let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
         self.campaign = Some(Campaign {
+            epoch,
             target,
-            fan: Vec::new(),
-            fan_size,
-            sweep,
+            fan: deal.fan.into_iter().take(fan).map(Fanned::Closed).collect(),
+            sweep: ports.take(swept).collect(),
             began: now,
             passes,
             pass: 0,
-            passes_done: 0,
             cursor: 0,
             next_at: Some(now + passes[0]),
-            last_sent: now,
         });
     }
 }
@@ -202,92 +201,124 @@ pub(super) struct Ways {
     pub(super) is_answering: bool,
 }
 
+/// A socket of the fan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fanned {
+    /// Will be opened on this port when its first turn comes.
+    Closed(u16),
+    Open(SocketId),
+    /// Another program has the port, or there are no descriptors left.
+    Failed,
+}
+
 /// One set of mappings and the passes over it.
 #[derive(Debug)]
 struct Campaign {
+    epoch: u64,
     target: SocketAddr,
-    fan: Vec<SocketId>,
-    fan_size: usize,
+    fan: Vec<Fanned>,
     sweep: Vec<u16>,
     began: Instant,
     passes: &'static [Duration],
     pass: usize,
-    passes_done: usize,
-    /// Letters of this pass so far.
+    /// Turns of this pass so far.
     cursor: usize,
     next_at: Option<Instant>,
-    last_sent: Instant,
 }
 
 impl Campaign {
-    fn resume(&mut self, passes: &'static [Duration], now: Instant) {
-        (self.began, self.passes, self.pass, self.cursor) = (now, passes, 0, 0);
-        self.next_at = Some(now + passes[0]);
-    }
-
     fn handle_timeout(&mut self, ground: &Ground<'_>, ways: Ways, outbox: &mut Outbox) {
         let now = ground.now.instant;
         if self.next_at.is_none_or(|at| now < at) {
             return;
         }
-        while self.cursor < self.fan_size + self.sweep.len() {
-            let ready_at = outbox.ready_at(now);
+        while self.cursor < self.fan.len() + self.sweep.len() {
+            let ready_at = self.due_at().map_or(outbox.ready_at(now), |due| due.max(outbox.ready_at(now)));
             if now < ready_at {
                 return self.next_at = Some(ready_at + GROUP);
             }
-            if let Some(letter) = self.letter(ways, outbox) {
-                outbox.send(&letter, Purpose::Search, ground.now);
-                self.last_sent = now;
+            if let Some(letter) = self.letter(ways, now, outbox)
+                && outbox.send(&letter, Purpose::Search, ground.now).is_some()
+            {
+                outbox.dealt = Some((self.epoch, now));
             }
             self.cursor += 1;
         }
         self.cursor = 0;
         self.pass += 1;
-        self.passes_done += 1;
         self.next_at = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
+    }
+
+    /// When the next turn is due if this pass is spread over the time until the next one.
+    fn due_at(&self) -> Option<Instant> {
+        let (begins, ends) = (*self.passes.get(self.pass)?, *self.passes.get(self.pass + 1)?);
+        let turns = u32::try_from(self.fan.len() + self.sweep.len()).ok().filter(|turns| *turns > 0)?;
+        let turn = u32::try_from(self.cursor).ok()?;
+        Some(self.began + begins + (ends - begins) / turns * turn)
     }
 
     /// Returns the letter whose turn it is. Fan and sweep take turns: a line on which the carrier allows few mappings
     /// gives some of them to both.
-    fn letter(&mut self, ways: Ways, outbox: &mut Outbox) -> Option<Letter> {
+    fn letter(&mut self, ways: Ways, now: Instant, outbox: &mut Outbox) -> Option<Letter> {
+        let both = self.fan.len().min(self.sweep.len());
+        let (fans, index) = match self.cursor {
+            turn if turn < 2 * both => (turn.is_multiple_of(2), turn / 2),
+            turn => (self.fan.len() > both, turn - both),
+        };
         let token = outbox.random();
-        let turns = 2 * self.fan_size.min(self.sweep.len());
-        let fans = self.cursor < turns && self.cursor.is_multiple_of(2);
-        let index = if self.cursor < turns { self.cursor / 2 } else { self.cursor - turns / 2 };
-        if !fans {
-            let pair =
-                Pair { socket: SocketId::MAIN, remote: SocketAddr::new(self.target.ip(), self.sweep[index]) };
-            let ttl = if ways.is_answering { ways.low_ttl } else { None };
-            return Some(Letter { ttl, ..Letter::probe(pair, token) });
+        if fans {
+            let arrives = self.may_arrive(ways, index);
+            if !arrives && ways.low_ttl.is_none() {
+                return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first
+            }
+            let pair = Pair { socket: self.fan_socket(index, now, outbox)?, remote: self.target };
+            return Some(Letter { ttl: ways.low_ttl.filter(|_| !arrives), ..Letter::probe(pair, token) });
         }
-        let arrives = self.may_arrive(ways, index);
-        if !arrives && ways.low_ttl.is_none() {
-            return None; // whatever opens our NAT reaches theirs: the sweep of the other side must come first
+        if ways.is_answering && ways.low_ttl.is_none() && index > self.sweep.len() / 2 {
+            return None; // as many as the other router may remember beside its own
         }
-        if index == self.fan.len() {
-            self.fan.push(outbox.open(None));
+        let remote = SocketAddr::new(self.target.ip(), self.sweep[index]);
+        let ttl = ways.low_ttl.filter(|_| ways.is_answering);
+        Some(Letter { ttl, ..Letter::probe(Pair { socket: SocketId::MAIN, remote }, token) })
+    }
+
+    /// Returns a socket of the fan; opens it at its first turn, if its mapping has room.
+    fn fan_socket(&mut self, index: usize, now: Instant, outbox: &mut Outbox) -> Option<SocketId> {
+        match self.fan[index] {
+            Fanned::Open(socket) => Some(socket),
+            Fanned::Failed => None,
+            Fanned::Closed(port) => {
+                let socket = outbox.has_room(port, self.target, now).then(|| outbox.open(port))?;
+                self.fan[index] = Fanned::Open(socket);
+                Some(socket)
+            }
         }
-        let pair = Pair { socket: *self.fan.get(index)?, remote: self.target };
-        Some(Letter { ttl: ways.low_ttl.filter(|_| !arrives), ..Letter::probe(pair, token) })
+    }
+
+    fn into_sockets(self) -> impl Iterator<Item = SocketId> {
+        self.fan.into_iter().filter_map(|fanned| match fanned {
+            Fanned::Open(socket) => Some(socket),
+            Fanned::Closed(_) | Fanned::Failed => None,
+        })
     }
 
     /// Whether a packet of the fan may reach the other router. Half of the first pass must not even where that is
     /// silent: its answer may have been lost.
     fn may_arrive(&self, ways: Ways, index: usize) -> bool {
+        let ventures =
+            self.pass > 0 && self.pass + 1 == self.passes.len() && index.is_multiple_of(VENTURE_SHARE);
         match (ways.is_answering, ways.low_ttl) {
-            (true, Some(_)) => self.pass == VENTURE_PASS && index.is_multiple_of(VENTURE_SHARE),
-            (true, None) => self.pass > 0,
-            (false, _) => self.pass > 0 || index.is_multiple_of(2),
+            (_, None) => self.pass > 0,
+            (true, Some(_)) => ventures,
+            (false, Some(_)) => self.pass > 0 || index.is_multiple_of(2),
         }
     }
 
-    /// The fan stays as small as it is by then.
     fn handle_open_failed(&mut self, socket: SocketId) {
-        let before = self.fan.len();
-        self.fan.retain(|s| *s != socket);
-        if self.fan.len() < before {
-            self.fan_size = self.fan.len();
-            self.cursor = self.cursor.min(self.fan_size);
+        for fanned in &mut self.fan {
+            if *fanned == Fanned::Open(socket) {
+                *fanned = Fanned::Failed;
+            }
         }
     }
 }
@@ -351,8 +382,8 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_at_full_five_minutes_of_utc() {
-        assert_eq!(to_window(Duration::from_secs(3000)), WINDOW_EVERY);
-        assert_eq!(to_window(Duration::from_millis(3_299_500)), Duration::from_millis(500));
+    fn windows_are_at_full_six_minutes_of_utc() {
+        assert_eq!(to_window(Duration::from_secs(3600)), WINDOW_EVERY);
+        assert_eq!(to_window(Duration::from_millis(3_959_500)), Duration::from_millis(500));
     }
 }

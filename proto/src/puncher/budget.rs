@@ -5,23 +5,33 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use super::Pair;
-
-/// How long a NAT is taken to keep a mapping after the last packet that we sent through it: the least that RFC 4787
-/// §4.3 asks for. Linux forgets an unanswered one after 30 s already; to count on that would overfill the others.
-pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(120);
+/// How long a NAT is taken to keep a mapping after the last packet that we sent through it: what RFC 4787 §4.3
+/// recommends. Linux forgets an unanswered one after 30 s already; to count on that would overfill the others.
+pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(300);
 
 /// Most sockets that fan out toward one port of the peer.
-const MAX_FAN: u16 = 256;
+pub(super) const MAX_FAN: usize = 256;
+
+/// Mappings kept back for slots.
+const FOR_SLOTS: usize = 40;
+
+/// Mappings kept back for answers to the peer, and for tests of what was heard.
+const FOR_TALK: usize = 20;
+
+/// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots,
+/// and for each socket that ventures (see the module `birthday`).
+const FOR_ARRIVALS: usize = 36;
 
 /// Hard bounds of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Mappings alive at once in one NAT, those included that the peer's probes leave in a router which answers for
-    /// itself. A quarter of them at the most, and never more than 256, are outside ports of our own.
+    /// Mappings alive at once in one NAT. Of our sockets a quarter of that number, and never more than 256, take part in
+    /// a fan. Room is kept for what the peer's probes leave in a router that answers for itself; a router that does so
+    /// without a word of ICMP may get more from the peer.
     pub mappings: u16,
     /// Probes in any second, answers included.
     pub packets_per_second: u16,
@@ -34,23 +44,30 @@ impl Limits {
     /// For carrier lines with few ports: 512 mappings, 100 packets a second.
     pub const GENTLE: Self = Self { mappings: 512, packets_per_second: 100 };
 
-    /// Fewer than this leave no room to search.
-    pub const LEAST: Self = Self { mappings: 8, packets_per_second: 20 };
+    /// Fewer than this leave no room to search; whoever asks for less gets these.
+    pub const LEAST: Self = Self { mappings: 192, packets_per_second: 20 };
 
     /// Sockets that fan out.
     pub(super) fn fan(self) -> usize {
-        usize::from((self.mappings / 4).min(MAX_FAN))
+        (self.search() / 4).min(MAX_FAN)
     }
 
-    /// Ports of the peer that are swept.
+    /// Ports of the peer that are swept. The main pair and the helper's count among them.
     pub(super) fn sweep(self) -> usize {
-        usize::from(self.mappings - self.mappings / 16) - self.fan()
+        self.search() - self.fan()
     }
 
-    /// Mappings that we make ourselves. The rest is for what the peer's probes leave in our router: a mapping for
-    /// each slot, and for each socket that ventures (see the module `birthday`).
-    fn own(self) -> usize {
-        usize::from(self.mappings - self.mappings / 32)
+    fn search(self) -> usize {
+        usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_ARRIVALS
+    }
+
+    /// Mappings up to which a new one may be made.
+    fn room(self, purpose: Purpose) -> usize {
+        match purpose {
+            Purpose::Search => self.search(),
+            Purpose::Slot => self.search() + FOR_SLOTS,
+            Purpose::Talk => self.search() + FOR_SLOTS + FOR_TALK,
+        }
     }
 }
 
@@ -59,16 +76,21 @@ impl Limits {
 pub(super) enum Purpose {
     /// An answer, or the test of a pair that is known.
     Talk,
-    /// A try in the blue: it must leave room for talk.
+    /// The fresh pair of a slot.
+    Slot,
+    /// A try in the blue: it must leave room for the others.
     Search,
 }
+
+/// A mapping as a NAT sees it: our port, and the peer's address.
+pub(super) type Flow = (u16, SocketAddr);
 
 /// Keeps the bounds.
 #[derive(Debug)]
 pub(super) struct Budget {
     limits: Limits,
     /// When each mapping was last used by us.
-    mappings: BTreeMap<Pair, Instant>,
+    mappings: BTreeMap<Flow, Instant>,
     /// No later than the first moment at which a mapping dies.
     next_death: Option<Instant>,
     pace: Pace,
@@ -88,20 +110,20 @@ impl Budget {
         self.limits
     }
 
-    /// Takes note that a probe leaves on this pair now; false when it must not.
-    pub(super) fn admit(&mut self, pair: Pair, purpose: Purpose, now: Instant) -> bool {
-        self.forget_dead(now);
-        let is_new = !self.mappings.contains_key(&pair);
-        let room = match purpose {
-            Purpose::Talk => self.limits.own(),
-            Purpose::Search => self.limits.fan() + self.limits.sweep(),
-        };
-        if is_new && self.mappings.len() >= room || !self.pace.admit(purpose, now) {
+    /// Takes note that a probe leaves now; false when it must not.
+    pub(super) fn admit(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
+        if !self.has_room(flow, purpose, now) || !self.pace.admit(purpose, now) {
             return false;
         }
-        self.mappings.insert(pair, now);
+        self.mappings.insert(flow, now);
         self.next_death.get_or_insert(now + MAPPING_LIFE);
         true
+    }
+
+    /// Whether a probe would find room for its mapping.
+    pub(super) fn has_room(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
+        self.forget_dead(now);
+        self.mappings.contains_key(&flow) || self.mappings.len() < self.limits.room(purpose)
     }
 
     /// When a probe of that purpose can leave, as far as the pace goes.
@@ -161,7 +183,7 @@ impl Pace {
     /// The level at which a token may be taken: half of the bucket is for talk alone.
     fn needed(&self, purpose: Purpose) -> u64 {
         match purpose {
-            Purpose::Talk => self.token,
+            Purpose::Talk | Purpose::Slot => self.token,
             Purpose::Search => self.token + self.full / 2,
         }
     }
@@ -169,33 +191,32 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, net::SocketAddr};
+    use std::collections::VecDeque;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::puncher::SocketId;
 
     #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
     fn begin() -> Instant {
         Instant::now()
     }
 
-    fn pair(port: u16) -> Pair {
-        Pair { socket: SocketId::MAIN, remote: SocketAddr::from(([203, 0, 113, 9], port)) }
+    fn flow(port: u16) -> Flow {
+        (5555, SocketAddr::from(([203, 0, 113, 9], port)))
     }
 
     #[test]
     fn no_window_of_a_second_holds_more_packets_and_no_moment_more_mappings_than_allowed() {
         let steps = prop::collection::vec((0u64..30_000_000, 1u16..2000, any::<bool>()), 0..4000);
-        proptest!(ProptestConfig::with_cases(32), |(steps in steps, mappings in 8u16..600, pps in 20u16..600)| {
+        proptest!(ProptestConfig::with_cases(32), |(steps in steps, mappings in 192u16..600, pps in 20u16..600)| {
             let limits = Limits { mappings, packets_per_second: pps };
             let (mut budget, mut now) = (Budget::new(limits), begin());
             let (mut second, mut used) = (VecDeque::new(), BTreeMap::new());
             for (ns, port, talk) in steps {
                 now += Duration::from_nanos(ns);
                 let purpose = if talk { Purpose::Talk } else { Purpose::Search };
-                if !budget.admit(pair(port), purpose, now) {
+                if !budget.admit(flow(port), purpose, now) {
                     continue;
                 }
                 second.push_back(now);
@@ -219,11 +240,34 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_still_has_room_for_slots_and_answers() {
+        for limits in [Limits::DEFAULT, Limits::GENTLE, Limits::LEAST] {
+            let (mut budget, mut now) = (Budget::new(limits), begin());
+            for port in 1..=limits.mappings {
+                now += Duration::from_millis(60);
+                budget.admit(flow(port), Purpose::Search, now);
+            }
+            assert!(!budget.admit(flow(limits.mappings), Purpose::Search, now));
+            let count = |budget: &mut Budget, purpose, first: u16| {
+                let mut ports = first..first + 100;
+                ports.find(|port| {
+                    let has_room = budget.has_room(flow(*port), purpose, now);
+                    budget.mappings.insert(flow(*port), now);
+                    !has_room
+                })
+            };
+            assert_eq!(count(&mut budget, Purpose::Slot, 10_000), Some(10_000 + FOR_SLOTS as u16));
+            budget.mappings.remove(&flow(10_000 + FOR_SLOTS as u16));
+            assert_eq!(count(&mut budget, Purpose::Talk, 20_000), Some(20_000 + FOR_TALK as u16));
+        }
+    }
+
+    #[test]
     fn a_search_at_full_pace_leaves_room_for_answers() {
         let (mut budget, now) = (Budget::new(Limits::DEFAULT), begin());
-        while budget.admit(pair(1), Purpose::Search, now) {}
-        assert!(budget.admit(pair(1), Purpose::Talk, now));
+        while budget.admit(flow(1), Purpose::Search, now) {}
+        assert!(budget.admit(flow(1), Purpose::Talk, now));
         let later = budget.ready_at(Purpose::Search, now);
-        assert!(later > now && budget.admit(pair(1), Purpose::Search, later));
+        assert!(later > now && budget.admit(flow(1), Purpose::Search, later));
     }
 }

@@ -229,6 +229,13 @@ impl Check {
         Some(now.saturating_duration_since(sent))
     }
 
+    /// Takes note of a proof while the search goes on: the other side may still need our tests for its own.
+    pub(super) fn handle_proof(&mut self, proof: Proof, now: Instant) {
+        self.proof = Some(proof);
+        let next = now + self.gap(now);
+        self.next_at.get_or_insert(next);
+    }
+
     /// When the peer was last heard on this pair, for those that may make room for another one.
     fn replaceable(&self) -> Option<Instant> {
         self.heard_at.filter(|_| self.source == Source::PeerReflexive && self.proof.is_none())

@@ -24,7 +24,7 @@ pub struct Findings {
     /// The outermost router that answered probes which end at it, where that is one of our own side and nothing
     /// behind it answered.
     pub ends_at: Option<IpAddr>,
-    /// Whether all methods have had their turn.
+    /// Whether all methods have had their turn, more than once.
     pub has_swept: bool,
 }
 
@@ -62,17 +62,16 @@ pub enum Diagnosis {
     /// The peer's IP answers that nobody is there.
     Refused,
     /// Nothing came back at all.
-    Silent {
-        /// Whether all methods have had their turn.
-        has_swept: bool,
-    },
+    Silent,
+    /// Nothing came back at all though all methods have had their turn.
+    Unmet,
 }
 
 impl Findings {
     /// Picks the one thing that says most.
     #[must_use]
     pub fn diagnosis(&self) -> Diagnosis {
-        let &Self { peer_hears, own_port_moved, peer_port_moved, has_swept, .. } = self;
+        let &Self { peer_hears, own_port_moved, peer_port_moved, .. } = self;
         if let Some(from) = self.heard_from {
             return Diagnosis::OneWay { from, peer_hears, own_port_moved, peer_port_moved };
         }
@@ -85,7 +84,7 @@ impl Findings {
         let told = self.prohibited_by.map(|by| Diagnosis::Prohibited { by });
         told.or_else(|| self.unreachable_by.map(|by| Diagnosis::Unreachable { by }))
             .or_else(|| self.ends_at.map(|router| Diagnosis::OwnSideBlocks { router }))
-            .unwrap_or(Diagnosis::Silent { has_swept })
+            .unwrap_or(if self.has_swept { Diagnosis::Unmet } else { Diagnosis::Silent })
     }
 }
 
@@ -100,7 +99,8 @@ impl Diagnosis {
             Self::Unreachable { .. } => "unreachable",
             Self::OwnSideBlocks { .. } => "own_side_blocks",
             Self::Refused => "refused",
-            Self::Silent { .. } => "silent",
+            Self::Silent => "silent",
+            Self::Unmet => "unmet",
         }
     }
 }

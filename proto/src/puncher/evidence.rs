@@ -1,18 +1,27 @@
 //! What a search has seen so far, and what the user should hear about it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use super::{Findings, Icmp, IcmpKind};
-use crate::{Role, probe::Probe};
+use super::{Diagnosis, Findings, Icmp, IcmpKind};
+use crate::{
+    Role,
+    probe::{Kind, Probe},
+};
 
 /// Without one packet of the peer for this long, the user is told what that may mean.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// Where the peer is heard, but no pair is proven for this long, the user is told.
 const ONE_WAY: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether there is another reason why there is no path.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// A refusal that has not come again for this long is over: probes that would bring it go on.
+const REFUSAL_LIFE: Duration = Duration::from_secs(35);
 
 /// Datagrams from the peer's IP that look like probes but do not open, before the key is suspected. One or two may
 /// be noise, or the last words of an earlier run.
@@ -57,32 +66,61 @@ pub enum Trouble {
 pub(super) struct Evidence {
     since: Instant,
     /// When the peer was first heard in this search.
-    pub(super) heard_at: Option<Instant>,
+    heard_at: Option<Instant>,
     /// Probe-like datagrams from the peer's IP that did not open.
     unopened: u32,
     told: Vec<std::mem::Discriminant<Trouble>>,
+    /// When it is next looked why there is no path, and which reasons were told.
+    look_at: Instant,
+    told_causes: Vec<std::mem::Discriminant<Diagnosis>>,
     findings: Findings,
+    /// When the peer's main port was last refused, in a way that only somebody on the way could say.
+    refused_at: Option<Instant>,
+    prohibited: Option<(IpAddr, Instant)>,
+    unreachable: Option<(IpAddr, Instant)>,
+    send_refused_at: Option<Instant>,
 }
 
 impl Evidence {
     pub(super) fn new(now: Instant) -> Self {
-        let findings = Findings::default();
-        Self { since: now, heard_at: None, unopened: 0, told: Vec::new(), findings }
+        Self {
+            since: now,
+            heard_at: None,
+            unopened: 0,
+            told: Vec::new(),
+            look_at: now + SILENCE,
+            told_causes: Vec::new(),
+            findings: Findings::default(),
+            refused_at: None,
+            prohibited: None,
+            unreachable: None,
+            send_refused_at: None,
+        }
     }
 
-    pub(super) fn findings(&self) -> Findings {
-        self.findings
+    pub(super) fn findings(&self, now: Instant) -> Findings {
+        let lasts = |at: &Instant| now < *at + REFUSAL_LIFE;
+        Findings {
+            is_refused: self.refused_at.is_some_and(|at| lasts(&at)),
+            prohibited_by: self.prohibited.filter(|(_, at)| lasts(at)).map(|(by, _)| by),
+            unreachable_by: self.unreachable.filter(|(_, at)| lasts(at)).map(|(by, _)| by),
+            is_send_refused: self.send_refused_at.is_some_and(|at| now < at + LOOK),
+            ..self.findings
+        }
     }
 
     /// Takes note of a sealed word of the peer; true for the first one.
     pub(super) fn handle_heard(&mut self, now: Instant) -> bool {
         let first = self.heard_at.is_none();
-        self.heard_at.get_or_insert(now);
+        if first {
+            self.heard_at = Some(now);
+            self.look_at = now + ONE_WAY;
+        }
         first
     }
 
-    /// Takes note of what a word of the peer says about the two ways. The ports are those that the two main sockets
-    /// are known by, where the word came over them.
+    /// Takes note of what a word of the peer says about the two ways. The ports are our main one and the peer's, where
+    /// the word came over our main socket from the peer's IP.
     pub(super) fn handle_word(&mut self, from: SocketAddr, probe: &Probe, main_ports: Option<(u16, u16)>) {
         let found = &mut self.findings;
         found.heard_from = Some(from);
@@ -91,32 +129,43 @@ impl Evidence {
         if from.port() != peers {
             found.peer_port_moved = Some((peers, from.port()));
         }
-        if let Some(observed) = probe.observed.filter(|observed| observed.port() != own) {
+        // Only an ack says where this very pair was seen from.
+        let observed = probe.observed.filter(|observed| probe.kind == Kind::Ack && observed.port() != own);
+        if let Some(observed) = observed {
             found.own_port_moved = Some((own, observed.port()));
         }
     }
 
-    pub(super) fn handle_icmp(&mut self, icmp: &Icmp<'_>, from_peer_ip: bool) {
-        let found = &mut self.findings;
+    pub(super) fn handle_icmp(
+        &mut self,
+        icmp: &Icmp<'_>,
+        is_ours: bool,
+        main: Option<SocketAddr>,
+        now: Instant,
+    ) {
+        let from_peer = main.is_some_and(|main| main.ip() == icmp.offender);
         match icmp.kind {
             IcmpKind::TtlExceeded => {}
-            IcmpKind::PortUnreachable => found.is_refused |= from_peer_ip,
-            IcmpKind::Prohibited => {
-                found.is_refused |= from_peer_ip;
-                found.prohibited_by = Some(icmp.offender);
+            IcmpKind::PortUnreachable | IcmpKind::Prohibited if from_peer => {
+                // A port that the peer has used and closed says nothing about its router.
+                if is_ours && main == Some(icmp.pair.remote) {
+                    self.refused_at = Some(now);
+                }
             }
-            IcmpKind::Unreachable => found.unreachable_by = Some(icmp.offender),
+            IcmpKind::PortUnreachable => {}
+            IcmpKind::Prohibited => self.prohibited = Some((icmp.offender, now)),
+            IcmpKind::Unreachable => self.unreachable = Some((icmp.offender, now)),
         }
     }
 
     /// Whether the peer's router, or its machine, answers for itself.
-    pub(super) fn is_answering(&self) -> bool {
-        self.findings.is_refused
+    pub(super) fn is_answering(&self, now: Instant) -> bool {
+        self.refused_at.is_some_and(|at| now < at + REFUSAL_LIFE)
     }
 
     /// Takes note that the system did not let us send.
-    pub(super) fn handle_send_refused(&mut self) {
-        self.findings.is_send_refused = true;
+    pub(super) fn handle_send_refused(&mut self, now: Instant) {
+        self.send_refused_at = Some(now);
     }
 
     /// Takes note of a probe-like datagram from the peer's IP that did not open.
@@ -131,9 +180,22 @@ impl Evidence {
         })
     }
 
-    /// Whether it is time to say that there is no path.
+    /// Whether it is time to look why there is no path.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
-        self.stuck_at().is_some_and(|at| now >= at)
+        now >= self.look_at
+    }
+
+    /// Returns the reason why there is no path, if it is another than those told before. A wrong key, or two sides in
+    /// one role, says more than any of them.
+    pub(super) fn diagnose(&mut self, found: Findings, now: Instant) -> Option<Trouble> {
+        self.look_at = now + LOOK;
+        let clock = std::mem::discriminant(&Trouble::Clock { apart: Duration::ZERO });
+        let cause = std::mem::discriminant(&found.diagnosis());
+        let is_new = !self.told_causes.contains(&cause) && self.told.iter().all(|told| *told == clock);
+        if is_new {
+            self.told_causes.push(cause);
+        }
+        is_new.then_some(Trouble::NoPath(found))
     }
 
     /// Returns the trouble if it has not been told in this search.
@@ -146,10 +208,9 @@ impl Evidence {
         Some(trouble)
     }
 
-    /// When the lack of a path is worth a word, if it still is: another trouble says more.
-    pub(super) fn stuck_at(&self) -> Option<Instant> {
-        let patience = self.heard_at.map_or(self.since + SILENCE, |heard| heard + ONE_WAY);
-        self.told.is_empty().then_some(patience)
+    /// When to look next why there is no path.
+    pub(super) fn look_at(&self) -> Instant {
+        self.look_at
     }
 
     /// How long the punch took: since our start, or since the peer's first word where we had waited for that.

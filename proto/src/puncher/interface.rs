@@ -106,8 +106,8 @@ pub enum Output {
     Open {
         /// The number, unused so far.
         socket: SocketId,
-        /// The local port it must have, or any.
-        port: Option<u16>,
+        /// The local port it must have.
+        port: u16,
     },
     /// Close that socket: nothing will be sent from it any more.
     Close(SocketId),
@@ -172,6 +172,6 @@ pub struct Dropped {
     pub replayed: u64,
     /// Opened, but of no use: an ack to no probe, an unknown kind, our own role.
     pub useless: u64,
-    /// Datagrams of ours that were dropped because nobody polled.
+    /// Datagrams of ours that were not sent: a bound forbade it, or nobody polled.
     pub unsent: u64,
 }

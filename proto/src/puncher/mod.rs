@@ -69,6 +69,12 @@ const BYE_COPIES: usize = 3;
 /// Clocks further apart than this are worth a word: slots need them closer.
 const CLOCK_WORD: Duration = Duration::from_secs(5);
 
+/// A change of the peer's addresses makes a search eager again at most once in this time.
+const EAGER_AGAIN: Duration = Duration::from_secs(600);
+
+/// What was learned of the peer's clock is used for this long: one of the two may be set right.
+const CLOCK_LIFE: Duration = Duration::from_secs(600);
+
 /// An answer within this time was not held up on its way.
 const PROMPT: Duration = Duration::from_secs(1);
 
@@ -102,8 +108,10 @@ pub struct Puncher {
     memory: Option<Memory>,
     /// The pair in use, or last in use: its socket stays open until another one takes its place.
     used: Option<Pair>,
-    /// The peer's wall clock minus ours, ms, where an ack has told.
-    ahead_ms: Option<i64>,
+    /// The peer's wall clock minus ours, ms, where an ack has told, and when.
+    ahead_ms: Option<(i64, Instant)>,
+    /// When the last eager search began.
+    eager_at: Option<Instant>,
     dropped: Dropped,
 }
 
@@ -111,7 +119,7 @@ impl Puncher {
     /// Makes a machine that does nothing until [`Puncher::search`].
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let outbox = Outbox::new(config.role, config.seal.clone(), config.seed, config.limits);
+        let outbox = Outbox::new(config.role, config.seal.clone(), config.seed, config.port, config.limits);
         Self {
             role: config.role,
             seal: config.seal,
@@ -126,17 +134,23 @@ impl Puncher {
             memory: config.memory,
             used: None,
             ahead_ms: None,
+            eager_at: None,
             dropped: Dropped::default(),
         }
     }
 
     /// Sets the addresses that the peer's name resolves to now. Those beyond [`MAX_PEER_ADDRESSES`] are not used.
     pub fn set_peer(&mut self, addresses: &[SocketAddr], now: Now) {
-        self.peer = addresses.iter().copied().take(MAX_PEER_ADDRESSES).collect();
-        let peer = &self.peer;
-        self.checks.retain(|c| c.source == Source::PeerReflexive || peer.contains(&c.pair.remote));
+        let addresses = &addresses[..addresses.len().min(MAX_PEER_ADDRESSES)];
+        if self.peer == addresses {
+            return;
+        }
+        self.peer = addresses.to_vec();
+        self.checks.retain(|c| c.source == Source::PeerReflexive || addresses.contains(&c.pair.remote));
         if matches!(self.state, State::Searching(_)) {
-            self.start_search(now, now.instant, "the peer's addresses have changed");
+            // A name that changes all the time must not keep the search eager for ever.
+            let is_eager = self.eager_at.is_none_or(|at| now.instant >= at + EAGER_AGAIN);
+            self.enter_search(now, now.instant, is_eager, "the peer's addresses have changed");
         }
     }
 
@@ -180,19 +194,20 @@ impl Puncher {
         }
     }
 
-    /// Takes note of what the network says about a datagram of ours. Anybody can forge that: it changes how
-    /// careful we are, and what the user is told, but nothing else.
-    pub fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
-        let from_peer_ip = self.is_peer_ip(icmp.offender);
+    /// Takes note of what the network says about a datagram of ours. It is believed as far as it quotes what we sent: it
+    /// changes how careful we are, how far our primers go, and what the user is told.
+    pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
+        let is_ours = self.outbox.is_ours(icmp.quoted);
+        let main = self.peer.iter().copied().find(|peer| peer.ip() == icmp.offender);
         if let State::Searching(search) = &mut self.state {
-            search.handle_icmp(icmp, from_peer_ip);
+            search.handle_icmp(icmp, is_ours, main, now.instant);
         }
     }
 
     /// Takes note that the system did not let us send: a local firewall, or no route.
-    pub fn handle_send_refused(&mut self) {
+    pub fn handle_send_refused(&mut self, now: Now) {
         if let State::Searching(search) = &mut self.state {
-            search.evidence.handle_send_refused();
+            search.evidence.handle_send_refused(now.instant);
         }
     }
 
@@ -236,9 +251,9 @@ impl Puncher {
 
     /// Returns what the search has found out about the way to the peer; none when there is no search.
     #[must_use]
-    pub fn findings(&self) -> Option<Findings> {
+    pub fn findings(&self, now: Now) -> Option<Findings> {
         match &self.state {
-            State::Searching(search) => Some(search.findings()),
+            State::Searching(search) => Some(search.findings(now.instant)),
             State::Idle | State::Connected { .. } => None,
         }
     }
@@ -248,6 +263,7 @@ impl Puncher {
         let State::Searching(search) = &mut self.state else { return };
         let ground = Ground {
             role: self.role,
+            port: self.port,
             schedule: &self.schedule,
             peer: &self.peer,
             now,
@@ -255,11 +271,8 @@ impl Puncher {
             is_eager: search.is_eager(now.instant),
         };
         search.handle_timeout(&ground, &mut self.outbox);
-        if search.evidence.is_stuck(now.instant) {
-            let trouble = Trouble::NoPath(search.findings());
-            if let Some(told) = search.evidence.tell(trouble) {
-                self.outbox.tell(Event::Trouble(told));
-            }
+        if let Some(trouble) = search.diagnose(now.instant) {
+            self.outbox.tell(Event::Trouble(trouble));
         }
     }
 
@@ -341,7 +354,12 @@ impl Puncher {
             self.dropped.useless += 1;
             return;
         };
-        check.proof = Some(Proof { rtt, instance: probe.instance, observed: probe.observed });
+        let proof = Proof { rtt, instance: probe.instance, observed: probe.observed };
+        if matches!(self.state, State::Searching(_)) {
+            check.handle_proof(proof, now.instant);
+        } else {
+            check.proof = Some(proof);
+        }
         let nominated = check.nominated_at.is_some();
         // Only a prompt answer tells: others may have waited in a buffer while a machine slept.
         if rtt < PROMPT {
@@ -361,7 +379,8 @@ impl Puncher {
 
     fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {
         let sealed = i128::from(probe.unix_ms) + i128::try_from(rtt.as_millis() / 2).unwrap_or(0);
-        self.ahead_ms = i64::try_from(sealed - i128::from(now.unix_ms())).ok();
+        let ahead_ms = i64::try_from(sealed - i128::from(now.unix_ms())).ok();
+        self.ahead_ms = ahead_ms.map(|ms| (ms, now.instant));
         let apart = clock_distance(probe, now);
         if apart > CLOCK_WORD {
             self.tell(Trouble::Clock { apart });
@@ -383,26 +402,30 @@ impl Puncher {
         self.checks.renounce_all_but(self.peers.current().map(|p| p.id));
         if matches!(self.state, State::Connected { .. }) {
             self.outbox.tell(Event::PeerRestarted);
-            self.enter_search(now, now.instant, "the peer restarted");
+            self.enter_search(now, now.instant, true, "the peer restarted");
         }
     }
 
     fn start_search(&mut self, now: Now, paced_from: Instant, why: &'static str) {
         self.checks.clear();
-        self.enter_search(now, paced_from, why);
+        self.enter_search(now, paced_from, true, why);
     }
 
-    fn enter_search(&mut self, now: Now, paced_from: Instant, why: &'static str) {
+    fn enter_search(&mut self, now: Now, paced_from: Instant, is_eager: bool, why: &'static str) {
         self.outbox.epoch += 1;
         self.outbox.heard_from = None;
         self.outbox.close_all_but(self.used.map(|pair| pair.socket));
+        if is_eager {
+            self.eager_at = Some(now.instant);
+        }
         let ground = Ground {
             role: self.role,
+            port: self.port,
             schedule: &self.schedule,
             peer: &self.peer,
             now,
             unix: halfway(now, self.ahead_ms),
-            is_eager: paced_from == now.instant,
+            is_eager,
         };
         let search = Search::new(&ground, self.local, self.memory);
         self.set_state(State::Searching(Box::new(search)), why);
@@ -418,6 +441,8 @@ impl Puncher {
             State::Searching(search) => (search.evidence.took(now.instant), search.method(pair)),
             State::Idle | State::Connected { .. } => (Duration::ZERO, Method::Base),
         };
+        let again = self.memory.filter(|_| self.used == Some(pair)).map(|memory| memory.method);
+        let method = again.unwrap_or(method);
         let Some(proof) = self.checks.proof(pair) else { return };
         let peer_epoch = self.peers.current().map_or(0, |p| p.epoch);
         self.set_state(State::Connected { pair, peer_epoch }, "nominated");
@@ -493,10 +518,9 @@ impl Puncher {
 }
 
 /// Our wall clock, moved halfway to the peer's: if the peer does so as well, the two agree.
-fn halfway(now: Now, ahead_ms: Option<i64>) -> Duration {
-    let half = ahead_ms.unwrap_or(0) / 2;
-    let ms = now.unix_ms().saturating_add_signed(half);
-    Duration::from_millis(ms)
+fn halfway(now: Now, ahead_ms: Option<(i64, Instant)>) -> Duration {
+    let known = ahead_ms.filter(|(_, at)| now.instant < *at + CLOCK_LIFE).map_or(0, |(ms, _)| ms);
+    Duration::from_millis(now.unix_ms().saturating_add_signed(known / 2))
 }
 
 #[cfg(test)]

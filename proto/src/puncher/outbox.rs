@@ -1,7 +1,7 @@
 //! Everything that leaves: datagrams sealed and numbered, sockets opened and closed, all in one order.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     time::Instant,
 };
@@ -19,6 +19,9 @@ use crate::{
 
 /// Datagrams that wait to be polled; more than this many at once are dropped.
 const MAX_TRANSMITS: usize = 128;
+
+/// Datagrams whose quotes are known: those of the last second at full pace.
+const MAX_RECENT: usize = 512;
 
 /// What a datagram is to say, and how it is to travel.
 #[derive(Debug, Clone, Copy)]
@@ -49,15 +52,20 @@ pub(super) struct Outbox {
     pub(super) heard_from: Option<SocketAddr>,
     sequence: u64,
     budget: Budget,
-    sockets: BTreeSet<SocketId>,
+    /// The open sockets and their ports, the main one included.
+    sockets: BTreeMap<SocketId, u16>,
     last_socket: SocketId,
+    /// The nonces of the last datagrams.
+    recent: VecDeque<[u8; 24]>,
+    /// The last birthday's epoch, and when it was last used.
+    pub(super) dealt: Option<(u64, Instant)>,
     queue: VecDeque<Output>,
     transmits: usize,
     unsent: u64,
 }
 
 impl Outbox {
-    pub(super) fn new(role: Role, seal: ProbeSeal, seed: [u8; 32], limits: Limits) -> Self {
+    pub(super) fn new(role: Role, seal: ProbeSeal, seed: [u8; 32], port: u16, limits: Limits) -> Self {
         let mut rng = rand_chacha::ChaCha20Rng::from_seed(seed);
         let instance = rng.next_u64();
         Self {
@@ -69,8 +77,10 @@ impl Outbox {
             heard_from: None,
             sequence: 0,
             budget: Budget::new(limits),
-            sockets: BTreeSet::new(),
+            sockets: BTreeMap::from([(SocketId::MAIN, port)]),
             last_socket: SocketId::MAIN,
+            recent: VecDeque::new(),
+            dealt: None,
             queue: VecDeque::new(),
             transmits: 0,
             unsent: 0,
@@ -80,8 +90,7 @@ impl Outbox {
     /// Seals a letter and queues it, unless that would break a bound. Returns its nonce, by which a router's quote of
     /// it is known.
     pub(super) fn send(&mut self, letter: &Letter, purpose: Purpose, now: Now) -> Option<[u8; 24]> {
-        if self.transmits >= MAX_TRANSMITS || !self.budget.admit(letter.pair, purpose, now.instant) {
-            self.unsent += 1;
+        if !self.admit(letter.pair, purpose, now.instant) {
             return None;
         }
         let probe = Probe {
@@ -104,58 +113,83 @@ impl Outbox {
         self.rng.fill_bytes(&mut nonce);
         let payload = self.seal.seal(&probe, nonce);
         self.queue.push_back(Output::Transmit(Transmit { pair: letter.pair, ttl: letter.ttl, payload }));
-        self.transmits += 1;
+        if self.recent.len() == MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(nonce);
         Some(nonce)
+    }
+
+    /// Whether a quote is of a datagram that we sent a moment ago: nobody else can have it who is not on the way.
+    pub(super) fn is_ours(&self, quoted: &[u8]) -> bool {
+        quoted.get(1..25).is_some_and(|nonce| self.recent.iter().any(|ours| ours == nonce))
     }
 
     /// Queues a datagram that is no probe and says nothing, unless that would break a bound.
     pub(super) fn send_plain(&mut self, pair: Pair, ttl: u8, payload: [u8; PROBE_BYTES], now: Instant) {
-        if self.transmits < MAX_TRANSMITS && self.budget.admit(pair, Purpose::Search, now) {
+        if self.admit(pair, Purpose::Search, now) {
             self.queue.push_back(Output::Transmit(Transmit { pair, ttl: Some(ttl), payload }));
-            self.transmits += 1;
         }
+    }
+
+    /// Whether a try in the blue from that port would find room for its mapping.
+    pub(super) fn has_room(&mut self, port: u16, remote: SocketAddr, now: Instant) -> bool {
+        self.budget.has_room((port, remote), Purpose::Search, now)
+    }
+
+    fn admit(&mut self, pair: Pair, purpose: Purpose, now: Instant) -> bool {
+        let port = self.sockets.get(&pair.socket).copied();
+        let is_admitted = self.transmits < MAX_TRANSMITS
+            && port.is_some_and(|port| self.budget.admit((port, pair.remote), purpose, now));
+        if is_admitted {
+            self.transmits += 1;
+        } else {
+            self.unsent += 1;
+        }
+        is_admitted
     }
 
     pub(super) fn tell(&mut self, event: Event) {
         self.queue.push_back(Output::Event(event));
     }
 
-    /// Opens a socket on that port, or on any.
-    pub(super) fn open(&mut self, port: Option<u16>) -> SocketId {
-        let mut socket = self.last_socket;
-        loop {
+    /// Opens a socket on that port.
+    pub(super) fn open(&mut self, port: u16) -> SocketId {
+        let mut socket = SocketId(self.last_socket.0.wrapping_add(1));
+        while self.sockets.contains_key(&socket) {
             socket = SocketId(socket.0.wrapping_add(1));
-            if socket != SocketId::MAIN && self.sockets.insert(socket) {
-                break;
-            }
         }
         self.last_socket = socket;
+        self.sockets.insert(socket, port);
         self.queue.push_back(Output::Open { socket, port });
         socket
     }
 
-    /// Closes a socket, if it is open.
+    /// Closes a socket, if it is open and not the main one.
     pub(super) fn close(&mut self, socket: SocketId) {
-        if self.sockets.remove(&socket) {
+        if socket != SocketId::MAIN && self.sockets.remove(&socket).is_some() {
             self.queue.push_back(Output::Close(socket));
         }
     }
 
-    /// Closes all sockets but that one.
+    /// Closes all sockets but the main one and that one.
     pub(super) fn close_all_but(&mut self, kept: Option<SocketId>) {
-        for socket in self.sockets.clone() {
+        for socket in self.sockets.keys().copied().collect::<Vec<_>>() {
             if Some(socket) != kept {
                 self.close(socket);
             }
         }
     }
 
+    /// Takes note that a socket could not be opened.
     pub(super) fn forget(&mut self, socket: SocketId) {
-        self.sockets.remove(&socket);
+        if socket != SocketId::MAIN {
+            self.sockets.remove(&socket);
+        }
     }
 
     pub(super) fn is_open(&self, socket: SocketId) -> bool {
-        socket == SocketId::MAIN || self.sockets.contains(&socket)
+        self.sockets.contains_key(&socket)
     }
 
     pub(super) fn random(&mut self) -> u64 {

@@ -1,11 +1,13 @@
 //! UTC as the rendezvous: which ports and which roles both sides use in which stretch of time, without talking.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use hkdf::Hkdf;
+use rand_core::{Rng, SeedableRng};
 use sha2::Sha256;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use super::budget::MAX_FAN;
 use crate::{Key, Role};
 
 /// Length of a slot.
@@ -14,10 +16,15 @@ use crate::{Key, Role};
 /// exchanged, comes soon.
 pub const SLOT: Duration = Duration::from_secs(3);
 
-/// The ports that slots draw from: above those that services use, below those that Linux hands out by itself.
-const PORTS: std::ops::RangeInclusive<u16> = 16_384..=32_767;
+/// The ports of slots: above those that services use, below those that Linux hands out by itself. As many as a power of
+/// two, so that no port is likelier than another.
+const SLOT_PORTS: RangeInclusive<u16> = 16_384..=24_575;
 
-/// Tells the ports and roles of each slot; secret, because whoever knows it knows where to disturb.
+/// The ports of fans.
+const FAN_PORTS: RangeInclusive<u16> = 24_576..=32_767;
+
+/// Tells the ports and roles of each slot, and the sockets of each fan; secret, because whoever knows it knows where to
+/// disturb.
 #[derive(Clone, ZeroizeOnDrop)]
 pub struct Schedule {
     secret: [u8; 32],
@@ -30,24 +37,67 @@ impl Schedule {
         Self { secret: *key.slot_schedule() }
     }
 
-    /// Returns the ports of a slot, the serve side's first.
-    pub(super) fn ports(&self, slot: u64) -> [u16; 2] {
-        let mut drawn = Zeroizing::new([0; 4]);
-        Hkdf::<Sha256>::from_prk(&self.secret)
-            .expect("32 bytes are a whole SHA-256 output")
-            .expand(&slot.to_be_bytes(), drawn.as_mut())
-            .expect("4 bytes are within HKDF's limit");
-        let span = PORTS.end() - PORTS.start() + 1; // a power of two: no port is likelier than another
-        [[drawn[0], drawn[1]], [drawn[2], drawn[3]]].map(|two| PORTS.start() + u16::from_be_bytes(two) % span)
+    /// Returns the own port and the peer's port of a slot. The two main ports are part of the question, so that two
+    /// tunnels of one key do not ask for the same port.
+    pub(super) fn pair(&self, slot: u64, role: Role, own: u16, peers: u16) -> (u16, u16) {
+        let (serve, open) = by_role(role, own, peers);
+        let question =
+            [b"slot".as_slice(), &slot.to_be_bytes(), &serve.to_be_bytes(), &open.to_be_bytes()].concat();
+        let drawn: [u8; 4] = self.expand(&question);
+        let [serve, open] = [[drawn[0], drawn[1]], [drawn[2], drawn[3]]].map(|two| nth(&SLOT_PORTS, two));
+        by_role(role, serve, open)
     }
 
-    /// Returns the own port and the peer's port of a slot.
-    pub(super) fn pair(&self, slot: u64, role: Role) -> (u16, u16) {
-        let [serve, open] = self.ports(slot);
-        match role {
-            Role::Serve => (serve, open),
-            Role::Open => (open, serve),
+    /// Returns what a search in that epoch uses: the same whenever it asks, in another run of the program too, so that a
+    /// search that begins again uses the mappings of the former.
+    pub(super) fn deal(&self, epoch: u64, role: Role, own: u16) -> Deal {
+        let role = match role {
+            Role::Serve => b"serve".as_slice(),
+            Role::Open => b"open",
+        };
+        let question = [b"fan ".as_slice(), role, &epoch.to_be_bytes(), &own.to_be_bytes()].concat();
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed(self.expand(&question));
+        let mut fan = Vec::with_capacity(MAX_FAN);
+        while fan.len() < MAX_FAN {
+            let [low, high, ..] = rng.next_u64().to_be_bytes();
+            let port = nth(&FAN_PORTS, [low, high]);
+            if !fan.contains(&port) {
+                fan.push(port);
+            }
         }
+        Deal { fan, start: rng.next_u32() }
+    }
+
+    fn expand<const N: usize>(&self, question: &[u8]) -> [u8; N] {
+        let mut out = Zeroizing::new([0; N]);
+        Hkdf::<Sha256>::from_prk(&self.secret)
+            .expect("32 bytes are a whole SHA-256 output")
+            .expand(question, out.as_mut())
+            .expect("a few bytes are within HKDF's limit");
+        *out
+    }
+}
+
+/// The sockets and the order of one birthday.
+#[derive(Debug, Clone)]
+pub(super) struct Deal {
+    /// Own ports to fan out from.
+    pub(super) fan: Vec<u16>,
+    /// Where the sweep starts.
+    pub(super) start: u32,
+}
+
+/// Picks a port of a range whose size is a power of two.
+fn nth(ports: &RangeInclusive<u16>, drawn: [u8; 2]) -> u16 {
+    let span = ports.end() - ports.start() + 1;
+    ports.start() + u16::from_be_bytes(drawn) % span
+}
+
+/// Orders what is ours and the peer's by role, or the other way round.
+fn by_role<T>(role: Role, first: T, second: T) -> (T, T) {
+    match role {
+        Role::Serve => (first, second),
+        Role::Open => (second, first),
     }
 }
 
@@ -70,4 +120,53 @@ pub(super) fn slot_start(slot: u64) -> Duration {
 /// Returns which side speaks first in a slot; the other one only opens its NAT and answers.
 pub(super) fn speaker(slot: u64) -> Role {
     if slot.is_multiple_of(2) { Role::Serve } else { Role::Open }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn schedule(phrase: &str) -> Schedule {
+        Schedule::new(&Key::stretch(&phrase.parse().expect("a phrase")))
+    }
+
+    /// Two releases that draw different ports from one key would never meet: these values are part of the protocol.
+    #[test]
+    fn the_schedule_is_pinned() {
+        let schedule = schedule("correct horse battery staple");
+        let slots = [0, 1, 600_000_000];
+        let pairs = slots.map(|slot| schedule.pair(slot, Role::Serve, 5555, 5555));
+        assert_eq!(pairs, [(21_661, 23_534), (22_593, 21_664), (23_539, 17_152)]);
+        assert_eq!(slots.map(speaker), [Role::Serve, Role::Open, Role::Serve]);
+    }
+
+    #[test]
+    fn both_sides_see_the_same_pair() {
+        let schedule = schedule("one key");
+        for slot in 0..100 {
+            let (serve, open) = schedule.pair(slot, Role::Serve, 5555, 6666);
+            assert_eq!(schedule.pair(slot, Role::Open, 6666, 5555), (open, serve));
+            assert!(SLOT_PORTS.contains(&serve) && SLOT_PORTS.contains(&open));
+        }
+    }
+
+    #[test]
+    fn a_fan_is_the_same_when_asked_again_and_another_in_another_epoch() {
+        let schedule = schedule("one key");
+        let fan = |epoch, role, own| schedule.deal(epoch, role, own).fan.into_iter().collect::<BTreeSet<_>>();
+        let first = fan(7, Role::Serve, 5555);
+        assert_eq!(first.len(), MAX_FAN);
+        assert!(first.iter().all(|port| FAN_PORTS.contains(port)));
+        assert_eq!(fan(7, Role::Serve, 5555), first);
+        let others = [fan(8, Role::Serve, 5555), fan(7, Role::Open, 5555), fan(7, Role::Serve, 5556)];
+        assert!(others.iter().all(|other| other.intersection(&first).count() < MAX_FAN / 4));
+    }
+
+    #[test]
+    fn a_slot_begins_where_the_one_before_it_ends() {
+        let start = slot_start(600_000_001);
+        assert_eq!((slot_at(start), slot_at(start - Duration::from_millis(1))), (600_000_001, 600_000_000));
+    }
 }

@@ -151,7 +151,7 @@ mod tests {
     fn scout(local: &str, answers: &[(u8, &str)]) -> Scout {
         let mut now = Now { instant: Instant::now(), unix: Duration::ZERO };
         let seal = ProbeSeal::new(&Key::stretch(&"one key".parse().expect("a phrase")));
-        let mut outbox = Outbox::new(Role::Open, seal, [7; 32], Limits::DEFAULT);
+        let mut outbox = Outbox::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
         let peer = SocketAddr::new(ip(PEER), 5555);
         let mut scout = Scout::new(Some(peer), Some(ip(local)), now.instant);
         while let Some(at) = scout.deadline() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Findings, Icmp, Memory, Method, Pair, Schedule, SocketId,
+    Findings, Icmp, Memory, Method, Pair, Schedule, SocketId, Trouble,
     birthday::{Birthday, Ways},
     evidence::Evidence,
     helper::Helper,
@@ -19,6 +19,9 @@ use crate::{Now, Role};
 /// For this long a search uses every slot and sweeps again and again; after that it is patient.
 pub(super) const EAGER: Duration = Duration::from_secs(60);
 
+/// After so many passes a sweep that has met nothing says something: the other side has had the time to start, too.
+const THOROUGH: usize = 5;
+
 /// What passes a router that is one hop away.
 const LEAST_TTL: u8 = 2;
 
@@ -26,6 +29,8 @@ const LEAST_TTL: u8 = 2;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ground<'a> {
     pub(super) role: Role,
+    /// Our main port.
+    pub(super) port: u16,
     pub(super) schedule: &'a Schedule,
     /// The peer's main addresses.
     pub(super) peer: &'a [SocketAddr],
@@ -77,13 +82,20 @@ impl Search {
         let low_ttl = self.scout.low_ttl(turn);
         self.helper.handle_timeout(ground, low_ttl.unwrap_or(LEAST_TTL), outbox);
         self.slots.handle_timeout(ground, low_ttl, outbox);
-        let ways = Ways { low_ttl, is_answering: self.evidence.is_answering() };
+        let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };
         self.birthday.handle_timeout(ground, ways, outbox);
     }
 
-    pub(super) fn handle_icmp(&mut self, icmp: &Icmp<'_>, from_peer_ip: bool) {
+    /// Takes note of what the network says; `is_ours` if it quotes what we have sent a moment ago.
+    pub(super) fn handle_icmp(
+        &mut self,
+        icmp: &Icmp<'_>,
+        is_ours: bool,
+        main: Option<SocketAddr>,
+        now: Instant,
+    ) {
         self.scout.handle_icmp(icmp);
-        self.evidence.handle_icmp(icmp, from_peer_ip);
+        self.evidence.handle_icmp(icmp, is_ours, main, now);
     }
 
     /// Takes note of a sealed word of the peer; true for the first one.
@@ -91,8 +103,11 @@ impl Search {
         if !expected {
             self.birthday.aim(pair.remote.port());
         }
-        self.birthday.hold(now);
-        self.evidence.handle_heard(now)
+        let first = self.evidence.handle_heard(now);
+        if first {
+            self.birthday.hold(now);
+        }
+        first
     }
 
     pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
@@ -100,9 +115,18 @@ impl Search {
         self.birthday.handle_open_failed(socket);
     }
 
-    pub(super) fn findings(&self) -> Findings {
+    pub(super) fn findings(&self, now: Instant) -> Findings {
         let ends_at = self.scout.ends_at();
-        Findings { ends_at, has_swept: self.birthday.passes() > 0, ..self.evidence.findings() }
+        let has_swept = self.birthday.passes() >= THOROUGH;
+        Findings { ends_at, has_swept, ..self.evidence.findings(now) }
+    }
+
+    /// Returns why there is no path if that is worth a word now, and was not said before.
+    pub(super) fn diagnose(&mut self, now: Instant) -> Option<Trouble> {
+        self.evidence
+            .is_stuck(now)
+            .then(|| self.findings(now))
+            .and_then(|found| self.evidence.diagnose(found, now))
     }
 
     pub(super) fn method(&self, pair: Pair) -> Method {
@@ -115,6 +139,6 @@ impl Search {
     pub(super) fn deadline(&self) -> Instant {
         let scout = self.scout.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
-        [scout, self.evidence.stuck_at()].into_iter().flatten().fold(others, Instant::min)
+        scout.into_iter().fold(others.min(self.evidence.look_at()), Instant::min)
     }
 }

@@ -97,9 +97,11 @@ impl Slots {
             return;
         }
         self.last = Some(number);
-        let Some(remote) = ground.target(number) else { return };
-        let (own, peers) = ground.schedule.pair(number, ground.role);
-        let socket = outbox.open(Some(own));
+        // Not by the number itself: its parity decides who speaks.
+        let turn = if ground.is_eager { number / 2 } else { number / SPARSE };
+        let Some(remote) = ground.target(turn) else { return };
+        let (own, peers) = ground.schedule.pair(number, ground.role, ground.port, remote.port());
+        let socket = outbox.open(own);
         let pair = Pair { socket, remote: SocketAddr::new(remote.ip(), peers) };
         let speaks = speaker(number) == ground.role;
         let is_reached = low_ttl.is_none();
@@ -117,7 +119,7 @@ impl Slot {
         while self.next_at().is_some_and(|at| ground.now.instant >= at) {
             let ttl = low_ttl.filter(|_| self.sent < self.primers().len());
             let letter = Letter { ttl, ..Letter::probe(self.pair, outbox.random()) };
-            let sent = outbox.send(&letter, Purpose::Talk, ground.now).is_some();
+            let sent = outbox.send(&letter, Purpose::Slot, ground.now).is_some();
             tracing::trace!(slot = self.number, pair = ?self.pair, ?ttl, sent, "slot");
             self.sent += 1;
         }

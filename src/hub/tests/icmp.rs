@@ -14,7 +14,7 @@ async fn a_ttl_is_that_of_one_datagram() {
     let (hub, _arrivals) = hub();
     let (peer, remote) = peer().await;
     setsockopt(&peer, sockopt::Ipv4RecvTtl, &true).expect("ttl");
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     for socket in [SocketId::MAIN, FAN] {
         for (ttl, seen) in [(None, 64), (Some(3), 3), (Some(255), 255), (None, 64)] {
             hub.send_probe(&probe(socket, remote, ttl)).expect("sent");
@@ -34,7 +34,7 @@ async fn a_ttl_is_that_of_one_datagram() {
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_told_with_what_was_sent() {
     let (hub, mut arrivals) = hub();
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.heed_icmp(true);
     let remote = NOBODY;
     for socket in [SocketId::MAIN, FAN] {
@@ -51,7 +51,7 @@ async fn a_port_where_nobody_listens_is_told_with_what_was_sent() {
 async fn sockets_that_are_opened_during_a_search_heed_errors_as_well() {
     let (hub, mut arrivals) = hub();
     hub.heed_icmp(true);
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.send_probe(&probe(FAN, NOBODY, None)).expect("sent");
     assert_eq!(within(arrivals.icmp.recv()).await.expect("an error").pair.socket, FAN);
 }
@@ -61,7 +61,7 @@ async fn every_datagram_gets_through_between_errors_about_others() {
     let (hub, _arrivals) = hub();
     let (peer, remote) = peer().await;
     hub.heed_icmp(true);
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     for socket in [SocketId::MAIN, FAN] {
         for _ in 0..200 {
             hub.send_probe(&probe(socket, NOBODY, None)).expect("sent, whatever became of others");
@@ -89,7 +89,7 @@ async fn errors_never_end_the_reading_of_quic() {
 async fn without_a_search_errors_cost_nothing() {
     let (hub, mut arrivals) = hub();
     hub.heed_icmp(true);
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.heed_icmp(false);
     for socket in [SocketId::MAIN, FAN] {
         hub.send_probe(&probe(socket, NOBODY, None)).expect("sent");

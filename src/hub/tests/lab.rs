@@ -14,7 +14,7 @@ fn complaints(lab: &Lab, ttls: &[Option<u8>]) -> Vec<(IcmpKind, IpAddr)> {
     let work = async {
         let (hub, mut arrivals) = Hub::bind((Ipv4Addr::UNSPECIFIED, PORT).into()).expect("a socket");
         hub.heed_icmp(true);
-        hub.open(FAN, None).expect("a socket");
+        hub.open(FAN, ANY).expect("a socket");
         let mut complaints = Vec::new();
         for (ttl, socket) in ttls.iter().zip([SocketId::MAIN, FAN].into_iter().cycle()) {
             let sent = probe(socket, remote, *ttl);

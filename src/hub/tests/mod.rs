@@ -25,6 +25,8 @@ use tokio::net::UdpSocket;
 use super::{Arrivals, Hub, QuicSocket};
 
 const FAN: SocketId = SocketId(17);
+/// The system picks the port.
+const ANY: u16 = 0;
 const DEADLINE: Duration = Duration::from_secs(20);
 const QUIC: [u8; 40] = [0x40; 40];
 

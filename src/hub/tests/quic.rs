@@ -139,7 +139,7 @@ impl End {
     fn new(ip: Ipv4Addr, socket: SocketId, server: Option<&Key>) -> Self {
         let (hub, arrivals) = Hub::bind((ip, 0).into()).expect("a socket");
         if socket != SocketId::MAIN {
-            hub.open(socket, None).expect("a socket");
+            hub.open(socket, ANY).expect("a socket");
         }
         let answer = server.map(|key| transport::server(key, RTT).expect("TLS"));
         let quic = Endpoint::new_with_abstract_socket(

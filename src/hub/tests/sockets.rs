@@ -21,7 +21,7 @@ use crate::{
 async fn a_further_socket_sends_at_once_and_says_where_its_probes_arrive() {
     let (hub, mut arrivals) = hub();
     let (peer, remote) = peer().await;
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.send_probe(&probe(FAN, remote, None)).expect("sent without waiting");
     let (length, from) = receive(&peer).await;
     assert_eq!((length, from), (PROBE_BYTES, address(&hub, FAN)));
@@ -33,22 +33,22 @@ async fn a_further_socket_sends_at_once_and_says_where_its_probes_arrive() {
 async fn a_socket_can_be_had_on_a_port_of_choice_but_not_on_one_that_is_taken() {
     let (hub, _arrivals) = hub();
     let (taken, at) = peer().await;
-    assert!(matches!(hub.open(FAN, Some(at.port())), Err(BindError::InUse { .. })));
+    assert!(matches!(hub.open(FAN, at.port()), Err(BindError::InUse { .. })));
     drop(taken);
-    hub.open(FAN, Some(at.port())).expect("the port");
+    hub.open(FAN, at.port()).expect("the port");
     assert_eq!(address(&hub, FAN), at);
 }
 
 #[tokio::test]
 async fn a_closed_socket_gives_its_port_back_and_sends_no_more() {
     let (hub, _arrivals) = hub();
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     let port = address(&hub, FAN).port();
     hub.close(FAN);
     let error = hub.send_probe(&probe(FAN, NOBODY, None)).expect_err("closed");
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     within(async {
-        while hub.open(FAN, Some(port)).is_err() {
+        while hub.open(FAN, port).is_err() {
             yield_now().await;
         }
     })
@@ -59,7 +59,7 @@ async fn a_closed_socket_gives_its_port_back_and_sends_no_more() {
 async fn a_proof_opens_its_own_socket_to_quic_and_no_other() {
     let (hub, _arrivals) = hub();
     let remote = NOBODY;
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.admit(Pair { socket: FAN, remote });
     let mut meta = RecvMeta::default();
     for (socket, passes) in [(FAN, true), (SocketId::MAIN, false), (SocketId(18), false)] {
@@ -72,7 +72,7 @@ async fn a_proof_opens_its_own_socket_to_quic_and_no_other() {
 async fn what_is_sent_to_a_proven_address_leaves_from_the_socket_of_the_newest_proof() {
     let (hub, _arrivals) = hub();
     let remote = NOBODY;
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     assert_eq!(hub.route(remote).id(), SocketId::MAIN);
     for socket in [FAN, SocketId::MAIN] {
         hub.admit(Pair { socket, remote });
@@ -92,7 +92,7 @@ impl Wake for Flag {
 async fn adoption_wakes_the_library_that_waits_for_the_main_socket() {
     let (hub, _arrivals) = hub();
     let (peer, remote) = peer().await;
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     let mut quic = QuicSocket::new(hub.clone());
     let flag = Arc::new(Flag(AtomicBool::new(false)));
     let waker = flag.clone().into();
@@ -110,7 +110,7 @@ async fn adoption_wakes_the_library_that_waits_for_the_main_socket() {
 async fn no_socket_starves_another() {
     let (hub, _arrivals) = hub();
     let ((one, one_at), (two, two_at)) = (peer().await, peer().await);
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.admit(Pair { socket: SocketId::MAIN, remote: one_at });
     hub.admit(Pair { socket: FAN, remote: two_at });
     for _ in 0..4 {
@@ -131,7 +131,7 @@ async fn no_socket_starves_another() {
 async fn an_adopted_socket_still_hands_probes_to_the_driver() {
     let (hub, mut arrivals) = hub();
     let (peer, remote) = peer().await;
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.admit(Pair { socket: FAN, remote });
     let mut quic = QuicSocket::new(hub.clone());
     peer.send_to(&[0x80; PROBE_BYTES], address(&hub, FAN)).await.expect("send");
@@ -150,7 +150,7 @@ async fn an_adopted_socket_still_hands_probes_to_the_driver() {
 async fn a_socket_that_the_puncher_closes_lives_until_its_route_is_replaced() {
     let (hub, _arrivals) = hub();
     let (remote, later) = (NOBODY, SocketAddr::from((Ipv4Addr::LOCALHOST, 2)));
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.admit(Pair { socket: FAN, remote });
     hub.close(FAN);
     assert_eq!(hub.route(remote).id(), FAN);
@@ -163,11 +163,11 @@ async fn a_socket_that_the_puncher_closes_lives_until_its_route_is_replaced() {
 async fn a_number_that_is_used_again_means_the_new_socket() {
     let (hub, _arrivals) = hub();
     let remote = NOBODY;
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     hub.admit(Pair { socket: FAN, remote });
     let former = hub.route(remote);
     hub.close(FAN);
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     assert!(!Arc::ptr_eq(hub.sockets().find(FAN).expect("open"), &former));
     assert!(!hub.sockets().is_proven(FAN, remote), "that was the former one");
 }
@@ -179,7 +179,7 @@ async fn thousands_of_reconnects_leave_no_socket_behind() {
     let mut sockets: Vec<Weak<socket::UdpSocket>> = Vec::new();
     for n in 1..=3000 {
         let (id, remote) = (SocketId(n), SocketAddr::from((Ipv4Addr::LOCALHOST, n)));
-        hub.open(id, None).expect("a socket");
+        hub.open(id, ANY).expect("a socket");
         hub.admit(Pair { socket: id, remote });
         sockets.push(Arc::downgrade(hub.sockets().find(id).expect("open")));
         hub.close(id);
@@ -196,7 +196,7 @@ async fn thousands_of_reconnects_leave_no_socket_behind() {
 #[tokio::test]
 async fn the_oldest_route_makes_room_and_keeps_a_socket_that_the_puncher_holds() {
     let (hub, _arrivals) = hub();
-    hub.open(FAN, None).expect("a socket");
+    hub.open(FAN, ANY).expect("a socket");
     let remote = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     hub.admit(Pair { socket: FAN, remote: remote(1) });
     for port in 2..=17 {

@@ -282,13 +282,22 @@ fn our_own_probes_coming_back_are_told() {
 }
 
 #[test]
-fn ten_seconds_of_silence_are_told_once() {
+fn silence_is_told_and_told_once_more_when_every_method_has_failed() {
     let mut wire = Wire::new(5 * MS);
     wire.start(OPEN);
-    wire.run_for(Duration::from_secs(9));
-    assert_eq!(wire.troubles(OPEN).count(), 0);
-    wire.run_for(Duration::from_secs(60));
-    assert!(matches!(wire.troubles(OPEN).collect::<Vec<_>>()[..], [Trouble::NoPath(_)]));
+    let told = |wire: &Wire| {
+        let causes = wire.troubles(OPEN).map(|trouble| match trouble {
+            Trouble::NoPath(found) => found.diagnosis(),
+            other => panic!("{other:?}"),
+        });
+        causes.collect::<Vec<_>>()
+    };
+    wire.run_for(SILENCE - MS);
+    assert_eq!(told(&wire), []);
+    wire.run_for(2 * MS);
+    assert_eq!(told(&wire), [Diagnosis::Silent]);
+    wire.run_for(Duration::from_secs(3600));
+    assert_eq!(told(&wire), [Diagnosis::Silent, Diagnosis::Unmet]);
 }
 
 #[test]
