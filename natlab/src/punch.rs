@@ -35,13 +35,15 @@ pub struct Punch {
     pub link: LinkSpec,
     /// When each side starts.
     pub starts: [Duration; 2],
+    /// When each side's program starts anew, if it does, counted from the beginning.
+    pub restarts: [Option<Restart>; 2],
     /// How far each side's wall clock is ahead, ms.
     pub ahead_ms: [i64; 2],
     /// Wall clock at the beginning, ms since 1970: slots and windows depend on it.
     pub unix_ms: u64,
     /// What each side may ask of the NATs.
     pub limits: Limits,
-    /// Time since the later start after which the punch has failed.
+    /// Time since the later start, or the last restart, after which the punch has failed.
     pub patience: Duration,
     /// Decides all chance.
     pub seed: u64,
@@ -54,12 +56,18 @@ impl Punch {
             nats: [a, b],
             link: LinkSpec::delayed(Duration::from_millis(20)),
             starts: [Duration::ZERO; 2],
+            restarts: [None; 2],
             ahead_ms: [0; 2],
             unix_ms: 1_800_000_000_000,
             limits: Limits::DEFAULT,
             patience: Duration::from_secs(20),
             seed,
         }
+    }
+
+    fn last_start(&self) -> Duration {
+        let restarts = self.restarts.iter().flatten().map(|restart| restart.at);
+        self.starts.into_iter().chain(restarts).max().unwrap_or_default()
     }
 
     /// Runs it.
@@ -70,10 +78,19 @@ impl Punch {
     }
 }
 
+/// Describes how a side's program starts anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Restart {
+    /// When.
+    pub at: Duration,
+    /// Whether the former run says goodbye.
+    pub says_goodbye: bool,
+}
+
 /// Says how a punch went.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Time from the later start until both sides were connected.
+    /// Time from the later start, or the last restart, until both sides were connected.
     pub took: Option<Duration>,
     /// How the open side says the pair was found.
     pub method: Option<Method>,
@@ -90,8 +107,11 @@ pub struct Outcome {
 struct Host {
     puncher: Puncher,
     place: Place,
+    side: Side,
     start: Instant,
+    began: Instant,
     is_started: bool,
+    restart: Option<Restart>,
     /// Its wall clock at the beginning.
     unix_ms: u64,
     ports: BTreeMap<SocketId, u16>,
@@ -105,6 +125,8 @@ struct Game {
     network: Network,
     began: Instant,
     hosts: [Host; 2],
+    chance: Chance,
+    limits: Limits,
 }
 
 impl Game {
@@ -116,13 +138,13 @@ impl Game {
             network.listen(place, PORT);
             network.close(place, PORT); // until it starts
         }
-        let hosts = Side::BOTH.map(|side| Host::new(punch, side, began, chance.fork(), &network));
-        Game { network, began, hosts }
+        let hosts = Side::BOTH.map(|side| Host::new(punch, side, began, &mut chance, &network));
+        Game { network, began, hosts, chance, limits: punch.limits }
     }
 
     fn run(&mut self, punch: &Punch) {
-        let end = self.began + punch.starts[0].max(punch.starts[1]) + punch.patience;
-        while self.hosts.iter().any(|host| host.connected.is_none()) {
+        let end = self.began + punch.last_start() + punch.patience;
+        while self.hosts.iter().any(|host| host.connected.is_none() || host.restart.is_some()) {
             let wake = self.hosts.iter().filter_map(Host::wakes_at).min().unwrap_or(end).min(end);
             match self.network.poll_arrival(wake) {
                 Some(Arrival::Datagram(delivery)) => self.deliver(&delivery),
@@ -165,7 +187,9 @@ impl Game {
                 continue;
             }
             let now = host.clock(at, self.began);
-            if host.is_started {
+            if let Some(restart) = host.restart.filter(|restart| self.began + restart.at <= at) {
+                host.restart(restart, now, self.limits, &mut self.chance, &mut self.network);
+            } else if host.is_started {
                 host.puncher.handle_timeout(now);
             } else {
                 host.is_started = true;
@@ -177,7 +201,7 @@ impl Game {
     }
 
     fn outcome(self, punch: &Punch) -> Outcome {
-        let later = self.began + punch.starts[0].max(punch.starts[1]);
+        let later = self.began + punch.last_start();
         let connected = self.hosts.iter().filter_map(|host| host.connected).map(|(at, _)| at);
         let both = self.hosts.iter().all(|host| host.connected.is_some());
         Outcome {
@@ -200,18 +224,16 @@ impl Game {
 }
 
 impl Host {
-    fn new(punch: &Punch, side: Side, began: Instant, mut chance: Chance, network: &Network) -> Host {
+    fn new(punch: &Punch, side: Side, began: Instant, chance: &mut Chance, network: &Network) -> Host {
         let index = side.index();
-        let role = [Role::Serve, Role::Open][index];
-        let mut seed = [0; 32];
-        seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&chance.next_u64().to_le_bytes()));
-        let (seal, schedule) = secrets();
-        let config = Config { role, seal, schedule, seed, port: PORT, limits: punch.limits, memory: None };
         let mut host = Host {
-            puncher: Puncher::new(config),
+            puncher: puncher(side, punch.limits, chance),
             place: Place::Host(side),
+            side,
             start: began + punch.starts[index],
+            began,
             is_started: false,
+            restart: punch.restarts[index],
             unix_ms: punch.unix_ms.saturating_add_signed(punch.ahead_ms[index]),
             ports: BTreeMap::from([(SocketId::MAIN, PORT)]),
             sockets: BTreeMap::from([(PORT, SocketId::MAIN)]),
@@ -219,10 +241,43 @@ impl Host {
             sent_at: Vec::new(),
             connected: None,
         };
-        let peer = SocketAddr::from((public_ip(side.other()), PORT));
-        host.puncher.set_peer(&[peer], host.clock(began, began));
-        host.puncher.set_local(Some(network.ip(host.place).into()));
+        host.introduce(host.clock(began, began), network);
         host
+    }
+
+    /// Tells a new puncher who the peer is and where it is itself.
+    fn introduce(&mut self, now: Now, network: &Network) {
+        let peer = SocketAddr::from((public_ip(self.side.other()), PORT));
+        self.puncher.set_local(Some(network.ip(self.place).into()));
+        self.puncher.set_peer(&[peer], now);
+    }
+
+    /// Ends the program, its sockets with it, and starts it anew.
+    fn restart(
+        &mut self,
+        restart: Restart,
+        now: Now,
+        limits: Limits,
+        chance: &mut Chance,
+        network: &mut Network,
+    ) {
+        if restart.says_goodbye {
+            self.puncher.leave(now);
+            self.drain(now.instant, network);
+        }
+        let further: Vec<SocketId> = self.ports.keys().copied().filter(|id| *id != SocketId::MAIN).collect();
+        further.into_iter().for_each(|socket| self.close(socket, network));
+        self.puncher = puncher(self.side, limits, chance);
+        (self.restart, self.connected) = (None, None);
+        self.introduce(now, network);
+        self.puncher.search(now);
+    }
+
+    fn close(&mut self, socket: SocketId, network: &mut Network) {
+        if let Some(port) = self.ports.remove(&socket) {
+            self.sockets.remove(&port);
+            network.close(self.place, port);
+        }
     }
 
     fn clock(&self, at: Instant, began: Instant) -> Now {
@@ -231,7 +286,9 @@ impl Host {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        if self.is_started { self.deadline } else { Some(self.start) }
+        let next = if self.is_started { self.deadline } else { Some(self.start) };
+        let restart = self.restart.map(|restart| self.began + restart.at);
+        next.into_iter().chain(restart).min()
     }
 
     fn drain(&mut self, at: Instant, network: &mut Network) {
@@ -239,12 +296,7 @@ impl Host {
             match self.puncher.poll_output() {
                 Output::Transmit(transmit) => self.transmit(at, &transmit, network),
                 Output::Open { socket, port } => self.open(socket, port, network),
-                Output::Close(socket) => {
-                    if let Some(port) = self.ports.remove(&socket) {
-                        self.sockets.remove(&port);
-                        network.close(self.place, port);
-                    }
-                }
+                Output::Close(socket) => self.close(socket, network),
                 Output::Event(Event::Connected(c)) => {
                     self.connected.get_or_insert((at, c.method));
                 }
@@ -276,6 +328,14 @@ impl Host {
         let ttl = transmit.ttl.unwrap_or(FULL_TTL);
         network.send(self.place, *port, to, ttl, transmit.payload.to_vec());
     }
+}
+
+fn puncher(side: Side, limits: Limits, chance: &mut Chance) -> Puncher {
+    let role = [Role::Serve, Role::Open][side.index()];
+    let mut seed = [0; 32];
+    seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&chance.next_u64().to_le_bytes()));
+    let (seal, schedule) = secrets();
+    Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory: None })
 }
 
 /// Stretching a phrase takes its time: once is enough.

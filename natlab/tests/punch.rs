@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use natlab::{BoxSpec, LinkSpec, NatSpec, Side, Translation, chance::Chance, punch::Punch};
+use natlab::{
+    BoxSpec, LinkSpec, NatSpec, Side, Translation,
+    chance::Chance,
+    punch::{Punch, Restart},
+};
 use pinhole_proto::{
     nat::{Verdict, punchable},
     puncher::Limits,
@@ -104,6 +108,26 @@ fn a_newcomer_behind_a_spoilt_nat_meets_one_within_two_minutes() {
         punch.patience = Duration::from_secs(130);
         let outcome = punch.run();
         assert!(outcome.took.is_some(), "seed {seed}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_program_that_starts_anew_uses_the_mappings_of_its_former_run_and_connects_as_fast() {
+    let spec = |name: &str| name.parse::<NatSpec>().expect("a preset");
+    for (a, b) in [("home", "random"), ("spoilt", "random"), ("spoilt", "spoilt")] {
+        for seed in 0..12 {
+            let mut punch = ordinary(&spec(a), &spec(b), seed);
+            punch.starts = [Duration::ZERO; 2];
+            // In the middle of six minutes: at their end another set begins.
+            punch.unix_ms = 1_800_000_000_000 + 100_000;
+            let says_goodbye = seed % 2 == 0;
+            punch.restarts[usize::from(seed % 4 < 2)] =
+                Some(Restart { at: Duration::from_secs(9), says_goodbye });
+            let outcome = punch.run();
+            assert!(outcome.flow_peak.iter().all(|flows| *flows <= 1536), "{a} × {b}, {seed}: {outcome:?}");
+            // Without a goodbye the other side waits for its tunnel to fail, and there is none in the model.
+            assert!(outcome.took.is_some() || !says_goodbye, "{a} × {b}, {seed}: {outcome:?}");
+        }
     }
 }
 

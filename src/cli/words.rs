@@ -80,7 +80,7 @@ fn no_path(diagnosis: &Diagnosis) -> String {
                 format!(" (its router made port {seen} of {expected})")
             });
             format!(
-                "the peer is heard from {from}{moved}, but does not hear us: a router or firewall on either side lets our packets not through. {FORWARD}"
+                "the peer is heard from {from}{moved}, but does not hear us: a router or firewall on either side does not let our packets through. {FORWARD}"
             )
         }
         Diagnosis::OneWay { from, peer_hears: true, own_port_moved, .. } => {

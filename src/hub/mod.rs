@@ -67,6 +67,11 @@ impl Hub {
             return Err(BindError::InUse { protocol: Protocol::Udp, address: self.main.local_address() });
         }
         let socket = UdpSocket::bind(id, address)?;
+        if socket.is_among_the_last_descriptors() {
+            let source =
+                io::Error::new(io::ErrorKind::QuotaExceeded, "the last descriptors are for connections");
+            return Err(BindError::new(Protocol::Udp, address, source));
+        }
         self.sockets().open(socket, self.intake.clone());
         Ok(())
     }

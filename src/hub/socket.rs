@@ -1,6 +1,6 @@
 //! One UDP socket: bound, and shared by the driver and the QUIC library.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, os::fd::AsRawFd};
 
 use noq::udp::{Transmit, UdpSockRef, UdpSocketState};
 use pinhole_proto::puncher::SocketId;
@@ -27,6 +27,9 @@ pub struct BufferSizes {
     pub send: usize,
 }
 
+/// Descriptors that further sockets leave to the rest of the program.
+const KEPT_DESCRIPTORS: u64 = 16;
+
 #[derive(Debug)]
 pub(super) struct UdpSocket {
     id: SocketId,
@@ -45,6 +48,14 @@ impl UdpSocket {
         let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(other)?;
         let local = io.local_addr().map_err(other)?;
         Ok(Self { id, io, local })
+    }
+
+    /// Whether hardly any descriptors are left: a search must leave some for local connections, names and files. The
+    /// system hands out the lowest free number.
+    pub(super) fn is_among_the_last_descriptors(&self) -> bool {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let number = u64::try_from(self.io.as_raw_fd()).unwrap_or(0);
+        limit.is_some_and(|limit| number + KEPT_DESCRIPTORS >= limit)
     }
 
     /// Prepares it for QUIC: large buffers, offload, no fragments. Returns what the QUIC library found out about the

@@ -28,7 +28,7 @@ use super::{
 
 /// The plain pair has this long for itself before a search widens: a slow round trip, so that ICMP has told by then
 /// what router is there.
-const HEAD_START: Duration = Duration::from_millis(400);
+pub(super) const HEAD_START: Duration = Duration::from_millis(400);
 
 /// The same where the plain pair has failed the last time.
 const SHORT_START: Duration = Duration::from_millis(250);

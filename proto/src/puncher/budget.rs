@@ -154,7 +154,7 @@ struct Pace {
 impl Pace {
     fn new(limits: Limits) -> Self {
         let bound = u64::from(limits.packets_per_second);
-        let held = (bound / 10).max(2);
+        let held = (bound / 10).max(8);
         let token = 1_000_000_000_u64.div_ceil(bound - held);
         Self { token, full: held * token, level: held * token, at: None }
     }

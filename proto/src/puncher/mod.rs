@@ -75,6 +75,9 @@ const EAGER_AGAIN: Duration = Duration::from_secs(600);
 /// What was learned of the peer's clock is used for this long: one of the two may be set right.
 const CLOCK_LIFE: Duration = Duration::from_secs(600);
 
+/// Clocks further apart than this are not met halfway, ms: slots are not the way then.
+const MAX_AHEAD_MS: i64 = 60_000;
+
 /// An answer within this time was not held up on its way.
 const PROMPT: Duration = Duration::from_secs(1);
 
@@ -178,6 +181,7 @@ impl Puncher {
             }
         }
         self.checks.clear();
+        self.outbox.close_all_but(None);
         self.set_state(State::Idle, "leaving");
     }
 
@@ -271,6 +275,8 @@ impl Puncher {
             is_eager: search.is_eager(now.instant),
         };
         search.handle_timeout(&ground, &mut self.outbox);
+        let outbox = &self.outbox;
+        self.checks.retain(|c| outbox.is_open(c.pair.socket));
         if let Some(trouble) = search.diagnose(now.instant) {
             self.outbox.tell(Event::Trouble(trouble));
         }
@@ -520,7 +526,7 @@ impl Puncher {
 /// Our wall clock, moved halfway to the peer's: if the peer does so as well, the two agree.
 fn halfway(now: Now, ahead_ms: Option<(i64, Instant)>) -> Duration {
     let known = ahead_ms.filter(|(_, at)| now.instant < *at + CLOCK_LIFE).map_or(0, |(ms, _)| ms);
-    Duration::from_millis(now.unix_ms().saturating_add_signed(known / 2))
+    Duration::from_millis(now.unix_ms().saturating_add_signed(known.clamp(-MAX_AHEAD_MS, MAX_AHEAD_MS) / 2))
 }
 
 #[cfg(test)]

@@ -112,9 +112,9 @@ pub(super) fn slot_at(unix: Duration) -> u64 {
     unix.as_secs() / SLOT.as_secs()
 }
 
-/// Returns when a slot begins on the wall clock.
-pub(super) fn slot_start(slot: u64) -> Duration {
-    SLOT * u32::try_from(slot).unwrap_or(u32::MAX)
+/// Returns the time to the next slot.
+pub(super) fn to_next_slot(unix: Duration) -> Duration {
+    SLOT - Duration::new(unix.as_secs() % SLOT.as_secs(), unix.subsec_nanos())
 }
 
 /// Returns which side speaks first in a slot; the other one only opens its NAT and answers.
@@ -166,7 +166,9 @@ mod tests {
 
     #[test]
     fn a_slot_begins_where_the_one_before_it_ends() {
-        let start = slot_start(600_000_001);
-        assert_eq!((slot_at(start), slot_at(start - Duration::from_millis(1))), (600_000_001, 600_000_000));
+        let end = Duration::from_millis(2999);
+        assert_eq!((slot_at(end), slot_at(end + to_next_slot(end))), (0, 1));
+        assert_eq!(to_next_slot(Duration::MAX - SLOT).as_secs(), 2);
+        assert_eq!(to_next_slot(Duration::from_secs(6)), SLOT);
     }
 }

@@ -31,7 +31,7 @@ const UNKNOWN: [u8; 4] = [3, 5, 4, 7];
 pub(super) struct Scout {
     peer: Option<SocketAddr>,
     next_at: Option<Instant>,
-    /// By TTL − 1: the nonce of the probe, and who has dropped it.
+    /// By TTL − 1.
     hops: Vec<Hop>,
     /// Whether our own address is a public one.
     is_public: bool,
@@ -39,7 +39,8 @@ pub(super) struct Scout {
 
 #[derive(Debug)]
 struct Hop {
-    nonce: [u8; 24],
+    /// None where it was not sent.
+    nonce: Option<[u8; 24]>,
     dropped_by: Option<IpAddr>,
     /// The peer's own machine or router has answered: this far is too far.
     reached: bool,
@@ -57,7 +58,7 @@ impl Scout {
             let ttl = u8::try_from(self.hops.len() + 1).unwrap_or(MAX_TTL);
             let pair = Pair { socket: SocketId::MAIN, remote: peer };
             let letter = Letter { ttl: Some(ttl), ..Letter::probe(pair, outbox.random()) };
-            let nonce = outbox.send(&letter, Purpose::Talk, now).unwrap_or_default();
+            let nonce = outbox.send(&letter, Purpose::Talk, now);
             self.hops.push(Hop { nonce, dropped_by: None, reached: false });
             self.next_at = (ttl < MAX_TTL).then_some(now.instant + GAP);
         }
@@ -65,7 +66,9 @@ impl Scout {
 
     pub(super) fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
         let Some(nonce) = icmp.quoted.get(1..25) else { return };
-        let Some(hop) = self.hops.iter_mut().find(|hop| hop.nonce == nonce) else { return };
+        let Some(hop) = self.hops.iter_mut().find(|hop| hop.nonce.is_some_and(|own| own == nonce)) else {
+            return;
+        };
         if self.peer.is_some_and(|peer| peer.ip() == icmp.offender) {
             hop.reached = true;
         } else if icmp.kind == IcmpKind::TtlExceeded {

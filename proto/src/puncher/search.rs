@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Findings, Icmp, Memory, Method, Pair, Schedule, SocketId, Trouble,
-    birthday::{Birthday, Ways},
+    birthday::{Birthday, HEAD_START, Ways},
     evidence::Evidence,
     helper::Helper,
     outbox::Outbox,
@@ -67,7 +67,7 @@ impl Search {
             eager_until: if ground.is_eager { now + EAGER } else { now },
             scout: Scout::new(ground.target(0), local, now),
             helper: Helper::new(now),
-            slots: Slots::new(now),
+            slots: Slots::new(now + HEAD_START),
             birthday: Birthday::new(ground, memory),
         }
     }

@@ -13,10 +13,10 @@ use std::{
 };
 
 use super::{
-    Pair, SLOT, SocketId,
+    Pair, SocketId,
     budget::Purpose,
     outbox::{Letter, Outbox},
-    schedule::{slot_at, slot_start, speaker},
+    schedule::{slot_at, speaker, to_next_slot},
     search::Ground,
 };
 
@@ -63,8 +63,9 @@ struct Slot {
 }
 
 impl Slots {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { kept: VecDeque::new(), last: None, next_at: now }
+    /// Makes one that begins at that time.
+    pub(super) fn new(begin_at: Instant) -> Self {
+        Self { kept: VecDeque::new(), last: None, next_at: begin_at }
     }
 
     pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
@@ -91,8 +92,7 @@ impl Slots {
 
     fn enter(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
         let number = slot_at(ground.unix);
-        let to_next = slot_start(number + 1).saturating_sub(ground.unix);
-        self.next_at = ground.now.instant + to_next.clamp(Duration::from_millis(1), SLOT);
+        self.next_at = ground.now.instant + to_next_slot(ground.unix);
         if self.last == Some(number) || !(ground.is_eager || (number / 2).is_multiple_of(SPARSE / 2)) {
             return;
         }

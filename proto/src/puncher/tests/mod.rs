@@ -1,6 +1,7 @@
+mod lone;
 mod wire;
 
-use self::wire::*;
+use self::{lone::Lone, wire::*};
 use super::*;
 use crate::probe::PROBE_BYTES;
 
@@ -323,4 +324,34 @@ fn a_flood_of_noise_and_lookalikes_changes_nothing() {
     }
     assert_eq!(wire.sent, before);
     assert!(wire.sides[SERVE].checks.count() <= 1);
+}
+
+#[test]
+fn nothing_leaves_by_a_socket_that_was_closed() {
+    let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
+    lone.run_for(8900 * MS);
+    let pair = Pair { socket: SocketId(1), remote: OPEN_ADDRESS }; // the first slot's
+    lone.receive(pair, Kind::Probe, 7);
+    let test = lone.sent.iter().rfind(|t| t.pair == pair).expect("a test");
+    let token = lone.seal.open(&test.payload).expect("a probe").token;
+    lone.receive(pair, Kind::Ack, token);
+    lone.run_for(Duration::from_secs(20));
+}
+
+#[test]
+fn a_clock_far_in_the_future_does_not_keep_the_timer_busy() {
+    let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(13_000_000_000));
+    lone.run_for(Duration::from_secs(60));
+    let before = lone.wakeups;
+    lone.run_for(Duration::from_secs(60));
+    assert!(lone.wakeups - before < 1000, "{} timeouts a minute", lone.wakeups - before);
+}
+
+#[test]
+fn a_full_search_leaves_mappings_for_answers_even_with_the_least_limits() {
+    let mut lone = Lone::start(Limits::LEAST, Duration::from_secs(1_800_000_000));
+    lone.run_for(Duration::from_secs(30));
+    let pair = Pair { socket: SocketId::MAIN, remote: SocketAddr::new(OPEN_ADDRESS.ip(), 61234) };
+    lone.receive(pair, Kind::Probe, 7);
+    assert!(lone.sent.iter().any(|t| t.pair == pair), "the peer is heard and gets no answer");
 }
