@@ -50,6 +50,7 @@ fn check_change(mask: &[u8]) {
         kind: Kind::Probe,
         role: Role::Open,
         nominate: true,
+        heard: true,
         epoch: 1,
         instance: 2,
         sequence: 3,

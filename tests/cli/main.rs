@@ -10,9 +10,11 @@ mod first_use;
 mod grammar;
 mod keys;
 mod loopback;
+mod memory;
 mod ports;
 #[expect(dead_code, reason = "the laboratory's tests use more of it")]
 mod program;
 mod refusals;
+mod search;
 mod tunnels;
 mod waiting;

@@ -121,7 +121,8 @@ impl Unprivileged {
     }
 }
 
+/// Says that a test cannot run here, and why.
 #[expect(clippy::print_stderr, reason = "a skipped test must say so where the test's result is read")]
-fn skip(test: &str, reason: &str) {
+pub(crate) fn skip(test: &str, reason: &str) {
     eprintln!("SKIPPED {test}: {reason}");
 }

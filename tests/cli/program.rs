@@ -29,10 +29,11 @@ pub(crate) fn pinhole(args: &[&str]) -> Command {
 
 /// Takes the tester's own key and home from a command's environment.
 pub(crate) fn isolate(command: &mut Command) {
-    for variable in ["PINHOLE_KEY", "XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+    for variable in ["PINHOLE_KEY", "XDG_CONFIG_HOME"] {
         command.env_remove(variable);
     }
-    command.env("HOME", "/nonexistent");
+    // Nothing is remembered from test to test, not even by root.
+    command.env("HOME", "/nonexistent").env("XDG_STATE_HOME", "/dev/null");
 }
 
 /// A program that runs; killed when dropped.

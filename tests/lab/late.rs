@@ -22,7 +22,7 @@ fn an_open_side_that_starts_late_finds_the_waiting_serve_side() {
     let Some(ground) = Ground::or_skip(test, between("home", "home")) else { return };
     let _web = Web::start(&ground);
     let mut serve = Run::start(ground.serve(WEB_PORT));
-    serve.says("nothing from the peer for 10 s");
+    serve.says("Still trying");
     let took = found(Run::start(ground.open()), &ground);
     assert!(took < SOON, "{took:?}");
 }
@@ -33,7 +33,7 @@ fn a_serve_side_that_starts_late_finds_the_waiting_open_side() {
     let Some(ground) = Ground::or_skip(test, between("home", "home")) else { return };
     let _web = Web::start(&ground);
     let mut open = Run::start(ground.open());
-    open.says("nothing from the peer for 10 s");
+    open.says("Still trying");
     let took = found(Run::start(ground.serve(WEB_PORT)), &ground);
     assert!(took < SOON, "{took:?}");
 }
@@ -48,7 +48,7 @@ fn a_waiting_side_whose_nat_forgets_within_seconds_is_found_all_the_same() {
     let Some(ground) = Ground::or_skip(test, LabSpec::new(a, b)) else { return };
     let _web = Web::start(&ground);
     let mut serve = Run::start(ground.serve(WEB_PORT));
-    serve.says("nothing from the peer for 10 s");
+    serve.says("Still trying");
     let took = found(Run::start(ground.open()), &ground);
     assert!(took < EVENTUALLY, "{took:?}");
 }

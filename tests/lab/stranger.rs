@@ -68,7 +68,7 @@ fn a_waiting_side_does_not_answer_a_stranger_and_lets_its_peer_in_all_the_same()
     let _web = Web::start(&ground);
     let recorded = record(&ground, WEB_PORT);
     let mut serve = Run::start(ground.serve(WEB_PORT));
-    serve.says("nothing from the peer for 10 s");
+    serve.says("Still trying");
     let stranger = bind(ground.lab.stranger(), 0);
     let victim = (ground.lab.side(Side::A).public_ip(), UDP_PORT);
     for weapon in [recorded.clone(), truncated(&recorded), noise(), initials(&ground)].concat() {
