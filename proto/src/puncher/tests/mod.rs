@@ -287,9 +287,8 @@ fn silence_is_told_and_told_once_more_when_every_method_has_failed() {
     let mut wire = Wire::new(5 * MS);
     wire.start(OPEN);
     let told = |wire: &Wire| {
-        let causes = wire.troubles(OPEN).map(|trouble| match trouble {
-            Trouble::NoPath(found) => found.diagnosis(),
-            other => panic!("{other:?}"),
+        let causes = wire.troubles(OPEN).map(|trouble| {
+            if let Trouble::NoPath(found) = trouble { found.diagnosis() } else { panic!("{trouble:?}") }
         });
         causes.collect::<Vec<_>>()
     };
