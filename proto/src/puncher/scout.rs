@@ -83,15 +83,10 @@ impl Scout {
     /// Returns the TTL that opens our NAT and does not reach theirs; `turn` counts the tries where it is not known.
     /// None where whatever leaves our NAT reaches theirs.
     pub(super) fn low_ttl(&self, turn: u64) -> Option<u8> {
-        let too_far = self.nearest_reach();
-        match self.first_outside().or_else(|| self.past_the_inside()) {
-            Some(known) => Some(known).filter(|ttl| too_far.is_none_or(|far| *ttl < far)),
-            None => {
-                let guess = UNKNOWN[(turn % UNKNOWN.len() as u64) as usize];
-                let nearest = too_far.map_or(guess, |far| guess.min(far - 1));
-                Some(nearest).filter(|ttl| *ttl > 1)
-            }
-        }
+        let known = self.first_outside().or_else(|| self.past_the_inside());
+        let wanted = known.unwrap_or(UNKNOWN[(turn % UNKNOWN.len() as u64) as usize]);
+        let nearer = self.nearest_reach().map_or(wanted, |too_far| wanted.min(too_far - 1));
+        Some(nearer).filter(|ttl| *ttl > 1)
     }
 
     /// The outermost router that has answered, where only those of our own side have: all of them private, or just the
@@ -205,6 +200,8 @@ mod tests {
     fn a_peer_that_is_next_door_leaves_no_room() {
         let next_door = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, PEER), (3, PEER)]);
         assert_eq!(next_door.low_ttl(0), None);
+        let private = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, "10.0.0.1"), (3, PEER)]);
+        assert_eq!(private.low_ttl(0), Some(2));
         let one_further = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, "198.51.100.1"), (3, PEER)]);
         assert_eq!(one_further.low_ttl(0), Some(2));
     }
