@@ -55,7 +55,9 @@ fn promises_not_kept_are_told_with_their_seeds() {
     };
     assert!(told("home", "home", &[Some(0.1), None]).starts_with("! home × home: 1 of 2 runs connect"));
     assert!(told("home", "home", &[Some(0.1), None]).contains("--seed 1"));
-    assert!(told("random", "random", &[None, Some(1.0)]).contains("none should; --seed 1"));
+    assert!(told("random", "blocked", &[None, Some(1.0)]).contains("none should; --seed 1"));
+    assert!(told("random", "random", &[None, Some(1.0)]).starts_with("~ random × random: 1 of 2"));
+    assert!(told("random", "random", &[Some(1.0); 3]).starts_with("! random × random: 3 of 3"));
     assert!(told("home", "random", &[None, None, None]).starts_with("! home × random"));
     assert_eq!(told("home", "random", &[Some(1.0); 40]), "");
     assert!(told("home", "random", &[Some(11.0); 40]).starts_with("~ home × random: p95 11.0 s"));

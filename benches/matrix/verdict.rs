@@ -1,6 +1,9 @@
 //! Holds the figures against what `punchable` promises.
 
-use pinhole_proto::{nat::Verdict, puncher::Limits};
+use pinhole_proto::{
+    nat::{Cause, Verdict},
+    puncher::Limits,
+};
 
 use crate::{
     cell::{Cell, Half, Kind, share},
@@ -15,6 +18,10 @@ const RARE: f64 = 0.001;
 
 /// A pair slower than this in one of twenty runs is worth a line, seconds.
 const SLOW: f64 = 10.0;
+
+/// Two unpredictable sides meet in fewer than one of so many runs: each has 1,440 mappings out of 64,512, and both ports
+/// must be right.
+const LUCKY: usize = 100;
 
 /// Most seeds in one line.
 const MOST_SEEDS: usize = 8;
@@ -84,9 +91,11 @@ fn judge(kind: Kind, cell: &Cell) -> Vec<String> {
                 seeds(kind, cell.failed().map(|run| run.seed))
             ));
         }
-        Verdict::No(_) if connected > 0 => {
+        Verdict::No(cause) if connected > 0 => {
+            let is_luck = cause == Cause::BothUnpredictable && connected <= 2 + runs / LUCKY;
+            let (sign, word) = if is_luck { ('~', "by mere luck") } else { ('!', "none should") };
             let connected = cell.runs.iter().filter(|run| run.seconds.is_some()).map(|run| run.seed);
-            lines.push(format!("! {pair}: {tally}, none should; {}", seeds(kind, connected)));
+            lines.push(format!("{sign} {pair}: {tally}, {word}; {}", seeds(kind, connected)));
         }
         Verdict::Direct | Verdict::ByChance | Verdict::No(_) => {}
     }
