@@ -55,6 +55,10 @@ const NEWCOMER: Duration = Duration::from_secs(3600);
 /// spoilt for a peer that comes later.
 const VENTURE_SHARE: usize = 6;
 
+/// After its last pass a campaign's sockets stay open for this long: the peer's sweep may still meet them. Linux forgets
+/// their mappings by then.
+const LINGER: Duration = Duration::from_secs(30);
+
 /// Ports above a known one that are swept first; below it half as many.
 const NEAR: u16 = 48;
 
@@ -163,8 +167,8 @@ impl Birthday {
         // Mappings that may be alive are used again, whatever search they are from.
         let alive = outbox.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
         let epoch = alive.unwrap_or(ground.unix.as_secs() / WINDOW_EVERY.as_secs());
-        for socket in self.campaign.take().into_iter().flat_map(Campaign::into_sockets) {
-            outbox.close(socket);
+        if let Some(mut old) = self.campaign.take() {
+            old.close(outbox);
         }
         let Some(target) = ground.target(epoch) else { return };
         let waits = now >= self.since + NEWCOMER;
@@ -232,6 +236,10 @@ impl Campaign {
         if self.next_at.is_none_or(|at| now < at) {
             return;
         }
+        if self.pass == self.passes.len() {
+            self.next_at = None;
+            return self.close(outbox);
+        }
         while self.cursor < self.fan.len() + self.sweep.len() {
             let ready_at = self.due_at().map_or(outbox.ready_at(now), |due| due.max(outbox.ready_at(now)));
             if now < ready_at {
@@ -246,7 +254,8 @@ impl Campaign {
         }
         self.cursor = 0;
         self.pass += 1;
-        self.next_at = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
+        let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
+        self.next_at = Some(next.unwrap_or(now + LINGER));
     }
 
     /// When the next turn is due if this pass is spread over the time until the next one.
@@ -295,11 +304,13 @@ impl Campaign {
         }
     }
 
-    fn into_sockets(self) -> impl Iterator<Item = SocketId> {
-        self.fan.into_iter().filter_map(|fanned| match fanned {
-            Fanned::Open(socket) => Some(socket),
-            Fanned::Closed(_) | Fanned::Failed => None,
-        })
+    fn close(&mut self, outbox: &mut Outbox) {
+        for fanned in std::mem::take(&mut self.fan) {
+            match fanned {
+                Fanned::Open(socket) => outbox.close(socket),
+                Fanned::Closed(_) | Fanned::Failed => {}
+            }
+        }
     }
 
     /// Whether a packet of the fan may reach the other router. Half of the first pass must not even where that is

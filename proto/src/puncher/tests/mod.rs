@@ -354,3 +354,14 @@ fn a_full_search_leaves_mappings_for_answers_even_with_the_least_limits() {
     lone.receive(pair, Kind::Probe, 7);
     assert!(lone.sent.iter().any(|t| t.pair == pair), "the peer is heard and gets no answer");
 }
+
+#[test]
+fn a_side_that_waits_holds_few_sockets() {
+    let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
+    lone.run_for(Duration::from_secs(30));
+    assert!(lone.open.len() > 256, "{} sockets", lone.open.len());
+    lone.run_for(Duration::from_secs(90));
+    assert!(lone.open.len() <= 4, "{} sockets", lone.open.len());
+    lone.run_for(Duration::from_secs(7 * 86_400));
+    assert!(lone.open.len() <= 4 + 128, "{} sockets", lone.open.len());
+}
