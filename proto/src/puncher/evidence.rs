@@ -74,7 +74,7 @@ pub(super) struct Evidence {
     look_at: Instant,
     told_causes: Vec<std::mem::Discriminant<Diagnosis>>,
     findings: Findings,
-    /// When the peer's main port was last refused, in a way that only somebody on the way could say.
+    /// When the peer's IP last refused a datagram of ours, in a way that only somebody on the way could say.
     refused_at: Option<Instant>,
     prohibited: Option<(IpAddr, Instant)>,
     unreachable: Option<(IpAddr, Instant)>,
@@ -147,8 +147,8 @@ impl Evidence {
         match icmp.kind {
             IcmpKind::TtlExceeded => {}
             IcmpKind::PortUnreachable | IcmpKind::Prohibited if from_peer => {
-                // A port that the peer has used and closed says nothing about its router.
-                if is_ours && main == Some(icmp.pair.remote) {
+                // Once the peer is heard, a port that it has closed may be what refuses, which says nothing of its router.
+                if is_ours && (main == Some(icmp.pair.remote) || self.heard_at.is_none()) {
                     self.refused_at = Some(now);
                 }
             }
