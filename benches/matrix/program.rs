@@ -56,7 +56,8 @@ impl Program {
     pub(crate) fn listen(&mut self) {
         while let Ok((at, event)) = self.events.try_recv() {
             if event["event"] == "punched" {
-                self.punched.get_or_insert(Punched { at, method: method(&event["method"]) });
+                self.punched
+                    .get_or_insert(Punched { at, method: event["method"].as_str().and_then(Method::named) });
             }
         }
     }
@@ -82,15 +83,5 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ended_before = self.child.kill();
         let _reaped_before = self.child.wait();
-    }
-}
-
-fn method(name: &Value) -> Option<Method> {
-    match name.as_str()?.to_ascii_lowercase().as_str() {
-        "base" => Some(Method::Base),
-        "slot" => Some(Method::Slot),
-        "fan" => Some(Method::Fan),
-        "sweep" => Some(Method::Sweep),
-        _ => None,
     }
 }

@@ -12,25 +12,15 @@ pub(crate) fn side(spec: &NatSpec) -> String {
     if boxes.is_empty() { "a public address, nothing before it".to_owned() } else { boxes.join(", then ") }
 }
 
-/// Names a method in a word.
-pub(crate) fn method(method: Method) -> &'static str {
-    match method {
-        Method::Base => "base",
-        Method::Slot => "slot",
-        Method::Fan => "fan",
-        Method::Sweep => "sweep",
-    }
-}
-
 /// Lists methods with their shares.
 pub(crate) fn methods(shares: &[(Method, f64)]) -> String {
     match shares {
         [] => "–".to_owned(),
-        [(only, _)] => method(*only).to_owned(),
+        [(only, _)] => only.name().to_owned(),
         several => {
             let list: Vec<String> = several
                 .iter()
-                .map(|(name, share)| format!("{} {}", method(*name), percent(*share, 0)))
+                .map(|(method, share)| format!("{} {}", method.name(), percent(*share, 0)))
                 .collect();
             list.join(", ")
         }

@@ -28,7 +28,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 pub(super) fn recall(role: Role, peer: &Peer) -> Option<Memory> {
     let known = read(&file()?)?;
     let entry = known.get(&name(role, peer))?;
-    let method = parse_method(entry.get("method")?.as_str()?)?;
+    let method = Method::named(entry.get("method")?.as_str()?)?;
     let peer_port = u16::try_from(entry.get("port")?.as_u64()?).ok().filter(|port| *port != 0)?;
     Some(Memory { method, peer_port })
 }
@@ -39,20 +39,6 @@ pub(super) fn remember(role: Role, peer: &Peer, memory: Memory) {
     if let Err(error) = write(&path, &name(role, peer), memory) {
         tracing::debug!(error = format!("{error:#}"), "nothing remembered");
     }
-}
-
-/// Names a method for machines.
-pub(super) fn method(method: Method) -> &'static str {
-    match method {
-        Method::Base => "base",
-        Method::Slot => "slot",
-        Method::Fan => "fan",
-        Method::Sweep => "sweep",
-    }
-}
-
-fn parse_method(name: &str) -> Option<Method> {
-    [Method::Base, Method::Slot, Method::Fan, Method::Sweep].into_iter().find(|m| method(*m) == name)
 }
 
 fn name(role: Role, peer: &Peer) -> String {
@@ -76,7 +62,7 @@ fn read(path: &Path) -> Option<Map<String, Value>> {
 /// Writes a new file beside the old one and then takes its place: nobody ever sees half of it.
 fn write(path: &Path, name: &str, memory: Memory) -> Result<()> {
     let mut known = read(path).unwrap_or_default();
-    let entry = json!({"method": method(memory.method), "port": memory.peer_port});
+    let entry = json!({"method": memory.method.name(), "port": memory.peer_port});
     if known.get(name) == Some(&entry) {
         return Ok(());
     }

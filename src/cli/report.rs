@@ -9,7 +9,7 @@ use pinhole::{
 };
 use serde_json::{Value, json};
 
-use super::{memory, say, words};
+use super::{say, words};
 
 /// Tells events to whoever asked.
 pub(super) struct Reporter {
@@ -115,7 +115,7 @@ fn to_json(event: &Event) -> Value {
         Event::Punched(c) => json!({
             "event": "punched",
             "remote": c.pair.remote.to_string(),
-            "method": memory::method(c.method),
+            "method": c.method.name(),
             "seconds": c.took.as_secs_f64(),
             "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
             "observed": c.observed.map(|a| a.to_string()),

@@ -70,6 +70,28 @@ pub enum Method {
     Sweep,
 }
 
+impl Method {
+    /// All of them, in the order in which a search begins with them.
+    pub const ALL: [Self; 4] = [Self::Base, Self::Slot, Self::Fan, Self::Sweep];
+
+    /// Names it for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Slot => "slot",
+            Self::Fan => "fan",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// Finds it by its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
 /// What came back from the network instead of the peer, about a datagram of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Icmp<'a> {
