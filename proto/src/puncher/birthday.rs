@@ -21,9 +21,9 @@ use std::{
 
 use super::{
     Memory, Method, Pair, SocketId,
+    bearings::Ground,
     budget::{MAPPING_LIFE, Purpose},
     outbox::{Letter, Outbox},
-    search::Ground,
 };
 
 /// The plain pair has this long for itself before a search widens: a slow round trip, so that ICMP has told by then
@@ -241,7 +241,7 @@ impl Campaign {
             return self.close(outbox);
         }
         while self.cursor < self.fan.len() + self.sweep.len() {
-            let ready_at = self.due_at().map_or(outbox.ready_at(now), |due| due.max(outbox.ready_at(now)));
+            let ready_at = outbox.ready_at(now).max(self.due_at().unwrap_or(now));
             if now < ready_at {
                 return self.next_at = Some(ready_at + GROUP);
             }
@@ -306,9 +306,8 @@ impl Campaign {
 
     fn close(&mut self, outbox: &mut Outbox) {
         for fanned in std::mem::take(&mut self.fan) {
-            match fanned {
-                Fanned::Open(socket) => outbox.close(socket),
-                Fanned::Closed(_) | Fanned::Failed => {}
+            if let Fanned::Open(socket) = fanned {
+                outbox.close(socket);
             }
         }
     }

@@ -27,7 +27,7 @@ const REFUSAL_LIFE: Duration = Duration::from_secs(35);
 /// be noise, or the last words of an earlier run.
 const SUSPICIOUS: u32 = 3;
 
-/// Something is wrong in a way that has a name. Each is told once in a search.
+/// Something is wrong in a way that has a name. Each is told once in a search; the lack of a path once for each cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// Probes arrive from the peer's IP that this key cannot open.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Pair, SocketId, outbox::Outbox, search::Ground};
+use super::{Pair, SocketId, bearings::Ground, outbox::Outbox};
 use crate::probe::PROBE_BYTES;
 
 /// Where TFTP servers listen.

@@ -19,6 +19,7 @@
 //!
 //! Bad datagrams are dropped and counted, never an error. Every table has a named bound.
 
+mod bearings;
 mod birthday;
 mod budget;
 mod checks;
@@ -49,11 +50,12 @@ pub use peers::FRESH;
 pub use schedule::{SLOT, Schedule};
 
 use self::{
+    bearings::Bearings,
     budget::Purpose,
     checks::{CALM, Checks, Proof, Source},
     outbox::{Letter, Outbox},
     peers::{Peers, Sender, clock_distance},
-    search::{Ground, Search},
+    search::Search,
 };
 use crate::{
     Now, Role,
@@ -72,12 +74,6 @@ const CLOCK_WORD: Duration = Duration::from_secs(5);
 /// A change of the peer's addresses makes a search eager again at most once in this time.
 const EAGER_AGAIN: Duration = Duration::from_secs(600);
 
-/// What was learned of the peer's clock is used for this long: one of the two may be set right.
-const CLOCK_LIFE: Duration = Duration::from_secs(600);
-
-/// Clocks further apart than this are not met halfway, ms: slots are not the way then.
-const MAX_AHEAD_MS: i64 = 60_000;
-
 /// An answer within this time was not held up on its way.
 const PROMPT: Duration = Duration::from_secs(1);
 
@@ -95,15 +91,9 @@ enum State {
 /// Finds, proves and nominates a pair; see the module's text.
 #[derive(Debug)]
 pub struct Puncher {
-    role: Role,
+    bearings: Bearings,
     seal: ProbeSeal,
-    schedule: Schedule,
     state: State,
-    peer: Vec<SocketAddr>,
-    /// The main socket's port.
-    port: u16,
-    /// The own address toward the peer, as the system knows it.
-    local: Option<IpAddr>,
     checks: Checks,
     peers: Peers,
     outbox: Outbox,
@@ -111,8 +101,6 @@ pub struct Puncher {
     memory: Option<Memory>,
     /// The pair in use, or last in use: its socket stays open until another one takes its place.
     used: Option<Pair>,
-    /// The peer's wall clock minus ours, ms, where an ack has told, and when.
-    ahead_ms: Option<(i64, Instant)>,
     /// When the last eager search began.
     eager_at: Option<Instant>,
     dropped: Dropped,
@@ -124,19 +112,14 @@ impl Puncher {
     pub fn new(config: Config) -> Self {
         let outbox = Outbox::new(config.role, config.seal.clone(), config.seed, config.port, config.limits);
         Self {
-            role: config.role,
+            bearings: Bearings::new(config.role, config.port, config.schedule),
             seal: config.seal,
-            schedule: config.schedule,
             state: State::Idle,
-            peer: Vec::new(),
-            port: config.port,
-            local: None,
             checks: Checks::default(),
             peers: Peers::new(),
             outbox,
             memory: config.memory,
             used: None,
-            ahead_ms: None,
             eager_at: None,
             dropped: Dropped::default(),
         }
@@ -145,10 +128,10 @@ impl Puncher {
     /// Sets the addresses that the peer's name resolves to now. Those beyond [`MAX_PEER_ADDRESSES`] are not used.
     pub fn set_peer(&mut self, addresses: &[SocketAddr], now: Now) {
         let addresses = &addresses[..addresses.len().min(MAX_PEER_ADDRESSES)];
-        if self.peer == addresses {
+        if self.bearings.peer == addresses {
             return;
         }
-        self.peer = addresses.to_vec();
+        self.bearings.peer = addresses.to_vec();
         self.checks.retain(|c| c.source == Source::PeerReflexive || addresses.contains(&c.pair.remote));
         if matches!(self.state, State::Searching(_)) {
             // A name that changes all the time must not keep the search eager for ever.
@@ -159,7 +142,7 @@ impl Puncher {
 
     /// Takes note of the own address toward the peer, if the system knows it. Counts from the next search on.
     pub fn set_local(&mut self, ip: Option<IpAddr>) {
-        self.local = ip;
+        self.bearings.local = ip;
     }
 
     /// Starts to search, or starts again because the tunnel over the last pair is lost.
@@ -191,7 +174,7 @@ impl Puncher {
             return;
         }
         match self.seal.open(datagram) {
-            Ok(probe) if probe.role == self.role => self.handle_own_role(pair, &probe, now),
+            Ok(probe) if probe.role == self.bearings.role => self.handle_own_role(pair, &probe, now),
             Ok(probe) => self.handle_probe(pair, &probe, now),
             Err(OpenError::Sealed { version }) => self.handle_unopened(pair, version),
             Err(OpenError::NoProbe | OpenError::Unknown) => self.dropped.useless += 1,
@@ -202,7 +185,7 @@ impl Puncher {
     /// changes how careful we are, how far our primers go, and what the user is told.
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
         let is_ours = self.outbox.is_ours(icmp.quoted);
-        let main = self.peer.iter().copied().find(|peer| peer.ip() == icmp.offender);
+        let main = self.bearings.main_of(icmp.offender);
         if let State::Searching(search) = &mut self.state {
             search.handle_icmp(icmp, is_ours, main, now.instant);
         }
@@ -265,15 +248,7 @@ impl Puncher {
     /// Lets the search do what is due.
     fn work(&mut self, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
-        let ground = Ground {
-            role: self.role,
-            port: self.port,
-            schedule: &self.schedule,
-            peer: &self.peer,
-            now,
-            unix: halfway(now, self.ahead_ms),
-            is_eager: search.is_eager(now.instant),
-        };
+        let ground = self.bearings.ground(search.is_eager(now.instant), now);
         search.handle_timeout(&ground, &mut self.outbox);
         let outbox = &self.outbox;
         self.checks.retain(|c| outbox.is_open(c.pair.socket));
@@ -286,20 +261,20 @@ impl Puncher {
     /// but words.
     fn handle_own_role(&mut self, pair: Pair, probe: &Probe, now: Now) {
         self.dropped.useless += 1;
-        if !self.is_peer_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
+        if !self.bearings.is_peer_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
             return;
         }
         let trouble = if probe.instance == self.outbox.instance {
             Trouble::OwnEcho { from: pair.remote }
         } else {
-            Trouble::SameRole { role: self.role }
+            Trouble::SameRole { role: self.bearings.role }
         };
         self.tell(trouble);
     }
 
     fn handle_unopened(&mut self, pair: Pair, version: u8) {
         self.dropped.unopened += 1;
-        if !self.is_peer_ip(pair.remote.ip()) {
+        if !self.bearings.is_peer_ip(pair.remote.ip()) {
             return;
         }
         if let State::Searching(search) = &mut self.state
@@ -310,7 +285,7 @@ impl Puncher {
     }
 
     fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let Some(sender) = self.peers.admit(probe, self.is_peer_ip(pair.remote.ip()), now) else {
+        let Some(sender) = self.peers.admit(probe, self.bearings.is_peer_ip(pair.remote.ip()), now) else {
             self.dropped.replayed += 1;
             return;
         };
@@ -326,10 +301,10 @@ impl Puncher {
     fn note_heard(&mut self, pair: Pair, probe: &Probe, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
         self.outbox.heard_from = Some(pair.remote);
-        let main = self.peer.iter().find(|p| p.ip() == pair.remote.ip() && pair.socket == SocketId::MAIN);
+        let main = self.bearings.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
         let expected = main.is_none_or(|p| p.port() == pair.remote.port());
         let first = search.handle_heard(pair, expected, now.instant);
-        search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.port, p.port())));
+        search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.bearings.port, p.port())));
         if first {
             self.outbox.tell(Event::Heard { from: pair.remote });
         }
@@ -342,7 +317,8 @@ impl Puncher {
             self.start_search(now, now.instant, "the peer searches again");
         }
         let proven = self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
-        let agree = probe.nominate && self.role == Role::Serve && sender == Sender::Current && proven;
+        let agree =
+            probe.nominate && self.bearings.role == Role::Serve && sender == Sender::Current && proven;
         self.send(Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) }, now);
         if !proven {
             self.checks.add_reflexive(pair, now.instant);
@@ -374,19 +350,17 @@ impl Puncher {
         if self.peers.believe(probe.instance) {
             self.handle_restart(now);
         }
-        if probe.nominate && nominated && self.role == Role::Open {
+        if probe.nominate && nominated && self.bearings.role == Role::Open {
             self.connect(pair, now);
         }
-        if self.role == Role::Open && matches!(self.state, State::Searching(_)) {
+        if self.bearings.role == Role::Open && matches!(self.state, State::Searching(_)) {
             self.checks.nominate_best(self.peers.current().map(|p| p.id), now.instant);
         }
         self.handle_timeout(now);
     }
 
     fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {
-        let sealed = i128::from(probe.unix_ms) + i128::try_from(rtt.as_millis() / 2).unwrap_or(0);
-        let ahead_ms = i64::try_from(sealed - i128::from(now.unix_ms())).ok();
-        self.ahead_ms = ahead_ms.map(|ms| (ms, now.instant));
+        self.bearings.note_clock(probe.unix_ms, rtt, now);
         let apart = clock_distance(probe, now);
         if apart > CLOCK_WORD {
             self.tell(Trouble::Clock { apart });
@@ -424,16 +398,7 @@ impl Puncher {
         if is_eager {
             self.eager_at = Some(now.instant);
         }
-        let ground = Ground {
-            role: self.role,
-            port: self.port,
-            schedule: &self.schedule,
-            peer: &self.peer,
-            now,
-            unix: halfway(now, self.ahead_ms),
-            is_eager,
-        };
-        let search = Search::new(&ground, self.local, self.memory);
+        let search = Search::new(&self.bearings.ground(is_eager, now), self.memory);
         self.set_state(State::Searching(Box::new(search)), why);
         self.add_configured(paced_from, now.instant);
         self.handle_timeout(now);
@@ -467,8 +432,8 @@ impl Puncher {
 
     /// Tests the main pairs, and the pair that was last in use where that is another one.
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
-        let main = self.peer.iter().map(|remote| Pair { socket: SocketId::MAIN, remote: *remote });
-        let used = self.used.filter(|pair| self.peer.iter().any(|p| p.ip() == pair.remote.ip()));
+        let main = self.bearings.peer.iter().map(|remote| Pair { socket: SocketId::MAIN, remote: *remote });
+        let used = self.used.filter(|pair| self.bearings.is_peer_ip(pair.remote.ip()));
         for pair in main.chain(used) {
             self.checks.add_configured(pair, paced_from, now);
         }
@@ -509,10 +474,6 @@ impl Puncher {
         matches!(self.state, State::Connected { peer_epoch, .. } if probe.epoch > peer_epoch)
     }
 
-    fn is_peer_ip(&self, ip: IpAddr) -> bool {
-        self.peer.iter().any(|p| p.ip() == ip)
-    }
-
     fn deadline(&self) -> Option<Instant> {
         let checks = self.checks.deadline();
         let search = match &self.state {
@@ -521,12 +482,6 @@ impl Puncher {
         };
         checks.into_iter().chain(search).min()
     }
-}
-
-/// Our wall clock, moved halfway to the peer's: if the peer does so as well, the two agree.
-fn halfway(now: Now, ahead_ms: Option<(i64, Instant)>) -> Duration {
-    let known = ahead_ms.filter(|(_, at)| now.instant < *at + CLOCK_LIFE).map_or(0, |(ms, _)| ms);
-    Duration::from_millis(now.unix_ms().saturating_add_signed(known.clamp(-MAX_AHEAD_MS, MAX_AHEAD_MS) / 2))
 }
 
 #[cfg(test)]

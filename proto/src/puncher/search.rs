@@ -6,15 +6,16 @@ use std::{
 };
 
 use super::{
-    Findings, Icmp, Memory, Method, Pair, Schedule, SocketId, Trouble,
+    Findings, Icmp, Memory, Method, Pair, SocketId, Trouble,
+    bearings::Ground,
     birthday::{Birthday, HEAD_START, Ways},
     evidence::Evidence,
     helper::Helper,
     outbox::Outbox,
+    schedule::slot_at,
     scout::Scout,
     slots::Slots,
 };
-use crate::{Now, Role};
 
 /// For this long a search uses every slot and sweeps again and again; after that it is patient.
 pub(super) const EAGER: Duration = Duration::from_secs(60);
@@ -24,29 +25,6 @@ const THOROUGH: usize = 5;
 
 /// What passes a router that is one hop away.
 const LEAST_TTL: u8 = 2;
-
-/// What all methods stand on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ground<'a> {
-    pub(super) role: Role,
-    /// Our main port.
-    pub(super) port: u16,
-    pub(super) schedule: &'a Schedule,
-    /// The peer's main addresses.
-    pub(super) peer: &'a [SocketAddr],
-    pub(super) now: Now,
-    /// The wall clock, halfway to the peer's where that is known.
-    pub(super) unix: Duration,
-    pub(super) is_eager: bool,
-}
-
-impl Ground<'_> {
-    /// Returns the peer's address whose turn it is.
-    pub(super) fn target(&self, turn: u64) -> Option<SocketAddr> {
-        let count = u64::try_from(self.peer.len()).ok().filter(|count| *count > 0)?;
-        self.peer.get(usize::try_from(turn % count).unwrap_or(0)).copied()
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Search {
@@ -59,13 +37,13 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Begins a search; an eager one unless the peer has just left.
-    pub(super) fn new(ground: &Ground<'_>, local: Option<std::net::IpAddr>, memory: Option<Memory>) -> Self {
+    /// Begins a search, an eager one if the ground says so.
+    pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>) -> Self {
         let now = ground.now.instant;
         Self {
             evidence: Evidence::new(now),
             eager_until: if ground.is_eager { now + EAGER } else { now },
-            scout: Scout::new(ground.target(0), local, now),
+            scout: Scout::new(ground.target(0), ground.local, now),
             helper: Helper::new(now),
             slots: Slots::new(now + HEAD_START),
             birthday: Birthday::new(ground, memory),
@@ -78,8 +56,7 @@ impl Search {
 
     pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
         self.scout.handle_timeout(outbox, ground.now);
-        let turn = ground.unix.as_secs() / super::SLOT.as_secs() / 2;
-        let low_ttl = self.scout.low_ttl(turn);
+        let low_ttl = self.scout.low_ttl(slot_at(ground.unix) / 2);
         self.helper.handle_timeout(ground, low_ttl.unwrap_or(LEAST_TTL), outbox);
         self.slots.handle_timeout(ground, low_ttl, outbox);
         let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };

@@ -14,10 +14,10 @@ use std::{
 
 use super::{
     Pair, SocketId,
+    bearings::Ground,
     budget::Purpose,
     outbox::{Letter, Outbox},
     schedule::{slot_at, speaker, to_next_slot},
-    search::Ground,
 };
 
 /// When the side that answers opens its NAT where its primers would reach the other router: after the speaker's

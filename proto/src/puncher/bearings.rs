@@ -1,0 +1,97 @@
+//! Where we stand and when it is: what both the machine and its methods are told, and none of them changes.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use super::Schedule;
+use crate::{Now, Role};
+
+/// What was learned of the peer's clock is used for this long: one of the two may be set right.
+const CLOCK_LIFE: Duration = Duration::from_secs(600);
+
+/// Clocks further apart than this are not met halfway, ms: slots are not the way then.
+const MAX_AHEAD_MS: i64 = 60_000;
+
+#[derive(Debug)]
+pub(super) struct Bearings {
+    pub(super) role: Role,
+    /// The main socket's port.
+    pub(super) port: u16,
+    schedule: Schedule,
+    /// The peer's main addresses.
+    pub(super) peer: Vec<SocketAddr>,
+    /// The own address toward the peer, as the system knows it.
+    pub(super) local: Option<IpAddr>,
+    /// The peer's wall clock minus ours, ms, where an ack has told, and when.
+    ahead_ms: Option<(i64, Instant)>,
+}
+
+impl Bearings {
+    pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
+        Self { role, port, schedule, peer: Vec::new(), local: None, ahead_ms: None }
+    }
+
+    /// Takes note of the peer's wall clock, as an ack of that round trip shows it.
+    pub(super) fn note_clock(&mut self, peers_unix_ms: u64, rtt: Duration, now: Now) {
+        let sealed = i128::from(peers_unix_ms) + i128::try_from(rtt.as_millis() / 2).unwrap_or(0);
+        let ahead_ms = i64::try_from(sealed - i128::from(now.unix_ms())).ok();
+        self.ahead_ms = ahead_ms.map(|ms| (ms, now.instant));
+    }
+
+    /// Returns the peer's main address with that IP.
+    pub(super) fn main_of(&self, ip: IpAddr) -> Option<SocketAddr> {
+        self.peer.iter().copied().find(|peer| peer.ip() == ip)
+    }
+
+    pub(super) fn is_peer_ip(&self, ip: IpAddr) -> bool {
+        self.main_of(ip).is_some()
+    }
+
+    /// Returns what all methods stand on.
+    pub(super) fn ground(&self, is_eager: bool, now: Now) -> Ground<'_> {
+        Ground {
+            role: self.role,
+            port: self.port,
+            schedule: &self.schedule,
+            peer: &self.peer,
+            local: self.local,
+            now,
+            unix: self.halfway(now),
+            is_eager,
+        }
+    }
+
+    /// Our wall clock, moved halfway to the peer's: if the peer does so as well, the two agree.
+    fn halfway(&self, now: Now) -> Duration {
+        let known = self.ahead_ms.filter(|(_, at)| now.instant < *at + CLOCK_LIFE).map_or(0, |(ms, _)| ms);
+        let half = known.clamp(-MAX_AHEAD_MS, MAX_AHEAD_MS) / 2;
+        Duration::from_millis(now.unix_ms().saturating_add_signed(half))
+    }
+}
+
+/// What all methods stand on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) role: Role,
+    /// Our main port.
+    pub(super) port: u16,
+    pub(super) schedule: &'a Schedule,
+    /// The peer's main addresses.
+    pub(super) peer: &'a [SocketAddr],
+    /// The own address toward the peer, as the system knows it.
+    pub(super) local: Option<IpAddr>,
+    pub(super) now: Now,
+    /// The wall clock, halfway to the peer's where that is known.
+    pub(super) unix: Duration,
+    pub(super) is_eager: bool,
+}
+
+impl Ground<'_> {
+    /// Returns the peer's address whose turn it is.
+    pub(super) fn target(&self, turn: u64) -> Option<SocketAddr> {
+        let count = u64::try_from(self.peer.len()).ok().filter(|count| *count > 0)?;
+        self.peer.get(usize::try_from(turn % count).unwrap_or(0)).copied()
+    }
+}
