@@ -188,6 +188,11 @@ pub(crate) struct Common {
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
     pub(crate) wait: Option<Duration>,
 
+    /// Keep connections for so long while there is no path to the peer, and punch again; 0 resets them at once
+    /// [default: 3600]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) patience: Option<Duration>,
+
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 

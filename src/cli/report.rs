@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::{
     Endpoint, Event,
-    proto::puncher::{Findings, Trouble},
+    proto::puncher::{Findings, Loss, Trouble},
 };
 use serde_json::{Value, json};
 
@@ -88,11 +88,13 @@ impl Reporter {
 fn state(event: &Event) -> Option<String> {
     match event {
         Event::Searching { .. } => Some("waiting for the peer".into()),
-        Event::TunnelUp { .. } => Some("tunnel up".into()),
+        Event::TunnelUp { .. } | Event::PathBack { .. } => Some("tunnel up".into()),
+        Event::PathLost { .. } => Some("no path; connections wait".into()),
         Event::Heard { .. }
         | Event::Punched(_)
         | Event::HandshakeFailed { .. }
         | Event::TunnelLost(_)
+        | Event::PeerGone
         | Event::PeerLeft
         | Event::PeerRestarted
         | Event::Trouble(_)
@@ -123,6 +125,16 @@ fn to_json(event: &Event) -> Value {
         Event::TunnelUp { remote } => json!({"event": "tunnel_up", "remote": remote.to_string()}),
         Event::HandshakeFailed { why } => json!({"event": "handshake_failed", "why": why}),
         Event::TunnelLost(end) => json!({"event": "tunnel_lost", "why": end.to_string()}),
+        Event::PathLost { loss } => json!({"event": "path_lost", "why": loss_name(*loss)}),
+        Event::PathBack { connected, after } => json!({
+            "event": "path_back",
+            "remote": connected.pair.remote.to_string(),
+            "method": connected.method.name(),
+            "seconds": after.as_secs_f64(),
+            "rtt_ms": connected.rtt.as_secs_f64() * 1000.0,
+            "observed": connected.observed.map(|a| a.to_string()),
+        }),
+        Event::PeerGone => json!({"event": "peer_gone"}),
         Event::PeerLeft => json!({"event": "peer_left"}),
         Event::PeerRestarted => json!({"event": "peer_restarted"}),
         Event::Trouble(Trouble::NoPath(found)) => {
@@ -162,6 +174,14 @@ fn to_json_findings(found: &Findings) -> Value {
         "ends_at": found.ends_at.map(|a| a.to_string()),
         "swept": found.has_swept,
     })
+}
+
+fn loss_name(loss: Option<Loss>) -> &'static str {
+    match loss {
+        Some(Loss::Silent(_)) => "silent",
+        Some(Loss::Moved) => "moved",
+        None => "peer",
+    }
 }
 
 fn kind(trouble: &Trouble) -> &'static str {

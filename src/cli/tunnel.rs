@@ -5,7 +5,7 @@ use std::{io::IsTerminal, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role, clock,
-    endpoint::{PeerError, StartError},
+    endpoint::{DEFAULT_PATIENCE, PeerError, StartError},
     forward::{self, Listening, Offering, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
     proto::puncher::{Connected, Memory, Trouble},
@@ -95,6 +95,7 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
         bind: common.bind.into(),
         limits: common.limits.limits(),
         memory: memory::recall(services.role(), &peer),
+        patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
         ..Config::new(services.role(), key, peer)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -169,7 +170,8 @@ async fn watch(
             event = events.recv() => match event {
                 Ok(event) => {
                     reporter.event(&event);
-                    if let Event::Punched(Connected { method, pair, .. }) = event {
+                    if let Event::Punched(connected) | Event::PathBack { connected, .. } = event {
+                        let Connected { method, pair, .. } = connected;
                         let memory = Memory { method, peer_port: pair.remote.port() };
                         memory::remember(endpoint.role(), peer, memory);
                     }

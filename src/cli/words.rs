@@ -9,7 +9,7 @@ use pinhole::{
     endpoint::DEFAULT_PORT,
     forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
     hub::BufferSizes,
-    proto::puncher::{Connected, Diagnosis, Findings, Trouble},
+    proto::puncher::{Connected, Diagnosis, Findings, Loss, Trouble},
 };
 
 /// Returns the line for an event, if the user should see one.
@@ -22,6 +22,9 @@ pub(super) fn describe(event: &Event) -> Option<String> {
         Event::HandshakeFailed { why } => {
             format!("the hole carries packets, but the tunnel did not come up ({why}): trying again")
         }
+        Event::PathLost { loss } => path_lost(*loss),
+        Event::PathBack { connected, after } => path_back(connected, *after),
+        Event::PeerGone => "the peer's program has ended without a goodbye; waiting for its return".into(),
         Event::TunnelLost(end) => format!("tunnel lost: {end}"),
         Event::PeerLeft => "peer left; waiting for its return".into(),
         Event::PeerRestarted => "peer restarted".into(),
@@ -130,6 +133,20 @@ fn waiting(peer: &str, addresses: &[SocketAddr]) -> String {
 fn punched(connected: &Connected) -> String {
     let seconds = connected.took.as_secs_f64();
     format!("hole punched in {seconds:.1} s: {}, RTT {}", connected.pair.remote, rtt(connected.rtt))
+}
+
+fn path_lost(loss: Option<Loss>) -> String {
+    let why = match loss {
+        Some(Loss::Silent(silent)) => format!("nothing heard for {:.1} s", silent.as_secs_f64()),
+        Some(Loss::Moved) => "our router has given us another address".into(),
+        None => "the peer punches again".into(),
+    };
+    format!("path lost ({why}): punching again, connections wait")
+}
+
+fn path_back(connected: &Connected, after: Duration) -> String {
+    let (seconds, remote) = (after.as_secs_f64(), connected.pair.remote);
+    format!("path is back after {seconds:.1} s: {remote}, RTT {}", rtt(connected.rtt))
 }
 
 /// A round trip's time with as many digits as mean something.

@@ -65,8 +65,11 @@ impl Driver {
         loop {
             let deadline = self.drain().await;
             self.hub.heed_icmp(self.puncher.connected_pair().is_none());
+            let awaits_traffic = self.puncher.awaits_traffic();
             tokio::select! {
+                () = self.hub.sends(), if awaits_traffic => self.tell_traffic(),
                 Some(arrival) = self.arrivals.probes.recv() => {
+                    self.tell_traffic();
                     self.puncher.handle_datagram(arrival.pair, arrival.payload(), now());
                 }
                 Some(arrival) = self.arrivals.icmp.recv() => {
@@ -88,9 +91,16 @@ impl Driver {
                     Some(Command::Leave(done)) => return self.leave(done).await,
                     None => return,
                 },
-                () = until(deadline) => self.puncher.handle_timeout(now()),
+                () = until(deadline) => {
+                    self.tell_traffic();
+                    self.puncher.handle_timeout(now());
+                }
             }
         }
+    }
+
+    fn tell_traffic(&mut self) {
+        self.puncher.handle_traffic(self.hub.traffic(), now());
     }
 
     async fn leave(mut self, done: oneshot::Sender<()>) {
@@ -122,8 +132,10 @@ impl Driver {
 
     async fn handle_event(&mut self, event: Event) {
         match event {
-            Event::PeerSearching | Event::PeerRestarted | Event::PeerLeft => self.tell_local(),
-            Event::Heard { .. } | Event::Connected(_) | Event::Trouble(_) => {}
+            Event::PathLost(_) | Event::PeerSearching | Event::PeerRestarted | Event::PeerLeft => {
+                self.tell_local();
+            }
+            Event::Heard { .. } | Event::Connected(_) | Event::PeerGone | Event::Trouble(_) => {}
         }
         let _endpoint_is_gone = self.events.send(event).await;
     }

@@ -1,9 +1,9 @@
 //! What an endpoint tells: states, troubles, and the fate of connections.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use pinhole_proto::{
-    puncher::{Connected, Trouble},
+    puncher::{Connected, Loss, Trouble},
     stream::Reply,
 };
 use tokio::sync::broadcast;
@@ -40,6 +40,20 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The tunnel has no path at the moment, and waits while another one is punched.
+    PathLost {
+        /// Why; none if the peer has noticed first.
+        loss: Option<Loss>,
+    },
+    /// The tunnel has a path again.
+    PathBack {
+        /// The path.
+        connected: Connected,
+        /// Time without one, as far as we knew.
+        after: Duration,
+    },
+    /// The peer's machine says that nobody listens there: its program has ended without a goodbye.
+    PeerGone,
     /// The tunnel ended without a goodbye.
     TunnelLost(TunnelEnd),
     /// The peer said goodbye.

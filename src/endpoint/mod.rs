@@ -33,6 +33,9 @@ use crate::{
 /// UDP port of both sides unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5555;
 
+/// How long a tunnel waits for a path unless told otherwise.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(3600);
+
 /// Time that a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is remembered of the last success with this peer.
     pub memory: Option<Memory>,
+    /// How long a tunnel waits for a path before its connections are reset.
+    pub patience: Duration,
 }
 
 impl Config {
@@ -68,6 +73,7 @@ impl Config {
             port,
             limits: Limits::DEFAULT,
             memory: None,
+            patience: DEFAULT_PATIENCE,
         }
     }
 }

@@ -1,15 +1,18 @@
-//! Keeps a tunnel up: punched pair → handshake → tunnel → lost → punch again.
+//! Keeps a tunnel up: punched pair → handshake → tunnel → path lost → punched again → the tunnel goes on.
+//!
+//! A tunnel ends when the peer says so or has started anew, when its QUIC connection breaks, or when it had no path
+//! for as long as the user's patience lasts. Then the search goes on for a new one.
 
 use std::{collections::VecDeque, future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 
 use pinhole_proto::{
     Role,
-    puncher::{Connected, Event as Punch},
+    puncher::{Connected, Event as Punch, Loss},
 };
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
-    time::{Instant, MissedTickBehavior},
+    time::Instant,
 };
 
 use super::{
@@ -18,7 +21,7 @@ use super::{
 };
 use crate::{
     clock,
-    hub::Hub,
+    hub::{self, Hub},
     tunnel::{Goodbye, Tunnel, TunnelEnd, transport},
 };
 
@@ -30,6 +33,13 @@ const HANDSHAKE_RTTS: u32 = 10;
 
 /// How often a peer's name is looked up again while it is searched for.
 const RESOLVE: Duration = Duration::from_secs(30);
+
+/// The same while a tunnel waits for its path.
+const RESOLVE_KEPT: Duration = Duration::from_secs(5);
+
+/// Handshakes that may begin while a tunnel stands: one in this time. The peer may have lost its end of the tunnel;
+/// or somebody forges its address.
+const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// Handshakes under way at a time on the serve side; the oldest makes room. One is usual: more come only from
 /// somebody who forges the peer's address, and they never finish.
@@ -54,6 +64,13 @@ pub(super) struct Supervisor {
     /// When the tunnel must stand; otherwise the search begins again.
     handshake_by: Option<Instant>,
     tunnel: Option<Tunnel>,
+    /// Since when the tunnel has no path.
+    path_lost_at: Option<Instant>,
+    /// What the tunnel has received when it got its path, and when it must have received more.
+    hears_by: Option<(u64, Instant)>,
+    /// When the next handshake may begin while a tunnel stands.
+    second_handshake_at: Instant,
+    resolve_at: Instant,
     /// Whether the name resolved at the last look.
     resolves: bool,
 }
@@ -82,6 +99,10 @@ impl Supervisor {
             under_way: VecDeque::new(),
             handshake_by: None,
             tunnel: None,
+            path_lost_at: None,
+            hears_by: None,
+            second_handshake_at: Instant::now(),
+            resolve_at: Instant::now() + RESOLVE,
             resolves: true,
         }
     }
@@ -89,9 +110,8 @@ impl Supervisor {
     pub(super) async fn run(mut self) {
         self.command(Command::SetPeer(self.addresses.clone())).await;
         self.search().await;
-        let mut resolve = tokio::time::interval_at(Instant::now() + RESOLVE, RESOLVE);
-        resolve.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let patience_ends_at = self.patience_ends_at();
             tokio::select! {
                 event = self.driver.events.recv() => match event {
                     Some(event) => self.handle_punch(event),
@@ -109,7 +129,10 @@ impl Supervisor {
                 () = self.published.closed() => return,
                 () = clock::until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
-                _ = resolve.tick(), if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
+                () = clock::until(patience_ends_at) => self.handle_end(TunnelEnd::NoPath).await,
+                () = clock::until(self.hears_by.map(|(_, by)| by)) => self.handle_deaf_tunnel().await,
+                () = clock::until(Some(self.resolve_at)),
+                    if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
             }
         }
     }
@@ -120,42 +143,75 @@ impl Supervisor {
             Punch::Trouble(trouble) => self.events.tell(Event::Trouble(trouble)),
             Punch::Connected(connected) => self.handle_connected(connected),
             Punch::PeerLeft => self.handle_peer_left(),
+            Punch::PathLost(loss) => self.handle_path_lost(Some(loss)),
+            Punch::PeerGone => {
+                if self.tunnel.is_some() {
+                    self.events.tell(Event::PeerGone);
+                    self.drop_tunnel();
+                    self.tell_searching();
+                }
+            }
             Punch::PeerRestarted => {
                 self.events.tell(Event::PeerRestarted);
                 self.drop_tunnel();
                 self.tell_searching();
             }
-            Punch::PeerSearching => {
-                if self.tunnel.is_some() {
-                    self.events.tell(Event::TunnelLost(TunnelEnd::Replaced));
-                }
-                self.drop_tunnel();
-                self.tell_searching();
-            }
+            Punch::PeerSearching => self.handle_path_lost(None),
         }
     }
 
-    /// The pair is there: the open side dials, the serve side waits for that.
+    /// The tunnel waits, if there is one.
+    fn handle_path_lost(&mut self, loss: Option<Loss>) {
+        if self.tunnel.is_none() {
+            return self.tell_searching();
+        }
+        (self.punched, self.hears_by) = (None, None);
+        self.path_lost_at.get_or_insert_with(Instant::now);
+        self.resolve_at = Instant::now();
+        self.events.tell(Event::PathLost { loss });
+    }
+
+    /// The pair is there. A tunnel that stands goes on over it. Otherwise the open side dials, and the serve side waits
+    /// for that.
     fn handle_connected(&mut self, connected: Connected) {
         self.hub.admit(connected.pair);
         self.punched = Some(connected);
-        self.events.tell(Event::Punched(connected));
-        if self.tunnel.is_some() {
-            return;
-        }
-        self.handshake_by = Some(Instant::now() + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS);
+        let Some(tunnel) = &self.tunnel else {
+            self.events.tell(Event::Punched(connected));
+            return self.connect(connected);
+        };
+        tunnel.set_remote(connected.pair.remote);
+        // Whatever was under way is lost: ask at once, and do not wait for a timer that has backed off.
+        self.quic.handle_network_change(None);
+        self.hears_by = Some((tunnel.received(), answer_by(connected)));
+        let after = self.path_lost_at.take().map_or(Duration::ZERO, |at| at.elapsed());
+        self.events.tell(Event::PathBack { connected, after });
+    }
+
+    fn connect(&mut self, punched: Connected) {
+        self.handshake_by = Some(answer_by(punched));
         if self.config.role == Role::Open {
-            self.dial(connected);
+            self.dial(punched);
         }
+    }
+
+    /// The path carries probes, and yet nothing of the peer's tunnel has come: it knows of none any more.
+    async fn handle_deaf_tunnel(&mut self) {
+        let Some((before, _)) = self.hears_by.take() else { return };
+        if self.tunnel.as_ref().is_some_and(|tunnel| tunnel.received() == before) {
+            self.handle_end(TunnelEnd::Broken).await;
+        }
+    }
+
+    fn patience_ends_at(&self) -> Option<Instant> {
+        self.path_lost_at.and_then(|at| at.checked_add(self.config.patience))
     }
 
     /// Begins a handshake. One that cannot begin is noticed like one that nobody answers.
     fn dial(&mut self, connected: Connected) {
         let config = transport::client(&self.config.key, connected.rtt).map_err(|error| error.to_string());
         let dialled = config.and_then(|config| {
-            self.quic
-                .connect_with(config, connected.pair.remote, SERVER_NAME)
-                .map_err(|error| error.to_string())
+            self.quic.connect_with(config, hub::PEER, SERVER_NAME).map_err(|error| error.to_string())
         });
         match dialled {
             Ok(connecting) => self.begin(connecting),
@@ -164,10 +220,16 @@ impl Supervisor {
     }
 
     /// A handshake from a proven address: nobody else's gets through the Hub. The address may be forged, so it
-    /// changes nothing until it has succeeded, and while a tunnel stands it is not answered at all: an open side that
-    /// lost its tunnel punches first, and that ends ours.
+    /// changes nothing until it has succeeded. While a tunnel stands, few are answered: that of an open side that has
+    /// lost its end.
     fn handle_incoming(&mut self, incoming: noq::Incoming) {
-        let Some(punched) = self.punched.filter(|_| self.tunnel.is_none()) else { return incoming.ignore() };
+        let Some(punched) = self.punched else { return incoming.ignore() };
+        if self.tunnel.is_some() {
+            if Instant::now() < self.second_handshake_at {
+                return incoming.ignore();
+            }
+            self.second_handshake_at = Instant::now() + SECOND_HANDSHAKE;
+        }
         let answer = transport::server(&self.config.key, punched.rtt).map(Arc::new);
         match answer.map(|config| incoming.accept_with(config)) {
             Ok(Ok(connecting)) => self.begin(connecting),
@@ -222,12 +284,13 @@ impl Supervisor {
         match end {
             TunnelEnd::Closed => return, // the endpoint is being closed
             TunnelEnd::PeerLeft => self.events.tell(Event::PeerLeft),
-            TunnelEnd::Replaced | TunnelEnd::Silent | TunnelEnd::Broken => {
+            TunnelEnd::Replaced | TunnelEnd::NoPath | TunnelEnd::Broken => {
                 self.events.tell(Event::TunnelLost(end))
             }
         }
-        if self.punched.is_some() {
-            self.search().await;
+        match self.punched {
+            Some(_) => self.search().await,
+            None => self.tell_searching(),
         }
     }
 
@@ -242,6 +305,8 @@ impl Supervisor {
 
     /// Looks the name up in the background, once at a time: a name server that is down must not hold anything up.
     fn resolve(&mut self) {
+        let every = if self.tunnel.is_some() { RESOLVE_KEPT } else { RESOLVE };
+        self.resolve_at = Instant::now() + every;
         if self.lookups.is_empty() {
             let peer = self.config.peer.clone();
             self.lookups.spawn(async move { peer.resolve().await });
@@ -258,7 +323,7 @@ impl Supervisor {
         {
             self.addresses.clone_from(&addresses);
             self.command(Command::SetPeer(addresses)).await;
-            if self.punched.is_none() {
+            if self.punched.is_none() && self.tunnel.is_none() {
                 self.tell_searching();
             }
         }
@@ -284,6 +349,7 @@ impl Supervisor {
     }
 
     fn drop_tunnel(&mut self) {
+        (self.path_lost_at, self.hears_by) = (None, None);
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.close(Goodbye::Replaced);
             self.published.send_replace(None);
@@ -293,6 +359,11 @@ impl Supervisor {
     async fn command(&mut self, command: Command) {
         let _driver_is_gone = self.driver.commands.send(command).await;
     }
+}
+
+/// When an answer over QUIC must have come, where the peer is there to give it.
+fn answer_by(connected: Connected) -> Instant {
+    Instant::now() + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS
 }
 
 /// QUIC wants a name; nobody sees it (SNI is off) and nobody checks it (keys are pinned).

@@ -6,7 +6,7 @@ use pinhole_proto::{
     puncher::SocketId,
 };
 
-use super::Hub;
+use super::{Hub, PEER};
 
 impl Hub {
     /// Keeps the QUIC segments of proven pairs at the front of `buffer` and shortens `meta` to them; hands probes to
@@ -32,7 +32,13 @@ impl Hub {
             start = end;
         }
         meta.len = kept;
-        kept > 0
+        if kept == 0 {
+            return false;
+        }
+        self.traffic.count_received();
+        // Whatever path it took, and whatever address of ours that led to: to the library they are all one.
+        (meta.addr, meta.dst_ip) = (PEER, None);
+        true
     }
 }
 
@@ -44,18 +50,18 @@ mod tests {
 
     use super::*;
 
-    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7);
+    const REMOTE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7);
 
     fn meta(len: usize, stride: usize) -> RecvMeta {
         let mut meta = RecvMeta::default();
-        (meta.addr, meta.len, meta.stride) = (PEER, len, stride);
+        (meta.addr, meta.len, meta.stride) = (REMOTE, len, stride);
         meta
     }
 
     #[tokio::test]
     async fn each_segment_of_a_coalesced_read_is_sorted_by_itself() {
         let (hub, mut arrivals) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
-        hub.admit(Pair { socket: SocketId::MAIN, remote: PEER });
+        hub.admit(Pair { socket: SocketId::MAIN, remote: REMOTE });
         let segment = |first: u8, tag: u8, length: usize| {
             let mut s = vec![tag; length];
             s[0] = first;

@@ -3,7 +3,10 @@
 //! The QUIC library reads and writes through the [`Hub`] as if it were one socket. On the way in, the Hub tells
 //! probes from QUIC by their first bits, for every segment of a coalesced read, and lets QUIC through only from
 //! pairs that a proof has opened: a stranger's Initial never reaches the QUIC library and so gets no answer.
-//! On the way out, it routes a datagram to the socket whose pair was proven for that address.
+//! On the way out, it takes the pair that was proven last.
+//!
+//! To the QUIC library the peer has one address that never changes, [`PEER`]: which path carries a datagram is the
+//! Hub's business alone. A path that changes looks like loss and another round trip's time, and nothing else.
 //!
 //! The main socket lives as long as the Hub. Hundreds of others come and go with the puncher's methods; each is
 //! cheap until a proven pair needs it for QUIC.
@@ -21,20 +24,32 @@ mod ttl;
 
 use std::{
     io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use noq::udp::UdpSocketState;
-use pinhole_proto::puncher::{Pair, SocketId, Transmit};
+use pinhole_proto::puncher::{Pair, SocketId, Traffic, Transmit};
+use tokio::sync::Notify;
 
 pub(crate) use self::{intake::Arrivals, quic::QuicSocket};
 pub use self::{
     intake::HubCounters,
     socket::{BufferSizes, WANTED_BUFFER_BYTES},
 };
-use self::{intake::Intake, reader::Reader, socket::UdpSocket, sockets::Sockets};
+use self::{
+    intake::Intake,
+    reader::Reader,
+    socket::UdpSocket,
+    sockets::{Route, Sockets},
+};
 use crate::bind::{BindError, Protocol};
+
+/// Where the peer is, as the QUIC library sees it (an address for documents, RFC 5737; nothing is ever sent there).
+pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
 
 /// Owns the sockets; shared by the driver and the QUIC library.
 #[derive(Debug)]
@@ -44,7 +59,31 @@ pub struct Hub {
     offload: UdpSocketState,
     sockets: Mutex<Sockets>,
     intake: Arc<Intake>,
+    traffic: Meter,
     _main_errors: Reader,
+}
+
+/// Counts what the QUIC library sends and receives.
+#[derive(Debug, Default)]
+struct Meter {
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// Somebody wants to know of the next datagram that leaves.
+    is_awaited: AtomicBool,
+    leaves: Notify,
+}
+
+impl Meter {
+    fn count_sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        if self.is_awaited.load(Ordering::Relaxed) && self.is_awaited.swap(false, Ordering::Relaxed) {
+            self.leaves.notify_one();
+        }
+    }
+
+    fn count_received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Hub {
@@ -57,7 +96,8 @@ impl Hub {
         let intake = Arc::new(intake);
         let sockets = Mutex::new(Sockets::new(main.clone()));
         let errors = Reader::of_errors(main.clone(), intake.clone());
-        Ok((Arc::new(Self { main, offload, sockets, intake, _main_errors: errors }), arrivals))
+        let traffic = Meter::default();
+        Ok((Arc::new(Self { main, offload, sockets, intake, traffic, _main_errors: errors }), arrivals))
     }
 
     /// Opens a further socket on the main one's IP, for probes. It replaces a former one of that number.
@@ -81,7 +121,7 @@ impl Hub {
         self.sockets().close(id);
     }
 
-    /// Opens a proven pair to QUIC. One whose socket is gone stays closed.
+    /// Opens a proven pair to QUIC, whose datagrams take it from now on. One whose socket is gone stays closed.
     pub(crate) fn admit(&self, pair: Pair) {
         let Some((socket, is_new)) = self.sockets().admit(pair) else {
             return tracing::debug!(?pair, "a proven pair has lost its socket");
@@ -133,9 +173,21 @@ impl Hub {
         self.intake.counters()
     }
 
-    /// Returns the socket whose pair was proven for `remote`.
-    fn route(&self, remote: SocketAddr) -> Arc<UdpSocket> {
-        self.sockets().route(remote).clone()
+    /// Returns what the QUIC library has sent and received by now.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let Meter { sent, received, .. } = &self.traffic;
+        Traffic { sent: sent.load(Ordering::Relaxed), received: received.load(Ordering::Relaxed) }
+    }
+
+    /// Waits until the QUIC library sends something.
+    pub(crate) async fn sends(&self) {
+        self.traffic.is_awaited.store(true, Ordering::Relaxed);
+        self.traffic.leaves.notified().await;
+    }
+
+    /// Returns the path that QUIC takes now.
+    fn route(&self) -> Option<Route> {
+        self.sockets().route().cloned()
     }
 
     fn sockets(&self) -> MutexGuard<'_, Sockets> {

@@ -17,7 +17,11 @@ use noq::{
 };
 use tokio::io::Interest;
 
-use super::{Hub, icmp, socket::UdpSocket, sockets::Adopted};
+use super::{
+    Hub, icmp,
+    socket::UdpSocket,
+    sockets::{Adopted, Route},
+};
 
 /// Reads of each socket in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not
 /// starve the rest.
@@ -158,20 +162,26 @@ impl UdpSender for HubSender {
         transmit: &Transmit<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let socket = self.hub.route(transmit.destination);
+        // Nothing is sent before a pair is proven: nobody would know where to.
+        let Some(Route { socket, remote }) = self.hub.route() else { return Poll::Ready(Ok(())) };
+        let transmit = &Transmit { destination: remote, src_ip: None, ..*transmit };
         loop {
             if let Some(waiting) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(cx))?;
                 self.waiting = None;
             }
             match socket.try_send(&self.hub.offload, transmit) {
-                Ok(()) => return Poll::Ready(Ok(())),
+                Ok(()) => {
+                    self.hub.traffic.count_sent();
+                    return Poll::Ready(Ok(()));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.waiting = Some(Box::pin(room(socket.clone())));
                 }
                 // A datagram that cannot leave is a lost datagram: QUIC sends its content again.
                 Err(error) => {
-                    tracing::trace!(%error, destination = %transmit.destination, "datagram not sent");
+                    tracing::trace!(%error, %remote, "datagram not sent");
+                    self.hub.traffic.count_sent(); // it stays unanswered, like any that gets lost
                     return Poll::Ready(Ok(()));
                 }
             }

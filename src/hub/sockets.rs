@@ -2,6 +2,8 @@
 //!
 //! A socket lives as long as the puncher holds it open or a route uses it; the main one lives for ever. The first
 //! route makes a socket *adopted*: the QUIC library reads it from then on, and its own reader ends.
+//!
+//! What leaves takes the newest route. What comes by an older one is still let in: the peer may be on its way over.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, task::Waker};
 
@@ -28,11 +30,11 @@ pub(super) struct Sockets {
     heeds_icmp: bool,
 }
 
-/// A proven pair. There is one at most for a remote address: QUIC names nothing but that.
-#[derive(Debug)]
-struct Route {
-    remote: SocketAddr,
-    socket: Arc<UdpSocket>,
+/// A proven pair.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub(super) remote: SocketAddr,
+    pub(super) socket: Arc<UdpSocket>,
 }
 
 /// What the QUIC library reads, as far as it has been told.
@@ -69,15 +71,15 @@ impl Sockets {
     /// Opens a proven pair to QUIC and returns its socket, and whether that was adopted by this. Nothing happens to
     /// a pair whose socket is gone.
     ///
-    /// The route to that address over another socket ends, so do those over sockets that the puncher has closed, and
-    /// the oldest one beyond the bound.
+    /// It is the newest route from now on. Routes over sockets that the puncher has closed end, and the oldest one
+    /// beyond the bound.
     pub(super) fn admit(&mut self, pair: Pair) -> Option<(Arc<UdpSocket>, bool)> {
         let socket = self.find(pair.socket)?.clone();
         let Self { routes, open, .. } = self;
         routes.retain(|Route { remote, socket: other }| {
             let is_needed =
                 other.id() == SocketId::MAIN || Arc::ptr_eq(other, &socket) || open.contains_key(&other.id());
-            *remote != pair.remote && is_needed
+            is_needed && !(*remote == pair.remote && Arc::ptr_eq(other, &socket))
         });
         if self.routes.len() == MAX_ROUTES {
             self.routes.remove(0);
@@ -132,9 +134,9 @@ impl Sockets {
         self.routes.iter().any(|route| route.remote == remote && route.socket.id() == socket)
     }
 
-    /// Returns the socket whose pair was proven for `remote`.
-    pub(super) fn route(&self, remote: SocketAddr) -> &Arc<UdpSocket> {
-        self.routes.iter().find(|route| route.remote == remote).map_or(&self.main, |route| &route.socket)
+    /// Returns the newest route.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.routes.last()
     }
 
     fn adopt(&mut self, socket: Arc<UdpSocket>) {

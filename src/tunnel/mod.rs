@@ -1,25 +1,25 @@
-//! One authenticated QUIC connection over one or more paths. Everything of the QUIC library is behind this module.
+//! One authenticated QUIC connection. Everything of the QUIC library is behind this module.
 //!
 //! The open side dials over the nominated pair and the serve side answers. Each TCP connection is one bidirectional
 //! stream; a stream that breaks is reset with a code, the whole tunnel is closed with a [`Goodbye`].
+//!
+//! The connection knows nothing of paths. When the one in use dies, the Hub sends by another one sooner or later;
+//! until then nothing is acknowledged, and the streams wait.
 
 mod gate;
-mod paths;
 mod tls;
 pub(crate) mod transport;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use noq::{ConnectionError, RecvStream, SendStream, VarInt};
 
 pub(crate) use self::gate::Gate;
-pub use self::{
-    paths::PathError,
-    transport::{
-        CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT, KEEPALIVE, MAX_PATHS, MAX_STREAMS, SEND_WINDOW_BYTES,
-        STREAM_WINDOW_BYTES,
-    },
-};
+pub use self::transport::{CONNECTION_WINDOW_BYTES, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);
@@ -55,9 +55,9 @@ pub enum TunnelEnd {
     /// We closed it.
     #[error("closed")]
     Closed,
-    /// Nothing was heard for [`IDLE_TIMEOUT`].
-    #[error("nothing heard from the peer for {} s", IDLE_TIMEOUT.as_secs())]
-    Silent,
+    /// There was no path for as long as we were to wait for one.
+    #[error("no path to the peer for too long")]
+    NoPath,
     /// The peer's QUIC library reported an error, or does not know the connection.
     #[error("the connection broke")]
     Broken,
@@ -71,8 +71,8 @@ impl TunnelEnd {
             }
             ConnectionError::ApplicationClosed(_) => Self::Replaced,
             ConnectionError::LocallyClosed => Self::Closed,
-            ConnectionError::TimedOut => Self::Silent,
-            ConnectionError::VersionMismatch
+            ConnectionError::TimedOut
+            | ConnectionError::VersionMismatch
             | ConnectionError::TransportError(_)
             | ConnectionError::ConnectionClosed(_)
             | ConnectionError::Reset
@@ -85,13 +85,14 @@ impl TunnelEnd {
 #[derive(Debug, Clone)]
 pub struct Tunnel {
     connection: noq::Connection,
-    remote: SocketAddr,
+    /// Where the peer is, by the path in use.
+    remote: Arc<Mutex<SocketAddr>>,
     gate: Arc<Gate>,
 }
 
 impl Tunnel {
     pub(crate) fn new(connection: noq::Connection, remote: SocketAddr) -> Self {
-        Self { connection, remote, gate: Arc::new(Gate::new()) }
+        Self { connection, remote: Arc::new(Mutex::new(remote)), gate: Arc::new(Gate::new()) }
     }
 
     /// Opens a stream for one TCP connection. Waits while the peer allows no more of them.
@@ -129,10 +130,20 @@ impl Tunnel {
         self.connection.close_reason().is_none()
     }
 
-    /// Returns the peer's address that the tunnel was dialled at, or came from.
+    /// Returns the peer's address, by the path in use or last in use.
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
-        self.remote
+        *self.remote.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of another path.
+    pub(crate) fn set_remote(&self, remote: SocketAddr) {
+        *self.remote.lock().unwrap_or_else(PoisonError::into_inner) = remote;
+    }
+
+    /// Returns the datagrams of this connection that have come by now.
+    pub(crate) fn received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
     }
 
     /// Returns the round trip's time of the first path, as QUIC estimates it.

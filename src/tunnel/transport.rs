@@ -6,15 +6,13 @@
 //! | connection window | [`CONNECTION_WINDOW_BYTES`] | a stalled stream must not hold up the others: room for 512 of them |
 //! | grease of the QUIC bit | off | that bit tells QUIC from probes on one port (RFC 9287 is for others) |
 //! | congestion control | BBRv3 | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 % |
-//! | idle timeout | [`IDLE_TIMEOUT`] | the punch is tried again after that |
-//! | keepalive | [`KEEPALIVE`] | NAT mappings live for 30 s or more (RFC 4787 §4.3 asks for 2 min) |
-//! | multipath | [`MAX_PATHS`] | a new path is opened before the old one is given up |
+//! | idle timeout | none | the Puncher watches over the path, and the supervisor has the patience |
+//! | keepalive | none | the same: one keeper is enough |
+//! | multipath | off | the Hub changes the path, and QUIC sees one that never changes (docs/design.md) |
 
 use std::{sync::Arc, time::Duration};
 
-use noq::{
-    ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt, congestion::Bbr3Config,
-};
+use noq::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig, VarInt, congestion::Bbr3Config};
 use pinhole_proto::Key;
 
 use super::tls;
@@ -36,15 +34,6 @@ pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
 
 /// TCP connections at the same time.
 pub const MAX_STREAMS: u32 = 16_384;
-
-/// Silence after which a connection counts as lost.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Silence after which something is sent to keep the NATs' mappings.
-pub const KEEPALIVE: Duration = Duration::from_secs(10);
-
-/// Paths of one connection at the same time, being opened or closed ones included.
-pub const MAX_PATHS: u32 = 8;
 
 /// Bounds of the first guess of the round trip's time, which decides when a lost first packet is sent again.
 const INITIAL_RTT: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(333);
@@ -83,15 +72,9 @@ fn transport(rtt: Duration, streams: u32) -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .allow_spin(false)
-        .max_idle_timeout(Some(idle_timeout()))
-        .keep_alive_interval(Some(KEEPALIVE))
-        .max_concurrent_multipath_paths(MAX_PATHS)
+        .max_idle_timeout(None)
         .congestion_controller_factory(Arc::new(Bbr3Config::default()));
     config
-}
-
-fn idle_timeout() -> IdleTimeout {
-    IdleTimeout::try_from(IDLE_TIMEOUT).expect("30 s fit")
 }
 
 #[cfg(test)]
@@ -106,9 +89,7 @@ mod tests {
     #[test]
     fn the_transport_has_the_settings_of_the_table() {
         let shown = format!("{:?}", transport(Duration::from_millis(20), 1));
-        for setting in
-            ["stream_receive_window: 2097152", "initial_rtt: 30ms", "max_concurrent_multipath_paths: Some(8)"]
-        {
+        for setting in ["stream_receive_window: 2097152", "initial_rtt: 30ms", "max_idle_timeout: None"] {
             assert!(shown.contains(setting), "{setting} in {shown}");
         }
     }

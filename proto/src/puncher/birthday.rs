@@ -24,6 +24,7 @@ use super::{
     bearings::Ground,
     budget::{MAPPING_LIFE, Purpose},
     outbox::{Letter, Outbox},
+    search::{Haste, KEPT_START},
 };
 
 /// The plain pair has this long for itself before a search widens: a slow round trip, so that ICMP has told by then
@@ -36,6 +37,17 @@ const SHORT_START: Duration = Duration::from_millis(250);
 /// When the passes of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
 /// are spread over their time, so that a newcomer's fan is met soon whenever it comes.
 const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
+
+/// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
+const KEPT: [Duration; 50] = {
+    let mut passes = [Duration::ZERO; 50];
+    let mut index = 0;
+    while index < passes.len() {
+        passes[index] = Duration::from_secs(6 * index as u64);
+        index += 1;
+    }
+    passes
+};
 
 /// A side that is not eager any more tries once in so many seconds of UTC, at the same time as the other one.
 /// Longer than mappings live: each window has a fresh set.
@@ -88,6 +100,8 @@ const fn seconds<const N: usize>(list: [u64; N]) -> [Duration; N] {
 #[derive(Debug)]
 pub(super) struct Birthday {
     since: Instant,
+    /// When the passes of the first campaign begin.
+    passes: &'static [Duration],
     /// When the next campaign begins.
     begin_at: Instant,
     campaign: Option<Campaign>,
@@ -97,15 +111,17 @@ pub(super) struct Birthday {
 
 impl Birthday {
     /// Makes one that begins soon, or, if the search is a patient one, at the next window.
-    pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>) -> Self {
+    pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste) -> Self {
         let now = ground.now.instant;
-        let begin_at = match memory.map(|m| m.method) {
-            _ if !ground.is_eager => now + to_window(ground.unix),
-            Some(Method::Fan | Method::Sweep) => now + SHORT_START,
-            Some(Method::Base | Method::Slot) | None => now + HEAD_START,
+        let (begin_at, passes): (_, &[Duration]) = match (haste, memory.map(|m| m.method)) {
+            (Haste::Patient, _) => (now + to_window(ground.unix), &EAGER),
+            (Haste::Kept, Some(Method::Fan | Method::Sweep)) => (now + SHORT_START, &KEPT),
+            (Haste::Kept, Some(Method::Base | Method::Slot) | None) => (now + KEPT_START, &EAGER),
+            (Haste::Eager, Some(Method::Fan | Method::Sweep)) => (now + SHORT_START, &EAGER),
+            (Haste::Eager, Some(Method::Base | Method::Slot) | None) => (now + HEAD_START, &EAGER),
         };
         let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
-        Self { since: now, begin_at, campaign: None, aims }
+        Self { since: now, passes, begin_at, campaign: None, aims }
     }
 
     /// Takes note of an outside port of the peer.
@@ -173,7 +189,7 @@ impl Birthday {
         let Some(target) = ground.target(epoch) else { return };
         let waits = now >= self.since + NEWCOMER;
         let passes: &[Duration] = match (ground.is_eager, waits) {
-            (true, _) => &EAGER,
+            (true, _) => self.passes,
             (false, false) => &WINDOW,
             (false, true) => &WAITING_WINDOW,
         };

@@ -12,23 +12,38 @@ use super::Pair;
 const MAX_CHECKS: usize = 32;
 
 /// Probes of one pair that an ack may still answer.
-const MAX_IN_FLIGHT: usize = 16;
+const MAX_IN_FLIGHT: usize = 64;
 
 /// A pair that the peer was heard on is tested for this long after each word.
 const REFLEXIVE_LIFE: Duration = Duration::from_secs(10);
 
-/// A nomination without an answer is given up after this long; the pair must be proven anew.
+/// A nomination without an answer is given up after this long, or after [`NOMINATION_RTTS`] if that is longer; the pair
+/// must be proven anew.
 const NOMINATION_LIFE: Duration = Duration::from_secs(3);
+
+/// See [`NOMINATION_LIFE`].
+const NOMINATION_RTTS: u32 = 4;
+
+/// Up to this long after the start, this much between two probes of a pair.
+pub(super) type Pace = [(Duration, Duration)];
 
 /// The pace of a search: up to this long after its start, this much between two probes of a pair.
 ///
 /// The start is fast because the two sides often start together, and a round trip decides. The slowest step keeps
 /// the own mapping alive: Linux drops one after 30 s, RFC 4787 §4.3 asks for at least 2 min.
-const PACE: [(Duration, Duration); 5] = [
+pub(super) const PACE: [(Duration, Duration); 5] = [
     (Duration::from_secs(1), Duration::from_millis(50)),
     (Duration::from_secs(5), Duration::from_millis(200)),
     (Duration::from_secs(30), Duration::from_secs(1)),
     (Duration::from_secs(300), Duration::from_secs(5)),
+    (Duration::MAX, Duration::from_secs(10)),
+];
+
+/// The pace where a tunnel waits for its path: the network may return at any time.
+pub(super) const PACE_KEPT: [(Duration, Duration); 4] = [
+    (Duration::from_secs(1), Duration::from_millis(50)),
+    (Duration::from_secs(5), Duration::from_millis(200)),
+    (Duration::from_secs(3600), Duration::from_secs(1)),
     (Duration::MAX, Duration::from_secs(10)),
 ];
 
@@ -39,12 +54,27 @@ pub(super) const CALM: Duration = Duration::from_secs(30);
 const NOMINATION_GAP: Duration = Duration::from_millis(50);
 
 /// All pairs under test, [`MAX_CHECKS`] at the most.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checks {
     list: Vec<Check>,
+    pace: &'static Pace,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { list: Vec::new(), pace: &PACE }
+    }
 }
 
 impl Checks {
+    /// Sets the pace at which pairs are tested from now on.
+    pub(super) fn set_pace(&mut self, pace: &'static Pace) {
+        self.pace = pace;
+        for check in &mut self.list {
+            check.pace = pace;
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.list.clear();
     }
@@ -134,7 +164,7 @@ impl Checks {
             if self.list.len() >= MAX_CHECKS && !self.make_room() {
                 return None;
             }
-            self.list.push(Check::new(pair, source, paced_from, now));
+            self.list.push(Check::new(pair, source, self.pace, paced_from, now));
         }
         let last = self.list.len().saturating_sub(1);
         self.list.get_mut(found.unwrap_or(last))
@@ -174,7 +204,8 @@ pub(super) struct Check {
     pub(super) proof: Option<Proof>,
     /// Since when the open side insists on this pair.
     pub(super) nominated_at: Option<Instant>,
-    /// Where on [`PACE`] zero is.
+    pace: &'static Pace,
+    /// Where on the pace zero is.
     paced_from: Instant,
     heard_at: Option<Instant>,
     /// None while the check rests: the pair is in use.
@@ -183,13 +214,14 @@ pub(super) struct Check {
 }
 
 impl Check {
-    fn new(pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Self {
+    fn new(pair: Pair, source: Source, pace: &'static Pace, paced_from: Instant, now: Instant) -> Self {
         let in_flight = VecDeque::new();
         Self {
             pair,
             source,
             proof: None,
             nominated_at: None,
+            pace,
             paced_from,
             heard_at: None,
             next_at: Some(now),
@@ -256,7 +288,7 @@ impl Check {
 
     /// Gives up what has not come true in time; false when the whole pair is forgotten.
     fn expire(&mut self, now: Instant) -> bool {
-        if self.nominated_at.is_some_and(|at| now >= at + NOMINATION_LIFE) {
+        if self.nomination_ends_at().is_some_and(|at| now >= at) {
             self.nominated_at = None;
             self.proof = None;
         }
@@ -265,8 +297,7 @@ impl Check {
 
     /// When this check wants to be looked at next.
     fn deadline(&self) -> Option<Instant> {
-        let given_up_at = self.nominated_at.map(|at| at + NOMINATION_LIFE);
-        [self.next_at, given_up_at, self.ends_at()].into_iter().flatten().min()
+        [self.next_at, self.nomination_ends_at(), self.ends_at()].into_iter().flatten().min()
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -279,6 +310,11 @@ impl Check {
         self.source == Source::Configured || self.proof.is_some()
     }
 
+    fn nomination_ends_at(&self) -> Option<Instant> {
+        let rtt = self.proof.map_or(Duration::ZERO, |proof| proof.rtt);
+        self.nominated_at.map(|at| at + NOMINATION_LIFE.max(rtt * NOMINATION_RTTS))
+    }
+
     fn ends_at(&self) -> Option<Instant> {
         match self.source {
             Source::Configured => None,
@@ -289,13 +325,13 @@ impl Check {
     fn gap(&self, now: Instant) -> Duration {
         match (self.nominated_at, &self.proof) {
             (Some(_), Some(proof)) => (proof.rtt * 3 / 2).max(NOMINATION_GAP),
-            (Some(_) | None, _) => pace(now.saturating_duration_since(self.paced_from)),
+            (Some(_) | None, _) => gap(self.pace, now.saturating_duration_since(self.paced_from)),
         }
     }
 }
 
 /// Returns the time to the next probe of a pair that has been under test for `age`.
-fn pace(age: Duration) -> Duration {
-    let step = PACE.iter().find(|(until, _)| age < *until);
-    step.map_or(PACE[PACE.len() - 1].1, |(_, gap)| *gap)
+fn gap(pace: &Pace, age: Duration) -> Duration {
+    let step = pace.iter().find(|(until, _)| age < *until);
+    step.or(pace.last()).map_or(CALM, |(_, gap)| *gap)
 }

@@ -27,6 +27,9 @@ const REFUSAL_LIFE: Duration = Duration::from_secs(35);
 /// be noise, or the last words of an earlier run.
 const SUSPICIOUS: u32 = 3;
 
+/// A machine on which nobody listens says so within this time, though it may limit how often.
+const CLOSED_LIFE: Duration = Duration::from_secs(5);
+
 /// Something is wrong in a way that has a name. Each is told once in a search; the lack of a path once for each cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -79,6 +82,9 @@ pub(super) struct Evidence {
     prohibited: Option<(IpAddr, Instant)>,
     unreachable: Option<(IpAddr, Instant)>,
     send_refused_at: Option<Instant>,
+    /// When the peer's machine first and last said that nobody listens there.
+    closed: Option<(Instant, Instant)>,
+    is_gone_told: bool,
 }
 
 impl Evidence {
@@ -95,7 +101,26 @@ impl Evidence {
             prohibited: None,
             unreachable: None,
             send_refused_at: None,
+            closed: None,
+            is_gone_told: false,
         }
+    }
+
+    /// Whether the peer's machine has refused for so long, from the beginning until now, without a word of the peer;
+    /// true once. Refusals that begin later are a router's that has forgotten a mapping.
+    pub(super) fn finds_peer_gone(&mut self, after: Duration, now: Instant) -> bool {
+        if self.gone_at(after).is_none_or(|at| now < at) {
+            return false;
+        }
+        let lasts = self.closed.take().is_some_and(|(_, last)| now < last + CLOSED_LIFE);
+        self.is_gone_told |= lasts;
+        lasts
+    }
+
+    /// When to look whether the peer is gone.
+    pub(super) fn gone_at(&self, after: Duration) -> Option<Instant> {
+        let (first, _) = self.closed.filter(|_| self.heard_at.is_none() && !self.is_gone_told)?;
+        (first < self.since + CLOSED_LIFE).then(|| first + after)
     }
 
     pub(super) fn findings(&self, now: Instant) -> Findings {
@@ -156,6 +181,12 @@ impl Evidence {
             IcmpKind::Prohibited => self.prohibited = Some((icmp.offender, now)),
             IcmpKind::Unreachable => self.unreachable = Some((icmp.offender, now)),
         }
+    }
+
+    /// Takes note that the path that was in use is refused, which says that nobody listens at its other end.
+    pub(super) fn handle_closed(&mut self, now: Instant) {
+        let since = self.closed.filter(|(_, last)| now < *last + CLOSED_LIFE).map(|(first, _)| first);
+        self.closed = Some((since.unwrap_or(now), now));
     }
 
     /// Whether the peer's router, or its machine, answers for itself.

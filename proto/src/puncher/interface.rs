@@ -150,6 +150,24 @@ pub struct Transmit {
     pub payload: [u8; PROBE_BYTES],
 }
 
+/// What the tunnel has sent and received over the pair in use, counted since ever: signs of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Datagrams, or batches of them, that have left.
+    pub sent: u64,
+    /// Datagrams, or batches of them, that have come.
+    pub received: u64,
+}
+
+/// Says why a path is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It has answered nothing for so long.
+    Silent(Duration),
+    /// Our NAT has given us another address, which the peer's tunnel does not know yet.
+    Moved,
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -158,10 +176,14 @@ pub enum Event {
         /// Where it came from.
         from: SocketAddr,
     },
-    /// A pair is proven and nominated. May come again for another pair.
+    /// A pair is proven and nominated: the tunnel's path from now on.
     Connected(Connected),
-    /// The peer lost the tunnel and searches; so do we now.
+    /// The path in use is given up; we search. The tunnel may live on until there is another one.
+    PathLost(Loss),
+    /// The peer has given the path up and searches; so do we now.
     PeerSearching,
+    /// The peer's machine refuses what we send, and has done so since the path was lost: its program has ended.
+    PeerGone,
     /// Another run of the peer's program has taken the place of the former; we search.
     PeerRestarted,
     /// The peer said that it leaves; we search, calmly.

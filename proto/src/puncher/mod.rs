@@ -13,8 +13,9 @@
 //! 3. *Proof.* A pair is proven when an ack came back over it with the token of a probe that was sent over it.
 //! 4. *Nomination.* The open side repeats its choice over a proven pair until the serve side, for which the pair
 //!    must be proven too, agrees. Then both sides are connected.
-//! 5. *Watch.* While connected it sends nothing of its own accord, but still answers. It notices a new run of the
-//!    peer's program, and a peer that lost the tunnel and searches again (its epoch has grown).
+//! 5. *Watch.* While connected it watches over the path (`keeper`) and keeps its mappings alive. It notices a new
+//!    run of the peer's program, a peer that lost the path and searches again (its epoch has grown), and a NAT that
+//!    has moved us. Whoever notices first searches; the other joins. The path that was in use is tried first.
 //! 6. *Bye.* Whoever leaves says so; the other side searches on, calmly.
 //!
 //! Bad datagrams are dropped and counted, never an error. Every table has a named bound.
@@ -27,6 +28,8 @@ mod diagnosis;
 mod evidence;
 mod helper;
 mod interface;
+mod keepalive;
+mod keeper;
 mod outbox;
 mod peers;
 mod replay;
@@ -44,7 +47,8 @@ pub use budget::Limits;
 pub use diagnosis::{Diagnosis, Findings};
 pub use evidence::{SILENCE, Trouble};
 pub use interface::{
-    Config, Connected, Dropped, Event, Icmp, IcmpKind, Memory, Method, Output, Pair, SocketId, Transmit,
+    Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, SocketId, Traffic,
+    Transmit,
 };
 pub use peers::FRESH;
 pub use schedule::{SLOT, Schedule};
@@ -52,10 +56,12 @@ pub use schedule::{SLOT, Schedule};
 use self::{
     bearings::Bearings,
     budget::Purpose,
-    checks::{CALM, Checks, Proof, Source},
+    checks::{CALM, Checks, PACE, PACE_KEPT, Proof, Source},
+    keepalive::Keepalive,
+    keeper::{Care, PathKeeper},
     outbox::{Letter, Outbox},
     peers::{Peers, Sender, clock_distance},
-    search::Search,
+    search::{Haste, Search},
 };
 use crate::{
     Now, Role,
@@ -82,10 +88,17 @@ enum State {
     /// Not started, or left.
     Idle,
     Searching(Box<Search>),
-    Connected {
-        pair: Pair,
-        peer_epoch: u32,
-    },
+    Connected(Box<Link>),
+}
+
+/// The path in use.
+#[derive(Debug)]
+struct Link {
+    pair: Pair,
+    peer_epoch: u32,
+    /// Our address as the peer saw it when the pair was proven.
+    observed: Option<SocketAddr>,
+    keeper: PathKeeper,
 }
 
 /// Finds, proves and nominates a pair; see the module's text.
@@ -101,6 +114,8 @@ pub struct Puncher {
     memory: Option<Memory>,
     /// The pair in use, or last in use: its socket stays open until another one takes its place.
     used: Option<Pair>,
+    keepalive: Keepalive,
+    traffic: Traffic,
     /// When the last eager search began.
     eager_at: Option<Instant>,
     dropped: Dropped,
@@ -120,6 +135,8 @@ impl Puncher {
             outbox,
             memory: config.memory,
             used: None,
+            keepalive: Keepalive::default(),
+            traffic: Traffic::default(),
             eager_at: None,
             dropped: Dropped::default(),
         }
@@ -133,10 +150,15 @@ impl Puncher {
         }
         self.bearings.peer = addresses.to_vec();
         self.checks.retain(|c| c.source == Source::PeerReflexive || addresses.contains(&c.pair.remote));
-        if matches!(self.state, State::Searching(_)) {
+        if let State::Searching(search) = &self.state {
             // A name that changes all the time must not keep the search eager for ever.
             let is_eager = self.eager_at.is_none_or(|at| now.instant >= at + EAGER_AGAIN);
-            self.enter_search(now, now.instant, is_eager, "the peer's addresses have changed");
+            let haste = match search.haste() {
+                Haste::Kept => Haste::Kept,
+                Haste::Eager | Haste::Patient if is_eager => Haste::Eager,
+                Haste::Eager | Haste::Patient => Haste::Patient,
+            };
+            self.enter_search(now, now.instant, haste, "the peer's addresses have changed");
         }
     }
 
@@ -149,7 +171,22 @@ impl Puncher {
     pub fn search(&mut self, now: Now) {
         self.peers.start(now);
         self.peers.forgive();
-        self.start_search(now, now.instant, "command");
+        self.start_search(now, now.instant, Haste::Eager, "command");
+    }
+
+    /// Takes note of what the tunnel has sent and received by now. Wanted before each other call while a pair is in
+    /// use; and at once when the tunnel sends after a rest, if [`Self::awaits_traffic`].
+    pub fn handle_traffic(&mut self, traffic: Traffic, now: Now) {
+        self.traffic = traffic;
+        if let State::Connected(link) = &mut self.state {
+            link.keeper.handle_traffic(traffic, &self.keepalive, now.instant);
+        }
+    }
+
+    /// Whether the tunnel's next datagram is worth a call of [`Self::handle_traffic`].
+    #[must_use]
+    pub fn awaits_traffic(&self) -> bool {
+        matches!(&self.state, State::Connected(link) if link.keeper.is_at_rest())
     }
 
     /// Says goodbye and stops.
@@ -186,8 +223,12 @@ impl Puncher {
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
         let is_ours = self.outbox.is_ours(icmp.quoted);
         let main = self.bearings.main_of(icmp.offender);
+        let is_used = self.used == Some(icmp.pair);
         if let State::Searching(search) = &mut self.state {
             search.handle_icmp(icmp, is_ours, main, now.instant);
+            if is_ours && is_used && icmp.kind == IcmpKind::PortUnreachable {
+                search.evidence.handle_closed(now.instant);
+            }
         }
     }
 
@@ -213,6 +254,7 @@ impl Puncher {
         for (pair, nominate) in self.checks.due(now.instant) {
             self.send_test(pair, nominate, now);
         }
+        self.keep(now);
         self.work(now);
     }
 
@@ -231,7 +273,7 @@ impl Puncher {
     #[must_use]
     pub fn connected_pair(&self) -> Option<Pair> {
         match &self.state {
-            State::Connected { pair, .. } => Some(*pair),
+            State::Connected(link) => Some(link.pair),
             State::Idle | State::Searching(_) => None,
         }
     }
@@ -241,8 +283,39 @@ impl Puncher {
     pub fn findings(&self, now: Now) -> Option<Findings> {
         match &self.state {
             State::Searching(search) => Some(search.findings(now.instant)),
-            State::Idle | State::Connected { .. } => None,
+            State::Idle | State::Connected(_) => None,
         }
+    }
+
+    /// Returns the silence after which a path at rest is tested.
+    #[must_use]
+    pub fn keepalive(&self) -> Duration {
+        self.keepalive.interval()
+    }
+
+    /// Looks after the path in use.
+    fn keep(&mut self, now: Now) {
+        let State::Connected(link) = &mut self.state else { return };
+        match link.keeper.poll(&self.keepalive, now.instant) {
+            Care::None => {}
+            Care::Test => {
+                let token = self.outbox.random();
+                link.keeper.handle_sent(token, &self.keepalive, now.instant);
+                let letter = Letter::probe(link.pair, token);
+                self.send(letter, now);
+            }
+            Care::Dead { silent, at_rest } => {
+                if at_rest {
+                    self.keepalive.handle_death(now.instant);
+                }
+                self.lose_path(Loss::Silent(silent), now);
+            }
+        }
+    }
+
+    fn lose_path(&mut self, loss: Loss, now: Now) {
+        self.outbox.tell(Event::PathLost(loss));
+        self.start_search(now, now.instant, Haste::Kept, "the path is lost");
     }
 
     /// Lets the search do what is due.
@@ -254,6 +327,9 @@ impl Puncher {
         self.checks.retain(|c| outbox.is_open(c.pair.socket));
         if let Some(trouble) = search.diagnose(now.instant) {
             self.outbox.tell(Event::Trouble(trouble));
+        }
+        if search.finds_peer_gone(now.instant) {
+            self.outbox.tell(Event::PeerGone);
         }
     }
 
@@ -291,6 +367,12 @@ impl Puncher {
         };
         tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
         self.note_heard(pair, probe, now);
+        if let State::Connected(link) = &mut self.state
+            && link.pair == pair
+            && probe.kind == Kind::Probe
+        {
+            link.keeper.handle_heard(&self.keepalive, now.instant);
+        }
         match probe.kind {
             Kind::Probe => self.handle_test(pair, probe, sender, now),
             Kind::Ack => self.handle_ack(pair, probe, now),
@@ -314,13 +396,15 @@ impl Puncher {
     fn handle_test(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
         if sender == Sender::Current && self.peer_searches_again(probe) {
             self.outbox.tell(Event::PeerSearching);
-            self.start_search(now, now.instant, "the peer searches again");
+            self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
         }
         let proven = self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
         let agree =
             probe.nominate && self.bearings.role == Role::Serve && sender == Sender::Current && proven;
         self.send(Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) }, now);
-        if !proven {
+        // A test of the path in use by the run that uses it needs no test in return.
+        let is_in_use = sender == Sender::Current && self.connected_pair() == Some(pair);
+        if !(proven || is_in_use) {
             self.checks.add_reflexive(pair, now.instant);
         }
         if agree {
@@ -330,6 +414,9 @@ impl Puncher {
     }
 
     fn handle_ack(&mut self, pair: Pair, probe: &Probe, now: Now) {
+        if self.handle_kept(pair, probe, now) {
+            return;
+        }
         let check = self.checks.get_mut(pair);
         let Some((rtt, check)) = check.and_then(|c| Some((c.handle_ack(probe.token, now.instant)?, c)))
         else {
@@ -359,6 +446,31 @@ impl Puncher {
         self.handle_timeout(now);
     }
 
+    /// Takes an ack of the keeper's; false if it is none.
+    fn handle_kept(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
+        let State::Connected(link) = &mut self.state else { return false };
+        if link.pair != pair {
+            return false;
+        }
+        let Some((rtt, was_at_rest)) = link.keeper.handle_ack(probe.token, &self.keepalive, now.instant)
+        else {
+            return false;
+        };
+        let has_moved = probe.observed.zip(link.observed).is_some_and(|(now, then)| now != then);
+        if was_at_rest {
+            self.keepalive.handle_answer(now.instant);
+        }
+        if rtt < PROMPT {
+            self.note_clock(probe, rtt, now);
+        }
+        if self.peers.believe(probe.instance) {
+            self.handle_restart(now);
+        } else if has_moved {
+            self.lose_path(Loss::Moved, now);
+        }
+        true
+    }
+
     fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {
         self.bearings.note_clock(probe.unix_ms, rtt, now);
         let apart = clock_distance(probe, now);
@@ -374,31 +486,38 @@ impl Puncher {
         self.peers.retire();
         self.checks.retain(|c| c.source == Source::Configured);
         self.outbox.tell(Event::PeerLeft);
-        self.start_search(now, now.instant.checked_sub(CALM).unwrap_or(now.instant), "the peer left");
+        let paced_from = now.instant.checked_sub(CALM).unwrap_or(now.instant);
+        self.start_search(now, paced_from, Haste::Eager, "the peer left");
     }
 
     /// A new run of the peer's program has proven itself: proofs of the former are void.
     fn handle_restart(&mut self, now: Now) {
         self.checks.renounce_all_but(self.peers.current().map(|p| p.id));
-        if matches!(self.state, State::Connected { .. }) {
+        if matches!(self.state, State::Connected(_)) {
             self.outbox.tell(Event::PeerRestarted);
-            self.enter_search(now, now.instant, true, "the peer restarted");
+            self.enter_search(now, now.instant, Haste::Eager, "the peer restarted");
         }
     }
 
-    fn start_search(&mut self, now: Now, paced_from: Instant, why: &'static str) {
+    fn start_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
         self.checks.clear();
-        self.enter_search(now, paced_from, true, why);
+        self.enter_search(now, paced_from, haste, why);
     }
 
-    fn enter_search(&mut self, now: Now, paced_from: Instant, is_eager: bool, why: &'static str) {
+    fn enter_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
         self.outbox.epoch += 1;
         self.outbox.heard_from = None;
         self.outbox.close_all_but(self.used.map(|pair| pair.socket));
-        if is_eager {
+        if haste != Haste::Patient {
             self.eager_at = Some(now.instant);
         }
-        let search = Search::new(&self.bearings.ground(is_eager, now), self.memory);
+        self.checks.set_pace(if haste == Haste::Kept { &PACE_KEPT } else { &PACE });
+        let calm = match &self.state {
+            State::Connected(link) => link.keeper.calm(),
+            State::Idle | State::Searching(_) => Duration::ZERO,
+        };
+        let search =
+            Search::new(&self.bearings.ground(haste != Haste::Patient, now), self.memory, haste, calm);
         self.set_state(State::Searching(Box::new(search)), why);
         self.add_configured(paced_from, now.instant);
         self.handle_timeout(now);
@@ -410,13 +529,15 @@ impl Puncher {
         }
         let (took, method) = match &self.state {
             State::Searching(search) => (search.evidence.took(now.instant), search.method(pair)),
-            State::Idle | State::Connected { .. } => (Duration::ZERO, Method::Base),
+            State::Idle | State::Connected(_) => (Duration::ZERO, Method::Base),
         };
         let again = self.memory.filter(|_| self.used == Some(pair)).map(|memory| memory.method);
         let method = again.unwrap_or(method);
         let Some(proof) = self.checks.proof(pair) else { return };
         let peer_epoch = self.peers.current().map_or(0, |p| p.epoch);
-        self.set_state(State::Connected { pair, peer_epoch }, "nominated");
+        let keeper = PathKeeper::new(self.bearings.role, proof.rtt, self.traffic, now.instant);
+        let link = Link { pair, peer_epoch, observed: proof.observed, keeper };
+        self.set_state(State::Connected(Box::new(link)), "nominated");
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
         self.used = Some(pair);
@@ -433,7 +554,9 @@ impl Puncher {
     /// Tests the main pairs, and the pair that was last in use where that is another one.
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
         let main = self.bearings.peer.iter().map(|remote| Pair { socket: SocketId::MAIN, remote: *remote });
-        let used = self.used.filter(|pair| self.bearings.is_peer_ip(pair.remote.ip()));
+        // What was in use a moment ago is proven, wherever the peer is.
+        let is_kept = matches!(&self.state, State::Searching(search) if search.haste() == Haste::Kept);
+        let used = self.used.filter(|pair| is_kept || self.bearings.is_peer_ip(pair.remote.ip()));
         for pair in main.chain(used) {
             self.checks.add_configured(pair, paced_from, now);
         }
@@ -463,7 +586,7 @@ impl Puncher {
         let name = |state: &State| match state {
             State::Idle => "idle",
             State::Searching(_) => "searching",
-            State::Connected { .. } => "connected",
+            State::Connected(_) => "connected",
         };
         let epoch = self.outbox.epoch;
         tracing::debug!(from = name(&self.state), to = name(&new), why, epoch, "puncher");
@@ -471,14 +594,15 @@ impl Puncher {
     }
 
     fn peer_searches_again(&self, probe: &Probe) -> bool {
-        matches!(self.state, State::Connected { peer_epoch, .. } if probe.epoch > peer_epoch)
+        matches!(&self.state, State::Connected(link) if probe.epoch > link.peer_epoch)
     }
 
     fn deadline(&self) -> Option<Instant> {
         let checks = self.checks.deadline();
         let search = match &self.state {
             State::Searching(search) => Some(search.deadline()),
-            State::Idle | State::Connected { .. } => None,
+            State::Connected(link) => Some(link.keeper.deadline()),
+            State::Idle => None,
         };
         checks.into_iter().chain(search).min()
     }

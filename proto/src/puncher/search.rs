@@ -23,12 +23,38 @@ pub(super) const EAGER: Duration = Duration::from_secs(60);
 /// After so many passes a sweep that has met nothing says something: the other side has had the time to start, too.
 const THOROUGH: usize = 5;
 
+/// A machine that lives answers within this time, where data was under way: its own keeper needs 3 to 4 s.
+const GONE_AFTER: Duration = Duration::from_secs(6);
+
+/// The peer looks at the path after as long a rest as the tunnel had, but at least this often.
+const CALM_AT_MOST: Duration = Duration::from_secs(60);
+
 /// What passes a router that is one hop away.
 const LEAST_TTL: u8 = 2;
+
+/// For this long a search for a tunnel's lost path does so: routers take minutes to start anew.
+const EAGER_KEPT: Duration = Duration::from_secs(300);
+
+/// Where a tunnel waits for its path, the plain pairs have this long for themselves: most likely they will do.
+pub(super) const KEPT_START: Duration = Duration::from_millis(1500);
+
+/// How urgent a search is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// A user waits: for a minute everything is tried.
+    Eager,
+    /// A tunnel waits for its path: what was in use is tried all the time, and everything for some minutes.
+    Kept,
+    /// Nobody waits: everything at rare times.
+    Patient,
+}
 
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) evidence: Evidence,
+    haste: Haste,
+    /// A machine whose program lives would have been heard after refusing for so long.
+    gone_after: Duration,
     eager_until: Instant,
     scout: Scout,
     helper: Helper,
@@ -37,17 +63,33 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Begins a search, an eager one if the ground says so.
-    pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>) -> Self {
+    /// Begins a search. `calm` is for how long the tunnel had been at rest when its path was lost.
+    pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste, calm: Duration) -> Self {
         let now = ground.now.instant;
+        let eager_for = match haste {
+            Haste::Eager => EAGER,
+            Haste::Kept => EAGER_KEPT,
+            Haste::Patient => Duration::ZERO,
+        };
         Self {
             evidence: Evidence::new(now),
-            eager_until: if ground.is_eager { now + EAGER } else { now },
+            haste,
+            gone_after: GONE_AFTER + calm.min(CALM_AT_MOST) * 5 / 4,
+            eager_until: now + eager_for,
             scout: Scout::new(ground.target(0), ground.local, now),
             helper: Helper::new(now),
             slots: Slots::new(now + HEAD_START),
-            birthday: Birthday::new(ground, memory),
+            birthday: Birthday::new(ground, memory, haste),
         }
+    }
+
+    pub(super) fn haste(&self) -> Haste {
+        self.haste
+    }
+
+    /// Whether it is clear by now that the peer's program has ended; true once.
+    pub(super) fn finds_peer_gone(&mut self, now: Instant) -> bool {
+        self.haste == Haste::Kept && self.evidence.finds_peer_gone(self.gone_after, now)
     }
 
     pub(super) fn is_eager(&self, now: Instant) -> bool {
@@ -116,6 +158,7 @@ impl Search {
     pub(super) fn deadline(&self) -> Instant {
         let scout = self.scout.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
-        scout.into_iter().fold(others.min(self.evidence.look_at()), Instant::min)
+        let gone = self.evidence.gone_at(self.gone_after).filter(|_| self.haste == Haste::Kept);
+        scout.into_iter().chain(gone).fold(others.min(self.evidence.look_at()), Instant::min)
     }
 }

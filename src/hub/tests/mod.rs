@@ -61,11 +61,11 @@ async fn receive(peer: &UdpSocket) -> (usize, SocketAddr) {
     within(peer.recv_from(&mut [0; 2048])).await.expect("a datagram")
 }
 
-/// Reads one datagram as the QUIC library does, and returns its sender.
-async fn read(quic: &mut QuicSocket) -> SocketAddr {
+/// Reads one datagram as the QUIC library does, and returns its first byte.
+async fn read(quic: &mut QuicSocket) -> u8 {
     let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
     let mut parts = [IoSliceMut::new(&mut room)];
     let received = within(poll_fn(|cx| quic.poll_recv(cx, &mut parts, &mut meta))).await;
-    assert_eq!(received.expect("a read"), 1);
-    meta[0].addr
+    assert_eq!((received.expect("a read"), meta[0].addr, meta[0].dst_ip), (1, super::PEER, None));
+    room[0]
 }

@@ -301,14 +301,72 @@ fn silence_is_told_and_told_once_more_when_every_method_has_failed() {
 }
 
 #[test]
-fn connected_sides_send_nothing_of_their_own_accord() {
+fn a_path_at_rest_costs_one_exchange_a_minute() {
     let mut wire = Wire::new(5 * MS);
     wire.start_both();
     wire.run_until_connected();
-    wire.run_for(Duration::from_secs(1));
-    let before = wire.sent;
     wire.run_for(Duration::from_secs(86_400));
-    assert_eq!(wire.sent, before);
+    let before = wire.sent;
+    wire.run_for(Duration::from_secs(3600));
+    let hour = [wire.sent[0] - before[0], wire.sent[1] - before[1]];
+    assert!(hour.iter().all(|packets| (58..=64).contains(packets)), "{hour:?}");
+    assert!(!wire.events.iter().flatten().any(|e| matches!(e, Event::PathLost(_))));
+}
+
+#[test]
+fn two_years_at_rest_change_nothing() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.events = Default::default();
+    for month in 0..24 {
+        let before = wire.sent;
+        wire.run_for(Duration::from_secs(30 * 86_400));
+        wire.recorded.clear();
+        let sent = wire.sent[0] - before[0];
+        assert!((43_000..=44_500).contains(&sent), "month {month}: {sent} packets");
+    }
+    assert_eq!(wire.events, [[], []]);
+    assert!(wire.sides.iter().all(|side| side.connected_pair().is_some()));
+}
+
+#[test]
+fn a_path_that_dies_is_given_up_by_both_sides_and_found_again() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.run_for(Duration::from_secs(3));
+    wire.events = Default::default();
+    wire.lose = Some((1, 100));
+    wire.run_for(Duration::from_secs(90));
+    for side in [SERVE, OPEN] {
+        assert!(
+            matches!(wire.events[side][..], [Event::PathLost(Loss::Silent(_)), ..]),
+            "{:?}",
+            wire.events[side]
+        );
+    }
+    wire.lose = None;
+    let back = wire.elapsed();
+    wire.run_until_connected();
+    assert!(wire.elapsed() - back <= Duration::from_secs(2), "{:?}", wire.elapsed() - back);
+}
+
+#[test]
+fn a_nat_that_moves_us_is_noticed_and_the_peer_told() {
+    for role in [SERVE, OPEN] {
+        let mut wire = Wire::new(20 * MS);
+        let [inside, peer] = [[SERVE_ADDRESS, OPEN_ADDRESS], [OPEN_ADDRESS, SERVE_ADDRESS]][role];
+        wire.start_both();
+        wire.run_until_connected();
+        wire.events = Default::default();
+        let outside = SocketAddr::new(inside.ip(), 61_234);
+        wire.translate = Some((inside, outside));
+        wire.run_until_connected();
+        assert!(wire.elapsed() <= Duration::from_secs(5), "{:?}", wire.elapsed());
+        assert_eq!(wire.connected(1 - role).pair.remote, outside);
+        assert_eq!(wire.connected(role).pair.remote, peer);
+    }
 }
 
 #[test]

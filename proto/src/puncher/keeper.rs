@@ -1,0 +1,438 @@
+//! Watches the path in use: whether it still carries packets both ways, and what keeps its mappings alive.
+//!
+//! Whatever the peer sends is a sign of life, the tunnel's own datagrams above all. A sealed test asks for one, and is
+//! to be acked, in two cases:
+//!
+//! - The tunnel has sent and heard nothing for a few round trips. Most of what it sends is acknowledged at once.
+//! - Nothing has come for as long as there was nothing before: 1 s after the last traffic, then 2, 4, 8, and so on
+//!   until the [`Keepalive`]'s interval. So the side that only receives notices, too, when a transfer is cut, and a
+//!   tunnel at rest costs one exchange for each interval.
+//!
+//! A path is dead when [`DEAD_AFTER`] has passed and at least [`TESTS`] tests were not answered; more time where round
+//! trips are long, more tests where many get lost. To be wrong costs little: the search begins with the same path.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{Traffic, keepalive::Keepalive};
+use crate::Role;
+
+/// A path that answers nothing for this long is dead, or for [`DEAD_AFTER_TIMEOUTS`] if that is longer.
+const DEAD_AFTER: Duration = Duration::from_millis(2500);
+
+/// See [`DEAD_AFTER`]; times the time in which an answer is expected.
+const DEAD_AFTER_TIMEOUTS: u32 = 4;
+
+/// Tests that a dead path has not answered: at 30 % of loss each way, 1 of 200 living ones does so.
+const TESTS: u32 = 8;
+
+/// As many more where every test gets lost.
+const TESTS_FOR_LOSS: u32 = 24;
+
+/// Shortest time for the tunnel's own datagrams to be answered before a test asks.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often the tunnel's counts are looked at while it is busy.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A tunnel is busy for this long after its last datagram.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Shortest silence after which a path is tested.
+const SHORTEST_GAP: Duration = Duration::from_secs(1);
+
+/// What a delayed acknowledgement may add to a round trip (RFC 9000 §18.2, `max_ack_delay`).
+const ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// Tests that an ack may still answer.
+const MAX_TESTS: usize = 64;
+
+/// Whoever wakes up this much later than planned has slept, and its silence says nothing about the path.
+const SLEPT: Duration = Duration::from_secs(3);
+
+/// What is to be done about the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Nothing now.
+    None,
+    /// Send a test.
+    Test,
+    /// Give it up.
+    Dead {
+        /// For so long nothing was heard.
+        silent: Duration,
+        /// Nothing had been wrong, nor sent, for the keepalive's whole interval before.
+        at_rest: bool,
+    },
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct PathKeeper {
+    role: Role,
+    rtt: Rtt,
+    traffic: Traffic,
+    /// The last sign of life.
+    heard_at: Instant,
+    /// When the tunnel last sent or received.
+    busy_at: Instant,
+    /// For how long the tunnel had been at rest at the last sign of life.
+    calm: Duration,
+    /// Since when the tunnel has sent without a sign of life.
+    waiting_since: Option<Instant>,
+    doubt: Option<Doubt>,
+    tests: VecDeque<(u64, Instant)>,
+    /// Share of tests that were not answered, in 1/256.
+    loss: u32,
+    wakes_at: Instant,
+}
+
+/// Tests are out, and none was answered.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    since: Instant,
+    tests: u32,
+    next_at: Instant,
+}
+
+impl PathKeeper {
+    /// Begins to watch a path that was proven a moment ago.
+    pub(super) fn new(role: Role, rtt: Duration, traffic: Traffic, now: Instant) -> Self {
+        Self {
+            role,
+            rtt: Rtt::new(rtt),
+            traffic,
+            heard_at: now,
+            busy_at: now,
+            calm: Duration::ZERO,
+            waiting_since: None,
+            doubt: None,
+            tests: VecDeque::new(),
+            loss: 0,
+            wakes_at: now + LOOK,
+        }
+    }
+
+    /// Takes note of what the tunnel has sent and received by now.
+    pub(super) fn handle_traffic(&mut self, traffic: Traffic, keepalive: &Keepalive, now: Instant) {
+        let sends = traffic.sent != self.traffic.sent;
+        let hears = traffic.received != self.traffic.received;
+        self.traffic = traffic;
+        if sends || hears {
+            self.busy_at = now;
+        }
+        if hears {
+            self.note_life(now);
+        } else if sends {
+            self.waiting_since.get_or_insert(now);
+        }
+        self.plan(keepalive, now);
+    }
+
+    /// Takes note of a probe of the peer on this path.
+    pub(super) fn handle_heard(&mut self, keepalive: &Keepalive, now: Instant) {
+        self.note_life(now);
+        self.plan(keepalive, now);
+    }
+
+    /// Finds the test that an ack answers; returns the round trip's time, and whether the path had been silent for
+    /// the keepalive's whole interval before.
+    pub(super) fn handle_ack(
+        &mut self,
+        token: u64,
+        keepalive: &Keepalive,
+        now: Instant,
+    ) -> Option<(Duration, bool)> {
+        let index = self.tests.iter().position(|(t, _)| *t == token)?;
+        let (_, sent_at) = self.tests.remove(index)?;
+        let rtt = now.saturating_duration_since(sent_at);
+        self.rtt.add(rtt);
+        let was_at_rest =
+            self.doubt.is_some_and(|doubt| doubt.tests == 1 && self.was_at_rest(doubt, keepalive));
+        let lost = self.tests.iter().take(index).count();
+        self.tests.drain(..index.min(lost));
+        (0..lost).for_each(|_| self.note_test(false));
+        self.note_test(true);
+        self.note_life(now);
+        self.plan(keepalive, now);
+        Some((rtt, was_at_rest))
+    }
+
+    /// Takes note of a test that leaves now.
+    pub(super) fn handle_sent(&mut self, token: u64, keepalive: &Keepalive, now: Instant) {
+        if self.tests.len() == MAX_TESTS {
+            self.tests.pop_front();
+        }
+        self.tests.push_back((token, now));
+        let since = self.waiting_since.unwrap_or(now);
+        let gap = self.dead_after() * 4 / 5 / self.tests_needed();
+        let doubt = self.doubt.get_or_insert(Doubt { since, tests: 0, next_at: now });
+        doubt.tests += 1;
+        doubt.next_at = now + gap;
+        self.plan(keepalive, now);
+    }
+
+    /// Says what is to be done now.
+    pub(super) fn poll(&mut self, keepalive: &Keepalive, now: Instant) -> Care {
+        if now >= self.wakes_at + SLEPT {
+            tracing::debug!(late = ?(now - self.wakes_at), "slept");
+            (self.waiting_since, self.doubt) = (None, None);
+            self.tests.clear();
+            self.plan(keepalive, now);
+            return Care::Test;
+        }
+        if now < self.wakes_at {
+            return Care::None;
+        }
+        let care = match self.doubt {
+            Some(doubt) if self.is_dead(doubt, now) => {
+                let silent = now.saturating_duration_since(self.heard_at);
+                return Care::Dead { silent, at_rest: self.was_at_rest(doubt, keepalive) };
+            }
+            Some(doubt) if now >= doubt.next_at => Care::Test,
+            None if now >= self.doubts_at(keepalive) => Care::Test,
+            Some(_) | None => Care::None,
+        };
+        if care == Care::None {
+            self.plan(keepalive, now);
+        }
+        care
+    }
+
+    /// When [`Self::poll`] wants to be called.
+    pub(super) fn deadline(&self) -> Instant {
+        self.wakes_at
+    }
+
+    /// Whether the next datagram of the tunnel should be told at once: nobody looks for it soon.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.waiting_since.is_none() && self.doubt.is_none()
+    }
+
+    /// For how long the tunnel had been at rest when the peer was last heard. The peer looks at the path again after
+    /// about the same time.
+    pub(super) fn calm(&self) -> Duration {
+        self.calm
+    }
+
+    fn was_at_rest(&self, doubt: Doubt, keepalive: &Keepalive) -> bool {
+        doubt.since.saturating_duration_since(self.heard_at) >= keepalive.interval()
+    }
+
+    fn note_life(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.calm = now.saturating_duration_since(self.busy_at);
+        (self.waiting_since, self.doubt) = (None, None);
+    }
+
+    fn note_test(&mut self, is_answered: bool) {
+        let target = if is_answered { 0 } else { 256 };
+        self.loss = (self.loss * 7 + target) / 8;
+    }
+
+    fn plan(&mut self, keepalive: &Keepalive, now: Instant) {
+        let looks_at = (now < self.busy_at + BUSY).then(|| now + LOOK);
+        let next = match self.doubt {
+            Some(doubt) => self.dies_at(doubt).map_or(doubt.next_at, |dies_at| doubt.next_at.min(dies_at)),
+            None => self.doubts_at(keepalive),
+        };
+        self.wakes_at = looks_at.map_or(next, |at| next.min(at)).max(now);
+    }
+
+    /// When the path is to be tested although nothing is wrong.
+    fn doubts_at(&self, keepalive: &Keepalive) -> Instant {
+        let quiet = self.heard_at + self.gap(keepalive);
+        let patience = PATIENCE.max(self.rtt.timeout() * 2);
+        self.waiting_since.map_or(quiet, |since| quiet.min(since + patience))
+    }
+
+    /// The silence after which a test is due. The serve side's is longer, so that mostly one of the two asks.
+    fn gap(&self, keepalive: &Keepalive) -> Duration {
+        let gap = self.calm.max(SHORTEST_GAP).min(keepalive.interval());
+        match self.role {
+            Role::Open => gap,
+            Role::Serve => gap * 5 / 4,
+        }
+    }
+
+    fn is_dead(&self, doubt: Doubt, now: Instant) -> bool {
+        self.dies_at(doubt).is_some_and(|at| now >= at)
+    }
+
+    /// When the path is dead if nothing comes; none while more tests must go out first.
+    fn dies_at(&self, doubt: Doubt) -> Option<Instant> {
+        (doubt.tests >= self.tests_needed()).then(|| doubt.since + self.dead_after())
+    }
+
+    fn dead_after(&self) -> Duration {
+        DEAD_AFTER.max(self.rtt.timeout() * DEAD_AFTER_TIMEOUTS)
+    }
+
+    fn tests_needed(&self) -> u32 {
+        TESTS + self.loss * TESTS_FOR_LOSS / 256
+    }
+}
+
+/// The round trip's time, smoothed as RFC 6298 §2 does.
+#[derive(Debug)]
+struct Rtt {
+    smooth: Duration,
+    variation: Duration,
+}
+
+impl Rtt {
+    fn new(first: Duration) -> Self {
+        Self { smooth: first, variation: first / 2 }
+    }
+
+    fn add(&mut self, sample: Duration) {
+        let deviation = self.smooth.abs_diff(sample);
+        self.variation = (self.variation * 3 + deviation) / 4;
+        self.smooth = (self.smooth * 7 + sample) / 8;
+    }
+
+    /// The time within which an answer is expected.
+    fn timeout(&self) -> Duration {
+        self.smooth + self.variation * 4 + ACK_DELAY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A keeper, its clock, and what it did.
+    struct Watch {
+        keeper: PathKeeper,
+        keepalive: Keepalive,
+        began: Instant,
+        now: Instant,
+        traffic: Traffic,
+        tokens: u64,
+        /// Tests, counted from the beginning.
+        tests: Vec<Duration>,
+        dead_at: Option<Duration>,
+    }
+
+    impl Watch {
+        #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
+        fn new(rtt: Duration) -> Self {
+            let began = Instant::now();
+            Self {
+                keeper: PathKeeper::new(Role::Open, rtt, Traffic::default(), began),
+                keepalive: Keepalive::default(),
+                began,
+                now: began,
+                traffic: Traffic::default(),
+                tokens: 0,
+                tests: Vec::new(),
+                dead_at: None,
+            }
+        }
+
+        /// Runs; acks arrive after `rtt` if there is one.
+        fn run_for(&mut self, time: Duration, rtt: Option<Duration>) {
+            let until = self.now + time;
+            let mut acks: VecDeque<(Instant, u64)> = VecDeque::new();
+            while self.dead_at.is_none() {
+                let ack_at = acks.front().map(|(at, _)| *at);
+                let next = ack_at.map_or(self.keeper.deadline(), |at| at.min(self.keeper.deadline()));
+                if next > until {
+                    break;
+                }
+                self.now = next;
+                if ack_at == Some(next)
+                    && let Some((_, token)) = acks.pop_front()
+                {
+                    if let Some((_, true)) = self.keeper.handle_ack(token, &self.keepalive, self.now) {
+                        self.keepalive.handle_answer(self.now);
+                    }
+                    continue;
+                }
+                self.keeper.handle_traffic(self.traffic, &self.keepalive, self.now);
+                match self.keeper.poll(&self.keepalive, self.now) {
+                    Care::None => {}
+                    Care::Test => {
+                        self.tokens += 1;
+                        self.tests.push(self.now - self.began);
+                        acks.extend(rtt.map(|rtt| (self.now + rtt, self.tokens)));
+                        self.keeper.handle_sent(self.tokens, &self.keepalive, self.now);
+                    }
+                    Care::Dead { .. } => self.dead_at = Some(self.now - self.began),
+                }
+            }
+            self.now = until.max(self.now);
+        }
+
+        fn send(&mut self) {
+            self.traffic.sent += 1;
+            self.keeper.handle_traffic(self.traffic, &self.keepalive, self.now);
+        }
+    }
+
+    #[test]
+    fn a_dead_path_is_noticed_within_three_seconds_while_data_waits() {
+        for rtt in [1, 40, 300].map(|ms| ms * MS) {
+            let mut watch = Watch::new(rtt);
+            watch.run_for(Duration::from_secs(100), Some(rtt));
+            let (sent_at, tests) = (watch.now - watch.began, watch.tests.len());
+            watch.send();
+            watch.run_for(Duration::from_secs(30), None);
+            let noticed = watch.dead_at.expect("noticed") - sent_at;
+            assert!(noticed <= Duration::from_secs(3) || noticed <= rtt * 14, "{rtt:?}: {noticed:?}");
+            assert!(watch.tests.len() - tests >= TESTS as usize, "{:?}", watch.tests);
+        }
+    }
+
+    #[test]
+    fn a_transfer_that_is_cut_is_noticed_by_the_side_that_only_receives() {
+        let mut watch = Watch::new(40 * MS);
+        for _ in 0..10 {
+            watch.traffic.received += 1;
+            watch.run_for(100 * MS, None);
+        }
+        let cut = watch.now - watch.began;
+        watch.run_for(Duration::from_secs(30), None);
+        let noticed = watch.dead_at.expect("noticed") - cut;
+        assert!(noticed <= Duration::from_secs(4), "{noticed:?}");
+    }
+
+    #[test]
+    fn tests_become_rare_while_nothing_moves() {
+        let mut watch = Watch::new(40 * MS);
+        watch.run_for(Duration::from_secs(60), Some(40 * MS));
+        let whole: Vec<u64> = watch.tests.iter().map(Duration::as_secs).collect();
+        assert_eq!(whole, [1, 2, 4, 8, 17, 32, 47]);
+        watch.tests.clear();
+        watch.run_for(Duration::from_secs(24 * 3600), Some(40 * MS));
+        let last_hour = watch.tests.iter().filter(|at| **at > Duration::from_secs(23 * 3600)).count();
+        assert!((60..=62).contains(&last_hour), "{last_hour} in the last hour");
+        assert_eq!(watch.dead_at, None);
+    }
+
+    #[test]
+    fn whoever_has_slept_asks_before_it_judges() {
+        let mut watch = Watch::new(40 * MS);
+        watch.send();
+        watch.now += Duration::from_secs(600);
+        let tests = watch.tests.len();
+        assert_eq!(watch.keeper.poll(&watch.keepalive, watch.now), Care::Test);
+        watch.run_for(Duration::from_secs(1), Some(40 * MS));
+        assert!(watch.dead_at.is_none() && watch.tests.len() >= tests);
+    }
+
+    #[test]
+    fn a_busy_path_is_not_tested() {
+        let mut watch = Watch::new(40 * MS);
+        for _ in 0..1000 {
+            watch.traffic.sent += 5;
+            watch.traffic.received += 5;
+            watch.run_for(50 * MS, None);
+        }
+        assert!(watch.tests.is_empty() && watch.dead_at.is_none());
+    }
+}
