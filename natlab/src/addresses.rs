@@ -30,7 +30,7 @@ pub(crate) fn link_ip(side: Side) -> Ipv4Addr {
 }
 
 /// The network between a node and the one below it, nearer to the host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Leg {
     /// The address of the node nearer to the internet.
     pub(crate) upper_ip: Ipv4Addr,

@@ -10,6 +10,10 @@
 //!                             └─── stranger ───┘
 //! ```
 //!
+//! While it runs, things go wrong on demand: a box reboots, is off for a while or becomes another NAT ([`NatBox`]), a
+//! side gets another public address, a host another lease or another interface, or loses its way out ([`Lab`]), the
+//! link gets slow, lossy, narrow or silent ([`Link::set`]), and somebody forges ICMP errors ([`Flood`]).
+//!
 //! IPv4 only. Sysctls are the kernel's defaults but for forwarding and UDP timers of the routers, and the
 //! reverse-path filter, which is off everywhere. The stranger's packets never cross the link.
 //!
@@ -31,8 +35,11 @@
 
 mod available;
 mod error;
+mod faults;
+mod forgery;
 mod leftovers;
 mod namespace;
+mod nat_box;
 mod road;
 mod ruleset;
 mod tool;
@@ -45,14 +52,16 @@ use std::ops::Deref;
 
 pub use available::{Unavailable, available, lab_or_skip};
 pub use error::LabError;
+pub use forgery::{Flood, Unreachable};
 pub use leftovers::sweep_leftovers;
 pub use namespace::Namespace;
+pub use nat_box::{NatBox, UdpFlow};
 pub use road::Link;
 
-use self::topology::{LINK_INTERFACE, Node, Topology, Wire};
-use crate::addresses::{STRANGER_IPS, public_ip};
+use self::topology::{HOST_INTERFACE, LINK_INTERFACE, Node, Topology, Wire};
+use crate::addresses::{Leg, STRANGER_IPS, public_ip};
 use crate::link::LinkSpec;
-use crate::spec::{NatSpec, Side};
+use crate::spec::{BoxSpec, NatSpec, Side};
 
 /// Tells whether nftables can realise a side.
 ///
@@ -182,6 +191,10 @@ pub struct LabSide {
     public_ip: Ipv4Addr,
     host: Host,
     boxes: Vec<NatBox>,
+    internet: Namespace,
+    /// The networks from the internet inwards; the last one is the host's.
+    legs: Vec<Leg>,
+    host_interface: &'static str,
 }
 
 impl LabSide {
@@ -198,6 +211,11 @@ impl LabSide {
     /// Returns the boxes, the one nearest to the host first.
     pub fn boxes(&self) -> &[NatBox] {
         &self.boxes
+    }
+
+    /// Returns this side's half of the internet: a router of its provider's.
+    pub fn internet(&self) -> &Namespace {
+        &self.internet
     }
 }
 
@@ -220,49 +238,6 @@ impl Deref for Host {
 
     fn deref(&self) -> &Namespace {
         &self.namespace
-    }
-}
-
-/// A NAT or firewall of a running laboratory.
-#[derive(Debug)]
-pub struct NatBox {
-    ip: Ipv4Addr,
-    namespace: Namespace,
-}
-
-impl NatBox {
-    /// Returns its outside address.
-    pub fn ip(&self) -> Ipv4Addr {
-        self.ip
-    }
-
-    /// Returns its namespace.
-    pub fn namespace(&self) -> &Namespace {
-        &self.namespace
-    }
-
-    /// Returns how many flows its connection tracking remembers, of all protocols.
-    ///
-    /// # Errors
-    /// When the namespace is gone.
-    pub fn conntrack_count(&self) -> Result<usize, LabError> {
-        let read = || fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
-        let text = self.namespace.enter(read)?.map_err(LabError::io("reading the flow count"))?;
-        let count = text.trim().parse().map_err(std::io::Error::other);
-        count.map_err(LabError::io("reading the flow count"))
-    }
-
-    /// Makes it forget every flow and every open port, as a reboot would.
-    ///
-    /// # Errors
-    /// When the tools of conntrack are missing.
-    pub fn flush_conntrack(&self) -> Result<(), LabError> {
-        self.namespace.enter(|| {
-            tool::run("conntrack", &["-F"], "")?;
-            // Fails where the box has no map of open ports, which is fine.
-            let _no_map = tool::run("nft", &["-f", "-"], "flush map ip natlab mapped\n");
-            Ok(())
-        })?
     }
 }
 
@@ -305,7 +280,7 @@ impl Site {
 
     fn configure(&self, node: &Node) -> Result<(), LabError> {
         self.open(&node.role)?.enter(|| {
-            write_sysctls(node)?;
+            write_sysctls(&node.sysctls)?;
             tool::run("ip", &["-batch", "-"], &node.addresses)?;
             node.rules.as_ref().map_or(Ok(()), |rules| tool::run("nft", &["-f", "-"], rules))
         })?
@@ -313,13 +288,22 @@ impl Site {
 
     fn side(&self, topology: &Topology, spec: &LabSpec, side: Side) -> Result<LabSide, LabError> {
         let host = self.host(topology, &topology::host_role(side))?;
-        let indices = 0..spec.sides[side.index()].boxes().len();
-        let boxes = indices.map(|index| {
+        let specs = spec.sides[side.index()].boxes().iter().enumerate();
+        let boxes = specs.map(|(index, spec): (usize, &BoxSpec)| {
             let Host { ip, namespace } = self.host(topology, &topology::box_role(side, index))?;
-            Ok(NatBox { ip, namespace })
+            Ok(NatBox::new(ip, namespace, spec))
         });
         let boxes = boxes.collect::<Result<Vec<NatBox>, LabError>>()?;
-        Ok(LabSide { public_ip: public_ip(side), host, boxes })
+        let internet = self.open(&topology::internet_role(side))?;
+        let legs = topology.legs[side.index()].clone();
+        Ok(LabSide {
+            public_ip: public_ip(side),
+            host,
+            boxes,
+            internet,
+            legs,
+            host_interface: HOST_INTERFACE,
+        })
     }
 
     fn host(&self, topology: &Topology, role: &str) -> Result<Host, LabError> {
@@ -328,9 +312,10 @@ impl Site {
     }
 }
 
-/// Writes the node's sysctls; the calling thread is in its namespace, and so is what `/proc/sys/net` shows.
-fn write_sysctls(node: &Node) -> Result<(), LabError> {
-    for (key, value) in &node.sysctls {
+/// Writes a node's sysctls and turns its reverse-path filter off; the calling thread is in its namespace, and so is
+/// what `/proc/sys/net` shows.
+fn write_sysctls(sysctls: &[(&'static str, String)]) -> Result<(), LabError> {
+    for (key, value) in sysctls {
         fs::write(format!("/proc/sys/{key}"), value).map_err(LabError::io(format!("setting {key}")))?;
     }
     let interfaces = fs::read_dir("/proc/sys/net/ipv4/conf").map_err(LabError::io("listing interfaces"))?;

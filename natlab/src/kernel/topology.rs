@@ -15,6 +15,9 @@ use crate::spec::{BoxSpec, NatSpec, Side};
 /// Name of the interface on which the two halves of the internet meet.
 pub(super) const LINK_INTERFACE: &str = "across";
 
+/// Name of a host's first interface.
+pub(super) const HOST_INTERFACE: &str = "eth0";
+
 /// One namespace and everything done inside it.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -39,6 +42,8 @@ pub(super) struct Wire {
 pub(super) struct Topology {
     pub(super) nodes: Vec<Node>,
     pub(super) wires: Vec<Wire>,
+    /// The networks of each side, from the internet inwards.
+    pub(super) legs: [Vec<Leg>; 2],
 }
 
 impl Topology {
@@ -77,33 +82,55 @@ impl Topology {
             node.sysctls.extend(udp_timers(spec));
             node.rules = Some(ruleset(spec, leg.lower_ip)?);
             self.join(upper, &mut node, &leg, "wan");
+            self.legs[side.index()].push(leg);
             upper = node;
         }
         let leg = Leg::new(side, &inwards, inwards.len());
         let mut host = Node::new(host_role(side), leg.lower_ip);
-        self.join(upper, &mut host, &leg, "eth0");
+        self.join(upper, &mut host, &leg, HOST_INTERFACE);
+        self.legs[side.index()].push(leg);
         self.nodes.push(host);
         Ok(())
     }
 
     /// Connects a node to the one above it, which is complete by that.
     fn join(&mut self, mut upper: Node, lower: &mut Node, leg: &Leg, interface: &'static str) {
-        let Leg { upper_ip, lower_ip, prefix, behind } = leg;
-        upper.ip_line(format_args!("link set lan up"));
-        upper.ip_line(format_args!("addr add {upper_ip}/{prefix} dev lan"));
-        upper.ip_line(format_args!("route replace {lower_ip}/32 dev lan src {upper_ip}"));
-        if let Some(behind) = behind {
-            upper.ip_line(format_args!("route add {behind}/32 via {lower_ip} dev lan onlink"));
-        }
-        lower.ip_line(format_args!("link set {interface} up"));
-        lower.ip_line(format_args!("addr add {lower_ip}/{prefix} dev {interface}"));
-        lower.ip_line(format_args!("route add default via {upper_ip} dev {interface} onlink"));
+        upper.addresses.push_str(&leg.upper_lines());
+        lower.addresses.push_str(&leg.lower_lines(interface));
         self.wire((upper.role.clone(), "lan"), (lower.role.clone(), interface));
         self.nodes.push(upper);
     }
 
     fn wire(&mut self, first: (String, &'static str), second: (String, &'static str)) {
         self.wires.push(Wire { ends: [first, second] });
+    }
+}
+
+impl Leg {
+    /// Configures the node nearer to the internet: lines for `ip -batch -`.
+    pub(super) fn upper_lines(&self) -> String {
+        let Leg { upper_ip, lower_ip, prefix, behind } = self;
+        let pass_on =
+            behind.map(|behind| format!("route replace {behind}/32 via {lower_ip} dev lan onlink\n"));
+        format!(
+            "link set lan up\naddr add {upper_ip}/{prefix} dev lan\n\
+             route replace {lower_ip}/32 dev lan src {upper_ip}\n{}",
+            pass_on.unwrap_or_default()
+        )
+    }
+
+    /// Configures the node nearer to the host.
+    pub(super) fn lower_lines(&self, interface: &str) -> String {
+        let Leg { lower_ip, prefix, .. } = self;
+        format!(
+            "link set {interface} up\naddr add {lower_ip}/{prefix} dev {interface}\n{}",
+            self.default_route(interface)
+        )
+    }
+
+    /// Gives the node nearer to the host its way out.
+    pub(super) fn default_route(&self, interface: &str) -> String {
+        format!("route replace default via {} dev {interface} onlink\n", self.upper_ip)
     }
 }
 
@@ -139,7 +166,8 @@ fn internet(side: Side) -> Node {
     node
 }
 
-fn udp_timers(spec: &BoxSpec) -> [(&'static str, String); 2] {
+/// Returns the sysctls that make a box forget when its description says.
+pub(super) fn udp_timers(spec: &BoxSpec) -> [(&'static str, String); 2] {
     let timers = spec.timers;
     [
         ("net/netfilter/nf_conntrack_udp_timeout", timers.unreplied.as_secs().to_string()),
