@@ -248,7 +248,7 @@ impl Host {
     /// Tells a new puncher who the peer is and where it is itself.
     fn introduce(&mut self, now: Now, network: &Network) {
         let peer = SocketAddr::from((public_ip(self.side.other()), PORT));
-        self.puncher.set_local(Some(network.ip(self.place).into()));
+        self.puncher.set_local(Some(network.ip(self.place).into()), now);
         self.puncher.set_peer(&[peer], now);
     }
 

@@ -173,12 +173,14 @@ fn to_json_findings(found: &Findings) -> Value {
         "send_refused": found.is_send_refused,
         "ends_at": found.ends_at.map(|a| a.to_string()),
         "swept": found.has_swept,
+        "had_path": found.had_path,
     })
 }
 
 fn loss_name(loss: Option<Loss>) -> &'static str {
     match loss {
         Some(Loss::Silent(_)) => "silent",
+        Some(Loss::Rerouted) => "rerouted",
         Some(Loss::Moved) => "moved",
         None => "peer",
     }

@@ -109,6 +109,9 @@ fn no_path(diagnosis: &Diagnosis) -> String {
         Diagnosis::Refused => format!(
             "PEER's router or machine answers that nobody is there: does pinhole run on the other side, with *our* public address as PEER and the same UDP port? If it does: {FORWARD}"
         ),
+        Diagnosis::Vanished => {
+            "nothing from the peer since the path was lost: its machine, its network or ours is down, or its address has changed".into()
+        }
         Diagnosis::Silent => {
             "nothing from the peer so far. Does pinhole run there, with *our* public address as PEER and the same UDP port? Does a firewall block UDP?".into()
         }
@@ -138,6 +141,7 @@ fn punched(connected: &Connected) -> String {
 fn path_lost(loss: Option<Loss>) -> String {
     let why = match loss {
         Some(Loss::Silent(silent)) => format!("nothing heard for {:.1} s", silent.as_secs_f64()),
+        Some(Loss::Rerouted) => "this machine has another address".into(),
         Some(Loss::Moved) => "our router has given us another address".into(),
         None => "the peer punches again".into(),
     };

@@ -93,6 +93,9 @@ impl Driver {
                 },
                 () = until(deadline) => {
                     self.tell_traffic();
+                    if self.puncher.connected_pair().is_some() {
+                        self.tell_local();
+                    }
                     self.puncher.handle_timeout(now());
                 }
             }
@@ -160,7 +163,7 @@ impl Driver {
     fn tell_local(&mut self) {
         let bound = self.hub.local_address().ip();
         let local = if bound.is_unspecified() { self.peer.and_then(source_toward) } else { Some(bound) };
-        self.puncher.set_local(local);
+        self.puncher.set_local(local, now());
     }
 
     /// A probe that the system refuses is lost, as on any network; the next one is due soon. Some refusals stay: a

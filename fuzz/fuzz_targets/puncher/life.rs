@@ -42,6 +42,10 @@ pub(crate) enum Op {
     Set(Clock),
     SetPeer(Vec<Place>),
     SetLocal(Option<Host>),
+    Traffic {
+        sent: u8,
+        received: u8,
+    },
     Search,
     /// Searches again and again.
     Restart {

@@ -50,6 +50,9 @@ pub(super) const PACE_KEPT: [(Duration, Duration); 4] = [
 /// Where a search begins on [`PACE`] when the peer has just left: it will not be back within the second.
 pub(super) const CALM: Duration = Duration::from_secs(30);
 
+/// An ack within this time has not waited anywhere.
+pub(super) const PROMPT: Duration = Duration::from_secs(1);
+
 /// Shortest time between two nominating probes.
 const NOMINATION_GAP: Duration = Duration::from_millis(50);
 
@@ -211,6 +214,8 @@ pub(super) struct Check {
     /// None while the check rests: the pair is in use.
     next_at: Option<Instant>,
     in_flight: VecDeque<(u64, Instant)>,
+    /// When an ack first came late. It may have waited while a machine slept, and says nothing of the pair as it is.
+    late_at: Option<Instant>,
 }
 
 impl Check {
@@ -226,6 +231,7 @@ impl Check {
             heard_at: None,
             next_at: Some(now),
             in_flight,
+            late_at: None,
         }
     }
 
@@ -254,11 +260,20 @@ impl Check {
         self.next_at = self.insists().then(|| now + self.gap(now));
     }
 
-    /// Finds the probe that an ack answers; returns the round trip's time.
+    /// Finds the probe that an ack answers; returns the round trip's time. Where that is long, the next probe must be
+    /// acked as well.
     pub(super) fn handle_ack(&mut self, token: u64, now: Instant) -> Option<Duration> {
         let index = self.in_flight.iter().position(|(t, _)| *t == token)?;
         let (_, sent) = self.in_flight.remove(index)?;
-        Some(now.saturating_duration_since(sent))
+        let rtt = now.saturating_duration_since(sent);
+        if rtt < PROMPT || self.late_at.is_some_and(|at| sent >= at) {
+            return Some(rtt);
+        }
+        if self.late_at.is_none() {
+            self.late_at = Some(now);
+            self.next_at = Some(now);
+        }
+        None
     }
 
     /// Takes note of a proof while the search goes on: the other side may still need our tests for its own.

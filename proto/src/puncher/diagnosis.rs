@@ -26,6 +26,8 @@ pub struct Findings {
     pub ends_at: Option<IpAddr>,
     /// Whether all methods have had their turn, more than once.
     pub has_swept: bool,
+    /// Whether a path was in use until this search began.
+    pub had_path: bool,
 }
 
 /// Why there is no path, as far as one side can tell.
@@ -61,6 +63,8 @@ pub enum Diagnosis {
     },
     /// The peer's IP answers that nobody is there.
     Refused,
+    /// Nothing came back since a path was lost.
+    Vanished,
     /// Nothing came back at all.
     Silent,
     /// Nothing came back at all though all methods have had their turn.
@@ -84,7 +88,11 @@ impl Findings {
         let told = self.prohibited_by.map(|by| Diagnosis::Prohibited { by });
         told.or_else(|| self.unreachable_by.map(|by| Diagnosis::Unreachable { by }))
             .or_else(|| self.ends_at.map(|router| Diagnosis::OwnSideBlocks { router }))
-            .unwrap_or(if self.has_swept { Diagnosis::Unmet } else { Diagnosis::Silent })
+            .unwrap_or(match (self.had_path, self.has_swept) {
+                (true, _) => Diagnosis::Vanished,
+                (false, true) => Diagnosis::Unmet,
+                (false, false) => Diagnosis::Silent,
+            })
     }
 }
 
@@ -99,6 +107,7 @@ impl Diagnosis {
             Self::Unreachable { .. } => "unreachable",
             Self::OwnSideBlocks { .. } => "own_side_blocks",
             Self::Refused => "refused",
+            Self::Vanished => "vanished",
             Self::Silent => "silent",
             Self::Unmet => "unmet",
         }

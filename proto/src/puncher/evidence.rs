@@ -222,7 +222,9 @@ impl Evidence {
         self.look_at = now + LOOK;
         let clock = std::mem::discriminant(&Trouble::Clock { apart: Duration::ZERO });
         let cause = std::mem::discriminant(&found.diagnosis());
-        let is_new = !self.told_causes.contains(&cause) && self.told.iter().all(|told| *told == clock);
+        let is_known = self.is_gone_told && found.diagnosis() == Diagnosis::Refused;
+        let is_new =
+            !is_known && !self.told_causes.contains(&cause) && self.told.iter().all(|told| *told == clock);
         if is_new {
             self.told_causes.push(cause);
         }

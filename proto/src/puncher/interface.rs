@@ -164,6 +164,8 @@ pub struct Traffic {
 pub enum Loss {
     /// It has answered nothing for so long.
     Silent(Duration),
+    /// This machine sends from another address of its own.
+    Rerouted,
     /// Our NAT has given us another address, which the peer's tunnel does not know yet.
     Moved,
 }

@@ -20,7 +20,7 @@ use super::{Traffic, keepalive::Keepalive};
 use crate::Role;
 
 /// A path that answers nothing for this long is dead, or for [`DEAD_AFTER_TIMEOUTS`] if that is longer.
-const DEAD_AFTER: Duration = Duration::from_millis(2500);
+const DEAD_AFTER: Duration = Duration::from_millis(1500);
 
 /// See [`DEAD_AFTER`]; times the time in which an answer is expected.
 const DEAD_AFTER_TIMEOUTS: u32 = 4;
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_path_is_noticed_within_three_seconds_while_data_waits() {
+    fn a_dead_path_is_noticed_within_two_seconds_while_data_waits() {
         for rtt in [1, 40, 300].map(|ms| ms * MS) {
             let mut watch = Watch::new(rtt);
             watch.run_for(Duration::from_secs(100), Some(rtt));
@@ -383,7 +383,7 @@ mod tests {
             watch.send();
             watch.run_for(Duration::from_secs(30), None);
             let noticed = watch.dead_at.expect("noticed") - sent_at;
-            assert!(noticed <= Duration::from_secs(3) || noticed <= rtt * 14, "{rtt:?}: {noticed:?}");
+            assert!(noticed <= Duration::from_secs(2) || noticed <= rtt * 14, "{rtt:?}: {noticed:?}");
             assert!(watch.tests.len() - tests >= TESTS as usize, "{:?}", watch.tests);
         }
     }
@@ -398,7 +398,7 @@ mod tests {
         let cut = watch.now - watch.began;
         watch.run_for(Duration::from_secs(30), None);
         let noticed = watch.dead_at.expect("noticed") - cut;
-        assert!(noticed <= Duration::from_secs(4), "{noticed:?}");
+        assert!(noticed <= Duration::from_secs(3), "{noticed:?}");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub use schedule::{SLOT, Schedule};
 use self::{
     bearings::Bearings,
     budget::Purpose,
-    checks::{CALM, Checks, PACE, PACE_KEPT, Proof, Source},
+    checks::{CALM, Checks, PACE, PACE_KEPT, PROMPT, Proof, Source},
     keepalive::Keepalive,
     keeper::{Care, PathKeeper},
     outbox::{Letter, Outbox},
@@ -79,9 +79,6 @@ const CLOCK_WORD: Duration = Duration::from_secs(5);
 
 /// A change of the peer's addresses makes a search eager again at most once in this time.
 const EAGER_AGAIN: Duration = Duration::from_secs(600);
-
-/// An answer within this time was not held up on its way.
-const PROMPT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 enum State {
@@ -162,9 +159,18 @@ impl Puncher {
         }
     }
 
-    /// Takes note of the own address toward the peer, if the system knows it. Counts from the next search on.
-    pub fn set_local(&mut self, ip: Option<IpAddr>) {
+    /// Takes note of the own address toward the peer, if the system knows it. Where it is another one, the path in use
+    /// begins elsewhere now, and its mappings are not ours any more.
+    pub fn set_local(&mut self, ip: Option<IpAddr>, now: Now) {
+        let before = self.bearings.local;
+        if ip.is_none() && self.connected_pair().is_some() {
+            return; // no network at the moment; it may come back as it was
+        }
         self.bearings.local = ip;
+        if ip != before && before.is_some() && self.connected_pair().is_some() {
+            self.keepalive = Keepalive::default();
+            self.lose_path(Loss::Rerouted, now);
+        }
     }
 
     /// Starts to search, or starts again because the tunnel over the last pair is lost.

@@ -24,7 +24,7 @@ pub(super) const EAGER: Duration = Duration::from_secs(60);
 const THOROUGH: usize = 5;
 
 /// A machine that lives answers within this time, where data was under way: its own keeper needs 3 to 4 s.
-const GONE_AFTER: Duration = Duration::from_secs(6);
+const GONE_AFTER: Duration = Duration::from_secs(4);
 
 /// The peer looks at the path after as long a rest as the tunnel had, but at least this often.
 const CALM_AT_MOST: Duration = Duration::from_secs(60);
@@ -37,6 +37,9 @@ const EAGER_KEPT: Duration = Duration::from_secs(300);
 
 /// Where a tunnel waits for its path, the plain pairs have this long for themselves: most likely they will do.
 pub(super) const KEPT_START: Duration = Duration::from_millis(1500);
+
+/// Slots begin after this: a path that only seemed dead is back by then.
+const KEPT_SLOTS: Duration = Duration::from_millis(200);
 
 /// How urgent a search is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +81,7 @@ impl Search {
             eager_until: now + eager_for,
             scout: Scout::new(ground.target(0), ground.local, now),
             helper: Helper::new(now),
-            slots: Slots::new(now + HEAD_START),
+            slots: Slots::new(haste, now + if haste == Haste::Kept { KEPT_SLOTS } else { HEAD_START }),
             birthday: Birthday::new(ground, memory, haste),
         }
     }
@@ -137,7 +140,8 @@ impl Search {
     pub(super) fn findings(&self, now: Instant) -> Findings {
         let ends_at = self.scout.ends_at();
         let has_swept = self.birthday.passes() >= THOROUGH;
-        Findings { ends_at, has_swept, ..self.evidence.findings(now) }
+        let had_path = self.haste == Haste::Kept;
+        Findings { ends_at, has_swept, had_path, ..self.evidence.findings(now) }
     }
 
     /// Returns why there is no path if that is worth a word now, and was not said before.

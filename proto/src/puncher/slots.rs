@@ -18,23 +18,44 @@ use super::{
     budget::Purpose,
     outbox::{Letter, Outbox},
     schedule::{slot_at, speaker, to_next_slot},
+    search::Haste,
 };
 
-/// When the side that answers opens its NAT where its primers would reach the other router: after the speaker's
-/// first words have opened that one. Two routers that answer for themselves stay apart then.
-const LATE_PRIMERS: [Duration; 2] = [Duration::from_millis(1500), Duration::from_millis(2100)];
+/// When things happen in a slot, counted from its beginning.
+#[derive(Debug)]
+struct Plan {
+    /// When primers leave: more than one, should the local network lose some.
+    primers: &'static [Duration],
+    /// When the speaker speaks.
+    words: &'static [Duration],
+    /// When the side that answers opens its NAT where its primers would reach the other router: after the speaker's
+    /// first words have opened that one. Two routers that answer for themselves stay apart then.
+    late_primers: &'static [Duration],
+}
 
-/// When primers leave, counted from the slot's beginning: more than one, should the local network lose some.
-const PRIMERS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(700)];
+/// Words come after clocks have been allowed to be a second apart.
+const USUAL: Plan = Plan {
+    primers: &ms([0, 300, 700]),
+    words: &ms([1000, 1300, 1700, 2200, 2800]),
+    late_primers: &ms([1500, 2100]),
+};
 
-/// When the speaker speaks: first after clocks have been allowed to be a second apart.
-const WORDS: [Duration; 5] = [
-    Duration::from_millis(1000),
-    Duration::from_millis(1300),
-    Duration::from_millis(1700),
-    Duration::from_millis(2200),
-    Duration::from_millis(2800),
-];
+/// Where a tunnel waits for its path, the clocks are known from it.
+const KEPT_PLAN: Plan = Plan {
+    primers: &ms([0, 250]),
+    words: &ms([400, 700, 1000, 1500, 2100, 2800]),
+    late_primers: &ms([600, 1200]),
+};
+
+const fn ms<const N: usize>(list: [u64; N]) -> [Duration; N] {
+    let mut out = [Duration::ZERO; N];
+    let mut index = 0;
+    while index < N {
+        out[index] = Duration::from_millis(list[index]);
+        index += 1;
+    }
+    out
+}
 
 /// Slots whose sockets stay open: the peer's clock may be behind by 5 s, and its words take a while.
 const KEPT: usize = 4;
@@ -44,6 +65,7 @@ const SPARSE: u64 = 20;
 
 #[derive(Debug)]
 pub(super) struct Slots {
+    plan: &'static Plan,
     kept: VecDeque<Slot>,
     /// The last one that was looked at.
     last: Option<u64>,
@@ -54,6 +76,7 @@ pub(super) struct Slots {
 struct Slot {
     number: u64,
     pair: Pair,
+    plan: &'static Plan,
     speaks: bool,
     /// Whether our primers reach the other router.
     is_reached: bool,
@@ -64,8 +87,9 @@ struct Slot {
 
 impl Slots {
     /// Makes one that begins at that time.
-    pub(super) fn new(begin_at: Instant) -> Self {
-        Self { kept: VecDeque::new(), last: None, next_at: begin_at }
+    pub(super) fn new(haste: Haste, begin_at: Instant) -> Self {
+        let plan = if haste == Haste::Kept { &KEPT_PLAN } else { &USUAL };
+        Self { plan, kept: VecDeque::new(), last: None, next_at: begin_at }
     }
 
     pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
@@ -103,9 +127,17 @@ impl Slots {
         let (own, peers) = ground.schedule.pair(number, ground.role, ground.port, remote.port());
         let socket = outbox.open(own);
         let pair = Pair { socket, remote: SocketAddr::new(remote.ip(), peers) };
-        let speaks = speaker(number) == ground.role;
+        let (plan, speaks) = (self.plan, speaker(number) == ground.role);
         let is_reached = low_ttl.is_none();
-        self.kept.push_back(Slot { number, pair, speaks, is_reached, began: ground.now.instant, sent: 0 });
+        self.kept.push_back(Slot {
+            number,
+            pair,
+            plan,
+            speaks,
+            is_reached,
+            began: ground.now.instant,
+            sent: 0,
+        });
         if self.kept.len() > KEPT
             && let Some(old) = self.kept.pop_front()
         {
@@ -126,14 +158,11 @@ impl Slot {
     }
 
     fn primers(&self) -> &'static [Duration] {
-        match (self.is_reached, self.speaks) {
-            (true, false) => &LATE_PRIMERS,
-            (true, true) | (false, _) => &PRIMERS,
-        }
+        if self.is_reached && !self.speaks { self.plan.late_primers } else { self.plan.primers }
     }
 
     fn next_at(&self) -> Option<Instant> {
-        let words: &[Duration] = if self.speaks { &WORDS } else { &[] };
+        let words = if self.speaks { self.plan.words } else { &[] };
         self.primers().iter().chain(words).nth(self.sent).map(|after| self.began + *after)
     }
 }
