@@ -81,6 +81,8 @@ pub enum Kind {
     Ack,
     /// The sender leaves and will not answer any more.
     Bye,
+    /// Another run of the receiver's program has taken the place of the run that the token names.
+    Displaced,
 }
 
 /// The opened content of a probe.
@@ -189,6 +191,7 @@ impl Probe {
             Kind::Probe => 1,
             Kind::Ack => 2,
             Kind::Bye => 3,
+            Kind::Displaced => 4,
         };
         out[1] = match self.role {
             Role::Serve => 0,
@@ -211,6 +214,7 @@ impl Probe {
                 1 => Kind::Probe,
                 2 => Kind::Ack,
                 3 => Kind::Bye,
+                4 => Kind::Displaced,
                 _ => return None,
             },
             role: match body[1] {

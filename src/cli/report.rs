@@ -89,12 +89,14 @@ fn state(event: &Event) -> Option<String> {
     match event {
         Event::Searching { .. } => Some("waiting for the peer".into()),
         Event::TunnelUp { .. } | Event::PathBack { .. } => Some("tunnel up".into()),
+        Event::Displaced => Some("waiting: another pinhole has taken this one's place".into()),
         Event::PathLost { .. } => Some("no path; connections wait".into()),
         Event::Heard { .. }
         | Event::Punched(_)
         | Event::HandshakeFailed { .. }
         | Event::TunnelLost(_)
         | Event::PeerGone
+        | Event::PathChanged(_)
         | Event::PeerLeft
         | Event::PeerRestarted
         | Event::Trouble(_)
@@ -134,6 +136,14 @@ fn to_json(event: &Event) -> Value {
             "rtt_ms": connected.rtt.as_secs_f64() * 1000.0,
             "observed": connected.observed.map(|a| a.to_string()),
         }),
+        Event::PathChanged(c) => json!({
+            "event": "path_changed",
+            "remote": c.pair.remote.to_string(),
+            "method": c.method.name(),
+            "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
+            "observed": c.observed.map(|a| a.to_string()),
+        }),
+        Event::Displaced => json!({"event": "displaced"}),
         Event::PeerGone => json!({"event": "peer_gone"}),
         Event::PeerLeft => json!({"event": "peer_left"}),
         Event::PeerRestarted => json!({"event": "peer_restarted"}),
@@ -181,6 +191,7 @@ fn loss_name(loss: Option<Loss>) -> &'static str {
     match loss {
         Some(Loss::Silent(_)) => "silent",
         Some(Loss::Rerouted) => "rerouted",
+        Some(Loss::Aged) => "aged",
         Some(Loss::Moved) => "moved",
         None => "peer",
     }

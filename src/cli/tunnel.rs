@@ -170,7 +170,8 @@ async fn watch(
             event = events.recv() => match event {
                 Ok(event) => {
                     reporter.event(&event);
-                    if let Event::Punched(connected) | Event::PathBack { connected, .. } = event {
+                    if let Event::Punched(connected) | Event::PathBack { connected, .. } | Event::PathChanged(connected) =
+                        event {
                         let Connected { method, pair, .. } = connected;
                         let memory = Memory { method, peer_port: pair.remote.port() };
                         memory::remember(endpoint.role(), peer, memory);

@@ -24,6 +24,8 @@ pub(super) fn describe(event: &Event) -> Option<String> {
         }
         Event::PathLost { loss } => path_lost(*loss),
         Event::PathBack { connected, after } => path_back(connected, *after),
+        Event::PathChanged(c) => format!("now by a better path: {}, RTT {}", c.pair.remote, rtt(c.rtt)),
+        Event::Displaced => "another pinhole with this key has taken this one's place, on this side of the tunnel; this one waits until that one ends".into(),
         Event::PeerGone => "the peer's program has ended without a goodbye; waiting for its return".into(),
         Event::TunnelLost(end) => format!("tunnel lost: {end}"),
         Event::PeerLeft => "peer left; waiting for its return".into(),
@@ -141,6 +143,7 @@ fn punched(connected: &Connected) -> String {
 fn path_lost(loss: Option<Loss>) -> String {
     let why = match loss {
         Some(Loss::Silent(silent)) => format!("nothing heard for {:.1} s", silent.as_secs_f64()),
+        Some(Loss::Aged) => return "renewing the path: the network here ends those of its age".into(),
         Some(Loss::Rerouted) => "this machine has another address".into(),
         Some(Loss::Moved) => "our router has given us another address".into(),
         None => "the peer punches again".into(),

@@ -135,9 +135,11 @@ impl Driver {
 
     async fn handle_event(&mut self, event: Event) {
         match event {
-            Event::PathLost(_) | Event::PeerSearching | Event::PeerRestarted | Event::PeerLeft => {
-                self.tell_local();
-            }
+            Event::PathLost(_)
+            | Event::PeerSearching
+            | Event::PeerRestarted
+            | Event::PeerLeft
+            | Event::Displaced => self.tell_local(),
             Event::Heard { .. } | Event::Connected(_) | Event::PeerGone | Event::Trouble(_) => {}
         }
         let _endpoint_is_gone = self.events.send(event).await;

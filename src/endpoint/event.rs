@@ -52,6 +52,10 @@ pub enum Event {
         /// Time without one, as far as we knew.
         after: Duration,
     },
+    /// The tunnel has moved to a better path.
+    PathChanged(Connected),
+    /// Another run on our side, with the same key, has taken this one's place; this one waits.
+    Displaced,
     /// The peer's machine says that nobody listens there: its program has ended without a goodbye.
     PeerGone,
     /// The tunnel ended without a goodbye.

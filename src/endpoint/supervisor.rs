@@ -144,12 +144,12 @@ impl Supervisor {
             Punch::Connected(connected) => self.handle_connected(connected),
             Punch::PeerLeft => self.handle_peer_left(),
             Punch::PathLost(loss) => self.handle_path_lost(Some(loss)),
-            Punch::PeerGone => {
-                if self.tunnel.is_some() {
-                    self.events.tell(Event::PeerGone);
-                    self.drop_tunnel();
-                    self.tell_searching();
-                }
+            Punch::PeerGone => self.handle_gone(),
+            Punch::Displaced => {
+                self.events.tell(Event::Displaced);
+                self.drop_tunnel();
+                self.punched = None;
+                self.forget_handshakes();
             }
             Punch::PeerRestarted => {
                 self.events.tell(Event::PeerRestarted);
@@ -157,6 +157,14 @@ impl Supervisor {
                 self.tell_searching();
             }
             Punch::PeerSearching => self.handle_path_lost(None),
+        }
+    }
+
+    fn handle_gone(&mut self) {
+        if self.tunnel.is_some() {
+            self.events.tell(Event::PeerGone);
+            self.drop_tunnel();
+            self.tell_searching();
         }
     }
 
@@ -184,8 +192,10 @@ impl Supervisor {
         // Whatever was under way is lost: ask at once, and do not wait for a timer that has backed off.
         self.quic.handle_network_change(None);
         self.hears_by = Some((tunnel.received(), answer_by(connected)));
-        let after = self.path_lost_at.take().map_or(Duration::ZERO, |at| at.elapsed());
-        self.events.tell(Event::PathBack { connected, after });
+        self.events.tell(match self.path_lost_at.take() {
+            Some(lost_at) => Event::PathBack { connected, after: lost_at.elapsed() },
+            None => Event::PathChanged(connected),
+        });
     }
 
     fn connect(&mut self, punched: Connected) {

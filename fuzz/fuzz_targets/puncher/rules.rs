@@ -87,7 +87,7 @@ impl Rules {
         match probe.kind {
             Kind::Probe => *self.worth.entry(pair).or_default() += WORTH,
             Kind::Ack if self.is_proof(pair, &probe) => drop(self.proven.insert(pair)),
-            Kind::Ack | Kind::Bye => {}
+            Kind::Ack | Kind::Bye | Kind::Displaced => {}
         }
         Some(probe)
     }

@@ -115,8 +115,10 @@ impl Birthday {
         let now = ground.now.instant;
         let (begin_at, passes): (_, &[Duration]) = match (haste, memory.map(|m| m.method)) {
             (Haste::Patient, _) => (now + to_window(ground.unix), &EAGER),
-            (Haste::Kept, Some(Method::Fan | Method::Sweep)) => (now + SHORT_START, &KEPT),
-            (Haste::Kept, Some(Method::Base | Method::Slot) | None) => (now + KEPT_START, &EAGER),
+            (Haste::Kept | Haste::Renewal, Some(Method::Fan | Method::Sweep)) => (now + SHORT_START, &KEPT),
+            (Haste::Kept | Haste::Renewal, Some(Method::Base | Method::Slot) | None) => {
+                (now + KEPT_START, &EAGER)
+            }
             (Haste::Eager, Some(Method::Fan | Method::Sweep)) => (now + SHORT_START, &EAGER),
             (Haste::Eager, Some(Method::Base | Method::Slot) | None) => (now + HEAD_START, &EAGER),
         };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Pair;
+use super::{Pair, SocketId};
 
 /// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
 /// adds one.
@@ -136,13 +136,15 @@ impl Checks {
         }
     }
 
-    /// Nominates the fastest pair that is proven for that run, unless one is nominated.
-    pub(super) fn nominate_best(&mut self, instance: Option<u64>, now: Instant) {
+    /// Nominates the fastest pair that is proven for that run, unless one is nominated. The pairs of one socket may be
+    /// left out.
+    pub(super) fn nominate_best(&mut self, instance: Option<u64>, but: Option<SocketId>, now: Instant) {
         if self.list.iter().any(|c| c.nominated_at.is_some()) {
             return;
         }
         let proven = |c: &Check| c.proof.filter(|p| Some(p.instance) == instance).map(|p| p.rtt);
-        let best = self.list.iter_mut().filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, _)| *rtt);
+        let wanted = self.list.iter_mut().filter(|c| Some(c.pair.socket) != but);
+        let best = wanted.filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, _)| *rtt);
         if let Some((_, check)) = best {
             check.nominate(now);
         }
@@ -288,7 +290,7 @@ impl Check {
         self.heard_at.filter(|_| self.source == Source::PeerReflexive && self.proof.is_none())
     }
 
-    fn nominate(&mut self, now: Instant) {
+    pub(super) fn nominate(&mut self, now: Instant) {
         self.nominated_at = Some(now);
         self.next_at = Some(now);
     }

@@ -166,6 +166,8 @@ pub enum Loss {
     Silent(Duration),
     /// This machine sends from another address of its own.
     Rerouted,
+    /// It lives, but the network ends paths of its age: it is renewed before.
+    Aged,
     /// Our NAT has given us another address, which the peer's tunnel does not know yet.
     Moved,
 }
@@ -190,6 +192,8 @@ pub enum Event {
     PeerRestarted,
     /// The peer said that it leaves; we search, calmly.
     PeerLeft,
+    /// The peer says that another run on our side has taken this one's place; we wait, calmly.
+    Displaced,
     /// The search has seen something that the user should know.
     Trouble(Trouble),
 }

@@ -49,6 +49,9 @@ const ACK_DELAY: Duration = Duration::from_millis(25);
 /// Tests that an ack may still answer.
 const MAX_TESTS: usize = 64;
 
+/// A path that is faster by a quarter and this much is worth a change.
+const BETTER_BY: Duration = Duration::from_millis(5);
+
 /// Whoever wakes up this much later than planned has slept, and its silence says nothing about the path.
 const SLEPT: Duration = Duration::from_secs(3);
 
@@ -219,6 +222,11 @@ impl PathKeeper {
 
     fn was_at_rest(&self, doubt: Doubt, keepalive: &Keepalive) -> bool {
         doubt.since.saturating_duration_since(self.heard_at) >= keepalive.interval()
+    }
+
+    /// Whether a pair with that round trip is clearly faster.
+    pub(super) fn is_slower_than(&self, rtt: Duration) -> bool {
+        rtt + BETTER_BY < self.rtt.smooth * 3 / 4
     }
 
     fn note_life(&mut self, now: Instant) {

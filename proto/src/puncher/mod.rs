@@ -30,6 +30,7 @@ mod helper;
 mod interface;
 mod keepalive;
 mod keeper;
+mod lifetime;
 mod outbox;
 mod peers;
 mod replay;
@@ -59,6 +60,7 @@ use self::{
     checks::{CALM, Checks, PACE, PACE_KEPT, PROMPT, Proof, Source},
     keepalive::Keepalive,
     keeper::{Care, PathKeeper},
+    lifetime::Lifetime,
     outbox::{Letter, Outbox},
     peers::{Peers, Sender, clock_distance},
     search::{Haste, Search},
@@ -73,6 +75,9 @@ pub const MAX_PEER_ADDRESSES: usize = 8;
 
 /// Copies of a goodbye: nobody acks it.
 const BYE_COPIES: usize = 3;
+
+/// After so long a path is compared with the peer's other addresses; from the last one on again and again.
+const SURVEYS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(600)];
 
 /// Clocks further apart than this are worth a word: slots need them closer.
 const CLOCK_WORD: Duration = Duration::from_secs(5);
@@ -95,7 +100,16 @@ struct Link {
     peer_epoch: u32,
     /// Our address as the peer saw it when the pair was proven.
     observed: Option<SocketAddr>,
+    since: Instant,
+    /// When to look whether another of the peer's addresses is nearer, and how often that was done.
+    survey: (Instant, usize),
     keeper: PathKeeper,
+}
+
+impl Link {
+    fn renew_at(&self, lifetime: &Lifetime) -> Option<Instant> {
+        lifetime.renew_after().map(|age| self.since + age)
+    }
 }
 
 /// Finds, proves and nominates a pair; see the module's text.
@@ -112,6 +126,7 @@ pub struct Puncher {
     /// The pair in use, or last in use: its socket stays open until another one takes its place.
     used: Option<Pair>,
     keepalive: Keepalive,
+    lifetime: Lifetime,
     traffic: Traffic,
     /// When the last eager search began.
     eager_at: Option<Instant>,
@@ -133,6 +148,7 @@ impl Puncher {
             memory: config.memory,
             used: None,
             keepalive: Keepalive::default(),
+            lifetime: Lifetime::default(),
             traffic: Traffic::default(),
             eager_at: None,
             dropped: Dropped::default(),
@@ -151,7 +167,7 @@ impl Puncher {
             // A name that changes all the time must not keep the search eager for ever.
             let is_eager = self.eager_at.is_none_or(|at| now.instant >= at + EAGER_AGAIN);
             let haste = match search.haste() {
-                Haste::Kept => Haste::Kept,
+                Haste::Kept | Haste::Renewal => Haste::Kept,
                 Haste::Eager | Haste::Patient if is_eager => Haste::Eager,
                 Haste::Eager | Haste::Patient => Haste::Patient,
             };
@@ -168,7 +184,7 @@ impl Puncher {
         }
         self.bearings.local = ip;
         if ip != before && before.is_some() && self.connected_pair().is_some() {
-            self.keepalive = Keepalive::default();
+            (self.keepalive, self.lifetime) = Default::default();
             self.lose_path(Loss::Rerouted, now);
         }
     }
@@ -314,14 +330,40 @@ impl Puncher {
                 if at_rest {
                     self.keepalive.handle_death(now.instant);
                 }
-                self.lose_path(Loss::Silent(silent), now);
+                let age = now.instant.saturating_duration_since(link.since);
+                self.lifetime.handle_death(age.saturating_sub(silent));
+                return self.lose_path(Loss::Silent(silent), now);
+            }
+        }
+        if self.bearings.role == Role::Open {
+            self.improve(now);
+        }
+    }
+
+    /// Looks for a path that is nearer, or younger where the network ends old ones. The open side does, since it
+    /// chooses.
+    fn improve(&mut self, now: Now) {
+        let State::Connected(link) = &mut self.state else { return };
+        if link.renew_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
+            return self.lose_path(Loss::Aged, now);
+        }
+        let (at, times) = link.survey;
+        if now.instant < at {
+            return;
+        }
+        link.survey = (now.instant + SURVEYS[times.min(SURVEYS.len() - 1)], times + 1);
+        for remote in &self.bearings.peer {
+            let pair = Pair { socket: SocketId::MAIN, remote: *remote };
+            if pair != link.pair {
+                self.checks.add_reflexive(pair, now.instant);
             }
         }
     }
 
     fn lose_path(&mut self, loss: Loss, now: Now) {
         self.outbox.tell(Event::PathLost(loss));
-        self.start_search(now, now.instant, Haste::Kept, "the path is lost");
+        let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
+        self.start_search(now, now.instant, haste, "the path is lost");
     }
 
     /// Lets the search do what is due.
@@ -369,6 +411,9 @@ impl Puncher {
     fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
         let Some(sender) = self.peers.admit(probe, self.bearings.is_peer_ip(pair.remote.ip()), now) else {
             self.dropped.replayed += 1;
+            if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
+                self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
+            }
             return;
         };
         tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
@@ -383,6 +428,7 @@ impl Puncher {
             Kind::Probe => self.handle_test(pair, probe, sender, now),
             Kind::Ack => self.handle_ack(pair, probe, now),
             Kind::Bye => self.handle_bye(sender, now),
+            Kind::Displaced => self.handle_displaced(probe, sender, now),
         }
     }
 
@@ -435,6 +481,11 @@ impl Puncher {
         } else {
             check.proof = Some(proof);
         }
+        let is_better = self.bearings.role == Role::Open
+            && matches!(&self.state, State::Connected(link) if link.keeper.is_slower_than(rtt));
+        if is_better && check.nominated_at.is_none() {
+            check.nominate(now.instant);
+        }
         let nominated = check.nominated_at.is_some();
         // Only a prompt answer tells: others may have waited in a buffer while a machine slept.
         if rtt < PROMPT {
@@ -446,8 +497,11 @@ impl Puncher {
         if probe.nominate && nominated && self.bearings.role == Role::Open {
             self.connect(pair, now);
         }
-        if self.bearings.role == Role::Open && matches!(self.state, State::Searching(_)) {
-            self.checks.nominate_best(self.peers.current().map(|p| p.id), now.instant);
+        if let State::Searching(search) = &self.state
+            && self.bearings.role == Role::Open
+        {
+            let but = self.used.filter(|_| search.is_renewal(now.instant)).map(|used| used.socket);
+            self.checks.nominate_best(self.peers.current().map(|p| p.id), but, now.instant);
         }
         self.handle_timeout(now);
     }
@@ -496,6 +550,17 @@ impl Puncher {
         self.start_search(now, paced_from, Haste::Eager, "the peer left");
     }
 
+    /// The newer run wins. This one waits for its end, and does not fight.
+    fn handle_displaced(&mut self, probe: &Probe, sender: Sender, now: Now) {
+        let waits = matches!(&self.state, State::Searching(search) if search.haste() == Haste::Patient);
+        if sender == Sender::Newcomer || probe.token != self.outbox.instance || waits {
+            return;
+        }
+        self.outbox.tell(Event::Displaced);
+        let paced_from = now.instant.checked_sub(CALM * 20).unwrap_or(now.instant);
+        self.start_search(now, paced_from, Haste::Patient, "displaced by another run");
+    }
+
     /// A new run of the peer's program has proven itself: proofs of the former are void.
     fn handle_restart(&mut self, now: Now) {
         self.checks.renounce_all_but(self.peers.current().map(|p| p.id));
@@ -517,7 +582,7 @@ impl Puncher {
         if haste != Haste::Patient {
             self.eager_at = Some(now.instant);
         }
-        self.checks.set_pace(if haste == Haste::Kept { &PACE_KEPT } else { &PACE });
+        self.checks.set_pace(if haste.is_kept() { &PACE_KEPT } else { &PACE });
         let calm = match &self.state {
             State::Connected(link) => link.keeper.calm(),
             State::Idle | State::Searching(_) => Duration::ZERO,
@@ -542,7 +607,14 @@ impl Puncher {
         let Some(proof) = self.checks.proof(pair) else { return };
         let peer_epoch = self.peers.current().map_or(0, |p| p.epoch);
         let keeper = PathKeeper::new(self.bearings.role, proof.rtt, self.traffic, now.instant);
-        let link = Link { pair, peer_epoch, observed: proof.observed, keeper };
+        let link = Link {
+            pair,
+            peer_epoch,
+            observed: proof.observed,
+            since: now.instant,
+            survey: (now.instant + SURVEYS[0], 1),
+            keeper,
+        };
         self.set_state(State::Connected(Box::new(link)), "nominated");
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
@@ -561,7 +633,7 @@ impl Puncher {
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
         let main = self.bearings.peer.iter().map(|remote| Pair { socket: SocketId::MAIN, remote: *remote });
         // What was in use a moment ago is proven, wherever the peer is.
-        let is_kept = matches!(&self.state, State::Searching(search) if search.haste() == Haste::Kept);
+        let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());
         let used = self.used.filter(|pair| is_kept || self.bearings.is_peer_ip(pair.remote.ip()));
         for pair in main.chain(used) {
             self.checks.add_configured(pair, paced_from, now);
@@ -599,6 +671,17 @@ impl Puncher {
         self.state = new;
     }
 
+    fn link_deadline(&self, link: &Link) -> Instant {
+        let kept = link.keeper.deadline();
+        match self.bearings.role {
+            Role::Serve => kept,
+            Role::Open => {
+                let renew_at = link.renew_at(&self.lifetime);
+                renew_at.into_iter().fold(kept.min(link.survey.0), Instant::min)
+            }
+        }
+    }
+
     fn peer_searches_again(&self, probe: &Probe) -> bool {
         matches!(&self.state, State::Connected(link) if probe.epoch > link.peer_epoch)
     }
@@ -607,7 +690,7 @@ impl Puncher {
         let checks = self.checks.deadline();
         let search = match &self.state {
             State::Searching(search) => Some(search.deadline()),
-            State::Connected(link) => Some(link.keeper.deadline()),
+            State::Connected(link) => Some(self.link_deadline(link)),
             State::Idle => None,
         };
         checks.into_iter().chain(search).min()

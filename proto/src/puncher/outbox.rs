@@ -105,7 +105,7 @@ impl Outbox {
             token: letter.token,
             observed: match letter.kind {
                 Kind::Probe => self.heard_from,
-                Kind::Ack | Kind::Bye => Some(letter.pair.remote),
+                Kind::Ack | Kind::Bye | Kind::Displaced => Some(letter.pair.remote),
             },
         };
         self.sequence += 1;

@@ -2,7 +2,8 @@
 //!
 //! Each run has a random instance number. A run becomes the current one only by proof: it has echoed a token of
 //! ours. Until then it is a newcomer, and gets answers, but changes nothing: otherwise a recorded probe of an
-//! earlier run could end a live tunnel. A run that was followed by another is retired and not heard any more.
+//! earlier run could end a live tunnel. A run that was followed by another is retired and not heard any more; should it
+//! be alive, it is told so.
 
 use std::{
     collections::VecDeque,
@@ -30,6 +31,9 @@ const MAX_NEWCOMERS: usize = 4;
 /// Runs that ended and whose late or recorded probes are ignored.
 const MAX_RETIRED: usize = 32;
 
+/// A retired run that still talks is told so once in this time.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) id: u64,
@@ -54,7 +58,8 @@ pub(super) struct Peers {
     started: Option<Instant>,
     current: Option<Instance>,
     newcomers: VecDeque<Instance>,
-    retired: VecDeque<u64>,
+    /// With the time when each was last told.
+    retired: VecDeque<(u64, Option<Instant>)>,
 }
 
 impl Peers {
@@ -69,7 +74,7 @@ impl Peers {
 
     /// Lets a probe in, or refuses it as a recording.
     pub(super) fn admit(&mut self, probe: &Probe, from_peer_ip: bool, now: Now) -> Option<Sender> {
-        if self.retired.contains(&probe.instance) {
+        if self.retired.iter().any(|(id, _)| *id == probe.instance) {
             return None;
         }
         if !from_peer_ip && !self.is_fresh(probe, now) {
@@ -83,6 +88,21 @@ impl Peers {
             self.remember(probe, now);
         }
         self.instance_mut(probe.instance)?.admit(probe, now).then_some(sender)
+    }
+
+    /// Whether the sender is a run that another one has displaced, and is to be told so now. A recording of it is older.
+    pub(super) fn tells_displaced(&mut self, probe: &Probe, now: Now) -> bool {
+        if self.current.is_none() || !self.is_fresh(probe, now) {
+            return false;
+        }
+        let Some((_, told_at)) = self.retired.iter_mut().find(|(id, _)| *id == probe.instance) else {
+            return false;
+        };
+        let is_due = told_at.is_none_or(|at| now.instant >= at + TELL_EVERY);
+        if is_due {
+            *told_at = Some(now.instant);
+        }
+        is_due
     }
 
     /// Believes a run that has echoed our token. Returns true when it follows another one.
@@ -126,7 +146,7 @@ impl Peers {
     }
 
     fn bury(&mut self, instance: Option<Instance>) {
-        self.retired.extend(instance.map(|i| i.id));
+        self.retired.extend(instance.map(|i| (i.id, None)));
         while self.retired.len() > MAX_RETIRED {
             self.retired.pop_front();
         }

@@ -38,6 +38,9 @@ const EAGER_KEPT: Duration = Duration::from_secs(300);
 /// Where a tunnel waits for its path, the plain pairs have this long for themselves: most likely they will do.
 pub(super) const KEPT_START: Duration = Duration::from_millis(1500);
 
+/// A renewal looks for a fresh path for this long; after that any will do.
+const RENEWAL: Duration = Duration::from_secs(20);
+
 /// Slots begin after this: a path that only seemed dead is back by then.
 const KEPT_SLOTS: Duration = Duration::from_millis(200);
 
@@ -48,14 +51,24 @@ pub(super) enum Haste {
     Eager,
     /// A tunnel waits for its path: what was in use is tried all the time, and everything for some minutes.
     Kept,
+    /// The same, and the path in use still lives: it must be another one.
+    Renewal,
     /// Nobody waits: everything at rare times.
     Patient,
+}
+
+impl Haste {
+    /// Whether a tunnel waits.
+    pub(super) fn is_kept(self) -> bool {
+        matches!(self, Self::Kept | Self::Renewal)
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) evidence: Evidence,
     haste: Haste,
+    began: Instant,
     /// A machine whose program lives would have been heard after refusing for so long.
     gone_after: Duration,
     eager_until: Instant,
@@ -71,17 +84,18 @@ impl Search {
         let now = ground.now.instant;
         let eager_for = match haste {
             Haste::Eager => EAGER,
-            Haste::Kept => EAGER_KEPT,
+            Haste::Kept | Haste::Renewal => EAGER_KEPT,
             Haste::Patient => Duration::ZERO,
         };
         Self {
             evidence: Evidence::new(now),
             haste,
+            began: now,
             gone_after: GONE_AFTER + calm.min(CALM_AT_MOST) * 5 / 4,
             eager_until: now + eager_for,
             scout: Scout::new(ground.target(0), ground.local, now),
             helper: Helper::new(now),
-            slots: Slots::new(haste, now + if haste == Haste::Kept { KEPT_SLOTS } else { HEAD_START }),
+            slots: Slots::new(haste, now + if haste.is_kept() { KEPT_SLOTS } else { HEAD_START }),
             birthday: Birthday::new(ground, memory, haste),
         }
     }
@@ -90,9 +104,14 @@ impl Search {
         self.haste
     }
 
+    /// Whether the pairs of the path in use must not be chosen again.
+    pub(super) fn is_renewal(&self, now: Instant) -> bool {
+        self.haste == Haste::Renewal && now < self.began + RENEWAL
+    }
+
     /// Whether it is clear by now that the peer's program has ended; true once.
     pub(super) fn finds_peer_gone(&mut self, now: Instant) -> bool {
-        self.haste == Haste::Kept && self.evidence.finds_peer_gone(self.gone_after, now)
+        self.haste.is_kept() && self.evidence.finds_peer_gone(self.gone_after, now)
     }
 
     pub(super) fn is_eager(&self, now: Instant) -> bool {
@@ -140,7 +159,7 @@ impl Search {
     pub(super) fn findings(&self, now: Instant) -> Findings {
         let ends_at = self.scout.ends_at();
         let has_swept = self.birthday.passes() >= THOROUGH;
-        let had_path = self.haste == Haste::Kept;
+        let had_path = self.haste.is_kept();
         Findings { ends_at, has_swept, had_path, ..self.evidence.findings(now) }
     }
 
@@ -162,7 +181,7 @@ impl Search {
     pub(super) fn deadline(&self) -> Instant {
         let scout = self.scout.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
-        let gone = self.evidence.gone_at(self.gone_after).filter(|_| self.haste == Haste::Kept);
+        let gone = self.evidence.gone_at(self.gone_after).filter(|_| self.haste.is_kept());
         scout.into_iter().chain(gone).fold(others.min(self.evidence.look_at()), Instant::min)
     }
 }

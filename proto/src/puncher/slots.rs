@@ -88,7 +88,7 @@ struct Slot {
 impl Slots {
     /// Makes one that begins at that time.
     pub(super) fn new(haste: Haste, begin_at: Instant) -> Self {
-        let plan = if haste == Haste::Kept { &KEPT_PLAN } else { &USUAL };
+        let plan = if haste.is_kept() { &KEPT_PLAN } else { &USUAL };
         Self { plan, kept: VecDeque::new(), last: None, next_at: begin_at }
     }
 

@@ -353,6 +353,42 @@ fn a_path_that_dies_is_given_up_by_both_sides_and_found_again() {
 }
 
 #[test]
+fn a_nearer_path_takes_the_place_of_the_one_in_use_without_a_search() {
+    let mut wire = Wire::new(40 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.second = Some(4 * MS);
+    let now = wire.now;
+    wire.sides[OPEN].set_peer(&[SERVE_ADDRESS, SECOND_ADDRESSES[SERVE]], now);
+    wire.events = Default::default();
+    wire.run_for(Duration::from_secs(700));
+    for side in [SERVE, OPEN] {
+        assert!(matches!(wire.events[side][..], [Event::Connected(_)]), "{:?}", wire.events[side]);
+        assert_eq!(wire.connected(side).pair.remote, SECOND_ADDRESSES[1 - side]);
+    }
+}
+
+#[test]
+fn of_two_runs_on_one_side_the_newer_wins_and_the_older_is_told_and_waits() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    let older = std::mem::replace(&mut wire.sides[OPEN], puncher(Role::Open, "key", 9));
+    wire.start(OPEN);
+    wire.run_for(Duration::from_secs(5));
+    assert!(wire.events[SERVE].contains(&Event::PeerRestarted));
+    wire.sides[OPEN] = older;
+    wire.events = Default::default();
+    wire.command(OPEN, Puncher::search);
+    wire.run_for(Duration::from_millis(500));
+    assert!(wire.events[SERVE].is_empty(), "{:?}", wire.events[SERVE]);
+    assert_eq!(wire.events[OPEN].iter().filter(|e| **e == Event::Displaced).count(), 1);
+    let before = wire.sent[OPEN];
+    wire.run_for(Duration::from_secs(600));
+    assert!(wire.sent[OPEN] - before <= 62, "{} probes", wire.sent[OPEN] - before);
+}
+
+#[test]
 fn a_nat_that_moves_us_is_noticed_and_the_peer_told() {
     for role in [SERVE, OPEN] {
         let mut wire = Wire::new(20 * MS);

@@ -17,6 +17,12 @@ pub(super) const SERVE_ADDRESS: SocketAddr =
 pub(super) const OPEN_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)), 5555);
 
+/// Where the two sides are on a network that both are on.
+pub(super) const SECOND_ADDRESSES: [SocketAddr; 2] = [
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 4)), 5555),
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)), 5555),
+];
+
 pub(super) fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
@@ -53,6 +59,8 @@ pub(super) struct Wire {
     /// A state of chance, and the percentage that gets lost.
     pub(super) lose: Option<(u64, u64)>,
     pub(super) skew: [Duration; 2],
+    /// The delay between the two sides' second addresses, if they have some.
+    pub(super) second: Option<Duration>,
     pub(super) under_way: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
     pub(super) sent: [u64; 2],
     /// What was sent elsewhere, or not meant to arrive.
@@ -83,6 +91,7 @@ impl Wire {
             block: None,
             lose: None,
             skew: Default::default(),
+            second: None,
             under_way: BTreeMap::new(),
             sent: [0; 2],
             tries: [0; 2],
@@ -132,7 +141,8 @@ impl Wire {
     /// Carries what goes from main port to main port; there is nobody at the others.
     pub(super) fn carry(&mut self, side: usize, transmit: Transmit) {
         let outside = self.translate.map(|(_, outside)| outside);
-        let known = [Some(SERVE_ADDRESS), Some(OPEN_ADDRESS), outside];
+        let is_second = self.second.is_some() && SECOND_ADDRESSES.contains(&transmit.pair.remote);
+        let known = [Some(SERVE_ADDRESS), Some(OPEN_ADDRESS), outside, is_second.then_some(transmit.pair.remote)];
         let is_main = transmit.pair.socket == SocketId::MAIN && known.contains(&Some(transmit.pair.remote));
         if transmit.ttl.is_some()
             || !(is_main || transmit.pair.remote.ip() == address("192.0.2.66:9999").ip())
@@ -158,8 +168,12 @@ impl Wire {
                 return;
             }
         }
-        let receiver = if to == SERVE_ADDRESS { SERVE } else { OPEN };
-        let key = (self.now.instant + self.delay, self.sent[0] + self.sent[1]);
+        let receiver = if [SERVE_ADDRESS, SECOND_ADDRESSES[SERVE]].contains(&to) { SERVE } else { OPEN };
+        let mut delay = self.delay;
+        if let Some(second) = self.second.filter(|_| is_second) {
+            (from, delay) = (SECOND_ADDRESSES[side], second);
+        }
+        let key = (self.now.instant + delay, self.sent[0] + self.sent[1]);
         self.under_way.insert(key, (receiver, from, transmit.payload.to_vec()));
     }
 
