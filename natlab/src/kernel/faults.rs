@@ -25,7 +25,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Gives a side's host another address, as a new lease does; its box keeps what it remembers of the old one.
+    /// Gives a side's host another address, as a new lease does. Its box keeps what it remembers of the old one, ports
+    /// included: until that is forgotten, a NAT that keeps ports gives the same port toward the same remote to nobody else.
     ///
     /// # Errors
     /// When the address cannot be had.
