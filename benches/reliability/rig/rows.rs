@@ -1,0 +1,220 @@
+//! All that can go wrong, with what and for how long.
+
+use std::time::Duration;
+
+use natlab::{LinkSpec, Side};
+
+use super::{death::Death, fault::Fault, stage::usual_link, trial::Case};
+
+/// NATs that keep ports, and one that does not.
+const USUAL: &[[&str; 2]] = &[["home", "home"], ["home", "carrier"], ["home", "random"]];
+
+/// A serve side with a mapping that is open to everybody, or with none.
+const REACHABLE: &[[&str; 2]] = &[["open", "home"], ["cone", "home"], ["cone", "random"]];
+
+/// Longest stalls: where ports are kept, where one side's NAT picks them at random, and of a goodbye.
+const KEPT_PORTS: Duration = Duration::from_secs(3);
+const RANDOM_PORTS: Duration = Duration::from_secs(10);
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Time for which a killed program is gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Sides that are hit.
+const BOTH: &[Side] = &Side::BOTH;
+const SERVE: &[Side] = &[Side::A];
+const OPEN: &[Side] = &[Side::B];
+
+/// One thing that can go wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// What it is, for people.
+    pub(crate) what: &'static str,
+    pub(crate) trouble: Trouble,
+    /// How long it lasts, where it lasts.
+    pub(crate) lasts: Duration,
+    /// The NATs of the serve side and of the open side.
+    pub(crate) pairs: &'static [[&'static str; 2]],
+    /// The side that is known to the other one by a name.
+    pub(crate) named: Option<Side>,
+    /// Whether it is also tried with a connection that rests.
+    pub(crate) is_tried_idle: bool,
+}
+
+/// Tells apart what a connection must survive and what must end it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trouble {
+    Fault(Fault),
+    Death(Death),
+}
+
+/// What the connection does meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Both ends talk all the time.
+    Busy,
+    /// Nothing is said until the network is usable again; then a byte goes there and one back.
+    Idle,
+}
+
+impl Row {
+    fn fault(name: &'static str, what: &'static str, fault: Fault) -> Row {
+        Row::new(name, what, Trouble::Fault(fault))
+    }
+
+    fn death(name: &'static str, what: &'static str, death: Death) -> Row {
+        Row { lasts: GONE, ..Row::new(name, what, Trouble::Death(death)) }
+    }
+
+    fn new(name: &'static str, what: &'static str, trouble: Trouble) -> Row {
+        Row { name, what, trouble, lasts: Duration::ZERO, pairs: USUAL, named: None, is_tried_idle: false }
+    }
+
+    fn lasts(self, seconds: u64) -> Row {
+        Row { lasts: Duration::from_secs(seconds), ..self }
+    }
+
+    fn between(self, pairs: &'static [[&'static str; 2]]) -> Row {
+        Row { pairs, ..self }
+    }
+
+    fn idle_too(self) -> Row {
+        Row { is_tried_idle: true, ..self }
+    }
+
+    /// Returns the longest stall that is good enough between two NATs.
+    pub(crate) fn bar(&self, pair: [&str; 2]) -> Duration {
+        let becomes_random = matches!(self.trouble, Trouble::Fault(Fault::Becomes(_, "random")));
+        match self.trouble {
+            Trouble::Death(Death::Ended(_)) => GOODBYE,
+            Trouble::Fault(_) | Trouble::Death(Death::Killed(_)) => {
+                if becomes_random || pair.contains(&"random") { RANDOM_PORTS } else { KEPT_PORTS }
+            }
+        }
+    }
+
+    /// Returns the side whose wall clock must be able to jump.
+    pub(crate) fn clock(&self) -> Option<Side> {
+        match self.trouble {
+            Trouble::Fault(Fault::ClockJumps(side, _)) => Some(side),
+            Trouble::Fault(_) | Trouble::Death(_) => None,
+        }
+    }
+
+    /// Returns the row's trials.
+    pub(crate) fn cases(self) -> Vec<Case> {
+        let loads: &[Load] = if self.is_tried_idle { &[Load::Busy, Load::Idle] } else { &[Load::Busy] };
+        let with = |load: &Load| {
+            self.pairs.iter().map(move |pair| Case { row: self, pair: *pair, load: *load }).collect()
+        };
+        loads.iter().flat_map(|load| -> Vec<Case> { with(load) }).collect()
+    }
+}
+
+/// Lists all rows, in the order in which they are shown.
+pub(crate) fn rows() -> Vec<Row> {
+    [boxes(), addresses(), roads(), machines()].concat()
+}
+
+fn boxes() -> Vec<Row> {
+    vec![
+        Row::fault("reboot-both", "both routers reboot", Fault::Reboots(BOTH)).idle_too(),
+        Row::fault("reboot-serve", "the serve side's router reboots", Fault::Reboots(SERVE)),
+        Row::fault("reboot-open", "the open side's router reboots", Fault::Reboots(OPEN)),
+        Row::fault("power-cut", "the open side's router is off for 60 s", Fault::PowerCut(Side::B))
+            .lasts(60)
+            .idle_too(),
+        Row::fault(
+            "to-random",
+            "the open side's NAT begins to pick ports at random",
+            Fault::Becomes(Side::B, "random"),
+        )
+        .between(&[["home", "home"], ["carrier", "home"]]),
+        Row::fault(
+            "to-restricted",
+            "the open side's NAT gets a wider filter",
+            Fault::Becomes(Side::B, "restricted"),
+        ),
+        Row::fault("to-home", "the open side's NAT begins to keep ports", Fault::Becomes(Side::B, "home"))
+            .between(&[["home", "random"], ["home", "cone"]]),
+    ]
+}
+
+fn addresses() -> Vec<Row> {
+    vec![
+        Row {
+            named: Some(Side::B),
+            ..Row::fault(
+                "new-ip-dns",
+                "the open side gets another public IP; DNS knows",
+                Fault::NewPublicIp(Side::B),
+            )
+        }
+        .idle_too(),
+        Row::fault(
+            "new-ip",
+            "the open side gets another public IP; the serve side knows the old one",
+            Fault::NewPublicIp(Side::B),
+        )
+        .between(REACHABLE)
+        .idle_too(),
+        Row::fault("lease-open", "the open side's host gets another address", Fault::NewLease(Side::B))
+            .idle_too(),
+        Row::fault("lease-serve", "the serve side's host gets another address", Fault::NewLease(Side::A)),
+        Row::fault(
+            "interface",
+            "the open side's host moves to another interface",
+            Fault::NewInterface(Side::B),
+        ),
+        Row::fault("no-route", "the open side's host has no default route for 20 s", Fault::NoRoute(Side::B))
+            .lasts(20),
+        Row::fault("unplugged", "the serve side's interface is down for 20 s", Fault::Unplugged(Side::A))
+            .lasts(20),
+    ]
+}
+
+fn roads() -> Vec<Row> {
+    let link = |spec| Fault::Link(spec);
+    let usual = usual_link();
+    let slow = |seconds| link(LinkSpec { delay: Duration::from_secs(seconds), ..usual });
+    vec![
+        Row::fault("silence", "nothing arrives for 90 s", link(LinkSpec::silent())).lasts(90).idle_too(),
+        Row::fault("loss", "30 % is lost for 60 s", link(LinkSpec { loss: 0.3, ..usual })).lasts(60),
+        Row::fault("delay-1s", "1 s each way for 30 s", slow(1)).lasts(30),
+        Row::fault("delay-2s", "2 s each way for 30 s", slow(2)).lasts(30),
+        Row::fault("mtu", "packets over 1,280 bytes vanish for 60 s", link(LinkSpec { mtu: 1280, ..usual }))
+            .lasts(60),
+        Row::fault("forgery", "forged ICMP errors for 20 s, 200 a second and forger", Fault::Forgery)
+            .lasts(20),
+    ]
+}
+
+fn machines() -> Vec<Row> {
+    vec![
+        Row::fault("stop-serve", "the serve side's program is stopped for 60 s", Fault::Stopped(Side::A))
+            .lasts(60),
+        Row::fault("stop-open", "the open side's program is stopped for 60 s", Fault::Stopped(Side::B))
+            .lasts(60)
+            .idle_too(),
+        Row::fault(
+            "clock-ahead",
+            "the serve side's clock jumps ahead by 6 h",
+            Fault::ClockJumps(Side::A, "+6h"),
+        ),
+        Row::fault(
+            "clock-back",
+            "the open side's clock jumps back by 6 h",
+            Fault::ClockJumps(Side::B, "-6h"),
+        ),
+        Row::death(
+            "killed-serve",
+            "the serve side is killed and runs again 5 s later",
+            Death::Killed(Side::A),
+        ),
+        Row::death("killed-open", "the open side is killed and runs again 5 s later", Death::Killed(Side::B)),
+        Row::death("ended-serve", "the serve side ends politely", Death::Ended(Side::A)),
+        Row::death("ended-open", "the open side ends politely", Death::Ended(Side::B)),
+    ]
+}
