@@ -17,7 +17,10 @@ mod pairs;
 mod program;
 mod punch;
 mod returns;
+#[path = "../../benches/reliability/rig/mod.rs"]
+mod rig;
 mod services;
 mod ssh;
 mod stranger;
+mod survives;
 mod vnc;

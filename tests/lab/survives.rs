@@ -1,0 +1,95 @@
+//! One connection through the tunnel, and all that goes wrong under it: it goes on, byte for byte.
+//!
+//! One trial of each kind of the benchmark `reliability`, all at once: they mostly wait.
+
+use std::time::Duration;
+
+use natlab::Side;
+
+use crate::{
+    ground::{Ground, between, note},
+    rig::{
+        clock, crew,
+        death::Death,
+        fault::Fault,
+        rows::{Load, Trouble, rows},
+        talk::Pace,
+        trial::Case,
+    },
+};
+
+/// How many times the bar a stall may last on a busy machine, and the least that is allowed.
+const SLACK: u32 = 2;
+const LEAST: Duration = Duration::from_secs(10);
+
+/// 100 kbit/s, because many talk at once, in packets as large as the road takes.
+const PACE: Pace = Pace { chunk_bytes: 1400, every: Duration::from_millis(112) };
+
+/// Trials at once.
+const AT_ONCE: usize = 48;
+
+#[test]
+fn a_connection_survives_what_happens_to_routers_addresses_roads_and_machines() {
+    let test = "a_connection_survives_what_happens_to_routers_addresses_roads_and_machines";
+    let Some(_ground) = Ground::or_skip(test, between("open", "open")) else { return };
+    let cases = cases();
+    let mut failed = Vec::new();
+    crew::work(
+        &cases,
+        AT_ONCE,
+        |case| case.run(PACE),
+        |index, outcome| {
+            let case = &cases[index];
+            let title = format!("{}, {:?}, {:?} ({})", case.row.name, case.pair, case.load, case.row.what);
+            let bound = LEAST.max(case.bar() * SLACK);
+            let (line, said) = match outcome {
+                Err(why) => (format!("{title}: not done: {why}"), Vec::new()),
+                Ok(outcome) => {
+                    let figures = format!(
+                        "{title}: stall {:.1} s, {:.1} s from the fault",
+                        outcome.stall.as_secs_f64(),
+                        outcome.from_fault.as_secs_f64()
+                    );
+                    match outcome.continued {
+                        Ok(()) if outcome.stall <= bound => return note(&figures),
+                        Ok(()) => (figures, outcome.said),
+                        Err(why) => (format!("{figures}: {why}"), outcome.said),
+                    }
+                }
+            };
+            note(&format!("FAILED {line}"));
+            failed.push(format!("{line}\n    {}", said.join("\n    ")));
+        },
+    );
+    assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+/// Every row once between two routers of the usual kind, or the first that it has; those that lose the path also with a
+/// NAT that picks ports at random.
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = rows().into_iter().flat_map(|row| row.cases()).filter(is_tried).collect();
+    cases.sort_by_key(|case| std::cmp::Reverse(case.row.lasts));
+    cases
+}
+
+fn is_tried(case: &Case) -> bool {
+    let is_first = case.pair == case.row.pairs[0];
+    let loses_path = matches!(
+        case.row.trouble,
+        Trouble::Fault(Fault::Reboots([Side::A, Side::B]) | Fault::NewPublicIp(_) | Fault::Link(_))
+            | Trouble::Death(Death::Killed(Side::A))
+    );
+    let is_random = loses_path && case.pair == ["home", "random"] && case.load == Load::Busy;
+    is_first && clock_can_jump(case) || is_random
+}
+
+/// Whether the clock of the case can jump here; says so when it cannot.
+fn clock_can_jump(case: &Case) -> bool {
+    if case.row.clock().is_none() || clock::is_available() {
+        return true;
+    }
+    let required = std::env::var_os("PINHOLE_LAB").is_some_and(|value| value == "required");
+    assert!(!required, "libfaketime is needed (PINHOLE_LAB=required): install the package faketime");
+    note(&format!("SKIPPED {}: libfaketime is not installed", case.row.name));
+    false
+}
