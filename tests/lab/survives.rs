@@ -2,7 +2,12 @@
 //!
 //! One trial of each kind of the benchmark `reliability`, all at once: they mostly wait.
 
-use std::time::Duration;
+use std::{
+    io::Write,
+    net::{Shutdown, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
 
 use natlab::Side;
 
@@ -13,7 +18,7 @@ use crate::{
         death::Death,
         fault::Fault,
         rows::{Load, Trouble, rows},
-        talk::Pace,
+        talk::{Pace, Talk},
         trial::Case,
     },
 };
@@ -25,8 +30,36 @@ const LEAST: Duration = Duration::from_secs(10);
 /// 100 kbit/s, because many talk at once, in packets as large as the road takes.
 const PACE: Pace = Pace { chunk_bytes: 1400, every: Duration::from_millis(112) };
 
+/// How often is looked whether bytes flow.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Trials at once.
 const AT_ONCE: usize = 48;
+
+#[test]
+fn the_conversation_itself_notices_what_is_lost_added_or_cut() {
+    let (client, service) = connected();
+    let talk = Talk::start(&client, &service, PACE).expect("both ends can talk");
+    let begun = Instant::now();
+    while !talk.flows_since(begun, Duration::from_millis(300), Duration::from_secs(1)) {
+        thread::sleep(LOOK);
+    }
+    assert_eq!(talk.finish(), Ok(()));
+
+    let (client, service) = connected();
+    let talk = Talk::start(&client, &service, PACE).expect("both ends can talk");
+    (&client).write_all(b"nobody said this").expect("writable");
+    let why = talk.finish().expect_err("bytes were added");
+    assert!(why.starts_with("toward the service: byte"), "{why}");
+
+    let (client, service) = connected();
+    let talk = Talk::start(&client, &service, PACE).expect("both ends can talk");
+    service.shutdown(Shutdown::Write).expect("open");
+    while !talk.is_broken() {
+        thread::sleep(LOOK);
+    }
+    assert!(talk.finish().is_err(), "one end was cut");
+}
 
 #[test]
 fn a_connection_survives_what_happens_to_routers_addresses_roads_and_machines() {
@@ -92,4 +125,10 @@ fn clock_can_jump(case: &Case) -> bool {
     assert!(!required, "libfaketime is needed (PINHOLE_LAB=required): install the package faketime");
     note(&format!("SKIPPED {}: libfaketime is not installed", case.row.name));
     false
+}
+
+fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+    (client, listener.accept().expect("one client").0)
 }
