@@ -44,7 +44,7 @@ impl Cell {
             format!("{serve} × {open}"),
             self.load().to_owned(),
             format!("{continued} of {}", self.outcomes.len() + self.undone.len()),
-            seconds(stalls.get(stalls.len() / 2)),
+            seconds(stalls.get(stalls.len().saturating_sub(1) / 2)),
             seconds(stalls.last()),
             seconds(from_fault.last()),
             format!("≤ {bar} s: {met}"),

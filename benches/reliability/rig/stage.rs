@@ -69,8 +69,10 @@ impl Stage {
 
     /// Starts the program on both hosts and waits until both say that the tunnel is up.
     pub(crate) fn connect(&mut self) -> Result<(), String> {
+        let begun = Instant::now();
         Side::BOTH.into_iter().try_for_each(|side| self.start(side))?;
-        Side::BOTH.into_iter().try_for_each(|side| self.wait_for(side, "tunnel_up", PATIENCE))
+        let up = Side::BOTH.into_iter().try_for_each(|side| self.wait_for(side, "tunnel_up", PATIENCE));
+        up.map_err(|why| format!("{why}; they said:\n    {}", self.said_since(begun).join("\n    ")))
     }
 
     /// Starts the program on a host, in the place of one that may have run there.
