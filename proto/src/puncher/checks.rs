@@ -243,10 +243,10 @@ impl Check {
         self.next_at.get_or_insert(now);
     }
 
-    /// Takes note of a probe on this pair: test it now, and fast.
+    /// Takes note of a probe on this pair: test it now, and fast if it was calm.
     fn handle_heard(&mut self, now: Instant) {
         self.heard_at = Some(now);
-        if now.saturating_duration_since(self.paced_from) >= PACE[0].0 {
+        if now.saturating_duration_since(self.paced_from) >= CALM {
             self.paced_from = now;
         }
         let earliest = self.in_flight.back().map_or(now, |(_, sent)| now.max(*sent + PACE[0].1));

@@ -123,6 +123,11 @@ impl Evidence {
         (first < self.since + CLOSED_LIFE).then(|| first + after)
     }
 
+    /// Whether the peer was not heard for that long, since the search began.
+    pub(super) fn is_silent_for(&self, time: Duration, now: Instant) -> bool {
+        self.heard_at.is_none() && now >= self.since + time
+    }
+
     pub(super) fn findings(&self, now: Instant) -> Findings {
         let lasts = |at: &Instant| now < *at + REFUSAL_LIFE;
         Findings {

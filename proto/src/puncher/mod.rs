@@ -412,7 +412,7 @@ impl Puncher {
         let Some(sender) = self.peers.admit(probe, self.bearings.is_peer_ip(pair.remote.ip()), now) else {
             self.dropped.replayed += 1;
             if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
-                self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
+                self.handle_rival(pair, probe, now);
             }
             return;
         };
@@ -548,6 +548,16 @@ impl Puncher {
         self.outbox.tell(Event::PeerLeft);
         let paced_from = now.instant.checked_sub(CALM).unwrap_or(now.instant);
         self.start_search(now, paced_from, Haste::Eager, "the peer left");
+    }
+
+    /// A run that was displaced is still there. It is told so, unless the one that displaced it has fallen silent.
+    fn handle_rival(&mut self, pair: Pair, probe: &Probe, now: Now) {
+        if let State::Searching(search) = &self.state
+            && search.evidence.is_silent_for(SILENCE, now.instant)
+        {
+            return self.peers.forgive();
+        }
+        self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
     }
 
     /// The newer run wins. This one waits for its end, and does not fight.

@@ -142,7 +142,8 @@ impl Wire {
     pub(super) fn carry(&mut self, side: usize, transmit: Transmit) {
         let outside = self.translate.map(|(_, outside)| outside);
         let is_second = self.second.is_some() && SECOND_ADDRESSES.contains(&transmit.pair.remote);
-        let known = [Some(SERVE_ADDRESS), Some(OPEN_ADDRESS), outside, is_second.then_some(transmit.pair.remote)];
+        let known =
+            [Some(SERVE_ADDRESS), Some(OPEN_ADDRESS), outside, is_second.then_some(transmit.pair.remote)];
         let is_main = transmit.pair.socket == SocketId::MAIN && known.contains(&Some(transmit.pair.remote));
         if transmit.ttl.is_some()
             || !(is_main || transmit.pair.remote.ip() == address("192.0.2.66:9999").ip())
