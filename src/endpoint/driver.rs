@@ -8,6 +8,7 @@ use pinhole_proto::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -40,12 +41,12 @@ pub(super) struct DriverHandle {
 }
 
 /// Runs a puncher on the Hub's sockets until it is told to leave, or nobody is left who could tell it.
-pub(super) fn spawn(puncher: Puncher, hub: Arc<Hub>, arrivals: Arrivals) -> DriverHandle {
+pub(super) fn spawn(puncher: Puncher, hub: Arc<Hub>, arrivals: Arrivals) -> (DriverHandle, JoinHandle<()>) {
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (events, event_receiver) = mpsc::channel(QUEUE);
     let driver = Driver { puncher, hub, arrivals, commands, events, peer: None, has_warned: false };
-    tokio::spawn(driver.run());
-    DriverHandle { commands: command_sender, events: event_receiver }
+    let task = tokio::spawn(driver.run());
+    (DriverHandle { commands: command_sender, events: event_receiver }, task)
 }
 
 struct Driver {

@@ -2,6 +2,7 @@
 
 mod driver;
 mod event;
+mod life;
 mod peer;
 mod supervisor;
 
@@ -19,9 +20,14 @@ use pinhole_proto::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub(crate) use self::event::Events;
-use self::{driver::Command, supervisor::Supervisor};
+use self::{
+    driver::Command,
+    life::Life,
+    supervisor::{Owner, Request, Supervisor},
+};
 pub use self::{
     event::Event,
+    life::TaskEnd,
     peer::{Peer, PeerError},
 };
 use crate::{
@@ -35,6 +41,9 @@ pub const DEFAULT_PORT: u16 = 5555;
 
 /// How long a tunnel waits for a path unless told otherwise.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Requests of the owner that may wait for the supervisor.
+const REQUESTS: usize = 8;
 
 /// Time that a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -105,6 +114,8 @@ pub struct Endpoint {
     hub: Arc<Hub>,
     quic: noq::Endpoint,
     commands: mpsc::Sender<Command>,
+    requests: mpsc::Sender<Request>,
+    life: Life,
     tunnel: watch::Receiver<Option<Tunnel>>,
     events: Events,
     /// Has heard everything since the start; the first who asks gets it.
@@ -136,16 +147,19 @@ impl Endpoint {
             limits: config.limits,
             memory: config.memory,
         });
-        let driver = driver::spawn(puncher, hub.clone(), arrivals);
+        let (driver, driving) = driver::spawn(puncher, hub.clone(), arrivals);
         let commands = driver.commands.clone();
-        let (publisher, tunnel) = watch::channel(None);
+        let (requests, from_owner) = mpsc::channel(REQUESTS);
+        let (published, tunnel) = watch::channel(None);
+        let owner = Owner { requests: from_owner, published };
         let events = Events::new();
         let first_listener = Mutex::new(Some(events.subscribe()));
         let role = config.role;
         let supervisor =
-            Supervisor::new(config, addresses, hub.clone(), quic.clone(), driver, publisher, events.clone());
-        tokio::spawn(supervisor.run());
-        Ok(Self { role, hub, quic, commands, tunnel, events, first_listener })
+            Supervisor::new(config, addresses, hub.clone(), quic.clone(), driver, owner, events.clone());
+        let supervising = tokio::spawn(supervisor.run());
+        let life = Life::of([("driver", driving), ("supervisor", supervising)]);
+        Ok(Self { role, hub, quic, commands, requests, life, tunnel, events, first_listener })
     }
 
     /// Waits until a tunnel stands. Returns none once the endpoint is closed.
@@ -173,6 +187,31 @@ impl Endpoint {
         let (answer, found) = oneshot::channel();
         self.commands.send(Command::Findings(answer)).await.ok()?;
         found.await.ok().flatten()
+    }
+
+    /// Looks the peer's name up at once, and returns the addresses that are known then: the former ones if the name
+    /// does not resolve now. None once the endpoint has ended.
+    pub async fn look_up(&self) -> Option<Vec<SocketAddr>> {
+        let (answer, found) = oneshot::channel();
+        self.requests.send(Request::LookUp(answer)).await.ok()?;
+        found.await.ok()
+    }
+
+    /// Waits until both tasks of the endpoint have answered: proof that they live and get their turn. Never returns
+    /// when one of them hangs, and `false` when one has ended.
+    pub async fn answers(&self) -> bool {
+        let (driver, driven) = oneshot::channel();
+        let (supervisor, supervised) = oneshot::channel();
+        self.commands.send(Command::Findings(driver)).await.is_ok()
+            && driven.await.is_ok()
+            && self.requests.send(Request::Answer(supervisor)).await.is_ok()
+            && supervised.await.is_ok()
+    }
+
+    /// Waits until one of the endpoint's tasks has ended, which none does by itself: the endpoint is of no use any
+    /// more, and its owner should start another, or end.
+    pub async fn ended(&self) -> TaskEnd {
+        self.life.ended().await
     }
 
     /// Returns which side this is.

@@ -10,7 +10,7 @@ use pinhole_proto::{
     puncher::{Connected, Event as Punch, Loss},
 };
 use tokio::{
-    sync::watch,
+    sync::{mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
     time::Instant,
 };
@@ -45,6 +45,21 @@ const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 /// somebody who forges the peer's address, and they never finish.
 const MAX_HANDSHAKES: usize = 16;
 
+/// What the endpoint's owner wants of the supervisor.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Look the peer's name up at once, and say what is known then.
+    LookUp(oneshot::Sender<Vec<SocketAddr>>),
+    /// Say that you are there.
+    Answer(oneshot::Sender<()>),
+}
+
+/// The supervisor's ends of what leads to its owner.
+pub(super) struct Owner {
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) published: watch::Sender<Option<Tunnel>>,
+}
+
 type Handshake = Result<noq::Connection, noq::ConnectionError>;
 
 pub(super) struct Supervisor {
@@ -53,12 +68,15 @@ pub(super) struct Supervisor {
     hub: Arc<Hub>,
     quic: noq::Endpoint,
     driver: DriverHandle,
+    requests: mpsc::Receiver<Request>,
     published: watch::Sender<Option<Tunnel>>,
     events: Events,
     /// The nominated pair, none while the puncher searches.
     punched: Option<Connected>,
     handshakes: JoinSet<Handshake>,
     lookups: JoinSet<Result<Vec<SocketAddr>, PeerError>>,
+    /// Who waits for the end of the lookup under way.
+    curious: Vec<oneshot::Sender<Vec<SocketAddr>>>,
     /// Those under way, the oldest first.
     under_way: VecDeque<AbortHandle>,
     /// When the tunnel must stand; otherwise the search begins again.
@@ -82,20 +100,23 @@ impl Supervisor {
         hub: Arc<Hub>,
         quic: noq::Endpoint,
         driver: DriverHandle,
-        published: watch::Sender<Option<Tunnel>>,
+        owner: Owner,
         events: Events,
     ) -> Self {
+        let Owner { requests, published } = owner;
         Self {
             config,
             addresses,
             hub,
             quic,
             driver,
+            requests,
             published,
             events,
             punched: None,
             handshakes: JoinSet::new(),
             lookups: JoinSet::new(),
+            curious: Vec::new(),
             under_way: VecDeque::new(),
             handshake_by: None,
             tunnel: None,
@@ -126,6 +147,7 @@ impl Supervisor {
                     Err(aborted) => tracing::trace!(%aborted, "a handshake made room"),
                 },
                 Some(Ok(found)) = self.lookups.join_next() => self.handle_resolved(found).await,
+                Some(request) = self.requests.recv() => self.handle_request(request),
                 () = self.published.closed() => return,
                 () = clock::until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
@@ -313,6 +335,19 @@ impl Supervisor {
         }
     }
 
+    fn handle_request(&mut self, request: Request) {
+        match request {
+            Request::LookUp(answer) => {
+                self.resolve();
+                self.curious.retain(|waiting| !waiting.is_closed());
+                self.curious.push(answer);
+            }
+            Request::Answer(answer) => {
+                let _nobody_waits = answer.send(());
+            }
+        }
+    }
+
     /// Looks the name up in the background, once at a time: a name server that is down must not hold anything up.
     fn resolve(&mut self) {
         let every = if self.tunnel.is_some() { RESOLVE_KEPT } else { RESOLVE };
@@ -336,6 +371,9 @@ impl Supervisor {
             if self.punched.is_none() && self.tunnel.is_none() {
                 self.tell_searching();
             }
+        }
+        for curious in self.curious.drain(..) {
+            let _nobody_waits = curious.send(self.addresses.clone());
         }
     }
 
