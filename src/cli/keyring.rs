@@ -73,6 +73,17 @@ pub(crate) fn look(source: &KeySource) -> Result<Option<Found>> {
     Ok(None)
 }
 
+/// Reads the key's file again, if it came from one. Returns the key if it is another one now.
+pub(crate) fn reread(found: &Found) -> Result<Option<Found>> {
+    match &found.origin {
+        Origin::File(path) | Origin::Made(path) => {
+            let now = read(path)?;
+            if now.phrase == found.phrase { Ok(None) } else { checked(now).map(Some) }
+        }
+        Origin::Argument | Origin::Environment | Origin::Prompt => Ok(None),
+    }
+}
+
 /// Refuses a key that could be guessed.
 pub(crate) fn checked(found: Found) -> Result<Found> {
     if let Err(weak) = found.phrase.check_strength() {
@@ -151,7 +162,7 @@ fn read(path: &Path) -> Result<Found> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot read the key file {shown}"))?;
     let metadata = file.metadata().with_context(|| format!("cannot look at the key file {shown}"))?;
-    if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+    if metadata.is_file() && metadata.mode() & forbidden(path) != 0 {
         let quoted = shown.to_string().replace('\'', "'\\''");
         bail!(
             "others can read the key file {shown} (mode {:03o}): run `chmod 600 '{quoted}'`",
@@ -167,4 +178,12 @@ fn read(path: &Path) -> Result<Found> {
         .with_context(|| format!("the key file {shown} is not text"))?;
     let phrase = text.parse().with_context(|| format!("the key file {shown} has no usable key"))?;
     Ok(Found { phrase, origin: Origin::File(path.to_owned()) })
+}
+
+/// Bits of a key file's mode that let others read it. In a service's folder of credentials the group's bits are not
+/// the group's: there they show the access list by which the manager lets the service alone in (systemd.exec(5),
+/// acl(5)).
+fn forbidden(path: &Path) -> u32 {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+    if credentials.is_some_and(|folder| path.parent() == Some(Path::new(&folder))) { 0o037 } else { 0o077 }
 }

@@ -4,20 +4,26 @@
 
 mod args;
 mod demo;
+mod journal;
 mod key;
 mod keyring;
 mod memory;
 mod report;
+mod service;
 mod tunnel;
+mod watch;
 mod words;
 
-use std::{fmt, io::Write, process::ExitCode};
+use std::{fmt, io::Write, panic, process::ExitCode};
 
 use clap::Parser;
 
-use self::args::{Cli, Verb};
+use self::{
+    args::{Cli, Verb},
+    journal::{Level, one_line},
+};
 
-/// There was no path to the peer, or the tunnel was lost for good.
+/// There was no path to the peer, or a part of the program has failed.
 const NO_PATH: u8 = 1;
 
 /// Wrong use, or something that is needed cannot be had.
@@ -28,11 +34,14 @@ const WRONG_USE: u8 = 2;
 enum Outcome {
     Done,
     NoPath,
+    /// A part without which the program is of no use.
+    Failed,
     WrongUse,
 }
 
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
+    tell_panics();
     let result = match cli.verb {
         Some(Verb::Serve { specs, peer, common }) => tunnel::serve(specs, peer.peer, peer.port, &common),
         Some(Verb::Open { specs, peer, common }) => tunnel::open(specs, peer.peer, peer.port, &common),
@@ -42,16 +51,32 @@ pub(crate) fn run() -> ExitCode {
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::NoPath) => NO_PATH.into(),
+        Ok(Outcome::NoPath | Outcome::Failed) => NO_PATH.into(),
         Ok(Outcome::WrongUse) => WRONG_USE.into(),
         Err(error) => {
-            say(format_args!("error: {error:#}"));
+            say_as(Level::Error, &one_line(&format!("error: {error:#}")));
             WRONG_USE.into()
         }
     }
 }
 
-/// Says a line on stderr. A closed stderr is nobody's fault.
+/// Says a line on stderr.
 fn say(line: fmt::Arguments<'_>) {
-    let _closed = writeln!(std::io::stderr(), "{line}");
+    say_as(Level::Info, &line.to_string());
+}
+
+/// Says a line on stderr, in one piece. A closed stderr or a full disk is nobody's fault.
+fn say_as(level: Level, line: &str) {
+    let _closed = std::io::stderr().write_all(format!("{}{line}\n", level.prefix()).as_bytes());
+}
+
+/// Makes a sentence of a panic. It ends one connection, or a part that the program cannot do without; that is told as
+/// well.
+fn tell_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |at| format!(" at {at}"));
+        let why = panic.payload_as_str().unwrap_or("no reason given");
+        let line = one_line(&format!("a fault of pinhole itself{place}: {why}. Please report it"));
+        say_as(Level::Error, &line);
+    }));
 }

@@ -1,6 +1,10 @@
 //! What the user sees: a line a state on stderr, a live line on a terminal, JSON lines on stdout if asked for.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    mem::{Discriminant, discriminant},
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::{
@@ -9,7 +13,13 @@ use pinhole::{
 };
 use serde_json::{Value, json};
 
-use super::{say, words};
+use super::{
+    journal::{Level, Throttle, one_line},
+    say_as, words,
+};
+
+/// Lines of one kind say that the same has happened again.
+type Kind = (Discriminant<Event>, Option<Discriminant<Trouble>>);
 
 /// Tells events to whoever asked.
 pub(super) struct Reporter {
@@ -18,6 +28,8 @@ pub(super) struct Reporter {
     live: Option<ProgressBar>,
     /// The last line about waiting: said again only when it has changed.
     waiting: String,
+    /// Keeps a log short; none on a terminal.
+    throttle: Option<Throttle<Kind>>,
 }
 
 impl Reporter {
@@ -29,7 +41,8 @@ impl Reporter {
         if let Some(bar) = &live {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
-        Self { json, live, waiting: String::new() }
+        let throttle = (!std::io::stderr().is_terminal()).then(Throttle::new);
+        Self { json, live, waiting: String::new(), throttle }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -37,17 +50,36 @@ impl Reporter {
     }
 
     /// Says a line above the live line.
-    pub(super) fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, level: Level, line: &str) {
+        let line = one_line(line);
         match &self.live {
-            Some(bar) => bar.suspend(|| say(format_args!("{line}"))),
-            None => say(format_args!("{line}")),
+            Some(bar) => bar.suspend(|| say_as(level, &line)),
+            None => say_as(level, &line),
         }
+    }
+
+    /// Returns when there may be something to say of lines that were held back.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.throttle.as_ref()?.deadline()
+    }
+
+    /// Says what there is to be said of lines that were held back.
+    pub(super) fn handle_timeout(&mut self) {
+        let held = self.throttle.as_mut().map(|throttle| throttle.handle_timeout(Instant::now()));
+        held.into_iter().flatten().for_each(|line| self.line(Level::Info, &line));
+    }
+
+    /// Says the last line, after whatever was held back.
+    pub(super) fn finish(&mut self, line: &str) {
+        let held = self.throttle.as_mut().map(Throttle::finish);
+        held.into_iter().flatten().for_each(|line| self.line(Level::Info, &line));
+        self.line(Level::Info, line);
     }
 
     /// Says that it is over, and why, as far as this side can tell.
     pub(super) fn gave_up(&mut self, wait: Duration, found: Option<&Findings>) {
         let text = words::gave_up(wait, found);
-        self.line(&text);
+        self.line(Level::Error, &text);
         if self.json {
             let cause = found.map(|found| found.diagnosis().name());
             let found = found.map(to_json_findings);
@@ -60,7 +92,7 @@ impl Reporter {
         if let Some(line) = words::describe(event)
             && !(matches!(event, Event::Searching { .. }) && self.waiting == line)
         {
-            self.line(&line);
+            self.event_line(event, &line);
             if matches!(event, Event::Searching { .. }) {
                 self.waiting = line;
             }
@@ -74,6 +106,17 @@ impl Reporter {
         }
     }
 
+    fn event_line(&mut self, event: &Event, line: &str) {
+        let trouble = if let Event::Trouble(trouble) = event { Some(discriminant(trouble)) } else { None };
+        self.handle_timeout();
+        if let Some(throttle) = &mut self.throttle
+            && !throttle.admit((discriminant(event), trouble), line, Instant::now())
+        {
+            return;
+        }
+        self.line(level(event), line);
+    }
+
     /// Brings the live line up to date.
     pub(super) fn tick(&mut self, endpoint: &Endpoint) {
         let Some(bar) = &self.live else { return };
@@ -83,6 +126,40 @@ impl Reporter {
             bar.set_message(format!("waiting for the peer, {}", words::span(bar.elapsed())));
         }
     }
+}
+
+/// Returns the sentence for a service manager, if the event changes what the program does.
+pub(super) fn status(event: &Event) -> Option<String> {
+    if let Event::TunnelUp { remote } = event {
+        return Some(format!("tunnel up, to {remote}"));
+    }
+    let is_state = matches!(
+        event,
+        Event::Searching { .. }
+            | Event::Punched(_)
+            | Event::HandshakeFailed { .. }
+            | Event::TunnelLost(_)
+            | Event::PeerLeft
+            | Event::PeerRestarted
+            | Event::Trouble(_)
+    );
+    is_state.then(|| words::describe(event)).flatten()
+}
+
+/// Whether somebody should look at it: something does not work, or may not for long.
+fn level(event: &Event) -> Level {
+    let is_wrong = matches!(
+        event,
+        Event::HandshakeFailed { .. }
+            | Event::TunnelLost(_)
+            | Event::Trouble(_)
+            | Event::Resolved { ok: false, .. }
+            | Event::ConnectionRefused { .. }
+            | Event::ServiceFailed { .. }
+            | Event::ConnectFailed { .. }
+            | Event::AcceptFailed { .. }
+    );
+    if is_wrong { Level::Warning } else { Level::Info }
 }
 
 fn state(event: &Event) -> Option<String> {
@@ -104,6 +181,7 @@ fn state(event: &Event) -> Option<String> {
         | Event::ConnectionRefused { .. }
         | Event::ServiceFailed { .. }
         | Event::ServiceBack { .. }
+        | Event::ConnectFailed { .. }
         | Event::AcceptFailed { .. } => None,
     }
 }
@@ -159,6 +237,9 @@ fn to_json(event: &Event) -> Value {
             json!({"event": "service_failed", "service": service, "why": reply.to_string()})
         }
         Event::ServiceBack { service } => json!({"event": "service_back", "service": service}),
+        Event::ConnectFailed { service, why } => {
+            json!({"event": "connect_failed", "service": service, "why": why})
+        }
         Event::AcceptFailed { listener, why } => {
             json!({"event": "accept_failed", "listener": listener.to_string(), "why": why})
         }

@@ -1,23 +1,21 @@
 //! `-c`, `-l`, `serve`, `open`: a tunnel that stands until the user ends it.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use pinhole::{
-    Config, Endpoint, Event, Key, Peer, Role, clock,
+    Config, Endpoint, Peer, Role,
     endpoint::{DEFAULT_PATIENCE, PeerError, StartError},
-    forward::{self, Listening, Offering, OpenSpec, ServeSpec},
+    forward::{self, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
-    proto::puncher::{Connected, Memory, Trouble},
-};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::broadcast::error::RecvError,
-    time::Instant,
 };
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
+    fmt::MakeWriter,
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -25,19 +23,19 @@ use tracing_subscriber::{
 use super::{
     Outcome,
     args::{Common, ShortForm},
+    journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
     memory,
     report::Reporter,
-    say, words,
+    say,
+    service::Manager,
+    watch::{End, Forwards, Keyed, Watch},
+    words,
 };
 
-/// A wrong role ends a program that has run for less than this: its user is still there to mend it. One that has
-/// waited for longer only says so, because the other side may be mended instead.
-const JUST_STARTED: Duration = Duration::from_secs(10);
-
-/// Time between learning of a wrong role and the end: the other side must hear of it too.
-const LINGER: Duration = Duration::from_secs(1);
+/// Time that what still runs in the background may take to end.
+const SHUTDOWN: Duration = Duration::from_millis(100);
 
 /// Descriptors that are asked for, or as many as the system allows.
 const WANTED_DESCRIPTORS: u64 = 65_536;
@@ -88,129 +86,84 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
 fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
     start_logging(common.debug);
     raise_descriptor_limit();
+    let manager = Manager::of_environment();
     let found = keyring::find(&common.key, services.role())?;
     introduce(services, &peer, &found);
-    let key = Key::stretch(&found.phrase);
+    let mut keyed = Keyed::new(found);
+    let mut reporter = Reporter::new(common.json, common.debug == 0);
+    loop {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("the runtime cannot start")?;
+        let end = runtime.block_on(tunnel(services, &peer, &keyed, common, &mut reporter, &manager));
+        // With it goes all that might still hold a port.
+        runtime.shutdown_timeout(SHUTDOWN);
+        match end? {
+            End::Outcome(outcome) => return Ok(outcome),
+            End::NewKey(another) => keyed = *another,
+        }
+    }
+}
+
+async fn tunnel(
+    services: &Services,
+    peer: &Peer,
+    keyed: &Keyed,
+    common: &Common,
+    reporter: &mut Reporter,
+    manager: &Manager,
+) -> Result<End> {
     let config = Config {
         bind: common.bind.into(),
         limits: common.limits.limits(),
-        memory: memory::recall(services.role(), &peer),
+        memory: memory::recall(services.role(), peer),
         patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
-        ..Config::new(services.role(), key, peer)
+        ..Config::new(services.role(), keyed.key.clone(), peer.clone())
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the runtime cannot start")?;
-    let outcome = runtime.block_on(tunnel(services, config, common));
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    outcome
-}
-
-async fn tunnel(services: &Services, config: Config, common: &Common) -> Result<Outcome> {
-    let peer = config.peer.clone();
     let endpoint = Endpoint::start(config).await.map_err(advise)?;
-    let mut reporter = Reporter::new(common.json, common.debug == 0);
-    warn_of_small_buffers(&endpoint, &mut reporter);
-    let _forwards = start_forwards(&endpoint, services, &mut reporter)?;
-    let outcome = watch(&endpoint, &peer, reporter, common.wait).await?;
+    warn_of_small_buffers(&endpoint, reporter);
+    let mut forwards = start_forwards(&endpoint, services, reporter)?;
+    manager.ready();
+    let (endpoint, forwards) = (endpoint, &mut forwards);
+    let watch = Watch {
+        endpoint: &endpoint,
+        forwards,
+        peer,
+        found: &keyed.found,
+        wait: common.wait,
+        reporter,
+        manager,
+    };
+    let end = watch.run().await?;
     endpoint.close().await;
-    Ok(outcome)
-}
-
-/// What must be held for the forwards to go on.
-enum Forwards {
-    Offering { _held: Offering },
-    Listening { _held: Vec<Listening> },
+    Ok(end)
 }
 
 fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {
     match services {
-        Services::Serve(specs) => Ok(Forwards::Offering { _held: forward::offer(endpoint, specs)? }),
+        Services::Serve(specs) => Ok(Forwards::Offering(forward::offer(endpoint, specs)?)),
         Services::Open(specs) => {
             let mut open = Vec::new();
             for spec in specs {
                 let listening =
                     forward::listen(endpoint, spec).map_err(|error| words::explain_bind(&error))?;
-                reporter.line(&words::listening(listening.address(), spec));
+                reporter.line(Level::Info, &words::listening(listening.address(), spec));
                 open.push(listening);
             }
-            Ok(Forwards::Listening { _held: open })
+            Ok(Forwards::Listening(open))
         }
     }
-}
-
-/// Reports until the user ends it, the waiting time is over, or it turns out to be wrong use.
-async fn watch(
-    endpoint: &Endpoint,
-    peer: &Peer,
-    mut reporter: Reporter,
-    wait: Option<Duration>,
-) -> Result<Outcome> {
-    let started = Instant::now();
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
-    let mut events = endpoint.events();
-    let mut wrong_use_at = None;
-    let mut give_up = wait.map(|wait| started + wait);
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = hangup.recv() => break,
-            _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
-            () = clock::until(wrong_use_at) => return Ok(Outcome::WrongUse),
-            () = clock::until(give_up), if endpoint.current().is_none() => {
-                let found = endpoint.findings().await;
-                reporter.gave_up(wait.unwrap_or_default(), found.as_ref());
-                return Ok(Outcome::NoPath);
-            }
-            event = events.recv() => match event {
-                Ok(event) => {
-                    reporter.event(&event);
-                    if let Event::Punched(connected) | Event::PathBack { connected, .. } | Event::PathChanged(connected) =
-                        event {
-                        let Connected { method, pair, .. } = connected;
-                        let memory = Memory { method, peer_port: pair.remote.port() };
-                        memory::remember(endpoint.role(), peer, memory);
-                    }
-                    if is_wrong_use(&event) && started.elapsed() < JUST_STARTED {
-                        wrong_use_at.get_or_insert(Instant::now() + LINGER);
-                    }
-                    if matches!(event, Event::TunnelUp { .. }) {
-                        give_up = None;
-                    } else if matches!(event, Event::Searching { .. }) && give_up.is_none() {
-                        give_up = wait.map(|wait| Instant::now() + wait);
-                    }
-                }
-                Err(RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "events came too fast to be reported");
-                    give_up = wait.filter(|_| endpoint.current().is_none()).map(|wait| Instant::now() + wait);
-                }
-                Err(RecvError::Closed) => return Ok(Outcome::NoPath),
-            },
-        }
-    }
-    reporter.line("leaving");
-    Ok(Outcome::Done)
-}
-
-fn is_wrong_use(event: &Event) -> bool {
-    matches!(event, Event::Trouble(Trouble::SameRole { .. } | Trouble::OwnEcho { .. }))
 }
 
 /// Says which key is used; after the first start, what to do on the other side.
 fn introduce(services: &Services, peer: &Peer, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
         say(format_args!("made a key and kept it in {} (this is shown once)", path.display()));
-        say(format_args!("on the other machine run, with this machine's public IP in place of THIS_IP:\n"));
-        say(format_args!(
-            "  PINHOLE_KEY={} {}\n",
-            found.phrase.as_str(),
-            words::other_side(specs, peer.port)
-        ));
+        say(format_args!("on the other machine run, with this machine's public IP in place of THIS_IP:"));
+        say(format_args!(""));
+        say(format_args!("  PINHOLE_KEY={} {}", found.phrase.as_str(), words::other_side(specs, peer.port)));
+        say(format_args!(""));
     } else if std::io::stderr().is_terminal() {
         say(format_args!("using the key {}", key::describe(&found.origin)));
     }
@@ -231,7 +184,7 @@ fn advise(error: StartError) -> anyhow::Error {
 fn warn_of_small_buffers(endpoint: &Endpoint, reporter: &mut Reporter) {
     let granted = endpoint.hub().buffer_sizes();
     if granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES {
-        reporter.line(&words::small_buffers(granted, WANTED_BUFFER_BYTES));
+        reporter.line(Level::Warning, &words::small_buffers(granted, WANTED_BUFFER_BYTES));
     }
 }
 
@@ -259,9 +212,45 @@ fn start_logging(debug: u8) {
     };
     let ours = Targets::new().with_targets([("pinhole", level), ("pinhole_proto", level)]);
     let quic = ours.with_targets([("noq", LevelFilter::INFO), ("noq_proto", LevelFilter::INFO)]);
+    // A log that cannot be written is no reason to fail, or to write about that.
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(Talk)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        .log_internal_errors(false);
+    let lines = if is_journal() { lines.without_time().boxed() } else { lines.boxed() };
     tracing_subscriber::registry().with(lines.with_filter(quic)).init();
+}
+
+/// Writes what happens inside to stderr, each event in one piece with its priority.
+struct Talk;
+
+impl<'a> MakeWriter<'a> for Talk {
+    type Writer = Piece;
+
+    fn make_writer(&'a self) -> Piece {
+        Piece(Level::Debug)
+    }
+
+    fn make_writer_for(&'a self, inside: &tracing::Metadata<'_>) -> Piece {
+        Piece(match *inside.level() {
+            tracing::Level::ERROR => Level::Error,
+            tracing::Level::WARN => Level::Warning,
+            tracing::Level::INFO => Level::Info,
+            _ => Level::Debug,
+        })
+    }
+}
+
+struct Piece(Level);
+
+impl Write for Piece {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(&[self.0.prefix().as_bytes(), event].concat())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use pinhole::{
     Event, Role,
     bind::{BindError, Protocol},
-    endpoint::DEFAULT_PORT,
+    endpoint::{DEFAULT_PORT, TaskEnd},
     forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
     hub::BufferSizes,
     proto::puncher::{Connected, Diagnosis, Findings, Loss, Trouble},
@@ -43,13 +43,17 @@ pub(super) fn describe(event: &Event) -> Option<String> {
         }
         Event::ServiceFailed { service, reply } => format!("service {service}: {reply}"),
         Event::ServiceBack { service } => format!("service {service} answers again"),
+        Event::ConnectFailed { service, why } => {
+            format!("cannot make connections to service {service} at the moment ({why}): {RAISE}")
+        }
         Event::AcceptFailed { listener, why } => {
-            format!(
-                "cannot take connections to {listener} at the moment ({why}): raise the limit of open files (`ulimit -n`)"
-            )
+            format!("cannot take connections to {listener} at the moment ({why}): {RAISE}")
         }
     })
 }
+
+/// What helps a side that is out of means, mostly.
+const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
 
 fn describe_trouble(trouble: &Trouble) -> String {
     match trouble {
@@ -186,6 +190,25 @@ pub(super) fn gave_up(wait: Duration, found: Option<&Findings>) -> String {
     match found {
         Some(found) => format!("no tunnel after {seconds} s, giving up: {}", no_path(&found.diagnosis())),
         None => format!("no tunnel after {seconds} s: giving up"),
+    }
+}
+
+/// A part of the program is gone.
+pub(super) fn failed(end: &TaskEnd) -> String {
+    format!("{end}, and pinhole is of no use without it: ending. Please report it")
+}
+
+/// Said before the start with another key.
+pub(super) const KEY_CHANGED: &str = "re-read: the key has changed; starting over with the new one";
+
+/// Everything was read again, and the key stays: it has not changed, or what is there now is of no use.
+pub(super) fn reread(useless: Option<&str>, addresses: &[SocketAddr]) -> String {
+    let key =
+        useless.map_or_else(|| "key unchanged".into(), |why| format!("the former key stays in use ({why})"));
+    let peers: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    match peers.as_slice() {
+        [] => format!("re-read: {key}, the peer's name was not looked up in time"),
+        peers => format!("re-read: {key}, peer {}", peers.join(", ")),
     }
 }
 

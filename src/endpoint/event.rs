@@ -92,6 +92,13 @@ pub enum Event {
         /// The service.
         service: String,
     },
+    /// The serve side is out of means (no descriptors left, for example) and could not even ask the service.
+    ConnectFailed {
+        /// The service.
+        service: String,
+        /// Why.
+        why: String,
+    },
     /// A listener cannot accept at the moment (no descriptors left, for example) and tries again.
     AcceptFailed {
         /// The local listener.

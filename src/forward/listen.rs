@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Endpoint, Event, Tunnel,
     bind::{BindError, Protocol},
-    endpoint::Events,
+    endpoint::{Events, TaskEnd},
 };
 
 /// Local connections that may wait for the tunnel at a time, for each listener.
@@ -40,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listening {
     address: SocketAddr,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Listening {
@@ -48,6 +48,14 @@ impl Listening {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until the port takes no connections any more, which comes of a fault of ours alone.
+    pub async fn ended(&mut self) -> TaskEnd {
+        match self.tasks.join_next().await {
+            Some(ended) => TaskEnd::new("local port", &ended),
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -71,7 +79,7 @@ pub fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindErr
         let local = Local { address, request, tunnel: endpoint.tunnel(), events: endpoint.reporter() };
         tasks.spawn(accept(listener, Arc::new(local)));
     }
-    Ok(Listening { address, _tasks: tasks })
+    Ok(Listening { address, tasks })
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {

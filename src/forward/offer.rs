@@ -19,7 +19,11 @@ use super::{
     ServeSpec,
     splice::{prepare, splice},
 };
-use crate::{Endpoint, Event, Tunnel, endpoint::Events, tunnel::Gate};
+use crate::{
+    Endpoint, Event, Tunnel,
+    endpoint::{Events, TaskEnd},
+    tunnel::Gate,
+};
 
 /// Time that a connection to the service may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +39,17 @@ pub struct DuplicateService(String);
 /// Services that are offered. Dropping it withdraws them; connections that stand go on.
 #[derive(Debug)]
 pub struct Offering {
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
+}
+
+impl Offering {
+    /// Waits until services are offered no more: the endpoint has ended, or by a fault of ours.
+    pub async fn ended(&mut self) -> TaskEnd {
+        match self.task.join_next().await {
+            Some(ended) => TaskEnd::new("offer", &ended),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Offers services to the peer.
@@ -54,7 +68,7 @@ pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<Offering, Dupli
     let desk = Arc::new(Desk { services, events: endpoint.reporter() });
     let mut task = JoinSet::new();
     task.spawn(serve(desk, endpoint.tunnel()));
-    Ok(Offering { _task: task })
+    Ok(Offering { task })
 }
 
 struct Service {
@@ -113,16 +127,19 @@ impl Desk {
 
     async fn connect(&self, request: &Request) -> Result<TcpStream, Reply> {
         let service = self.find(request).ok_or(Reply::NoSuchService)?;
-        let result = match tokio::time::timeout(CONNECT_TIMEOUT, dial(&service.spec)).await {
-            Ok(Ok(tcp)) => {
+        let result = tokio::time::timeout(CONNECT_TIMEOUT, dial(&service.spec)).await;
+        let result = result.unwrap_or_else(|late| Err(late.into()));
+        self.tell_change(service, result.as_ref().err());
+        if let Err(error) = &result {
+            tracing::debug!(%error, "service not reached");
+        }
+        match result {
+            Ok(tcp) => {
                 prepare(&tcp);
                 Ok(tcp)
             }
-            Ok(Err(error)) => Err(explain(&error)),
-            Err(_) => Err(Reply::Unreachable),
-        };
-        self.tell_change(service, result.as_ref().err().copied());
-        result
+            Err(error) => Err(explain(&error)),
+        }
     }
 
     fn find(&self, request: &Request) -> Option<&Service> {
@@ -130,12 +147,15 @@ impl Desk {
         self.services.get(&request.service).or_else(only)
     }
 
-    fn tell_change(&self, service: &Service, failure: Option<Reply>) {
+    fn tell_change(&self, service: &Service, failure: Option<&io::Error>) {
         let failed_before = service.failed.swap(failure.is_some(), Ordering::Relaxed);
         let name = || service.spec.target();
         match failure {
-            Some(reply) if !failed_before => {
-                self.events.tell(Event::ServiceFailed { service: name(), reply })
+            Some(error) if !failed_before && is_exhausted(error) => {
+                self.events.tell(Event::ConnectFailed { service: name(), why: error.to_string() });
+            }
+            Some(error) if !failed_before => {
+                self.events.tell(Event::ServiceFailed { service: name(), reply: explain(error) });
             }
             None if failed_before => self.events.tell(Event::ServiceBack { service: name() }),
             Some(_) | None => {}
@@ -158,7 +178,6 @@ async fn dial(spec: &ServeSpec) -> io::Result<TcpStream> {
 }
 
 fn explain(error: &io::Error) -> Reply {
-    tracing::debug!(%error, "service not reached");
     if error.kind() == io::ErrorKind::ConnectionRefused {
         Reply::Refused
     } else if is_exhausted(error) {

@@ -1,0 +1,283 @@
+//! While a tunnel is kept up: events are told, signals are heeded, and whoever watches us learns that we live.
+
+use std::{
+    future::Future,
+    io::IsTerminal,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use pinhole::{
+    Endpoint, Event, Key, Peer, clock,
+    endpoint::TaskEnd,
+    forward::{Listening, Offering},
+    proto::puncher::{Connected, Memory, Trouble},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::broadcast::error::RecvError,
+    time::Instant,
+};
+
+use super::{
+    Outcome,
+    journal::Level,
+    keyring::{self, Found},
+    memory,
+    report::{self, Reporter},
+    service::Manager,
+    words,
+};
+
+/// A wrong role ends a program that has run for less than this: its user is still there to mend it. One that has
+/// waited for longer only says so, because the other side may be mended instead.
+const JUST_STARTED: Duration = Duration::from_secs(10);
+
+/// Time between learning of a wrong role and the end: the other side must hear of it too.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Time that looking the peer up may take when everything is read again.
+const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// How the time with one endpoint ended.
+pub(super) enum End {
+    /// The program ends with it.
+    Outcome(Outcome),
+    /// There is another key now.
+    NewKey(Box<Keyed>),
+}
+
+/// A key, ready for use.
+pub(super) struct Keyed {
+    pub(super) found: Found,
+    pub(super) key: Key,
+}
+
+impl Keyed {
+    /// Stretches a key, which takes a while.
+    pub(super) fn new(found: Found) -> Self {
+        let key = Key::stretch(&found.phrase);
+        Self { found, key }
+    }
+}
+
+/// What must be held for the forwards to go on.
+pub(super) enum Forwards {
+    Offering(Offering),
+    Listening(Vec<Listening>),
+}
+
+impl Forwards {
+    /// Waits for the end of one of them, which should not come.
+    async fn ended(&mut self) -> TaskEnd {
+        match self {
+            Self::Offering(offering) => offering.ended().await,
+            Self::Listening(open) => first(open.iter_mut().map(Listening::ended)).await,
+        }
+    }
+}
+
+/// Polls all of them, a handful, until the first is done.
+async fn first<F: Future>(all: impl Iterator<Item = F>) -> F::Output {
+    let mut all: Vec<Pin<Box<F>>> = all.map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        let done = all.iter_mut().find_map(|one| match one.as_mut().poll(cx) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        });
+        done.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+    })
+    .await
+}
+
+/// What is watched, and who is told.
+pub(super) struct Watch<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) forwards: &'a mut Forwards,
+    pub(super) peer: &'a Peer,
+    pub(super) found: &'a Found,
+    pub(super) wait: Option<Duration>,
+    pub(super) reporter: &'a mut Reporter,
+    pub(super) manager: &'a Manager,
+}
+
+impl Watch<'_> {
+    /// Reports until the user ends it, the waiting time is over, there is another key, or something fails.
+    pub(super) async fn run(self) -> Result<End> {
+        let Self { endpoint, forwards, peer, found, wait, reporter, manager } = self;
+        let mut signals = Signals::new()?;
+        let mut events = endpoint.events();
+        let mut course = Course::new(wait);
+        let mut reread = None;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut watchdog = pin!(manager.feed(async || endpoint.answers().await));
+        loop {
+            let held_back = reporter.deadline().map(Instant::from_std);
+            tokio::select! {
+                asked = signals.recv() => match asked {
+                    Asked::End => break,
+                    Asked::ReRead => {
+                        manager.reloading();
+                        reread = Some(Box::pin(ReRead::new(endpoint, found)));
+                    }
+                },
+                result = done(&mut reread) => {
+                    reread = None;
+                    reporter.line(Level::Info, &result.line);
+                    match result.another {
+                        Some(keyed) => return Ok(End::NewKey(Box::new(keyed))),
+                        None => manager.ready(),
+                    }
+                }
+                _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
+                () = clock::until(held_back) => reporter.handle_timeout(),
+                () = clock::until(course.wrong_use_at) => return Ok(End::Outcome(Outcome::WrongUse)),
+                () = clock::until(course.give_up), if endpoint.current().is_none() => {
+                    let found = endpoint.findings().await;
+                    reporter.gave_up(wait.unwrap_or_default(), found.as_ref());
+                    return Ok(End::Outcome(Outcome::NoPath));
+                }
+                event = events.recv() => match event {
+                    Ok(event) => {
+                        reporter.event(&event);
+                        if let Some(sentence) = report::status(&event) {
+                            manager.status(&sentence);
+                        }
+                        remember(endpoint, peer, &event);
+                        course.handle_event(&event);
+                    }
+                    Err(RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "events came too fast to be reported");
+                        course.handle_missed(endpoint);
+                    }
+                    Err(RecvError::Closed) => return Ok(End::Outcome(Outcome::Failed)),
+                },
+                end = endpoint.ended() => return Ok(failed(&end, reporter)),
+                end = forwards.ended() => return Ok(failed(&end, reporter)),
+                never = &mut watchdog => match never {},
+            }
+        }
+        manager.stopping();
+        reporter.finish("leaving");
+        Ok(End::Outcome(Outcome::Done))
+    }
+}
+
+/// A part is gone without which the program only looks alive: it ends, and may be started again.
+fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
+    reporter.line(Level::Error, &words::failed(end));
+    End::Outcome(Outcome::Failed)
+}
+
+/// Keeps what worked.
+fn remember(endpoint: &Endpoint, peer: &Peer, event: &Event) {
+    if let Event::Punched(Connected { method, pair, .. }) = event {
+        let memory = Memory { method: *method, peer_port: pair.remote.port() };
+        memory::remember(endpoint.role(), peer, memory);
+    }
+}
+
+/// When it ends by itself.
+struct Course {
+    started: Instant,
+    wait: Option<Duration>,
+    wrong_use_at: Option<Instant>,
+    give_up: Option<Instant>,
+}
+
+impl Course {
+    fn new(wait: Option<Duration>) -> Self {
+        let started = Instant::now();
+        Self { started, wait, wrong_use_at: None, give_up: wait.map(|wait| started + wait) }
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        let is_wrong_use =
+            matches!(event, Event::Trouble(Trouble::SameRole { .. } | Trouble::OwnEcho { .. }));
+        if is_wrong_use && self.started.elapsed() < JUST_STARTED {
+            self.wrong_use_at.get_or_insert(Instant::now() + LINGER);
+        }
+        if matches!(event, Event::TunnelUp { .. }) {
+            self.give_up = None;
+        } else if matches!(event, Event::Searching { .. }) && self.give_up.is_none() {
+            self.give_up = self.wait.map(|wait| Instant::now() + wait);
+        }
+    }
+
+    fn handle_missed(&mut self, endpoint: &Endpoint) {
+        let wait = self.wait.filter(|_| endpoint.current().is_none());
+        self.give_up = wait.map(|wait| Instant::now() + wait);
+    }
+}
+
+/// What somebody wants of us.
+enum Asked {
+    End,
+    ReRead,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    /// Without a terminal nobody can hang up: then the signal asks a service to read its configuration again.
+    is_on_terminal: bool,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+            is_on_terminal: std::io::stderr().is_terminal() || std::io::stdin().is_terminal(),
+        })
+    }
+
+    async fn recv(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.hangup.recv() => if self.is_on_terminal { Asked::End } else { Asked::ReRead },
+        }
+    }
+}
+
+/// Waits for what is under way, for ever if nothing is.
+async fn done<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
+    match under_way {
+        Some(under_way) => under_way.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What came of reading everything again.
+struct ReRead {
+    line: String,
+    another: Option<Keyed>,
+}
+
+impl ReRead {
+    /// Reads the key's file again and looks the peer up. What cannot be had stays as it is.
+    async fn new(endpoint: &Endpoint, found: &Found) -> Self {
+        match keyring::reread(found) {
+            Ok(Some(another)) => match tokio::task::spawn_blocking(|| Keyed::new(another)).await {
+                Ok(keyed) => Self { line: words::KEY_CHANGED.into(), another: Some(keyed) },
+                Err(error) => Self { line: words::reread(Some(&error.to_string()), &[]), another: None },
+            },
+            Ok(None) => Self { line: words::reread(None, &look_up(endpoint).await), another: None },
+            Err(error) => {
+                let why = format!("{error:#}");
+                Self { line: words::reread(Some(&why), &look_up(endpoint).await), another: None }
+            }
+        }
+    }
+}
+
+/// Returns where the peer is, as far as is known now.
+async fn look_up(endpoint: &Endpoint) -> Vec<SocketAddr> {
+    tokio::time::timeout(LOOK_UP, endpoint.look_up()).await.ok().flatten().unwrap_or_default()
+}
