@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")] // all of 127.0.0.0/8 is this machine's without being asked for
 
 mod demo;
+mod faults;
 mod first_use;
 mod grammar;
 mod keys;
@@ -16,5 +17,6 @@ mod ports;
 mod program;
 mod refusals;
 mod search;
+mod service;
 mod tunnels;
 mod waiting;

@@ -29,11 +29,26 @@ pub(crate) fn pinhole(args: &[&str]) -> Command {
 
 /// Takes the tester's own key and home from a command's environment.
 pub(crate) fn isolate(command: &mut Command) {
-    for variable in ["PINHOLE_KEY", "XDG_CONFIG_HOME"] {
+    for variable in
+        ["PINHOLE_KEY", "XDG_CONFIG_HOME", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM"]
+    {
         command.env_remove(variable);
     }
     // Nothing is remembered from test to test, not even by root.
     command.env("HOME", "/nonexistent").env("XDG_STATE_HOME", "/dev/null");
+}
+
+/// Has another program, which is to become the first one, start it: `prlimit --nofile=9`, for example.
+pub(crate) fn under(starter: &[&str], command: &Command) -> Command {
+    let mut started = Command::new(starter[0]);
+    started.args(&starter[1..]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => started.env(name, value),
+            None => started.env_remove(name),
+        };
+    }
+    started
 }
 
 /// A program that runs; killed when dropped.
@@ -56,8 +71,13 @@ pub(crate) struct Ended {
 
 impl Run {
     /// Starts a program, without anything to read.
-    pub(crate) fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_reading(command, Stdio::null())
+    }
+
+    /// Starts a program with this as its stdin.
+    pub(crate) fn start_reading(mut command: Command, stdin: Stdio) -> Self {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = Lines::new(child.stderr.take().expect("stderr was piped"));
         let stdout = Lines::new(child.stdout.take().expect("stdout was piped"));
