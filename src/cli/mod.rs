@@ -10,11 +10,12 @@ mod keyring;
 mod memory;
 mod report;
 mod service;
+mod talk;
 mod tunnel;
 mod watch;
 mod words;
 
-use std::{fmt, io::Write, panic, process::ExitCode};
+use std::{fmt, panic, process::ExitCode};
 
 use clap::Parser;
 
@@ -42,6 +43,7 @@ enum Outcome {
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     tell_panics();
+    let _last_lines = talk::LastLines;
     let result = match cli.verb {
         Some(Verb::Serve { specs, peer, common }) => tunnel::serve(specs, peer.peer, peer.port, &common),
         Some(Verb::Open { specs, peer, common }) => tunnel::open(specs, peer.peer, peer.port, &common),
@@ -65,9 +67,9 @@ fn say(line: fmt::Arguments<'_>) {
     say_as(Level::Info, &line.to_string());
 }
 
-/// Says a line on stderr, in one piece. A closed stderr or a full disk is nobody's fault.
+/// Says a line on stderr, in one piece.
 fn say_as(level: Level, line: &str) {
-    let _closed = std::io::stderr().write_all(format!("{}{line}\n", level.prefix()).as_bytes());
+    talk::err(format!("{}{line}\n", level.prefix()).into_bytes());
 }
 
 /// Makes a sentence of a panic. It ends one connection, or a part that the program cannot do without; that is told as

@@ -1,7 +1,7 @@
 //! What the user sees: a line a state on stderr, a live line on a terminal, JSON lines on stdout if asked for.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     mem::{Discriminant, discriminant},
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     journal::{Level, Throttle, one_line},
-    say_as, words,
+    say_as, talk, words,
 };
 
 /// Lines of one kind say that the same has happened again.
@@ -84,7 +84,7 @@ impl Reporter {
             let cause = found.map(|found| found.diagnosis().name());
             let found = found.map(to_json_findings);
             let object = json!({"event": "gave_up", "cause": cause, "found": found, "text": text});
-            let _closed = writeln!(std::io::stdout(), "{object}");
+            talk::out(format!("{object}\n").into_bytes());
         }
     }
 
@@ -98,7 +98,7 @@ impl Reporter {
             }
         }
         if self.json {
-            let _closed = writeln!(std::io::stdout(), "{}", to_json(event));
+            talk::out(format!("{}\n", to_json(event)).into_bytes());
         }
         if let (Some(bar), Some(state)) = (&self.live, state(event)) {
             bar.set_message(state);
@@ -143,7 +143,10 @@ pub(super) fn status(event: &Event) -> Option<String> {
             | Event::PeerRestarted
             | Event::Trouble(_)
     );
-    is_state.then(|| words::describe(event)).flatten()
+    let line = words::describe(event).filter(|_| is_state)?;
+    // The advice behind it is for the log.
+    let end = line.find(['.', '?']).filter(|end| line[end + 1..].starts_with(' '));
+    Some(end.map_or(line.as_str(), |end| &line[..=end]).to_owned())
 }
 
 /// Whether somebody should look at it: something does not work, or may not for long.

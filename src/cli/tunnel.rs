@@ -30,6 +30,7 @@ use super::{
     report::Reporter,
     say,
     service::Manager,
+    talk,
     watch::{End, Forwards, Keyed, Watch},
     words,
 };
@@ -84,6 +85,7 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
 }
 
 fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
+    talk::start();
     start_logging(common.debug);
     raise_descriptor_limit();
     let manager = Manager::of_environment();
@@ -246,7 +248,7 @@ struct Piece(Level);
 
 impl Write for Piece {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(&[self.0.prefix().as_bytes(), event].concat())?;
+        talk::err([self.0.prefix().as_bytes(), event].concat());
         Ok(event.len())
     }
 

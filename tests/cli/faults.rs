@@ -11,6 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
@@ -116,6 +117,24 @@ fn nobody_to_talk_to_is_no_reason_to_end() {
             assert!(!ended.stderr.contains("lost"), "{name}: {}", ended.stderr);
         }
     }
+}
+
+#[test]
+fn whoever_stops_reading_does_not_stop_the_program() {
+    let ends = Loopback::new();
+    let mut serve = Run::start(ends.serve(&[]));
+    let mut open = ends.open(&["--json"]);
+    let (unread, full) = std::io::pipe().expect("a pipe");
+    (&full).write_all(&[b' '; 64 << 10]).expect("as much as it takes");
+    open.stdin(Stdio::null()).stdout(full.try_clone().expect("cloneable")).stderr(full);
+    let mut open = Quiet(open.spawn().expect("it starts"));
+    serve.says("tunnel up");
+    start_echo(ends.service());
+    assert_eq!(ends.ask("nobody reads"), "nobody reads");
+    kill_process(Pid::from_child(&open.0), Signal::TERM).expect("it runs");
+    serve.says("peer left");
+    assert_eq!(open.0.wait().expect("it ends").code(), Some(0));
+    drop(unread);
 }
 
 #[test]

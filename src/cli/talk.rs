@@ -1,0 +1,167 @@
+//! stdout and stderr, each written by a thread of its own: whoever has stopped reading must not stop a tunnel.
+//!
+//! A pipe that nobody reads takes 64 KiB and then holds up whoever writes. Here that is a thread which has nothing
+//! else to do; what does not fit into its queue is counted, and told once there is room. A terminal is written at
+//! once, because of its live line; and so is everything before [`start`].
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Lines that wait for a reader.
+const QUEUE: usize = 1024;
+
+/// Time that the last lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// How often is looked whether they can be taken.
+const LOOK: Duration = Duration::from_millis(5);
+
+static OUT: Stream = Stream::new();
+static ERR: Stream = Stream::new();
+
+struct Stream {
+    queue: OnceLock<SyncSender<Piece>>,
+    lost: AtomicU64,
+}
+
+enum Piece {
+    Text(Vec<u8>),
+    /// All before it is written.
+    Mark(SyncSender<()>),
+}
+
+/// Has threads write from now on.
+pub(super) fn start() {
+    OUT.start(|lines| write_all(&lines, io::stdout(), None));
+    if !io::stderr().is_terminal() {
+        ERR.start(|lines| write_all(&lines, io::stderr(), Some(&ERR.lost)));
+    }
+}
+
+/// Writes to stdout. A closed one is nobody's fault.
+pub(super) fn out(text: Vec<u8>) {
+    OUT.push(text, io::stdout());
+}
+
+/// Writes to stderr. A closed one is nobody's fault, and neither is a full disk.
+pub(super) fn err(text: Vec<u8>) {
+    ERR.push(text, io::stderr());
+}
+
+/// Waits for the last lines when dropped, a second at most.
+pub(super) struct LastLines;
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        let until = Instant::now() + LAST_LINES;
+        OUT.flush(until);
+        ERR.flush(until);
+    }
+}
+
+impl Stream {
+    const fn new() -> Self {
+        Self { queue: OnceLock::new(), lost: AtomicU64::new(0) }
+    }
+
+    /// Without threads, everything is written at once.
+    fn start(&self, write: impl FnOnce(Receiver<Piece>) + Send + 'static) {
+        let (queue, lines) = sync_channel(QUEUE);
+        if thread::Builder::new().name("talk".into()).spawn(|| write(lines)).is_ok() {
+            let _started_before = self.queue.set(queue);
+        }
+    }
+
+    fn push(&self, text: Vec<u8>, mut at_once: impl Write) {
+        let Some(queue) = self.queue.get() else {
+            let _closed = at_once.write_all(&text);
+            return;
+        };
+        if queue.try_send(Piece::Text(text)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self, until: Instant) {
+        let Some(queue) = self.queue.get() else { return };
+        let (written, mark) = sync_channel(1);
+        let mut piece = Piece::Mark(written);
+        while let Err(TrySendError::Full(back)) = queue.try_send(piece) {
+            if Instant::now() >= until {
+                return;
+            }
+            thread::sleep(LOOK);
+            piece = back;
+        }
+        let _nobody_reads = mark.recv_timeout(until.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Writes what comes; says how much was lost before it, if that is wanted here.
+fn write_all(lines: &Receiver<Piece>, mut stream: impl Write, lost: Option<&AtomicU64>) {
+    for piece in lines {
+        let _closed = match piece {
+            Piece::Text(text) => {
+                let lost = lost.map_or(0, |lost| lost.swap(0, Ordering::Relaxed));
+                let told =
+                    if lost > 0 { writeln!(stream, "{lost} lines lost: nobody read them") } else { Ok(()) };
+                told.and_then(|()| stream.write_all(&text)).and_then(|()| stream.flush())
+            }
+            Piece::Mark(written) => {
+                let _gave_up = written.try_send(());
+                Ok(())
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    static READ: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    static PAPER: Stream = Stream::new();
+
+    /// Takes nothing as long as the test holds the lock.
+    struct Paper;
+
+    impl Write for Paper {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            READ.lock().expect("no panic").write(text)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_does_not_read_holds_nobody_up_and_learns_how_much_was_lost() {
+        let stopped = READ.lock().expect("no panic");
+        PAPER.start(|lines| write_all(&lines, Paper, Some(&PAPER.lost)));
+        for _ in 0..QUEUE + 100 {
+            PAPER.push(b"line\n".to_vec(), Paper);
+        }
+        drop(stopped);
+        PAPER.flush(Instant::now() + Duration::from_secs(20));
+        let text = String::from_utf8(READ.lock().expect("no panic").clone()).expect("text");
+        let lines = text.lines().filter(|line| *line == "line").count();
+        let lost: usize = text
+            .lines()
+            .find_map(|line| line.strip_suffix(" lines lost: nobody read them"))
+            .and_then(|number| number.parse().ok())
+            .expect("it is told");
+        assert_eq!(lines + lost, QUEUE + 100);
+        assert!(lost >= 99, "{lost}");
+    }
+}
