@@ -5,6 +5,8 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A phrase as the program makes them; checking a phrase of the user's own would load dictionaries of 5 MiB.
 const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
 
@@ -40,8 +42,19 @@ impl Program {
         }
     }
 
-    /// Returns a figure of /proc/PID/status, KiB.
-    pub(crate) fn status_kib(&self, name: &str) -> u64 {
+    /// Ends it by a signal, and waits for that.
+    pub(crate) fn end(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Returns how many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count() as u64
+    }
+
+    /// Returns a figure of /proc/PID/status, of those in KiB or without a unit.
+    pub(crate) fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find(|l| l.starts_with(name)).expect("a known figure");
         line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
