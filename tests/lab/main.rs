@@ -16,6 +16,7 @@ mod pairs;
 #[path = "../cli/program.rs"]
 mod program;
 mod punch;
+mod refused;
 mod returns;
 #[path = "../../benches/reliability/rig/mod.rs"]
 mod rig;
