@@ -145,8 +145,8 @@ pub(super) fn status(event: &Event) -> Option<String> {
     );
     let line = words::describe(event).filter(|_| is_state)?;
     // The advice behind it is for the log.
-    let end = line.find(['.', '?']).filter(|end| line[end + 1..].starts_with(' '));
-    Some(end.map_or(line.as_str(), |end| &line[..=end]).to_owned())
+    let end = [". ", "? "].into_iter().filter_map(|end| line.find(end)).min();
+    Some(end.map_or(line.as_str(), |at| &line[..=at]).to_owned())
 }
 
 /// Whether somebody should look at it: something does not work, or may not for long.
@@ -289,5 +289,26 @@ fn kind(trouble: &Trouble) -> &'static str {
         Trouble::OwnEcho { .. } => "own_echo",
         Trouble::NoPath(_) => "no_path",
         Trouble::Clock { .. } => "clock",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_sentence_and_comes_with_changes_of_state_alone() {
+        let from = SocketAddr::from(([203, 0, 113, 9], 5555));
+        let trouble = |trouble| status(&Event::Trouble(trouble)).expect("a state");
+        assert_eq!(trouble(Trouble::NoPath(Findings::default())), "nothing from the peer so far.");
+        let wrong_key = trouble(Trouble::WrongKey { from });
+        assert!(wrong_key.contains("203.0.113.9:5555") && !wrong_key.contains("Compare"), "{wrong_key}");
+        assert_eq!(
+            status(&Event::TunnelUp { remote: from }).expect("a state"),
+            "tunnel up, to 203.0.113.9:5555"
+        );
+        assert_eq!(status(&Event::ServiceBack { service: "22".into() }), None);
     }
 }

@@ -194,3 +194,26 @@ async fn read_reply(recv: &mut RecvStream) -> Option<Reply> {
     recv.read_exact(&mut code).await.ok()?;
     Some(Reply::from_code(code[0]))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_while_a_connection_is_carried_does_not_make_it_look_finished() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(address).await.expect("it accepts");
+        let (tcp, _) = listener.accept().await.expect("just connected");
+        prepare(&tcp);
+        let carried = tokio::spawn(async move {
+            let _held = tcp;
+            panic!("as the test wants it")
+        });
+        assert!(carried.await.is_err());
+        let error = client.read_u8().await.expect_err("no bytes");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}
