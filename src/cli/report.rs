@@ -133,14 +133,20 @@ pub(super) fn status(event: &Event) -> Option<String> {
     if let Event::TunnelUp { remote } = event {
         return Some(format!("tunnel up, to {remote}"));
     }
+    if let Event::PathBack { connected: c, .. } | Event::PathChanged(c) = event {
+        return Some(format!("tunnel up, to {}", c.pair.remote));
+    }
     let is_state = matches!(
         event,
         Event::Searching { .. }
             | Event::Punched(_)
             | Event::HandshakeFailed { .. }
             | Event::TunnelLost(_)
+            | Event::PathLost { .. }
+            | Event::PeerGone
             | Event::PeerLeft
             | Event::PeerRestarted
+            | Event::Displaced
             | Event::Trouble(_)
     );
     let line = words::describe(event).filter(|_| is_state)?;
@@ -155,6 +161,8 @@ fn level(event: &Event) -> Level {
         event,
         Event::HandshakeFailed { .. }
             | Event::TunnelLost(_)
+            | Event::PeerGone
+            | Event::Displaced
             | Event::Trouble(_)
             | Event::Resolved { ok: false, .. }
             | Event::ConnectionRefused { .. }

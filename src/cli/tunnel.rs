@@ -31,7 +31,7 @@ use super::{
     say,
     service::Manager,
     talk,
-    watch::{End, Forwards, Keyed, Watch},
+    watch::{End, Forwards, Keyed, Signals, Watch},
     words,
 };
 
@@ -93,12 +93,14 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
     introduce(services, &peer, &found);
     let mut keyed = Keyed::new(found);
     let mut reporter = Reporter::new(common.json, common.debug == 0);
+    let mut signals = None;
     loop {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .context("the runtime cannot start")?;
-        let end = runtime.block_on(tunnel(services, &peer, &keyed, common, &mut reporter, &manager));
+        let run = Run { services, peer: &peer, keyed: &keyed, common, manager: &manager };
+        let end = runtime.block_on(run.tunnel(&mut signals, &mut reporter));
         // With it goes all that might still hold a port.
         runtime.shutdown_timeout(SHUTDOWN);
         match end? {
@@ -108,38 +110,51 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
     }
 }
 
-async fn tunnel(
-    services: &Services,
-    peer: &Peer,
-    keyed: &Keyed,
-    common: &Common,
-    reporter: &mut Reporter,
-    manager: &Manager,
-) -> Result<End> {
-    let config = Config {
-        bind: common.bind.into(),
-        limits: common.limits.limits(),
-        memory: memory::recall(services.role(), peer),
-        patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
-        ..Config::new(services.role(), keyed.key.clone(), peer.clone())
-    };
-    let endpoint = Endpoint::start(config).await.map_err(advise)?;
-    warn_of_small_buffers(&endpoint, reporter);
-    let mut forwards = start_forwards(&endpoint, services, reporter)?;
-    manager.ready();
-    let (endpoint, forwards) = (endpoint, &mut forwards);
-    let watch = Watch {
-        endpoint: &endpoint,
-        forwards,
-        peer,
-        found: &keyed.found,
-        wait: common.wait,
-        reporter,
-        manager,
-    };
-    let end = watch.run().await?;
-    endpoint.close().await;
-    Ok(end)
+/// From one key to the next.
+struct Run<'a> {
+    services: &'a Services,
+    peer: &'a Peer,
+    keyed: &'a Keyed,
+    common: &'a Common,
+    manager: &'a Manager,
+}
+
+impl Run<'_> {
+    /// The signals are the same from run to run: none gets lost between two of them.
+    async fn tunnel(self, signals: &mut Option<Signals>, reporter: &mut Reporter) -> Result<End> {
+        let Self { services, peer, keyed, common, manager } = self;
+        let signals = match signals {
+            Some(signals) => signals,
+            None => signals.insert(Signals::new()?),
+        };
+        let config = Config {
+            bind: common.bind.into(),
+            limits: common.limits.limits(),
+            memory: memory::recall(services.role(), peer),
+            patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
+            ..Config::new(services.role(), keyed.key.clone(), peer.clone())
+        };
+        let endpoint = tokio::select! {
+            started = Endpoint::start(config) => started.map_err(advise)?,
+            () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
+        };
+        warn_of_small_buffers(&endpoint, reporter);
+        let mut forwards = start_forwards(&endpoint, services, reporter)?;
+        manager.ready();
+        let watch = Watch {
+            endpoint: &endpoint,
+            forwards: &mut forwards,
+            peer,
+            found: &keyed.found,
+            wait: common.wait,
+            signals,
+            reporter,
+            manager,
+        };
+        let end = watch.run().await?;
+        endpoint.close().await;
+        Ok(end)
+    }
 }
 
 fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {

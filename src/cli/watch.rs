@@ -99,6 +99,7 @@ pub(super) struct Watch<'a> {
     pub(super) peer: &'a Peer,
     pub(super) found: &'a Found,
     pub(super) wait: Option<Duration>,
+    pub(super) signals: &'a mut Signals,
     pub(super) reporter: &'a mut Reporter,
     pub(super) manager: &'a Manager,
 }
@@ -106,8 +107,7 @@ pub(super) struct Watch<'a> {
 impl Watch<'_> {
     /// Reports until the user ends it, the waiting time is over, there is another key, or something fails.
     pub(super) async fn run(self) -> Result<End> {
-        let Self { endpoint, forwards, peer, found, wait, reporter, manager } = self;
-        let mut signals = Signals::new()?;
+        let Self { endpoint, forwards, peer, found, wait, signals, reporter, manager } = self;
         let mut events = endpoint.events();
         let mut course = Course::new(wait);
         let mut reread = None;
@@ -173,7 +173,11 @@ fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
 
 /// Keeps what worked.
 fn remember(endpoint: &Endpoint, peer: &Peer, event: &Event) {
-    if let Event::Punched(Connected { method, pair, .. }) = event {
+    if let Event::Punched(connected)
+    | Event::PathBack { connected, .. }
+    | Event::PathChanged(connected) = event
+    {
+        let Connected { method, pair, .. } = connected;
         let memory = Memory { method: *method, peer_port: pair.remote.port() };
         memory::remember(endpoint.role(), peer, memory);
     }
@@ -218,7 +222,7 @@ enum Asked {
     ReRead,
 }
 
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -227,7 +231,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> Result<Self> {
+    /// Listens from now on. What it hears while nobody asks is kept.
+    pub(super) fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -235,6 +240,11 @@ impl Signals {
             hangup: listen(SignalKind::hangup())?,
             is_on_terminal: std::io::stderr().is_terminal() || std::io::stdin().is_terminal(),
         })
+    }
+
+    /// Waits until the program is to end. There is nothing to be read again yet.
+    pub(super) async fn end(&mut self) {
+        while let Asked::ReRead = self.recv().await {}
     }
 
     async fn recv(&mut self) -> Asked {

@@ -151,6 +151,20 @@ fn a_hangup_after_the_key_has_changed_starts_over_with_the_new_one() {
 }
 
 #[test]
+fn an_end_that_is_asked_for_while_it_starts_over_is_heard() {
+    for _ in 0..10 {
+        let (ends, folder) = (Loopback::new(), TempDir::new().expect("a folder"));
+        let mut open = Run::start(with_key_file(ends.open(&[]), &folder, KEY));
+        open.says("waiting for the peer");
+        fs::write(folder.path().join("key"), NEW_KEY).expect("written");
+        open.signal(Signal::HUP);
+        open.says("the key has changed");
+        open.signal(Signal::TERM);
+        assert_eq!(open.ends().code, Some(0));
+    }
+}
+
+#[test]
 fn a_hangup_on_a_terminal_ends_the_program() {
     let (terminal, user) = terminal();
     let mut serve = Run::start_reading(Loopback::new().serve(&[]), Stdio::from(terminal));
