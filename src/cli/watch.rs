@@ -173,9 +173,8 @@ fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
 
 /// Keeps what worked.
 fn remember(endpoint: &Endpoint, peer: &Peer, event: &Event) {
-    if let Event::Punched(connected)
-    | Event::PathBack { connected, .. }
-    | Event::PathChanged(connected) = event
+    if let Event::Punched(connected) | Event::PathBack { connected, .. } | Event::PathChanged(connected) =
+        event
     {
         let Connected { method, pair, .. } = connected;
         let memory = Memory { method: *method, peer_port: pair.remote.port() };
