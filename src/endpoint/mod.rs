@@ -33,7 +33,7 @@ pub use self::{
 use crate::{
     bind::BindError,
     hub::{Hub, QuicSocket},
-    tunnel::{Goodbye, Tunnel, transport},
+    tunnel::{Goodbye, PathCount, Tunnel, transport},
 };
 
 /// UDP port of both sides unless told otherwise.
@@ -254,7 +254,7 @@ impl Endpoint {
 
 fn quic_endpoint(config: &Config, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
     let answer = match config.role {
-        Role::Serve => Some(transport::server(&config.key, Duration::MAX)?),
+        Role::Serve => Some(transport::server(&config.key, Duration::MAX, &PathCount::default())?),
         Role::Open => None,
     };
     let socket = Box::new(QuicSocket::new(hub.clone()));

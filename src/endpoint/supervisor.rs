@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock,
     hub::{self, Hub},
-    tunnel::{Goodbye, Tunnel, TunnelEnd, transport},
+    tunnel::{Goodbye, PathCount, Tunnel, TunnelEnd, transport},
 };
 
 /// Time for the QUIC handshake over a proven pair, plus [`HANDSHAKE_RTTS`] round trips.
@@ -82,6 +82,7 @@ pub(super) struct Supervisor {
     /// When the tunnel must stand; otherwise the search begins again.
     handshake_by: Option<Instant>,
     tunnel: Option<Tunnel>,
+    paths: PathCount,
     /// Since when the tunnel has no path.
     path_lost_at: Option<Instant>,
     /// What the tunnel has received when it got its path, and when it must have received more.
@@ -120,6 +121,7 @@ impl Supervisor {
             under_way: VecDeque::new(),
             handshake_by: None,
             tunnel: None,
+            paths: PathCount::default(),
             path_lost_at: None,
             hears_by: None,
             second_handshake_at: Instant::now(),
@@ -212,6 +214,7 @@ impl Supervisor {
         };
         tunnel.set_remote(connected.pair.remote);
         // Whatever was under way is lost: ask at once, and do not wait for a timer that has backed off.
+        self.paths.add();
         self.quic.handle_network_change(None);
         self.hears_by = Some((tunnel.received(), answer_by(connected)));
         self.events.tell(match self.path_lost_at.take() {
@@ -241,7 +244,8 @@ impl Supervisor {
 
     /// Begins a handshake. One that cannot begin is noticed like one that nobody answers.
     fn dial(&mut self, connected: Connected) {
-        let config = transport::client(&self.config.key, connected.rtt).map_err(|error| error.to_string());
+        let config = transport::client(&self.config.key, connected.rtt, &self.paths)
+            .map_err(|error| error.to_string());
         let dialled = config.and_then(|config| {
             self.quic.connect_with(config, hub::PEER, SERVER_NAME).map_err(|error| error.to_string())
         });
@@ -262,7 +266,7 @@ impl Supervisor {
             }
             self.second_handshake_at = Instant::now() + SECOND_HANDSHAKE;
         }
-        let answer = transport::server(&self.config.key, punched.rtt).map(Arc::new);
+        let answer = transport::server(&self.config.key, punched.rtt, &self.paths).map(Arc::new);
         match answer.map(|config| incoming.accept_with(config)) {
             Ok(Ok(connecting)) => self.begin(connecting),
             Ok(Err(error)) => tracing::debug!(%error, "handshake refused"),

@@ -18,6 +18,7 @@ mod icmp;
 mod intake;
 mod quic;
 mod reader;
+mod sleep;
 mod socket;
 mod sockets;
 mod ttl;
@@ -33,7 +34,7 @@ use std::{
 
 use noq::udp::UdpSocketState;
 use pinhole_proto::puncher::{Pair, SocketId, Traffic, Transmit};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::{intake::Arrivals, quic::QuicSocket};
 pub use self::{
@@ -43,6 +44,7 @@ pub use self::{
 use self::{
     intake::Intake,
     reader::Reader,
+    sleep::Sleep,
     socket::UdpSocket,
     sockets::{Route, Sockets},
 };
@@ -60,6 +62,7 @@ pub struct Hub {
     sockets: Mutex<Sockets>,
     intake: Arc<Intake>,
     traffic: Meter,
+    sleep: Sleep,
     _main_errors: Reader,
 }
 
@@ -97,7 +100,11 @@ impl Hub {
         let sockets = Mutex::new(Sockets::new(main.clone()));
         let errors = Reader::of_errors(main.clone(), intake.clone());
         let traffic = Meter::default();
-        Ok((Arc::new(Self { main, offload, sockets, intake, traffic, _main_errors: errors }), arrivals))
+        let sleep = Sleep::new();
+        Ok((
+            Arc::new(Self { main, offload, sockets, intake, traffic, sleep, _main_errors: errors }),
+            arrivals,
+        ))
     }
 
     /// Opens a further socket on the main one's IP, for probes. It replaces a former one of that number.
@@ -177,6 +184,11 @@ impl Hub {
     pub(crate) fn traffic(&self) -> Traffic {
         let Meter { sent, received, .. } = &self.traffic;
         Traffic { sent: sent.load(Ordering::Relaxed), received: received.load(Ordering::Relaxed) }
+    }
+
+    /// Takes note that the program is awake now, and means to be at that time again.
+    pub(crate) fn note_awake(&self, until: Option<Instant>) {
+        self.sleep.note_awake(until);
     }
 
     /// Waits until the QUIC library sends something.

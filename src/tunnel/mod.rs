@@ -6,6 +6,7 @@
 //! The connection knows nothing of paths. When the one in use dies, the Hub sends by another one sooner or later;
 //! until then nothing is acknowledged, and the streams wait.
 
+mod congestion;
 mod gate;
 mod tls;
 pub(crate) mod transport;
@@ -18,8 +19,8 @@ use std::{
 
 use noq::{ConnectionError, RecvStream, SendStream, VarInt};
 
-pub(crate) use self::gate::Gate;
 pub use self::transport::{CONNECTION_WINDOW_BYTES, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+pub(crate) use self::{congestion::PathCount, gate::Gate};
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);

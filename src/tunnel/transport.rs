@@ -5,17 +5,17 @@
 //! | stream window | [`STREAM_WINDOW_BYTES`] | noq 1.4 keeps at most 1,024 chunks of a stream in disorder and kills the connection beyond; 2 MiB of 1,200-byte packets with every second one lost are 874 |
 //! | connection window | [`CONNECTION_WINDOW_BYTES`] | a stalled stream must not hold up the others: room for 512 of them |
 //! | grease of the QUIC bit | off | that bit tells QUIC from probes on one port (RFC 9287 is for others) |
-//! | congestion control | BBRv3 | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 % |
+//! | congestion control | BBRv3, begun anew for each path | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 % |
 //! | idle timeout | none | the Puncher watches over the path, and the supervisor has the patience |
 //! | keepalive | none | the same: one keeper is enough |
 //! | multipath | off | the Hub changes the path, and QUIC sees one that never changes (docs/design.md) |
 
 use std::{sync::Arc, time::Duration};
 
-use noq::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig, VarInt, congestion::Bbr3Config};
+use noq::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use pinhole_proto::Key;
 
-use super::tls;
+use super::{congestion::PathCount, tls};
 
 /// Unread bytes of one stream that the peer may have sent. Must stay at 2 MiB or below; see the module's table.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
@@ -46,21 +46,21 @@ pub(crate) fn endpoint() -> EndpointConfig {
 }
 
 /// Configures a connection of the open side over a path whose round trip was measured by the punch.
-pub(crate) fn client(key: &Key, rtt: Duration) -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn client(key: &Key, rtt: Duration, paths: &PathCount) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::new(Arc::new(tls::client(key)?));
-    config.transport_config(Arc::new(transport(rtt, 0)));
+    config.transport_config(Arc::new(transport(rtt, 0, paths)));
     Ok(config)
 }
 
 /// Configures the serve side's answer over such a path.
-pub(crate) fn server(key: &Key, rtt: Duration) -> Result<ServerConfig, rustls::Error> {
+pub(crate) fn server(key: &Key, rtt: Duration, paths: &PathCount) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::with_crypto(Arc::new(tls::server(key)?));
-    config.transport_config(Arc::new(transport(rtt, MAX_STREAMS))).max_incoming(4);
+    config.transport_config(Arc::new(transport(rtt, MAX_STREAMS, paths))).max_incoming(4);
     Ok(config)
 }
 
 /// `streams` is the number that the peer may open: only the open side opens any.
-fn transport(rtt: Duration, streams: u32) -> TransportConfig {
+fn transport(rtt: Duration, streams: u32, paths: &PathCount) -> TransportConfig {
     let mut config = TransportConfig::default();
     let guess = (rtt.min(*INITIAL_RTT.end()) * 3 / 2).clamp(*INITIAL_RTT.start(), *INITIAL_RTT.end());
     config
@@ -73,7 +73,7 @@ fn transport(rtt: Duration, streams: u32) -> TransportConfig {
         .datagram_receive_buffer_size(None)
         .allow_spin(false)
         .max_idle_timeout(None)
-        .congestion_controller_factory(Arc::new(Bbr3Config::default()));
+        .congestion_controller_factory(Arc::new(paths.clone()));
     config
 }
 
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_transport_has_the_settings_of_the_table() {
-        let shown = format!("{:?}", transport(Duration::from_millis(20), 1));
+        let shown = format!("{:?}", transport(Duration::from_millis(20), 1, &PathCount::default()));
         for setting in ["stream_receive_window: 2097152", "initial_rtt: 30ms", "max_idle_timeout: None"] {
             assert!(shown.contains(setting), "{setting} in {shown}");
         }

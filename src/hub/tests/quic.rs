@@ -7,7 +7,7 @@ use pinhole_proto::Key;
 use tokio::task::{AbortHandle, yield_now};
 
 use super::*;
-use crate::tunnel::transport;
+use crate::tunnel::{PathCount, transport};
 
 const RTT: Duration = Duration::from_millis(1);
 const BYTES: usize = 5_000_000;
@@ -101,7 +101,7 @@ impl Pairing {
     /// Connects, and sends much in both directions.
     async fn exchange(&self) {
         let [serve, open] = &self.ends;
-        let config = transport::client(&self.key, RTT).expect("TLS");
+        let config = transport::client(&self.key, RTT, &PathCount::default()).expect("TLS");
         let dialled = open.quic.connect_with(config, crate::hub::PEER, "x").expect("dial");
         let accepted = async { serve.quic.accept().await.expect("a connection").await };
         let (ours, theirs) = within(async { tokio::join!(dialled, accepted) }).await;
@@ -136,7 +136,7 @@ impl End {
         if socket != SocketId::MAIN {
             hub.open(socket, ANY).expect("a socket");
         }
-        let answer = server.map(|key| transport::server(key, RTT).expect("TLS"));
+        let answer = server.map(|key| transport::server(key, RTT, &PathCount::default()).expect("TLS"));
         let quic = Endpoint::new_with_abstract_socket(
             transport::endpoint(),
             answer,

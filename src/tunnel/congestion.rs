@@ -1,0 +1,282 @@
+//! BBRv3, begun anew when what it knows is of no use any more.
+//!
+//! BBR learns a path's bandwidth and round trip over many of these, and unlearns slowly. Two things leave it far too
+//! shy: a path that was dead for a while, during which nothing but lone probes were acknowledged (measured: 16 s until
+//! data flowed at 1 Mbit/s after 90 s of silence, `cargo bench --bench reliability -- --only silence`), and a spell of
+//! heavy loss, which it takes for congestion. After either a fresh one starts, as on a new connection, and what was
+//! sent before is nothing to it.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use noq::congestion::{Bbr3Config, Controller, ControllerFactory, ControllerMetrics};
+use noq_proto::RttEstimator;
+
+/// Loss is counted over this time.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// Share of lost packets from which on it is no congestion that BBRv3 would not have ended, percent.
+const HEAVY_PERCENT: u64 = 10;
+
+/// Spans of heavy loss in a row that make a spell: a start that overshoots has fewer.
+const SPELL_SPANS: u32 = 3;
+
+/// Share of lost packets at which a spell is over, percent; what BBRv3 bears.
+const LIGHT_PERCENT: u64 = 2;
+
+/// Fewer packets in a span say nothing.
+const FEW: u64 = 8;
+
+/// Counts the paths that a tunnel has had. Cheap to clone; all clones count the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PathCount(Arc<AtomicU64>);
+
+impl PathCount {
+    /// The tunnel has another path from now on, or the former one again.
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ControllerFactory for PathCount {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        let inner = fresh(now, current_mtu);
+        Box::new(Renewable {
+            path: self.get(),
+            paths: (*self).clone(),
+            inner,
+            mtu: current_mtu,
+            began: None,
+            spell: Spell::new(now),
+        })
+    }
+}
+
+fn fresh(now: Instant, mtu: u16) -> Box<dyn Controller> {
+    Arc::new(Bbr3Config::default()).build(now, mtu)
+}
+
+#[derive(Debug)]
+struct Renewable {
+    paths: PathCount,
+    /// The number of the path that `inner` knows.
+    path: u64,
+    inner: Box<dyn Controller>,
+    mtu: u16,
+    /// When `inner` began, if it is not the first one, and the first packet sent since.
+    began: Option<(Instant, Option<u64>)>,
+    spell: Spell,
+}
+
+impl Renewable {
+    fn keep_up(&mut self, now: Instant) {
+        let path = self.paths.get();
+        if path != self.path || self.spell.is_over(now) {
+            tracing::debug!(path, "congestion control begins anew");
+            (self.path, self.inner, self.began) = (path, fresh(now, self.mtu), Some((now, None)));
+            self.spell = Spell::new(now);
+        }
+    }
+
+    /// Whether that is of a packet that `inner` has seen.
+    fn knows_time(&self, sent: Instant) -> bool {
+        self.began.is_none_or(|(began, _)| sent >= began)
+    }
+
+    fn knows_number(&self, number: u64) -> bool {
+        self.began.is_none_or(|(_, first)| first.is_some_and(|first| number >= first))
+    }
+}
+
+impl Controller for Renewable {
+    fn on_sent(&mut self, now: Instant, bytes: u64, largest_pn: u64) {
+        self.inner.on_sent(now, bytes, largest_pn);
+    }
+
+    fn on_packet_sent(&mut self, now: Instant, bytes: u16, pn: u64) {
+        self.keep_up(now);
+        if let Some((_, first)) = &mut self.began {
+            first.get_or_insert(pn);
+        }
+        self.inner.on_packet_sent(now, bytes, pn);
+    }
+
+    fn on_cwnd_limited(&mut self) {
+        self.inner.on_cwnd_limited();
+    }
+
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        pn: u64,
+        app_limited: bool,
+        rtt: &RttEstimator,
+    ) {
+        self.spell.acked += 1;
+        if self.knows_time(sent) {
+            self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);
+        }
+    }
+
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        app_limited: bool,
+        largest_packet_num_acked: Option<u64>,
+    ) {
+        self.inner.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        is_ecn: bool,
+        lost_bytes: u64,
+        largest_lost_pn: u64,
+    ) {
+        if self.knows_time(sent) {
+            self.inner.on_congestion_event(
+                now,
+                sent,
+                is_persistent_congestion,
+                is_ecn,
+                lost_bytes,
+                largest_lost_pn,
+            );
+        }
+    }
+
+    fn on_packet_lost(&mut self, lost_bytes: u16, pn: u64, now: Instant) {
+        self.spell.lost += 1;
+        if self.knows_number(pn) {
+            self.inner.on_packet_lost(lost_bytes, pn, now);
+        }
+    }
+
+    fn on_spurious_congestion_event(&mut self) {
+        self.inner.on_spurious_congestion_event();
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.mtu = new_mtu;
+        self.inner.on_mtu_update(new_mtu);
+    }
+
+    fn on_ack_frequency_update(&mut self, ack_eliciting_threshold: u64, requested_max_ack_delay: Duration) {
+        self.inner.on_ack_frequency_update(ack_eliciting_threshold, requested_max_ack_delay);
+    }
+
+    fn window(&self) -> u64 {
+        self.inner.window()
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        self.inner.metrics()
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        let Self { paths, path, inner, mtu, began, spell } = self;
+        let inner = inner.clone_box();
+        Box::new(Self { paths: paths.clone(), path: *path, inner, mtu: *mtu, began: *began, spell: *spell })
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.inner.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// Notices the end of some time of heavy loss.
+#[derive(Debug, Clone, Copy)]
+struct Spell {
+    since: Instant,
+    acked: u64,
+    lost: u64,
+    /// Spans of heavy loss in a row.
+    heavy: u32,
+}
+
+impl Spell {
+    fn new(now: Instant) -> Self {
+        Self { since: now, acked: 0, lost: 0, heavy: 0 }
+    }
+
+    /// Whether a spell has just ended.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let all = self.acked + self.lost;
+        if now < self.since + SPAN || all < FEW {
+            return false;
+        }
+        let percent = self.lost * 100 / all;
+        let is_over = self.heavy >= SPELL_SPANS && percent <= LIGHT_PERCENT;
+        let heavy = match percent {
+            HEAVY_PERCENT.. => self.heavy + 1,
+            // Neither: a spell that goes on, or none.
+            _ if percent > LIGHT_PERCENT && self.heavy >= SPELL_SPANS => self.heavy,
+            _ => 0,
+        };
+        *self = Self { heavy, ..Self::new(now) };
+        is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKET: u16 = 1200;
+
+    fn spans(losses: &[u64]) -> Vec<bool> {
+        let mut now = Instant::now();
+        let mut spell = Spell::new(now);
+        let over = losses.iter().map(|percent| {
+            now += SPAN;
+            (spell.acked, spell.lost) = (100 - percent, *percent);
+            spell.is_over(now)
+        });
+        over.collect()
+    }
+
+    #[test]
+    fn a_spell_of_loss_ends_once_and_a_start_that_overshoots_is_none() {
+        assert_eq!(spans(&[30, 30, 30, 5, 0, 0]), [false, false, false, false, true, false]);
+        assert_eq!(spans(&[50, 40, 0, 0]), [false; 4]);
+    }
+
+    #[test]
+    fn on_another_path_it_begins_anew_and_the_losses_of_the_former_do_not_count() {
+        let paths = PathCount::default();
+        let began = Instant::now();
+        let mut controller = Arc::new(paths.clone()).build(began, PACKET);
+        let window = controller.window();
+        for number in 0..10 {
+            controller.on_packet_sent(began, PACKET, number);
+        }
+        let later = began + Duration::from_secs(90);
+        controller.on_congestion_event(later, began, true, false, PACKET.into(), 0);
+        assert!(controller.window() < window, "lost for so long: it is shy");
+        paths.add();
+        controller.on_packet_sent(later, PACKET, 10);
+        controller.on_packet_lost(PACKET, 9, later);
+        controller.on_congestion_event(later, began, true, false, PACKET.into(), 9);
+        assert_eq!(controller.window(), window);
+    }
+}
