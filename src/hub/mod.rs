@@ -27,7 +27,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -58,7 +58,7 @@ pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192
 pub struct Hub {
     main: Arc<UdpSocket>,
     /// What the QUIC library knows about the kernel: one for all sockets.
-    offload: UdpSocketState,
+    offload: RwLock<Arc<UdpSocketState>>,
     sockets: Mutex<Sockets>,
     intake: Arc<Intake>,
     traffic: Meter,
@@ -102,7 +102,15 @@ impl Hub {
         let traffic = Meter::default();
         let sleep = Sleep::new();
         Ok((
-            Arc::new(Self { main, offload, sockets, intake, traffic, sleep, _main_errors: errors }),
+            Arc::new(Self {
+                main,
+                offload: RwLock::new(Arc::new(offload)),
+                sockets,
+                intake,
+                traffic,
+                sleep,
+                _main_errors: errors,
+            }),
             arrivals,
         ))
     }
@@ -130,12 +138,13 @@ impl Hub {
 
     /// Opens a proven pair to QUIC, whose datagrams take it from now on. One whose socket is gone stays closed.
     pub(crate) fn admit(&self, pair: Pair) {
-        let Some((socket, is_new)) = self.sockets().admit(pair) else {
+        let Some(socket) = self.sockets().admit(pair) else {
             return tracing::debug!(?pair, "a proven pair has lost its socket");
         };
-        // What is found out about the kernel is known from the main socket already.
-        if is_new && let Err(error) = socket.prepare_for_quic() {
-            tracing::warn!(%error, "a socket without offload");
+        // Found out anew for each path: what the last one's device refused, this one's may be able to do.
+        match socket.prepare_for_quic() {
+            Ok(offload) => *self.offload.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(offload),
+            Err(error) => tracing::warn!(%error, "a socket without offload"),
         }
     }
 
@@ -195,6 +204,10 @@ impl Hub {
     pub(crate) async fn sends(&self) {
         self.traffic.is_awaited.store(true, Ordering::Relaxed);
         self.traffic.leaves.notified().await;
+    }
+
+    fn offload(&self) -> Arc<UdpSocketState> {
+        self.offload.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the path that QUIC takes now.

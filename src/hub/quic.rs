@@ -103,11 +103,11 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn max_receive_segments(&self) -> NonZeroUsize {
-        self.hub.offload.gro_segments().min(LARGEST_READ_SEGMENTS)
+        self.hub.offload().gro_segments().min(LARGEST_READ_SEGMENTS)
     }
 
     fn may_fragment(&self) -> bool {
-        self.hub.offload.may_fragment()
+        self.hub.offload().may_fragment()
     }
 }
 
@@ -120,9 +120,10 @@ fn poll_read(
     buffers: &mut [IoSliceMut<'_>],
     meta: &mut [RecvMeta],
 ) -> Poll<io::Result<usize>> {
+    let offload = hub.offload();
     loop {
         ready!(socket.io().poll_recv_ready(cx))?;
-        let read = || hub.offload.recv(UdpSockRef::from(socket.io()), buffers, meta);
+        let read = || offload.recv(UdpSockRef::from(socket.io()), buffers, meta);
         match socket.io().try_io(Interest::READABLE, read) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if icmp::is_cause(&error) => return Poll::Ready(Ok(0)),
@@ -166,13 +167,14 @@ impl UdpSender for HubSender {
     ) -> Poll<io::Result<()>> {
         // Nothing is sent before a pair is proven: nobody would know where to.
         let Some(Route { socket, remote }) = self.hub.route() else { return Poll::Ready(Ok(())) };
+        let offload = self.hub.offload();
         let transmit = &Transmit { destination: remote, src_ip: None, ..*transmit };
         loop {
             if let Some(waiting) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(cx))?;
                 self.waiting = None;
             }
-            match socket.try_send(&self.hub.offload, transmit) {
+            match socket.try_send(&offload, transmit) {
                 Ok(()) => {
                     self.hub.traffic.count_sent();
                     return Poll::Ready(Ok(()));
@@ -191,7 +193,7 @@ impl UdpSender for HubSender {
     }
 
     fn max_transmit_segments(&self) -> NonZeroUsize {
-        self.hub.offload.max_gso_segments()
+        self.hub.offload().max_gso_segments()
     }
 }
 

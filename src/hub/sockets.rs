@@ -68,12 +68,11 @@ impl Sockets {
         self.forget_unused();
     }
 
-    /// Opens a proven pair to QUIC and returns its socket, and whether that was adopted by this. Nothing happens to
-    /// a pair whose socket is gone.
+    /// Opens a proven pair to QUIC and returns its socket. Nothing happens to a pair whose socket is gone.
     ///
     /// It is the newest route from now on. Routes over sockets that the puncher has closed end, and the oldest one
     /// beyond the bound.
-    pub(super) fn admit(&mut self, pair: Pair) -> Option<(Arc<UdpSocket>, bool)> {
+    pub(super) fn admit(&mut self, pair: Pair) -> Option<Arc<UdpSocket>> {
         let socket = self.find(pair.socket)?.clone();
         let Self { routes, open, .. } = self;
         routes.retain(|Route { remote, socket: other }| {
@@ -85,12 +84,11 @@ impl Sockets {
             self.routes.remove(0);
         }
         self.routes.push(Route { remote: pair.remote, socket: socket.clone() });
-        let is_new = !self.adopted.iter().any(|adopted| Arc::ptr_eq(adopted, &socket));
-        if is_new {
+        if !self.adopted.iter().any(|adopted| Arc::ptr_eq(adopted, &socket)) {
             self.adopt(socket.clone());
         }
         self.forget_unused();
-        Some((socket, is_new))
+        Some(socket)
     }
 
     /// Asks for ICMP errors about what leaves from the main socket and those that QUIC does not use, or no more.
