@@ -60,6 +60,19 @@ pub(super) struct Owner {
     pub(super) published: watch::Sender<Option<Tunnel>>,
 }
 
+/// A tunnel that has a path again is woken this often until it hears something, or each two round trips.
+const WAKE_EVERY: Duration = Duration::from_millis(500);
+
+/// A tunnel that has not heard anything since it got its path.
+struct Waking {
+    /// Datagrams that it had received by then.
+    received: u64,
+    next_at: Instant,
+    every: Duration,
+    /// Then it is of no use.
+    until: Instant,
+}
+
 type Handshake = Result<noq::Connection, noq::ConnectionError>;
 
 pub(super) struct Supervisor {
@@ -85,8 +98,8 @@ pub(super) struct Supervisor {
     paths: PathCount,
     /// Since when the tunnel has no path.
     path_lost_at: Option<Instant>,
-    /// What the tunnel has received when it got its path, and when it must have received more.
-    hears_by: Option<(u64, Instant)>,
+    /// The tunnel got a path a moment ago, and has not heard anything by it.
+    waking: Option<Waking>,
     /// When the next handshake may begin while a tunnel stands.
     second_handshake_at: Instant,
     resolve_at: Instant,
@@ -123,7 +136,7 @@ impl Supervisor {
             tunnel: None,
             paths: PathCount::default(),
             path_lost_at: None,
-            hears_by: None,
+            waking: None,
             second_handshake_at: Instant::now(),
             resolve_at: Instant::now() + RESOLVE,
             resolves: true,
@@ -154,7 +167,7 @@ impl Supervisor {
                 () = clock::until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
                 () = clock::until(patience_ends_at) => self.handle_end(TunnelEnd::NoPath).await,
-                () = clock::until(self.hears_by.map(|(_, by)| by)) => self.handle_deaf_tunnel().await,
+                () = clock::until(self.waking.as_ref().map(|waking| waking.next_at)) => self.wake_tunnel().await,
                 () = clock::until(Some(self.resolve_at)),
                     if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
             }
@@ -197,7 +210,7 @@ impl Supervisor {
         if self.tunnel.is_none() {
             return self.tell_searching();
         }
-        (self.punched, self.hears_by) = (None, None);
+        (self.punched, self.waking) = (None, None);
         self.path_lost_at.get_or_insert_with(Instant::now);
         self.resolve_at = Instant::now();
         self.events.tell(Event::PathLost { loss });
@@ -213,10 +226,17 @@ impl Supervisor {
             return self.connect(connected);
         };
         tunnel.set_remote(connected.pair.remote);
-        // Whatever was under way is lost: ask at once, and do not wait for a timer that has backed off.
+        self.waking = Some(Waking {
+            received: tunnel.received(),
+            // The serve side knows of the path half a round trip before the open side lets anything in by it.
+            next_at: match self.config.role {
+                Role::Serve => Instant::now() + connected.rtt,
+                Role::Open => Instant::now(),
+            },
+            every: WAKE_EVERY.max(connected.rtt * 2),
+            until: answer_by(connected),
+        });
         self.paths.add();
-        self.quic.handle_network_change(None);
-        self.hears_by = Some((tunnel.received(), answer_by(connected)));
         self.events.tell(match self.path_lost_at.take() {
             Some(lost_at) => Event::PathBack { connected, after: lost_at.elapsed() },
             None => Event::PathChanged(connected),
@@ -230,11 +250,19 @@ impl Supervisor {
         }
     }
 
-    /// The path carries probes, and yet nothing of the peer's tunnel has come: it knows of none any more.
-    async fn handle_deaf_tunnel(&mut self) {
-        let Some((before, _)) = self.hears_by.take() else { return };
-        if self.tunnel.as_ref().is_some_and(|tunnel| tunnel.received() == before) {
+    /// Whatever was under way is lost: has the tunnel ask now, and not when a timer ends that has backed off. Where the
+    /// path carries probes, and yet nothing of the peer's tunnel comes, it knows of none any more.
+    async fn wake_tunnel(&mut self) {
+        let (Some(tunnel), Some(waking)) = (&self.tunnel, &mut self.waking) else { return };
+        let now = Instant::now();
+        if tunnel.received() != waking.received {
+            self.waking = None;
+        } else if now >= waking.until {
+            self.waking = None;
             self.handle_end(TunnelEnd::Broken).await;
+        } else {
+            waking.next_at = now + waking.every;
+            self.quic.handle_network_change(None);
         }
     }
 
@@ -401,7 +429,7 @@ impl Supervisor {
     }
 
     fn drop_tunnel(&mut self) {
-        (self.path_lost_at, self.hears_by) = (None, None);
+        (self.path_lost_at, self.waking) = (None, None);
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.close(Goodbye::Replaced);
             self.published.send_replace(None);

@@ -57,6 +57,8 @@ impl ControllerFactory for PathCount {
             inner,
             mtu: current_mtu,
             began: None,
+            in_flight: 0,
+            unknown: 0,
             spell: Spell::new(now),
         })
     }
@@ -75,6 +77,11 @@ struct Renewable {
     mtu: u16,
     /// When `inner` began, if it is not the first one, and the first packet sent since.
     began: Option<(Instant, Option<u64>)>,
+    /// Bytes sent, and neither acknowledged nor lost.
+    in_flight: u64,
+    /// Those of them that `inner` does not know. They do not count against its window: the library sends not even an
+    /// acknowledgement while the window is full, and two sides that both wait for one would wait for long.
+    unknown: u64,
     spell: Spell,
 }
 
@@ -84,6 +91,7 @@ impl Renewable {
         if path != self.path || self.spell.is_over(now) {
             tracing::debug!(path, "congestion control begins anew");
             (self.path, self.inner, self.began) = (path, fresh(now, self.mtu), Some((now, None)));
+            self.unknown = self.in_flight;
             self.spell = Spell::new(now);
         }
     }
@@ -108,6 +116,7 @@ impl Controller for Renewable {
         if let Some((_, first)) = &mut self.began {
             first.get_or_insert(pn);
         }
+        self.in_flight += u64::from(bytes);
         self.inner.on_packet_sent(now, bytes, pn);
     }
 
@@ -125,8 +134,11 @@ impl Controller for Renewable {
         rtt: &RttEstimator,
     ) {
         self.spell.acked += 1;
+        self.in_flight = self.in_flight.saturating_sub(bytes);
         if self.knows_time(sent) {
             self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);
+        } else {
+            self.unknown = self.unknown.saturating_sub(bytes);
         }
     }
 
@@ -137,7 +149,9 @@ impl Controller for Renewable {
         app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
-        self.inner.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        self.in_flight = in_flight;
+        self.unknown = self.unknown.min(in_flight);
+        self.inner.on_end_acks(now, in_flight - self.unknown, app_limited, largest_packet_num_acked);
     }
 
     fn on_congestion_event(
@@ -163,8 +177,11 @@ impl Controller for Renewable {
 
     fn on_packet_lost(&mut self, lost_bytes: u16, pn: u64, now: Instant) {
         self.spell.lost += 1;
+        self.in_flight = self.in_flight.saturating_sub(lost_bytes.into());
         if self.knows_number(pn) {
             self.inner.on_packet_lost(lost_bytes, pn, now);
+        } else {
+            self.unknown = self.unknown.saturating_sub(lost_bytes.into());
         }
     }
 
@@ -182,7 +199,7 @@ impl Controller for Renewable {
     }
 
     fn window(&self) -> u64 {
-        self.inner.window()
+        self.inner.window() + self.unknown
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -190,9 +207,8 @@ impl Controller for Renewable {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        let Self { paths, path, inner, mtu, began, spell } = self;
-        let inner = inner.clone_box();
-        Box::new(Self { paths: paths.clone(), path: *path, inner, mtu: *mtu, began: *began, spell: *spell })
+        let paths = self.paths.clone();
+        Box::new(Self { paths, inner: self.inner.clone_box(), ..*self })
     }
 
     fn initial_window(&self) -> u64 {
@@ -277,6 +293,6 @@ mod tests {
         controller.on_packet_sent(later, PACKET, 10);
         controller.on_packet_lost(PACKET, 9, later);
         controller.on_congestion_event(later, began, true, false, PACKET.into(), 9);
-        assert_eq!(controller.window(), window);
+        assert_eq!(controller.window(), window + 9 * u64::from(PACKET), "but what may still arrive");
     }
 }
