@@ -7,7 +7,8 @@
 //! 2. Over the proven pair it opens a [`Tunnel`]: QUIC with pinned keys.
 //! 3. A [`forward`] carries TCP connections through it, a stream each: [`forward::listen`] on the open side,
 //!    [`forward::offer`] on the serve side.
-//! 4. When the tunnel is lost, the endpoint punches again; forwards wait and go on.
+//! 4. When its path is lost, the endpoint punches again, and the tunnel goes on over another one. When the tunnel ends,
+//!    forwards wait for the next.
 
 pub mod bind;
 pub mod clock;
