@@ -120,7 +120,10 @@ impl Reporter {
     /// Brings the live line up to date.
     pub(super) fn tick(&mut self, endpoint: &Endpoint) {
         let Some(bar) = &self.live else { return };
-        if let Some(rtt) = endpoint.current().and_then(|tunnel| tunnel.rtt()) {
+        let tunnel = endpoint.current();
+        if tunnel.as_ref().is_some_and(|tunnel| !tunnel.has_path()) {
+            bar.set_message(format!("no path for {}; connections wait", words::span(bar.elapsed())));
+        } else if let Some(rtt) = tunnel.and_then(|tunnel| tunnel.rtt()) {
             bar.set_message(format!("tunnel up for {}, RTT {}", words::span(bar.elapsed()), words::rtt(rtt)));
         } else {
             bar.set_message(format!("waiting for the peer, {}", words::span(bar.elapsed())));

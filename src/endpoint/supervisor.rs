@@ -207,9 +207,12 @@ impl Supervisor {
 
     /// The tunnel waits, if there is one.
     fn handle_path_lost(&mut self, loss: Option<Loss>) {
-        if self.tunnel.is_none() {
-            return self.tell_searching();
+        if self.tunnel.is_some() && self.config.patience.is_zero() {
+            self.events.tell(Event::TunnelLost(TunnelEnd::NoPath));
+            self.drop_tunnel();
         }
+        let Some(tunnel) = &self.tunnel else { return self.tell_searching() };
+        tunnel.set_path(None);
         (self.punched, self.waking) = (None, None);
         self.path_lost_at.get_or_insert_with(Instant::now);
         self.resolve_at = Instant::now();
@@ -225,7 +228,7 @@ impl Supervisor {
             self.events.tell(Event::Punched(connected));
             return self.connect(connected);
         };
-        tunnel.set_remote(connected.pair.remote);
+        tunnel.set_path(Some(connected.pair.remote));
         self.waking = Some(Waking {
             received: tunnel.received(),
             // The serve side knows of the path half a round trip before the open side lets anything in by it.

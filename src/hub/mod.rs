@@ -5,7 +5,7 @@
 //! pairs that a proof has opened: a stranger's Initial never reaches the QUIC library and so gets no answer.
 //! On the way out, it takes the pair that was proven last.
 //!
-//! To the QUIC library the peer has one address that never changes, [`PEER`]: which path carries a datagram is the
+//! To the QUIC library the peer has one address that never changes, `PEER`: which path carries a datagram is the
 //! Hub's business alone. A path that changes looks like loss and another round trip's time, and nothing else.
 //!
 //! The main socket lives as long as the Hub. Hundreds of others come and go with the puncher's methods; each is

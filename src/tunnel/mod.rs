@@ -13,7 +13,7 @@ pub(crate) mod transport;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -86,14 +86,22 @@ impl TunnelEnd {
 #[derive(Debug, Clone)]
 pub struct Tunnel {
     connection: noq::Connection,
-    /// Where the peer is, by the path in use.
-    remote: Arc<Mutex<SocketAddr>>,
+    path: Arc<Mutex<Path>>,
     gate: Arc<Gate>,
+}
+
+/// Where a tunnel's datagrams go.
+#[derive(Debug)]
+struct Path {
+    /// The peer's address, by the path in use or last in use.
+    remote: SocketAddr,
+    is_there: bool,
 }
 
 impl Tunnel {
     pub(crate) fn new(connection: noq::Connection, remote: SocketAddr) -> Self {
-        Self { connection, remote: Arc::new(Mutex::new(remote)), gate: Arc::new(Gate::new()) }
+        let path = Arc::new(Mutex::new(Path { remote, is_there: true }));
+        Self { connection, path, gate: Arc::new(Gate::new()) }
     }
 
     /// Opens a stream for one TCP connection. Waits while the peer allows no more of them.
@@ -134,12 +142,24 @@ impl Tunnel {
     /// Returns the peer's address, by the path in use or last in use.
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
-        *self.remote.lock().unwrap_or_else(PoisonError::into_inner)
+        self.path().remote
     }
 
-    /// Takes note of another path.
-    pub(crate) fn set_remote(&self, remote: SocketAddr) {
-        *self.remote.lock().unwrap_or_else(PoisonError::into_inner) = remote;
+    /// Returns whether there is a path, or the tunnel waits for one.
+    #[must_use]
+    pub fn has_path(&self) -> bool {
+        self.path().is_there
+    }
+
+    /// Takes note of another path, or that there is none.
+    pub(crate) fn set_path(&self, remote: Option<SocketAddr>) {
+        let mut path = self.path();
+        path.is_there = remote.is_some();
+        path.remote = remote.unwrap_or(path.remote);
+    }
+
+    fn path(&self) -> MutexGuard<'_, Path> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the datagrams of this connection that have come by now.

@@ -82,7 +82,7 @@ impl Findings {
         if self.is_send_refused {
             return Diagnosis::SendRefused;
         }
-        if self.is_refused {
+        if self.is_refused && !self.had_path {
             return Diagnosis::Refused;
         }
         let told = self.prohibited_by.map(|by| Diagnosis::Prohibited { by });

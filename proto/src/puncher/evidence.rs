@@ -85,6 +85,8 @@ pub(super) struct Evidence {
     /// When the peer's machine first and last said that nobody listens there.
     closed: Option<(Instant, Instant)>,
     is_gone_told: bool,
+    /// Why there is no path was told in another way.
+    is_content: bool,
 }
 
 impl Evidence {
@@ -103,6 +105,7 @@ impl Evidence {
             send_refused_at: None,
             closed: None,
             is_gone_told: false,
+            is_content: false,
         }
     }
 
@@ -188,6 +191,11 @@ impl Evidence {
         }
     }
 
+    /// The reason why there is no path is known, and no other is to be looked for.
+    pub(super) fn be_content(&mut self) {
+        self.is_content = true;
+    }
+
     /// Takes note that the path that was in use is refused, which says that nobody listens at its other end.
     pub(super) fn handle_closed(&mut self, now: Instant) {
         let since = self.closed.filter(|(_, last)| now < *last + CLOSED_LIFE).map(|(first, _)| first);
@@ -227,7 +235,7 @@ impl Evidence {
         self.look_at = now + LOOK;
         let clock = std::mem::discriminant(&Trouble::Clock { apart: Duration::ZERO });
         let cause = std::mem::discriminant(&found.diagnosis());
-        let is_known = self.is_gone_told && found.diagnosis() == Diagnosis::Refused;
+        let is_known = self.is_content || self.is_gone_told && found.diagnosis() == Diagnosis::Refused;
         let is_new =
             !is_known && !self.told_causes.contains(&cause) && self.told.iter().all(|told| *told == clock);
         if is_new {

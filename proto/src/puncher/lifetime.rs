@@ -11,10 +11,15 @@ const SHORTEST: Duration = Duration::from_secs(60);
 /// Two ages are the same if they differ by less than this share: a path at rest is looked at rarely.
 const TOLERANCE: u32 = 10;
 
+/// Renewals after which the rule must show again.
+const RENEWALS: u32 = 50;
+
 #[derive(Debug, Default)]
 pub(super) struct Lifetime {
     last: Option<Duration>,
     known: Option<Duration>,
+    /// Renewals since it is known.
+    renewals: u32,
 }
 
 impl Lifetime {
@@ -24,7 +29,15 @@ impl Lifetime {
         let same =
             before.filter(|before| age >= SHORTEST && age.abs_diff(*before) < age.max(*before) / TOLERANCE);
         if let Some(before) = same {
-            self.known = Some(age.min(before));
+            (self.known, self.renewals) = (Some(age.min(before)), 0);
+        }
+    }
+
+    /// Takes note that a path is renewed. Once in a while it is tried whether that is still needed.
+    pub(super) fn handle_renewal(&mut self) {
+        self.renewals += 1;
+        if self.renewals == RENEWALS {
+            *self = Self::default();
         }
     }
 
@@ -47,5 +60,7 @@ mod tests {
         }
         lifetime.handle_death(Duration::from_secs(600));
         assert_eq!(lifetime.renew_after(), Some(Duration::from_secs(480)));
+        (0..RENEWALS).for_each(|_| lifetime.handle_renewal());
+        assert_eq!(lifetime.renew_after(), None);
     }
 }

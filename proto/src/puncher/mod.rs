@@ -82,6 +82,10 @@ const SURVEYS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30),
 /// Clocks further apart than this are worth a word: slots need them closer.
 const CLOCK_WORD: Duration = Duration::from_secs(5);
 
+/// A change of the peer's addresses begins a search for a tunnel's path anew at most once in this time; otherwise the
+/// new ones are tested beside the others.
+const KEPT_AGAIN: Duration = Duration::from_secs(30);
+
 /// A change of the peer's addresses makes a search eager again at most once in this time.
 const EAGER_AGAIN: Duration = Duration::from_secs(600);
 
@@ -164,6 +168,9 @@ impl Puncher {
         self.bearings.peer = addresses.to_vec();
         self.checks.retain(|c| c.source == Source::PeerReflexive || addresses.contains(&c.pair.remote));
         if let State::Searching(search) = &self.state {
+            if search.haste().is_kept() && self.eager_at.is_some_and(|at| now.instant < at + KEPT_AGAIN) {
+                return self.add_configured(now.instant, now.instant);
+            }
             // A name that changes all the time must not keep the search eager for ever.
             let is_eager = self.eager_at.is_none_or(|at| now.instant >= at + EAGER_AGAIN);
             let haste = match search.haste() {
@@ -248,7 +255,8 @@ impl Puncher {
         let is_used = self.used == Some(icmp.pair);
         if let State::Searching(search) = &mut self.state {
             search.handle_icmp(icmp, is_ours, main, now.instant);
-            if is_ours && is_used && icmp.kind == IcmpKind::PortUnreachable {
+            let from_there = icmp.offender == icmp.pair.remote.ip();
+            if is_ours && is_used && from_there && icmp.kind == IcmpKind::PortUnreachable {
                 search.evidence.handle_closed(now.instant);
             }
         }
@@ -345,6 +353,7 @@ impl Puncher {
     fn improve(&mut self, now: Now) {
         let State::Connected(link) = &mut self.state else { return };
         if link.renew_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
+            self.lifetime.handle_renewal();
             return self.lose_path(Loss::Aged, now);
         }
         let (at, times) = link.survey;
@@ -569,6 +578,9 @@ impl Puncher {
         self.outbox.tell(Event::Displaced);
         let paced_from = now.instant.checked_sub(CALM * 20).unwrap_or(now.instant);
         self.start_search(now, paced_from, Haste::Patient, "displaced by another run");
+        if let State::Searching(search) = &mut self.state {
+            search.evidence.be_content();
+        }
     }
 
     /// A new run of the peer's program has proven itself: proofs of the former are void.
