@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::nat_box::{NatBox, Passage};
 use super::packet::{Complaint, Lost, Packet};
-use crate::addresses::{Leg, link_ip, public_ip, router_ip};
+use crate::addresses::{Leg, link_ip, router_ip};
 use crate::chance::Chance;
 use crate::spec::{BoxSpec, Side};
 
@@ -82,6 +82,14 @@ impl Chain {
         translating.map_or(own, NatBox::outside_ip)
     }
 
+    /// Gives the node that has the one address the other one; all that pass its packets on follow.
+    pub(super) fn readdress(&mut self, old: Ipv4Addr, new: Ipv4Addr) {
+        self.boxes.iter_mut().for_each(|nat_box| nat_box.readdress(old, new));
+        if self.host_ip == old {
+            self.host_ip = new;
+        }
+    }
+
     /// Takes a packet inwards through the boxes below that index.
     fn descend_below(&mut self, now: Instant, packet: &mut Packet, index: usize) -> Reached {
         for index in (0..index).rev() {
@@ -94,10 +102,15 @@ impl Chain {
 }
 
 /// Returns the address by which a side's half of the internet complains to somebody.
-pub(super) fn router_toward(chain: &Chain, side: Side, to: SocketAddrV4) -> Ipv4Addr {
+pub(super) fn router_toward(
+    chain: &Chain,
+    side: Side,
+    public_ips: [Ipv4Addr; 2],
+    to: SocketAddrV4,
+) -> Ipv4Addr {
     match *to.ip() {
-        ip if ip == public_ip(side) => chain.gateway_ip,
-        ip if ip == public_ip(side.other()) => link_ip(side),
+        ip if ip == public_ips[side.index()] => chain.gateway_ip,
+        ip if ip == public_ips[side.other().index()] => link_ip(side),
         _ => router_ip(side),
     }
 }

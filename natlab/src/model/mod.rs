@@ -14,6 +14,7 @@
 
 mod arrival;
 mod chain;
+mod faults;
 mod limiter;
 mod mappings;
 mod nat_box;
@@ -49,6 +50,10 @@ pub struct Network {
     limiter: Limiter,
     /// The ports that programs have, of the places where that was ever said.
     listening: BTreeMap<Place, BTreeSet<u16>>,
+    /// By which the internet knows each side now.
+    public_ips: [Ipv4Addr; 2],
+    /// For what is built later.
+    chance: Chance,
 }
 
 impl Network {
@@ -66,6 +71,8 @@ impl Network {
             lost: BTreeMap::new(),
             limiter: Limiter::default(),
             listening: BTreeMap::new(),
+            public_ips: Side::BOTH.map(public_ip),
+            chance,
         }
     }
 
@@ -89,16 +96,6 @@ impl Network {
     /// Says that no program has this port any more: the host refuses datagrams for it by ICMP.
     pub fn close(&mut self, place: Place, port: u16) {
         self.listening.entry(place).or_default().remove(&port);
-    }
-
-    /// Changes what the link does to packets that leave that side from now on.
-    pub fn set_link_from(&mut self, from: Side, spec: LinkSpec) {
-        self.ways[from.index()].set(spec);
-    }
-
-    /// Makes a side's box, counted from the host, forget every flow, as a reboot would.
-    pub fn flush(&mut self, side: Side, index: usize) {
-        self.chains[side.index()].boxes[index].flush();
     }
 
     /// Moves the clock to the next arrival up to that time and returns it; moves it to that time and returns
@@ -187,7 +184,7 @@ impl Network {
         if !packet.hop() {
             return self.lose_at_router(side, packet);
         }
-        match destination(*packet.dst.ip()) {
+        match self.destination(*packet.dst.ip()) {
             Some(destination) => self.forward(side, destination, Load::Datagram(packet)),
             None => self.count_lost(Lost::NoRoute),
         }
@@ -195,7 +192,7 @@ impl Network {
 
     /// Takes a packet of the stranger, who hangs on both halves of the internet.
     fn forward_from_stranger(&mut self, mut packet: Packet) {
-        let Some(Destination::Side(side)) = destination(*packet.dst.ip()) else {
+        let Some(Destination::Side(side)) = self.destination(*packet.dst.ip()) else {
             return self.count_lost(Lost::NoRoute);
         };
         if packet.hop() {
@@ -279,7 +276,7 @@ impl Network {
             return Some(self.tell(place, complaint));
         }
         if let (Place::Stranger | Place::StrangerAgain, Some(Destination::Side(side))) =
-            (place, destination(*complaint.src.ip()))
+            (place, self.destination(*complaint.src.ip()))
         {
             self.schedule(self.now, Hop::Boxes(side), Load::Complaint(complaint));
         }
@@ -302,14 +299,14 @@ impl Network {
 
     /// Lets a packet end at a side's half of the internet, its TTL used up.
     fn lose_at_router(&mut self, side: Side, packet: Packet) {
-        let offender = router_toward(&self.chains[side.index()], side, packet.src);
+        let offender = router_toward(&self.chains[side.index()], side, self.public_ips, packet.src);
         if let Some(complaint) = self.lose(Node::Router(side), offender, packet, Lost::TtlExpired) {
             self.forward_complaint(side, complaint);
         }
     }
 
     fn forward_complaint(&mut self, side: Side, complaint: Complaint) {
-        if let Some(destination) = destination(*complaint.src.ip()) {
+        if let Some(destination) = self.destination(*complaint.src.ip()) {
             self.forward(side, destination, Load::Complaint(complaint));
         }
     }
@@ -324,6 +321,16 @@ impl Network {
 
     fn count_lost(&mut self, reason: Lost) {
         *self.lost.entry(reason).or_default() += 1;
+    }
+
+    fn destination(&self, ip: Ipv4Addr) -> Option<Destination> {
+        let side = Side::BOTH.into_iter().find(|side| self.public_ips[side.index()] == ip);
+        let stranger = || match ip {
+            _ if ip == STRANGER_IPS[0] => Some(Place::Stranger),
+            _ if ip == STRANGER_IPS[1] => Some(Place::StrangerAgain),
+            _ => None,
+        };
+        side.map(Destination::Side).or_else(|| stranger().map(Destination::Stranger))
     }
 }
 
@@ -367,14 +374,4 @@ struct Event {
 enum Destination {
     Side(Side),
     Stranger(Place),
-}
-
-fn destination(ip: Ipv4Addr) -> Option<Destination> {
-    match ip {
-        _ if ip == public_ip(Side::A) => Some(Destination::Side(Side::A)),
-        _ if ip == public_ip(Side::B) => Some(Destination::Side(Side::B)),
-        _ if ip == STRANGER_IPS[0] => Some(Destination::Stranger(Place::Stranger)),
-        _ if ip == STRANGER_IPS[1] => Some(Destination::Stranger(Place::StrangerAgain)),
-        _ => None,
-    }
 }

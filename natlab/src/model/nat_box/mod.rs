@@ -51,6 +51,18 @@ impl NatBox {
         self.mappings.clear();
     }
 
+    /// Takes another address in the place of one of its own. A NAT that had it forgets every flow; so does a firewall,
+    /// which may have passed it on.
+    pub(super) fn readdress(&mut self, old: Ipv4Addr, new: Ipv4Addr) {
+        let has_it = self.inside_ip == old || self.outside_ip == old || !self.is_nat();
+        for ip in [&mut self.inside_ip, &mut self.outside_ip].into_iter().filter(|ip| **ip == old) {
+            *ip = new;
+        }
+        if has_it {
+            self.flush();
+        }
+    }
+
     /// Takes a packet from the inside.
     pub fn handle_outgoing(&mut self, now: Instant, packet: &mut Packet) -> Passage {
         if *packet.dst.ip() == self.outside_ip && self.is_nat() {
