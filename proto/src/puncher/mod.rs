@@ -586,13 +586,16 @@ impl Puncher {
     /// A new run of the peer's program has proven itself: proofs of the former are void.
     fn handle_restart(&mut self, now: Now) {
         self.checks.renounce_all_but(self.peers.current().map(|p| p.id));
-        let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());
-        if is_kept {
-            // The tunnel that waits is one of the former run's.
-            self.outbox.tell(Event::PeerRestarted);
-        } else if matches!(self.state, State::Connected(_)) {
-            self.outbox.tell(Event::PeerRestarted);
-            self.enter_search(now, now.instant, Haste::Eager, "the peer restarted");
+        match &self.state {
+            State::Connected(_) => {
+                self.outbox.tell(Event::PeerRestarted);
+                self.enter_search(now, now.instant, Haste::Eager, "the peer restarted");
+            }
+            // The tunnel that waits for a path is the former run's.
+            State::Searching(search) if search.haste().is_kept() => {
+                self.outbox.tell(Event::PeerRestarted);
+            }
+            State::Searching(_) | State::Idle => {}
         }
     }
 

@@ -213,6 +213,27 @@ fn a_run_that_was_displaced_is_heard_again_when_the_newer_one_has_left() {
 }
 
 #[test]
+fn a_run_that_began_while_the_path_was_lost_is_told_before_the_path_is_back() {
+    for side in [SERVE, OPEN] {
+        let other = 1 - side;
+        let mut wire = Wire::new(5 * MS);
+        wire.start_both();
+        wire.run_until_connected();
+        wire.block = Some(other);
+        wire.run_for(Duration::from_secs(120));
+        assert!(wire.events[side].iter().any(|e| matches!(e, Event::PathLost(_))), "{:?}", wire.events[side]);
+        wire.sides[other] = puncher([Role::Serve, Role::Open][other], "key", 9);
+        wire.events = Default::default();
+        wire.block = None;
+        wire.start(other);
+        wire.run_until_connected();
+        let told = |wanted: fn(&Event) -> bool| wire.events[side].iter().position(wanted);
+        let restarted = told(|e| *e == Event::PeerRestarted).expect("told");
+        assert!(told(|e| matches!(e, Event::Connected(_))).is_some_and(|connected| restarted < connected));
+    }
+}
+
+#[test]
 fn a_side_whose_new_peer_falls_silent_before_the_nomination_goes_on_searching() {
     let mut wire = Wire::new(5 * MS);
     wire.start_both();
