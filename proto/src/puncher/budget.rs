@@ -22,6 +22,13 @@ const FOR_SLOTS: usize = 40;
 /// Mappings kept back for answers to the peer, and for tests of what was heard.
 const FOR_TALK: usize = 20;
 
+/// Of these, so many may be made at once, and then one in [`TALK_GAP`]: however many of the peer's ports were answered in
+/// vain, another answer is to be had soon.
+const TALK_AT_ONCE: u32 = 4;
+
+/// See [`TALK_AT_ONCE`].
+const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TALK_AT_ONCE as u64));
+
 /// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots,
 /// and for each socket that ventures (see the module `birthday`).
 const FOR_ARRIVALS: usize = 36;
@@ -94,6 +101,8 @@ pub(super) struct Budget {
     /// No later than the first moment at which a mapping dies.
     next_death: Option<Instant>,
     pace: Pace,
+    /// When all that may be made at once for talk may be made again.
+    talk_whole_at: Option<Instant>,
 }
 
 impl Budget {
@@ -103,7 +112,13 @@ impl Budget {
             mappings: limits.mappings.max(least.mappings),
             packets_per_second: limits.packets_per_second.max(least.packets_per_second),
         };
-        Self { limits, mappings: BTreeMap::new(), next_death: None, pace: Pace::new(limits) }
+        Self {
+            limits,
+            mappings: BTreeMap::new(),
+            next_death: None,
+            pace: Pace::new(limits),
+            talk_whole_at: None,
+        }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -115,7 +130,10 @@ impl Budget {
         if !self.has_room(flow, purpose, now) || !self.pace.admit(purpose, now) {
             return false;
         }
-        self.mappings.insert(flow, now);
+        let is_new = self.mappings.insert(flow, now).is_none();
+        if is_new && self.mappings.len() > self.limits.room(Purpose::Slot) {
+            self.talk_whole_at = Some(self.talk_whole_after(now));
+        }
         self.next_death.get_or_insert(now + MAPPING_LIFE);
         true
     }
@@ -123,12 +141,22 @@ impl Budget {
     /// Whether a probe would find room for its mapping.
     pub(super) fn has_room(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
         self.forget_dead(now);
-        self.mappings.contains_key(&flow) || self.mappings.len() < self.limits.room(purpose)
+        if self.mappings.contains_key(&flow) {
+            return true;
+        }
+        let is_kept_back = self.mappings.len() >= self.limits.room(Purpose::Slot);
+        self.mappings.len() < self.limits.room(purpose)
+            && (!is_kept_back || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE)
     }
 
     /// When a probe of that purpose can leave, as far as the pace goes.
     pub(super) fn ready_at(&mut self, purpose: Purpose, now: Instant) -> Instant {
         self.pace.ready_at(purpose, now)
+    }
+
+    /// When one more mapping for talk, made now, would be made good.
+    fn talk_whole_after(&self, now: Instant) -> Instant {
+        self.talk_whole_at.map_or(now, |at| at.max(now)) + TALK_GAP
     }
 
     fn forget_dead(&mut self, now: Instant) {
@@ -260,6 +288,26 @@ mod tests {
             budget.mappings.remove(&flow(10_000 + FOR_SLOTS as u16));
             assert_eq!(count(&mut budget, Purpose::Talk, 20_000), Some(20_000 + FOR_TALK as u16));
         }
+    }
+
+    #[test]
+    fn answers_in_vain_never_use_up_what_is_kept_for_answers() {
+        let (mut budget, mut now) = (Budget::new(Limits::DEFAULT), begin());
+        let full = now + MAPPING_LIFE / 2;
+        for port in 1..=1536 {
+            now += Duration::from_millis(60);
+            budget.admit(flow(port), Purpose::Slot, now);
+        }
+        let (mut answered, mut port) = (Vec::new(), 20_000);
+        while now < full + MAPPING_LIFE / 2 {
+            now += Duration::from_millis(100);
+            port += 1;
+            budget.admit(flow(1 + port % 1480), Purpose::Slot, now);
+            answered.extend(budget.admit(flow(port), Purpose::Talk, now).then_some(now));
+        }
+        assert!((12..=20).contains(&answered.len()), "{}", answered.len());
+        let gaps = answered.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.max() <= Some(TALK_GAP + Duration::from_secs(1)));
     }
 
     #[test]
