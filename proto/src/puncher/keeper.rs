@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Traffic, keepalive::Keepalive};
+use super::{LATE, Traffic, keepalive::Keepalive};
 use crate::Role;
 
 /// A path that answers nothing for this long is dead, or for [`DEAD_AFTER_TIMEOUTS`] if that is longer.
@@ -151,7 +151,9 @@ impl PathKeeper {
         let index = self.tests.iter().position(|(t, _)| *t == token)?;
         let (_, sent_at) = self.tests.remove(index)?;
         let rtt = now.saturating_duration_since(sent_at);
-        self.rtt.add(rtt);
+        if rtt < LATE {
+            self.rtt.add(rtt);
+        }
         let was_at_rest =
             self.doubt.is_some_and(|doubt| doubt.tests == 1 && self.was_at_rest(doubt, keepalive));
         let lost = self.tests.iter().take(index).count();
@@ -431,6 +433,22 @@ mod tests {
         assert_eq!(watch.keeper.poll(&watch.keepalive, watch.now), Care::Test);
         watch.run_for(Duration::from_secs(1), Some(40 * MS));
         assert!(watch.dead_at.is_none() && watch.tests.len() >= tests);
+    }
+
+    #[test]
+    fn an_answer_that_was_read_after_a_sleep_is_no_measure_of_a_round_trip() {
+        let mut watch = Watch::new(40 * MS);
+        watch.send();
+        watch.run_for(400 * MS, None);
+        let token = watch.tokens;
+        assert!(token > 0);
+        watch.now += Duration::from_secs(90);
+        assert!(watch.keeper.handle_ack(token, &watch.keepalive, watch.now).is_some());
+        let awake = watch.now - watch.began;
+        watch.send();
+        watch.run_for(Duration::from_secs(30), None);
+        let noticed = watch.dead_at.expect("noticed") - awake;
+        assert!(noticed <= Duration::from_secs(4), "{noticed:?}");
     }
 
     #[test]

@@ -89,6 +89,10 @@ const KEPT_AGAIN: Duration = Duration::from_secs(30);
 /// A change of the peer's addresses makes a search eager again at most once in this time.
 const EAGER_AGAIN: Duration = Duration::from_secs(600);
 
+/// An answer that took longer has waited somewhere, in a socket of a machine that slept, say: it is no round trip's
+/// measure, and no proof of a pair as it is now.
+const LATE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 enum State {
     /// Not started, or left.
@@ -479,7 +483,8 @@ impl Puncher {
             return;
         }
         let check = self.checks.get_mut(pair);
-        let Some((rtt, check)) = check.and_then(|c| Some((c.handle_ack(probe.token, now.instant)?, c)))
+        let Some((rtt, check)) =
+            check.and_then(|c| Some((c.handle_ack(probe.token, now.instant).filter(|rtt| *rtt < LATE)?, c)))
         else {
             self.dropped.useless += 1;
             return;

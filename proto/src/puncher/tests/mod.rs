@@ -234,6 +234,19 @@ fn a_run_that_began_while_the_path_was_lost_is_told_before_the_path_is_back() {
 }
 
 #[test]
+fn an_answer_that_was_read_after_a_sleep_proves_nothing() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_for(6 * MS);
+    // Both have asked and answered, and sleep.
+    wire.now = wire.now.after(Duration::from_secs(60));
+    wire.run_until_connected();
+    for side in [SERVE, OPEN] {
+        assert!(wire.connected(side).rtt < LATE, "{:?}", wire.connected(side));
+    }
+}
+
+#[test]
 fn a_side_whose_new_peer_falls_silent_before_the_nomination_goes_on_searching() {
     let mut wire = Wire::new(5 * MS);
     wire.start_both();
