@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// The interval at first.
-const START: Duration = Duration::from_secs(15);
+pub(super) const START: Duration = Duration::from_secs(15);
 
 /// The longest interval: so long a path that died in its sleep may stay unnoticed.
 const LONGEST: Duration = Duration::from_secs(60);

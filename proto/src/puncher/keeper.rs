@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{LATE, Traffic, keepalive::Keepalive};
+use super::{
+    LATE, Traffic,
+    keepalive::{self, Keepalive},
+};
 use crate::Role;
 
 /// A path that answers nothing for this long is dead, or for [`DEAD_AFTER_TIMEOUTS`] if that is longer.
@@ -214,6 +217,12 @@ impl PathKeeper {
     /// Whether the next datagram of the tunnel should be told at once: nobody looks for it soon.
     pub(super) fn is_at_rest(&self) -> bool {
         self.waiting_since.is_none() && self.doubt.is_none()
+    }
+
+    /// Whether nothing had moved for so long that a NAT may have forgotten the path. The peer that searches has noticed
+    /// first; that this side would have asked later is no reason to do so the next time.
+    pub(super) fn has_been_silent_at_rest(&self, now: Instant) -> bool {
+        self.waiting_since.is_none() && now >= self.heard_at + keepalive::START
     }
 
     /// For how long the tunnel had been at rest when the peer was last heard. The peer looks at the path again after

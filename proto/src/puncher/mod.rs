@@ -434,6 +434,7 @@ impl Puncher {
         if let State::Connected(link) = &mut self.state
             && link.pair == pair
             && probe.kind == Kind::Probe
+            && probe.epoch <= link.peer_epoch
         {
             link.keeper.handle_heard(&self.keepalive, now.instant);
         }
@@ -460,6 +461,11 @@ impl Puncher {
     /// The peer tests a pair: answer, test it as well, and follow a nomination.
     fn handle_test(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
         if sender == Sender::Current && self.peer_searches_again(probe) {
+            if let State::Connected(link) = &self.state
+                && link.keeper.has_been_silent_at_rest(now.instant)
+            {
+                self.keepalive.handle_death(now.instant);
+            }
             self.outbox.tell(Event::PeerSearching);
             self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
         }
@@ -531,7 +537,10 @@ impl Puncher {
             return false;
         };
         let has_moved = probe.observed.zip(link.observed).is_some_and(|(now, then)| now != then);
-        if was_at_rest {
+        if was_at_rest && probe.epoch > link.peer_epoch {
+            // The peer had lost the path: this test has opened our NAT anew.
+            self.keepalive.handle_death(now.instant);
+        } else if was_at_rest {
             self.keepalive.handle_answer(now.instant);
         }
         if rtt < PROMPT {

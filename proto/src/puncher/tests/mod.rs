@@ -424,6 +424,26 @@ fn of_two_runs_on_one_side_the_newer_wins_and_the_older_is_told_and_waits() {
 }
 
 #[test]
+fn a_path_that_died_at_rest_teaches_both_sides() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.run_for(Duration::from_secs(2 * 3600));
+    let intervals = |wire: &Wire| wire.sides.each_ref().map(Puncher::keepalive);
+    let rested = intervals(&wire);
+    assert!(rested.iter().all(|interval| *interval > keepalive::START), "{rested:?}");
+    wire.lose = Some((1, 100));
+    while !wire.events[OPEN].iter().any(|e| matches!(e, Event::PathLost(_))) {
+        let until = wire.now.instant + Duration::from_secs(100);
+        assert!(wire.step(until), "the open side asks first");
+    }
+    wire.lose = None;
+    wire.run_for(Duration::from_secs(2));
+    assert!(wire.events[SERVE].contains(&Event::PeerSearching), "{:?}", wire.events[SERVE]);
+    assert_eq!(intervals(&wire), [keepalive::START; 2]);
+}
+
+#[test]
 fn a_nat_that_moves_us_is_noticed_and_the_peer_told() {
     for role in [SERVE, OPEN] {
         let mut wire = Wire::new(20 * MS);
