@@ -1,0 +1,102 @@
+//! Sessions through random faults: `cargo bench --bench sessions -- --seeds 10000 --jobs 2`.
+//!
+//! Runs the sessions of the seeds from `--first` on, and prints how long they were unwell after the last fault. With
+//! `--seed N` it runs that one alone and tells what happened in it. Failures are shrunk and
+//! told; any makes the run fail.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
+#[path = "../tests/session/sim/mod.rs"]
+mod sim;
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use sim::{Outcome, Plan, Promise};
+
+fn main() -> ExitCode {
+    if let Some(seed) = argument("--seed") {
+        return tell(seed);
+    }
+    let (first, seeds) = (argument("--first").unwrap_or(0), argument("--seeds").unwrap_or(300));
+    let jobs = argument("--jobs").unwrap_or(1);
+    let next = AtomicU64::new(first);
+    let run = || {
+        let mut outcomes = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                return outcomes;
+            }
+            let result = Plan::draw(seed).run();
+            if let Err(why) = &result {
+                println!("seed {seed}: {why}\n  {}", Plan::draw(seed).shrink(why));
+            }
+            outcomes.push(result);
+        }
+    };
+    let results: Vec<Result<Outcome, String>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(run)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("it catches panics")).collect()
+    });
+    let failures = results.iter().filter(|result| result.is_err()).count();
+    let outcomes: Vec<Outcome> = results.into_iter().flatten().collect();
+    println!("{seeds} seeds, {failures} failed");
+    for promise in [Promise::Soon, Promise::Later, Promise::None] {
+        summarise(promise, &outcomes);
+    }
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn summarise(promise: Promise, outcomes: &[Outcome]) {
+    let outcomes: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.promise == promise).collect();
+    let mut stalls: Vec<Duration> = outcomes.iter().filter_map(|outcome| outcome.stall).collect();
+    stalls.sort_unstable();
+    let Some(longest) = stalls.last() else { return };
+    let sum =
+        |count: fn(&Outcome) -> u32| outcomes.iter().map(|outcome| u64::from(count(outcome))).sum::<u64>();
+    println!(
+        "{}: {} sessions, {} never well again, {} steps, {} paths lost, {} tunnels ended, {} stillborn, {} overslept, {} handshakes failed",
+        match promise {
+            Promise::Soon => "soon",
+            Promise::Later => "later",
+            Promise::None => "without a promise",
+        },
+        outcomes.len(),
+        outcomes.len() - stalls.len(),
+        outcomes.iter().map(|outcome| outcome.steps).sum::<usize>(),
+        sum(|outcome| outcome.counts.paths_lost),
+        sum(|outcome| outcome.counts.tunnels_ended),
+        sum(|outcome| outcome.counts.stillborn),
+        sum(|outcome| outcome.counts.overslept),
+        sum(|outcome| outcome.counts.handshakes_failed),
+    );
+    let at = |share: usize| stalls[(stalls.len() - 1) * share / 100];
+    println!("  unwell after the last fault: median {:?}, p95 {:?}, max {longest:?}", at(50), at(95));
+}
+
+fn tell(seed: u64) -> ExitCode {
+    let plan = Plan::draw(seed);
+    let plan = plan.run().map_or_else(|why| plan.shrink(&why), |_| plan.clone());
+    println!("{plan}");
+    let level = if flag("--verbose") { tracing::Level::TRACE } else { tracing::Level::DEBUG };
+    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).without_time().init();
+    let result = plan.run();
+    println!("{result:?}");
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
+}
+
+fn argument(name: &str) -> Option<u64> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1).and_then(|value| value.parse().ok())
+}

@@ -1,0 +1,7 @@
+//! Whole sessions through random faults, in virtual time.
+#![cfg(target_os = "linux")]
+
+mod idle;
+mod random;
+#[allow(dead_code, unused_imports, reason = "the benchmark uses the rest")]
+mod sim;

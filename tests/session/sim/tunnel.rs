@@ -1,0 +1,6 @@
+//! The settings of the program's own QUIC, as they are.
+
+#[path = "../../../src/tunnel/tls.rs"]
+mod tls;
+#[path = "../../../src/tunnel/transport.rs"]
+pub(super) mod transport;

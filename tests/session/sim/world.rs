@@ -1,0 +1,371 @@
+//! Two hosts and the network between them, moved from event to event by a virtual clock.
+
+use std::{
+    collections::BTreeMap,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use natlab::{Arrival, LinkSpec, NatSpec, Network, Place, Side, chance::Chance};
+
+use pinhole_proto::nat::{Unsolicited, Verdict, punchable};
+
+use super::{
+    app::TunnelId,
+    host::Host,
+    hub::MAX_ROUTES,
+    program::Program,
+    supervisor::{Cause, Report},
+    weather::Weather,
+};
+
+/// Calls of a host's timers at one moment: more are a busy loop.
+const MAX_WAKES_AT_ONCE: u32 = 64;
+
+/// Calls of the Puncher's timeout within a second: for each probe, and for each look.
+const MAX_WAKES_A_SECOND: usize = 1100;
+
+/// Probes within a second, mappings alive at once, sockets, connections of QUIC.
+const MAX_PROBES_A_SECOND: usize = 500;
+const MAX_FLOWS: usize = 1536;
+const MAX_SOCKETS: usize = 320;
+const MAX_CONNECTIONS: usize = 64;
+
+/// For so long after a sleep QUIC may be silent.
+const OVERSLEPT: Duration = Duration::from_secs(600);
+
+/// Clocks further apart than this spoil slots, and windows for later.
+const CLOCKS_AGREE: Duration = Duration::from_secs(5);
+
+/// Describes a world at its beginning.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// What stands before each side; A serves, B opens.
+    pub(crate) nats: [NatSpec; 2],
+    pub(crate) link: LinkSpec,
+    pub(crate) starts: [Duration; 2],
+    pub(crate) unix_ms: u64,
+    pub(crate) ahead_ms: [i64; 2],
+    pub(crate) patience: Duration,
+    pub(crate) seed: u64,
+}
+
+/// Says how soon two sides can be connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// By their plain pair.
+    Soon,
+    /// In the next window, by chance or because probes spoil ports.
+    Later,
+    /// Maybe never: what they need is that their clocks agree.
+    None,
+}
+
+/// Counts what is allowed and worth knowing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) paths_lost: u32,
+    /// Tunnels that ended because a program did, and those for lack of a path.
+    pub(crate) tunnels_ended: u32,
+    /// Tunnels that only one side ever had.
+    pub(crate) stillborn: u32,
+    /// Tunnels that gave up after a machine had slept.
+    pub(crate) overslept: u32,
+    pub(crate) handshakes_failed: u32,
+}
+
+pub(crate) struct World {
+    pub(super) network: Network,
+    nats: [NatSpec; 2],
+    pub(super) hosts: [Host; 2],
+    pub(super) weather: [Weather; 2],
+    /// Whether round trips were ever long.
+    pub(super) was_slow: bool,
+    pub(super) began: Instant,
+    pub(super) now: Instant,
+    /// What must never happen and did.
+    fault: Option<String>,
+    /// The run of each side's program that had a tunnel.
+    owners: BTreeMap<TunnelId, [Option<u32>; 2]>,
+    pub(crate) counts: Counts,
+    wakes_at_once: u32,
+}
+
+impl World {
+    pub(crate) fn new(setting: &Setting) -> Self {
+        let mut chance = Chance::new(setting.seed);
+        let began = virtual_start();
+        let mut network = Network::new(&setting.nats, setting.link, chance.next_u64(), began);
+        for place in Side::BOTH.map(Place::Host) {
+            network.listen(place, super::hub::PORT);
+            network.close(place, super::hub::PORT); // until it starts
+        }
+        let hosts = Side::BOTH.map(|side| {
+            let index = side.index();
+            let unix_ms = setting.unix_ms.saturating_add_signed(setting.ahead_ms[index]);
+            let starts_at = began + setting.starts[index];
+            Host::new(side, starts_at, setting.patience, began, unix_ms, chance.fork())
+        });
+        Self {
+            network,
+            nats: setting.nats.clone(),
+            hosts,
+            weather: [(); 2].map(|()| Weather::new(setting.link)),
+            was_slow: false,
+            began,
+            now: began,
+            fault: None,
+            owners: BTreeMap::new(),
+            counts: Counts::default(),
+            wakes_at_once: 0,
+        }
+    }
+
+    /// Runs for that time, or until a fault.
+    pub(crate) fn run_for(&mut self, time: Duration) -> Result<(), String> {
+        self.run_until(self.now + time)
+    }
+
+    /// Runs up to that time, or until a fault.
+    pub(crate) fn run_until(&mut self, end: Instant) -> Result<(), String> {
+        self.run_until_or(end, |_| false)
+    }
+
+    /// Runs up to that time, or until `is_done`.
+    pub(crate) fn run_until_or(
+        &mut self,
+        end: Instant,
+        is_done: impl Fn(&Self) -> bool,
+    ) -> Result<(), String> {
+        while !is_done(self) {
+            let weather = self.weather.iter().filter_map(Weather::changes_at);
+            let wake = self.hosts.iter().filter_map(Host::wakes_at).chain(weather).min();
+            let wake = wake.unwrap_or(end).min(end).max(self.now);
+            let arrival = self.network.poll_arrival(wake);
+            self.move_to(self.network.now());
+            match arrival {
+                Some(arrival) => self.deliver(arrival),
+                None if wake >= end => break,
+                None => self.wake(),
+            }
+            self.judge();
+            if let Some(fault) = self.fault.take() {
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the road what the weather says.
+    pub(super) fn set_links(&mut self) {
+        for side in Side::BOTH {
+            let spec = self.weather[side.index()].spec(self.now);
+            self.network.set_link_from(side, spec);
+        }
+    }
+
+    pub(crate) fn say(&mut self, side: Side, bytes: u64) {
+        let Self { hosts, network, now, .. } = self;
+        hosts[side.index()].say(bytes, *now, network);
+    }
+
+    /// Whether both sides have one path and one tunnel, and all that was said has been heard.
+    pub(crate) fn is_well(&self) -> bool {
+        let [Some(a), Some(b)] = self.hosts.each_ref().map(|host| host.program.as_ref()) else {
+            return false;
+        };
+        let tunnel = |program: &Program| program.supervisor.tunnel.map(|(_, id)| id);
+        let has_heard = |program: &Program, peer: &Program| {
+            peer.app.written == peer.app.queued && program.app.read == peer.app.written
+        };
+        self.hosts.iter().all(Host::is_awake)
+            && (a.is_up() && b.is_up() && tunnel(a) == tunnel(b))
+            && (has_heard(a, b) && has_heard(b, a))
+    }
+
+    /// Says what the two sides are doing.
+    pub(crate) fn describe(&self) -> String {
+        let one = |host: &Host| {
+            let Some(program) = &host.program else { return "no program".to_owned() };
+            let (app, state) = (&program.app, &program.supervisor);
+            let path = match (state.punched, program.puncher.connected_pair()) {
+                (Some(punched), Some(_)) => format!("path {:?} {}", punched.pair, punched.method.name()),
+                (None, None) => "no path".to_owned(),
+                (punched, connected) => format!("path {punched:?} but {connected:?}"),
+            };
+            let tunnel = state.tunnel.map_or("no tunnel".to_owned(), |(_, id)| format!("tunnel {id:016x}"));
+            let said = format!("{}/{} said, {} heard", app.written, app.queued, app.read);
+            format!("{path}, {tunnel}, {said}, {:?}", program.puncher.dropped())
+        };
+        format!("{:.3} s: A: {}; B: {}", self.elapsed(), one(&self.hosts[0]), one(&self.hosts[1]))
+    }
+
+    /// Puts other boxes before a side.
+    pub(super) fn set_nats(&mut self, side: Side, spec: NatSpec) {
+        self.network.set_nats(side, &spec);
+        self.nats[side.index()] = spec;
+    }
+
+    /// Holds the boxes' memory against the budget. Each run of a program has its own; and a box that takes what comes for
+    /// its own remembers the peer's probes, too, whose budget they count in.
+    pub(crate) fn check_flows(&self) -> Result<(), String> {
+        for side in Side::BOTH {
+            let boxes = self.nats[side.index()].boxes();
+            let lives = |side: Side| usize::try_from(self.hosts[side.index()].life.max(1)).expect("few");
+            for (index, spec) in boxes.iter().enumerate() {
+                let flows = self.network.nat(side, index).flow_peak();
+                let others = if spec.input == Unsolicited::Accept { lives(side.other()) } else { 0 };
+                if flows > MAX_FLOWS * (lives(side) + others) {
+                    return Err(format!("{side:?}: {flows} flows at once in {} lives", lives(side)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the probes that a side's program has sent in its present run.
+    pub(crate) fn probe_count(&self, side: Side) -> u64 {
+        self.hosts[side.index()].program.as_ref().map_or(0, |program| program.probe_count)
+    }
+
+    /// Returns the silence after which each side tests its path.
+    pub(crate) fn keepalives(&self) -> [Option<Duration>; 2] {
+        self.hosts.each_ref().map(|host| host.program.as_ref().map(|program| program.puncher.keepalive()))
+    }
+
+    pub(crate) fn elapsed(&self) -> f64 {
+        (self.now - self.began).as_secs_f64()
+    }
+
+    /// Tells whoever looks for the cause of a failure.
+    pub(super) fn note(&self, what: &dyn std::fmt::Debug) {
+        tracing::info!(at = self.elapsed(), ?what);
+    }
+
+    fn move_to(&mut self, now: Instant) {
+        if now > self.now {
+            self.wakes_at_once = 0;
+        }
+        self.now = now;
+    }
+
+    fn deliver(&mut self, arrival: Arrival) {
+        let to = match &arrival {
+            Arrival::Datagram(delivery) => delivery.to,
+            Arrival::Icmp(error) => error.to,
+        };
+        if let Place::Host(side) = to {
+            let Self { hosts, network, now, .. } = self;
+            hosts[side.index()].handle_arrival(arrival, *now, network);
+        }
+    }
+
+    fn wake(&mut self) {
+        if self.weather.iter().filter_map(Weather::changes_at).any(|at| at <= self.now) {
+            self.set_links();
+        }
+        self.wakes_at_once += 1;
+        if self.wakes_at_once > MAX_WAKES_AT_ONCE {
+            self.fail(format!("a busy loop; {}", self.describe()));
+        }
+        let Self { hosts, network, now, .. } = self;
+        for host in hosts.iter_mut().filter(|host| host.wakes_at().is_some_and(|at| at <= *now)) {
+            host.handle_timeout(*now, network);
+        }
+    }
+
+    /// Holds what has just happened against what may happen.
+    fn judge(&mut self) {
+        for side in Side::BOTH {
+            let host = &mut self.hosts[side.index()];
+            let Some(program) = &mut host.program else { continue };
+            let reports = std::mem::take(&mut program.reports);
+            let fault = program.app.fault.take().or_else(|| excess(program));
+            if let Some(fault) = fault {
+                self.fail(format!("{side:?}: {fault}"));
+            }
+            for report in reports {
+                self.note(&(side, &report));
+                self.judge_report(side, report);
+            }
+        }
+    }
+
+    fn judge_report(&mut self, side: Side, report: Report) {
+        let life = self.hosts[side.index()].life;
+        match report {
+            Report::Up(id) => self.owners.entry(id).or_default()[side.index()] = Some(life),
+            Report::Down(id, cause) => self.judge_end(side, id, cause),
+            Report::PathLost(_) => self.counts.paths_lost += 1,
+            Report::HandshakeFailed(_) => self.counts.handshakes_failed += 1,
+            Report::PathBack(_) => {}
+        }
+    }
+
+    /// A tunnel may end when a program did, when nobody wants to wait any longer, or when the other side has ended it,
+    /// which was judged by itself.
+    fn judge_end(&mut self, side: Side, id: TunnelId, cause: Cause) {
+        let peer = &self.hosts[side.other().index()];
+        let had_it = self.owners.get(&id).and_then(|owners| owners[side.other().index()]);
+        let has_it = peer.program.as_ref().and_then(|program| program.supervisor.tunnel);
+        let lives = had_it == Some(peer.life) && peer.program.is_some();
+        match had_it {
+            None => self.counts.stillborn += 1,
+            Some(_) if !lives || cause == Cause::NoPath || has_it.is_none_or(|(_, other)| other != id) => {
+                self.counts.tunnels_ended += 1;
+            }
+            Some(_) if self.may_oversleep(side, &cause) => self.counts.overslept += 1,
+            Some(_) => self.fail(format!("{side:?}: a tunnel was reset: {cause:?}; {}", self.describe())),
+        }
+    }
+
+    /// Whether a sleep explains that a tunnel ends. A machine that wakes reads what waited for it, and QUIC takes that
+    /// time for a round trip's: it asks again only after several times as long. And a router that has forgotten the
+    /// mapping of a machine that sleeps refuses for it, like a machine whose program has ended; or of one that gives
+    /// its path more time, because round trips were long.
+    fn may_oversleep(&self, side: Side, cause: &Cause) -> bool {
+        let slept = self.hosts.iter().filter_map(|host| host.slept_until).max();
+        let has_slept = slept.is_some_and(|until| self.now < until + OVERSLEPT);
+        match cause {
+            Cause::Deaf => has_slept,
+            Cause::PeerGone => self.was_slow || !self.hosts[side.other().index()].is_awake(),
+            Cause::PeerRestarted | Cause::PeerLeft | Cause::NoPath | Cause::Displaced | Cause::Ended(_) => {
+                false
+            }
+        }
+    }
+
+    /// What can be promised to two sides that are as they are now.
+    pub(crate) fn promise(&self) -> Promise {
+        let spoils = |spec: &NatSpec| spec.boxes().iter().any(|nat| nat.input == Unsolicited::Accept);
+        let [a, b] = self.hosts.each_ref().map(|host| host.unix(self.now));
+        match punchable(self.nats[0].access(), self.nats[1].access()) {
+            Verdict::Direct if !self.nats.iter().any(spoils) => Promise::Soon,
+            Verdict::Direct | Verdict::ByChance if a.abs_diff(b) < CLOCKS_AGREE => Promise::Later,
+            Verdict::Direct | Verdict::ByChance | Verdict::No(_) => Promise::None,
+        }
+    }
+
+    fn fail(&mut self, what: String) {
+        self.fault.get_or_insert(what);
+    }
+}
+
+/// Says which bound a program has exceeded.
+fn excess(program: &Program) -> Option<String> {
+    let (sockets, routes) = program.hub.sizes();
+    let bounds = [
+        ("probes a second", program.probes.peak, MAX_PROBES_A_SECOND),
+        ("wakeups a second", program.wakes.peak, MAX_WAKES_A_SECOND),
+        ("sockets", sockets, MAX_SOCKETS),
+        ("routes", routes, MAX_ROUTES),
+        ("connections", program.quic.count(), MAX_CONNECTIONS),
+    ];
+    let broken = bounds.into_iter().find(|(_, value, bound)| value > bound);
+    broken.map(|(what, value, bound)| format!("{value} {what}, more than {bound}"))
+}
+
+fn virtual_start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(|| Instant::now() + Duration::from_secs(1000))
+}
