@@ -3,7 +3,7 @@
 use crate::sim::Plan;
 
 /// Sessions; `cargo bench --bench sessions` runs more.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 200;
 
 #[test]
 fn a_session_survives_whatever_happens_to_it() {
