@@ -1,4 +1,8 @@
 //! The supervisor's rules (src/endpoint/supervisor.rs) over a Puncher and QUIC without tasks.
+//!
+//! Three are stricter than the supervisor's own, because sessions failed by those: the serve side waits longer for the dial
+//! than the open side does for an answer; a tunnel has heard the peer by what only the peer can make (`Quic::received`);
+//! and it may be deaf for longer than the Puncher takes to find the path dead, however long the round trip.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +16,7 @@ use pinhole_proto::{
 use super::{app::TunnelId, program::Program, tunnel::transport};
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
-const HANDSHAKE_RTTS: u32 = 10;
+const HANDSHAKE_RTTS: u32 = 16;
 const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 const MAX_HANDSHAKES: usize = 16;
 
