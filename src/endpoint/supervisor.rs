@@ -25,11 +25,12 @@ use crate::{
     tunnel::{Goodbye, PathCount, Tunnel, TunnelEnd, transport},
 };
 
-/// Time for the QUIC handshake over a proven pair, plus [`HANDSHAKE_RTTS`] round trips.
+/// Time for the QUIC handshake over a proven pair, plus [`HANDSHAKE_RTTS`] round trips: more than the Puncher needs to
+/// find the path dead.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// See [`HANDSHAKE`].
-const HANDSHAKE_RTTS: u32 = 10;
+const HANDSHAKE_RTTS: u32 = 16;
 
 /// How often a peer's name is looked up again while it is searched for.
 const RESOLVE: Duration = Duration::from_secs(30);
@@ -247,7 +248,9 @@ impl Supervisor {
     }
 
     fn connect(&mut self, punched: Connected) {
-        self.handshake_by = Some(answer_by(punched));
+        // The open side may have a tunnel that this one has lost, and must be the first to find that out.
+        let for_the_dial = if self.config.role == Role::Serve { HANDSHAKE } else { Duration::ZERO };
+        self.handshake_by = Some(answer_by(punched) + for_the_dial);
         if self.config.role == Role::Open {
             self.dial(punched);
         }

@@ -162,9 +162,9 @@ impl Tunnel {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the datagrams of this connection that have come by now.
+    /// Counts what the peer has acknowledged: signs of life that only the peer can give.
     pub(crate) fn received(&self) -> u64 {
-        self.connection.stats().udp_rx.datagrams
+        self.connection.stats().frame_rx.acks
     }
 
     /// Returns the round trip's time of the first path, as QUIC estimates it.

@@ -339,11 +339,12 @@ impl Puncher {
                 self.send(letter, now);
             }
             Care::Dead { silent, at_rest } => {
+                let age = now.instant.saturating_duration_since(link.since);
                 if at_rest {
                     self.keepalive.handle_death(now.instant);
+                } else {
+                    self.lifetime.handle_death(age.saturating_sub(silent));
                 }
-                let age = now.instant.saturating_duration_since(link.since);
-                self.lifetime.handle_death(age.saturating_sub(silent));
                 return self.lose_path(Loss::Silent(silent), now);
             }
         }

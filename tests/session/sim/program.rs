@@ -19,7 +19,7 @@ use super::{
     hub::{Hub, PORT},
     quic::Quic,
     supervisor::{self, Report, Supervisor},
-    tunnel::transport,
+    tunnel::{congestion::PathCount, transport},
 };
 
 /// What lives in one process.
@@ -55,8 +55,8 @@ impl Program {
         let limits = Limits::DEFAULT;
         let seed = seed(chance);
         let puncher = Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory });
-        let answer =
-            (role == Role::Serve).then(|| transport::server(key(), Duration::MAX).expect("it is valid"));
+        let answer = (role == Role::Serve)
+            .then(|| transport::server(key(), Duration::MAX, &PathCount::default()).expect("it is valid"));
         let mut program = Self {
             side,
             role,
@@ -72,7 +72,7 @@ impl Program {
             wakes: Rate::default(),
             probe_count: 0,
         };
-        program.tell_local(network);
+        program.tell_local(now, network);
         program.puncher.set_peer(&[SocketAddr::from((public_ip(side.other()), PORT))], now);
         program.puncher.search(now);
         program.settle(now, network);
@@ -185,8 +185,12 @@ impl Program {
 
     fn handle_event(&mut self, event: Event, now: Now, network: &mut Network) {
         match &event {
-            Event::PathLost(_) | Event::PeerSearching | Event::PeerRestarted | Event::PeerLeft => {
-                self.tell_local(network);
+            Event::PathLost(_)
+            | Event::PeerSearching
+            | Event::PeerRestarted
+            | Event::PeerLeft
+            | Event::Displaced => {
+                self.tell_local(now, network);
             }
             Event::Connected(connected) => {
                 let peer_port = connected.pair.remote.port();
@@ -197,8 +201,8 @@ impl Program {
         self.handle_punch(event, now, network);
     }
 
-    fn tell_local(&mut self, network: &Network) {
-        self.puncher.set_local(Some(network.ip(Place::Host(self.side)).into()));
+    fn tell_local(&mut self, now: Now, network: &Network) {
+        self.puncher.set_local(Some(network.ip(Place::Host(self.side)).into()), now);
     }
 
     /// Lets QUIC and what uses it go on; true if anything has happened.

@@ -1,9 +1,5 @@
 //! The supervisor's rules (src/endpoint/supervisor.rs) over a Puncher and QUIC without tasks.
 //!
-//! Three are stricter than the supervisor's own, because sessions failed by those: the serve side waits longer for the dial
-//! than the open side does for an answer; a tunnel has heard the peer by what only the peer can make (`Quic::received`);
-//! and it may be deaf for longer than the Puncher takes to find the path dead, however long the round trip.
-
 use std::time::{Duration, Instant};
 
 use natlab::Network;
@@ -13,7 +9,11 @@ use pinhole_proto::{
     puncher::{Connected, Event},
 };
 
-use super::{app::TunnelId, program::Program, tunnel::transport};
+use super::{
+    app::TunnelId,
+    program::Program,
+    tunnel::{congestion::PathCount, transport},
+};
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const HANDSHAKE_RTTS: u32 = 16;
@@ -35,8 +35,20 @@ pub(super) struct Supervisor {
     handshake_by: Option<Instant>,
     pub(super) tunnel: Option<(usize, TunnelId)>,
     path_lost_at: Option<Instant>,
-    hears_by: Option<(u64, Instant)>,
+    waking: Option<Waking>,
+    paths: PathCount,
     second_handshake_at: Option<Instant>,
+}
+
+const WAKE_EVERY: Duration = Duration::from_millis(500);
+
+/// A tunnel that has not heard anything since it got its path.
+#[derive(Debug)]
+struct Waking {
+    received: u64,
+    next_at: Instant,
+    every: Duration,
+    until: Instant,
 }
 
 /// Says what became of a tunnel.
@@ -72,14 +84,15 @@ impl Supervisor {
             handshake_by: None,
             tunnel: None,
             path_lost_at: None,
-            hears_by: None,
+            waking: None,
+            paths: PathCount::default(),
             second_handshake_at: None,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let deaf = self.hears_by.map(|(_, by)| by);
-        [self.handshake_by, self.patience_ends_at(), deaf].into_iter().flatten().min()
+        let waking = self.waking.as_ref().map(|waking| waking.next_at);
+        [self.handshake_by, self.patience_ends_at(), waking].into_iter().flatten().min()
     }
 
     fn patience_ends_at(&self) -> Option<Instant> {
@@ -95,6 +108,7 @@ impl Program {
             Event::PathLost(loss) => self.handle_path_lost(format!("{loss:?}"), now.instant),
             Event::PeerSearching => self.handle_path_lost("the peer searches".into(), now.instant),
             Event::PeerRestarted => self.start_over(Cause::PeerRestarted, now.instant),
+            Event::Displaced => self.start_over(Cause::Displaced, now.instant),
             Event::PeerGone if self.supervisor.tunnel.is_none() => {}
             Event::PeerGone => self.start_over(Cause::PeerGone, now.instant),
             Event::PeerLeft => {
@@ -114,12 +128,23 @@ impl Program {
         if is_due(self.supervisor.patience_ends_at()) {
             self.handle_end(Cause::NoPath, now);
         }
-        if is_due(self.supervisor.hears_by.map(|(_, by)| by)) {
-            let before = self.supervisor.hears_by.take().map(|(before, _)| before);
-            let tunnel = self.supervisor.tunnel;
-            if tunnel.is_some_and(|(handle, _)| Some(self.quic.received(handle)) == before) {
-                self.handle_end(Cause::Deaf, now);
-            }
+        if is_due(self.supervisor.waking.as_ref().map(|waking| waking.next_at)) {
+            self.wake_tunnel(now);
+        }
+    }
+
+    fn wake_tunnel(&mut self, now: Now) {
+        let (Some((handle, _)), Some(waking)) = (self.supervisor.tunnel, &mut self.supervisor.waking) else {
+            return;
+        };
+        if self.quic.received(handle) != waking.received {
+            self.supervisor.waking = None;
+        } else if now.instant >= waking.until {
+            self.supervisor.waking = None;
+            self.handle_end(Cause::Deaf, now);
+        } else {
+            waking.next_at = now.instant + waking.every;
+            self.quic.handle_network_change(now.instant);
         }
     }
 
@@ -150,7 +175,8 @@ impl Program {
             }
             self.supervisor.second_handshake_at = Some(now + SECOND_HANDSHAKE);
         }
-        let config = transport::server(super::program::key(), punched.rtt).expect("valid");
+        let config =
+            transport::server(super::program::key(), punched.rtt, &self.supervisor.paths).expect("valid");
         if let Some(handle) = self.quic.accept(incoming, config, now) {
             self.begin(handle, now);
         }
@@ -160,7 +186,7 @@ impl Program {
         if self.supervisor.tunnel.is_none() {
             return self.tell_searching(now);
         }
-        (self.supervisor.punched, self.supervisor.hears_by) = (None, None);
+        (self.supervisor.punched, self.supervisor.waking) = (None, None);
         self.supervisor.path_lost_at.get_or_insert(now);
         self.reports.push(Report::PathLost(why));
     }
@@ -170,8 +196,13 @@ impl Program {
         self.supervisor.punched = Some(connected);
         let answer_by = now + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS;
         if let Some((handle, _)) = self.supervisor.tunnel {
-            self.quic.handle_network_change(now);
-            self.supervisor.hears_by = Some((self.quic.received(handle), answer_by));
+            self.supervisor.waking = Some(Waking {
+                received: self.quic.received(handle),
+                next_at: if self.role == Role::Serve { now + connected.rtt } else { now },
+                every: WAKE_EVERY.max(connected.rtt * 2),
+                until: answer_by,
+            });
+            self.supervisor.paths.add();
             self.supervisor.path_lost_at = None;
             return self
                 .reports
@@ -181,7 +212,8 @@ impl Program {
         let for_the_dial = if self.role == Role::Serve { HANDSHAKE } else { Duration::ZERO };
         self.supervisor.handshake_by = Some(answer_by + for_the_dial);
         if self.role == Role::Open {
-            let config = transport::client(super::program::key(), connected.rtt).expect("valid");
+            let config = transport::client(super::program::key(), connected.rtt, &self.supervisor.paths)
+                .expect("valid");
             let handle = self.quic.dial(config, now);
             self.begin(handle, now);
         }
@@ -258,7 +290,7 @@ impl Program {
     }
 
     fn drop_tunnel(&mut self, cause: Cause, now: Instant) {
-        (self.supervisor.path_lost_at, self.supervisor.hears_by) = (None, None);
+        (self.supervisor.path_lost_at, self.supervisor.waking) = (None, None);
         if let Some((handle, id)) = self.supervisor.tunnel.take() {
             self.quic.close(handle, REPLACED, now);
             self.reports.push(Report::Down(id, cause));
