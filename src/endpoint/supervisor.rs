@@ -214,6 +214,9 @@ impl Supervisor {
         }
         let Some(tunnel) = &self.tunnel else { return self.tell_searching() };
         tunnel.set_path(None);
+        if matches!(loss, Some(Loss::Silent(_))) {
+            self.hub.shut();
+        }
         (self.punched, self.waking) = (None, None);
         self.path_lost_at.get_or_insert_with(Instant::now);
         self.resolve_at = Instant::now();

@@ -148,6 +148,12 @@ impl Hub {
         }
     }
 
+    /// Lets nothing in to QUIC until another pair is proven. A peer that has slept wakes up with acknowledgements of what
+    /// it got long before; to the library they would be round trips of a minute.
+    pub(crate) fn shut(&self) {
+        self.sockets().shut();
+    }
+
     /// Asks for ICMP errors about probes, or to be spared them: a search needs them, a tunnel does not.
     pub(crate) fn heed_icmp(&self, on: bool) {
         self.sockets().heed_icmp(on);

@@ -21,6 +21,8 @@ pub(super) struct Sockets {
     open: BTreeMap<SocketId, (Arc<UdpSocket>, Option<Reader>)>,
     /// The oldest first.
     routes: Vec<Route>,
+    /// Nothing is let in to QUIC until another pair is proven.
+    is_shut: bool,
     /// Those that QUIC reads, the main one first.
     adopted: Vec<Arc<UdpSocket>>,
     /// Changes with `adopted`.
@@ -48,7 +50,7 @@ impl Sockets {
     pub(super) fn new(main: Arc<UdpSocket>) -> Self {
         let adopted = vec![main.clone()];
         let (open, routes) = Default::default();
-        Self { main, open, routes, adopted, version: 0, quic: None, heeds_icmp: false }
+        Self { main, open, routes, is_shut: false, adopted, version: 0, quic: None, heeds_icmp: false }
     }
 
     /// Takes a new socket of the puncher's. A former one of that number is gone.
@@ -74,6 +76,7 @@ impl Sockets {
     /// beyond the bound.
     pub(super) fn admit(&mut self, pair: Pair) -> Option<Arc<UdpSocket>> {
         let socket = self.find(pair.socket)?.clone();
+        self.is_shut = false;
         let Self { routes, open, .. } = self;
         routes.retain(|Route { remote, socket: other }| {
             let is_needed =
@@ -89,6 +92,11 @@ impl Sockets {
         }
         self.forget_unused();
         Some(socket)
+    }
+
+    /// Lets nothing in to QUIC until another pair is proven.
+    pub(super) fn shut(&mut self) {
+        self.is_shut = true;
     }
 
     /// Asks for ICMP errors about what leaves from the main socket and those that QUIC does not use, or no more.
@@ -129,7 +137,7 @@ impl Sockets {
 
     /// Returns whether what comes from `remote` on that socket may be QUIC.
     pub(super) fn is_proven(&self, socket: SocketId, remote: SocketAddr) -> bool {
-        self.routes.iter().any(|route| route.remote == remote && route.socket.id() == socket)
+        !self.is_shut && self.routes.iter().any(|route| route.remote == remote && route.socket.id() == socket)
     }
 
     /// Returns the newest route.

@@ -26,6 +26,7 @@ pub(super) struct Hub {
     open: BTreeSet<SocketId>,
     /// The oldest first.
     routes: Vec<Pair>,
+    is_shut: bool,
     pub(super) traffic: Traffic,
 }
 
@@ -33,7 +34,8 @@ impl Hub {
     pub(super) fn bind(place: Place, network: &mut Network) -> Self {
         network.listen(place, PORT);
         let ports = BTreeMap::from([(SocketId::MAIN, PORT)]);
-        Self { place, ports, open: BTreeSet::new(), routes: Vec::new(), traffic: Traffic::default() }
+        let (open, routes, traffic) = Default::default();
+        Self { place, ports, open, routes, is_shut: false, traffic }
     }
 
     /// Opens a further socket; false if its port is taken.
@@ -70,6 +72,7 @@ impl Hub {
             self.routes.remove(0);
         }
         self.routes.push(pair);
+        self.is_shut = false;
         self.forget_unused(network);
     }
 
@@ -88,7 +91,7 @@ impl Hub {
     }
 
     /// Ends with the program.
-    pub(super) fn shut(&self, network: &mut Network) {
+    pub(super) fn close_all(&self, network: &mut Network) {
         self.ports.values().for_each(|port| network.close(self.place, *port));
     }
 
@@ -97,7 +100,12 @@ impl Hub {
     }
 
     pub(super) fn is_proven(&self, pair: Pair) -> bool {
-        self.routes.contains(&pair)
+        !self.is_shut && self.routes.contains(&pair)
+    }
+
+    /// Lets nothing in to QUIC until another pair is proven.
+    pub(super) fn shut(&mut self) {
+        self.is_shut = true;
     }
 
     /// Whether errors about what leaves from there are read during a search.

@@ -6,7 +6,7 @@ use natlab::Network;
 use noq_proto::{ConnectionError, Event as QuicEvent, Incoming, VarInt};
 use pinhole_proto::{
     Now, Role,
-    puncher::{Connected, Event},
+    puncher::{Connected, Event, Loss},
 };
 
 use super::{
@@ -105,7 +105,12 @@ impl Program {
         match event {
             Event::Heard { .. } | Event::Trouble(_) => {}
             Event::Connected(connected) => self.handle_connected(connected, now.instant, network),
-            Event::PathLost(loss) => self.handle_path_lost(format!("{loss:?}"), now.instant),
+            Event::PathLost(loss) => {
+                if self.supervisor.tunnel.is_some() && matches!(loss, Loss::Silent(_)) {
+                    self.hub.shut();
+                }
+                self.handle_path_lost(format!("{loss:?}"), now.instant);
+            }
             Event::PeerSearching => self.handle_path_lost("the peer searches".into(), now.instant),
             Event::PeerRestarted => self.start_over(Cause::PeerRestarted, now.instant),
             Event::Displaced => self.start_over(Cause::Displaced, now.instant),
