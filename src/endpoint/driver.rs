@@ -69,7 +69,10 @@ impl Driver {
             self.hub.note_awake(deadline);
             let awaits_traffic = self.puncher.awaits_traffic();
             tokio::select! {
-                () = self.hub.sends(), if awaits_traffic => self.tell_traffic(),
+                () = self.hub.sends(), if awaits_traffic => {
+                    self.tell_traffic();
+                    self.tell_local();
+                }
                 Some(arrival) = self.arrivals.probes.recv() => {
                     self.tell_traffic();
                     self.puncher.handle_datagram(arrival.pair, arrival.payload(), now());

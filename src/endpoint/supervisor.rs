@@ -61,6 +61,9 @@ pub(super) struct Owner {
     pub(super) published: watch::Sender<Option<Tunnel>>,
 }
 
+/// A peer that was heard has been awake for so long when what it says over QUIC is believed.
+const OPENS_AFTER: Duration = Duration::from_millis(200);
+
 /// A tunnel that has a path again is woken this often until it hears something, or each two round trips.
 const WAKE_EVERY: Duration = Duration::from_millis(500);
 
@@ -99,6 +102,8 @@ pub(super) struct Supervisor {
     paths: PathCount,
     /// Since when the tunnel has no path.
     path_lost_at: Option<Instant>,
+    /// When the Hub lets QUIC in again that comes by the path that was lost.
+    opens_at: Option<Instant>,
     /// The tunnel got a path a moment ago, and has not heard anything by it.
     waking: Option<Waking>,
     /// When the next handshake may begin while a tunnel stands.
@@ -137,6 +142,7 @@ impl Supervisor {
             tunnel: None,
             paths: PathCount::default(),
             path_lost_at: None,
+            opens_at: None,
             waking: None,
             second_handshake_at: Instant::now(),
             resolve_at: Instant::now() + RESOLVE,
@@ -168,6 +174,10 @@ impl Supervisor {
                 () = clock::until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
                 () = clock::until(patience_ends_at) => self.handle_end(TunnelEnd::NoPath).await,
+                () = clock::until(self.opens_at) => {
+                    self.opens_at = None;
+                    self.hub.shut(false);
+                }
                 () = clock::until(self.waking.as_ref().map(|waking| waking.next_at)) => self.wake_tunnel().await,
                 () = clock::until(Some(self.resolve_at)),
                     if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
@@ -177,7 +187,10 @@ impl Supervisor {
 
     fn handle_punch(&mut self, event: Punch) {
         match event {
-            Punch::Heard { from } => self.events.tell(Event::Heard { from }),
+            Punch::Heard { from } => {
+                self.opens_at = self.tunnel.is_some().then(|| Instant::now() + OPENS_AFTER);
+                self.events.tell(Event::Heard { from });
+            }
             Punch::Trouble(trouble) => self.events.tell(Event::Trouble(trouble)),
             Punch::Connected(connected) => self.handle_connected(connected),
             Punch::PeerLeft => self.handle_peer_left(),
@@ -215,9 +228,9 @@ impl Supervisor {
         let Some(tunnel) = &self.tunnel else { return self.tell_searching() };
         tunnel.set_path(None);
         if matches!(loss, Some(Loss::Silent(_))) {
-            self.hub.shut();
+            self.hub.shut(true);
         }
-        (self.punched, self.waking) = (None, None);
+        (self.punched, self.waking, self.opens_at) = (None, None, None);
         self.path_lost_at.get_or_insert_with(Instant::now);
         self.resolve_at = Instant::now();
         self.events.tell(Event::PathLost { loss });

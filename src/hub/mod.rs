@@ -97,7 +97,7 @@ impl Hub {
             main.prepare_for_quic().map_err(|source| BindError::new(Protocol::Udp, address, source))?;
         let (intake, arrivals) = Intake::new();
         let intake = Arc::new(intake);
-        let sockets = Mutex::new(Sockets::new(main.clone()));
+        let sockets = Mutex::new(Sockets::new(main.clone(), intake.clone()));
         let errors = Reader::of_errors(main.clone(), intake.clone());
         let traffic = Meter::default();
         let sleep = Sleep::new();
@@ -127,7 +127,7 @@ impl Hub {
                 io::Error::new(io::ErrorKind::QuotaExceeded, "the last descriptors are for connections");
             return Err(BindError::new(Protocol::Udp, address, source));
         }
-        self.sockets().open(socket, self.intake.clone());
+        self.sockets().open(socket);
         Ok(())
     }
 
@@ -148,10 +148,10 @@ impl Hub {
         }
     }
 
-    /// Lets nothing in to QUIC until another pair is proven. A peer that has slept wakes up with acknowledgements of what
-    /// it got long before; to the library they would be round trips of a minute.
-    pub(crate) fn shut(&self) {
-        self.sockets().shut();
+    /// Lets nothing in to QUIC until another pair is proven, or again what comes by those that are. A peer that has slept
+    /// wakes up with acknowledgements of what it got long before; to the library they would be round trips of a minute.
+    pub(crate) fn shut(&self, is_shut: bool) {
+        self.sockets().shut(is_shut);
     }
 
     /// Asks for ICMP errors about probes, or to be spared them: a search needs them, a tunnel does not.

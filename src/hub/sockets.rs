@@ -1,7 +1,8 @@
 //! Which sockets there are and whose they are: the puncher's, a tunnel's, or both.
 //!
 //! A socket lives as long as the puncher holds it open or a route uses it; the main one lives for ever. The first
-//! route makes a socket *adopted*: the QUIC library reads it from then on, and its own reader ends.
+//! route makes a socket *adopted*: the QUIC library reads it from then on, and its own reader
+//! is left with the ICMP errors.
 //!
 //! What leaves takes the newest route. What comes by an older one is still let in: the peer may be on its way over.
 
@@ -17,8 +18,9 @@ const MAX_ROUTES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Sockets {
     main: Arc<UdpSocket>,
-    /// Those that the puncher holds open, with their readers unless they are adopted.
-    open: BTreeMap<SocketId, (Arc<UdpSocket>, Option<Reader>)>,
+    intake: Arc<Intake>,
+    /// Those that the puncher holds open, with their readers: of the errors alone where they are adopted.
+    open: BTreeMap<SocketId, (Arc<UdpSocket>, Reader)>,
     /// The oldest first.
     routes: Vec<Route>,
     /// Nothing is let in to QUIC until another pair is proven.
@@ -47,21 +49,31 @@ pub(super) struct Adopted {
 }
 
 impl Sockets {
-    pub(super) fn new(main: Arc<UdpSocket>) -> Self {
+    pub(super) fn new(main: Arc<UdpSocket>, intake: Arc<Intake>) -> Self {
         let adopted = vec![main.clone()];
         let (open, routes) = Default::default();
-        Self { main, open, routes, is_shut: false, adopted, version: 0, quic: None, heeds_icmp: false }
+        Self {
+            main,
+            intake,
+            open,
+            routes,
+            is_shut: false,
+            adopted,
+            version: 0,
+            quic: None,
+            heeds_icmp: false,
+        }
     }
 
     /// Takes a new socket of the puncher's. A former one of that number is gone.
-    pub(super) fn open(&mut self, socket: UdpSocket, intake: Arc<Intake>) {
+    pub(super) fn open(&mut self, socket: UdpSocket) {
         self.close(socket.id());
         self.routes.retain(|route| route.socket.id() != socket.id());
         self.forget_unused();
         socket.heed_icmp(self.heeds_icmp);
         let socket = Arc::new(socket);
-        let reader = Reader::of_everything(socket.clone(), intake);
-        self.open.insert(socket.id(), (socket, Some(reader)));
+        let reader = Reader::of_everything(socket.clone(), self.intake.clone());
+        self.open.insert(socket.id(), (socket, reader));
     }
 
     /// The puncher is done with a socket. It closes unless a route uses it.
@@ -94,19 +106,19 @@ impl Sockets {
         Some(socket)
     }
 
-    /// Lets nothing in to QUIC until another pair is proven.
-    pub(super) fn shut(&mut self) {
-        self.is_shut = true;
+    /// Lets nothing in to QUIC until another pair is proven, or again what comes by those that are.
+    pub(super) fn shut(&mut self, is_shut: bool) {
+        self.is_shut = is_shut;
     }
 
-    /// Asks for ICMP errors about what leaves from the main socket and those that QUIC does not use, or no more.
+    /// Asks for ICMP errors about what leaves, or no more.
     pub(super) fn heed_icmp(&mut self, on: bool) {
         if on == self.heeds_icmp {
             return;
         }
         self.heeds_icmp = on;
         self.main.heed_icmp(on);
-        for (socket, _) in self.open.values().filter(|(_, reader)| reader.is_some()) {
+        for (socket, _) in self.open.values() {
             socket.heed_icmp(on);
         }
     }
@@ -147,9 +159,8 @@ impl Sockets {
 
     fn adopt(&mut self, socket: Arc<UdpSocket>) {
         if let Some((_, reader)) = self.open.get_mut(&socket.id()) {
-            *reader = None;
+            *reader = Reader::of_errors(socket.clone(), self.intake.clone());
         }
-        socket.heed_icmp(false);
         self.adopted.push(socket);
         self.handle_change();
     }

@@ -216,8 +216,6 @@ pub(super) struct Check {
     /// None while the check rests: the pair is in use.
     next_at: Option<Instant>,
     in_flight: VecDeque<(u64, Instant)>,
-    /// When an ack first came late. It may have waited while a machine slept, and says nothing of the pair as it is.
-    late_at: Option<Instant>,
 }
 
 impl Check {
@@ -233,7 +231,6 @@ impl Check {
             heard_at: None,
             next_at: Some(now),
             in_flight,
-            late_at: None,
         }
     }
 
@@ -262,20 +259,11 @@ impl Check {
         self.next_at = self.insists().then(|| now + self.gap(now));
     }
 
-    /// Finds the probe that an ack answers; returns the round trip's time. Where that is long, the next probe must be
-    /// acked as well.
+    /// Finds the probe that an ack answers; returns the round trip's time.
     pub(super) fn handle_ack(&mut self, token: u64, now: Instant) -> Option<Duration> {
         let index = self.in_flight.iter().position(|(t, _)| *t == token)?;
         let (_, sent) = self.in_flight.remove(index)?;
-        let rtt = now.saturating_duration_since(sent);
-        if rtt < PROMPT || self.late_at.is_some_and(|at| sent >= at) {
-            return Some(rtt);
-        }
-        if self.late_at.is_none() {
-            self.late_at = Some(now);
-            self.next_at = Some(now);
-        }
-        None
+        Some(now.saturating_duration_since(sent))
     }
 
     /// Takes note of a proof while the search goes on: the other side may still need our tests for its own.

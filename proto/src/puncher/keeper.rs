@@ -4,8 +4,8 @@
 //! to be acked, in two cases:
 //!
 //! - The tunnel has sent and heard nothing for a few round trips. Most of what it sends is acknowledged at once.
-//! - Nothing has come for as long as there was nothing before: 1 s after the last traffic, then 2, 4, 8, and so on
-//!   until the [`Keepalive`]'s interval. So the side that only receives notices, too, when a transfer is cut, and a
+//! - Nothing has come for half as long as there was nothing before: 1 s after the last traffic, then at 2, 3, 4.5, 7,
+//!   and so on until the [`Keepalive`]'s interval. So the side that only receives notices, too, when a transfer is cut, and a
 //!   tunnel at rest costs one exchange for each interval.
 //!
 //! A path is dead when [`DEAD_AFTER`] has passed and at least [`TESTS`] tests were not answered; more time where round
@@ -269,7 +269,7 @@ impl PathKeeper {
 
     /// The silence after which a test is due. The serve side's is longer, so that mostly one of the two asks.
     fn gap(&self, keepalive: &Keepalive) -> Duration {
-        let gap = self.calm.max(SHORTEST_GAP).min(keepalive.interval());
+        let gap = (self.calm / 2).max(SHORTEST_GAP).min(keepalive.interval());
         match self.role {
             Role::Open => gap,
             Role::Serve => gap * 5 / 4,
@@ -425,7 +425,7 @@ mod tests {
         let mut watch = Watch::new(40 * MS);
         watch.run_for(Duration::from_secs(60), Some(40 * MS));
         let whole: Vec<u64> = watch.tests.iter().map(Duration::as_secs).collect();
-        assert_eq!(whole, [1, 2, 4, 8, 17, 32, 47]);
+        assert_eq!(whole, [1, 2, 3, 4, 7, 10, 16, 24, 36, 51]);
         watch.tests.clear();
         watch.run_for(Duration::from_secs(24 * 3600), Some(40 * MS));
         let last_hour = watch.tests.iter().filter(|at| **at > Duration::from_secs(23 * 3600)).count();

@@ -38,6 +38,7 @@ mod schedule;
 mod scout;
 mod search;
 mod slots;
+mod watch;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -59,11 +60,12 @@ use self::{
     budget::Purpose,
     checks::{CALM, Checks, PACE, PACE_KEPT, PROMPT, Proof, Source},
     keepalive::Keepalive,
-    keeper::{Care, PathKeeper},
+    keeper::PathKeeper,
     lifetime::Lifetime,
     outbox::{Letter, Outbox},
     peers::{Peers, Sender, clock_distance},
     search::{Haste, Search},
+    watch::Link,
 };
 use crate::{
     Now, Role,
@@ -75,9 +77,6 @@ pub const MAX_PEER_ADDRESSES: usize = 8;
 
 /// Copies of a goodbye: nobody acks it.
 const BYE_COPIES: usize = 3;
-
-/// After so long a path is compared with the peer's other addresses; from the last one on again and again.
-const SURVEYS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(600)];
 
 /// Clocks further apart than this are worth a word: slots need them closer.
 const CLOCK_WORD: Duration = Duration::from_secs(5);
@@ -99,25 +98,6 @@ enum State {
     Idle,
     Searching(Box<Search>),
     Connected(Box<Link>),
-}
-
-/// The path in use.
-#[derive(Debug)]
-struct Link {
-    pair: Pair,
-    peer_epoch: u32,
-    /// Our address as the peer saw it when the pair was proven.
-    observed: Option<SocketAddr>,
-    since: Instant,
-    /// When to look whether another of the peer's addresses is nearer, and how often that was done.
-    survey: (Instant, usize),
-    keeper: PathKeeper,
-}
-
-impl Link {
-    fn renew_at(&self, lifetime: &Lifetime) -> Option<Instant> {
-        lifetime.renew_after().map(|age| self.since + age)
-    }
 }
 
 /// Finds, proves and nominates a pair; see the module's text.
@@ -327,59 +307,6 @@ impl Puncher {
         self.keepalive.interval()
     }
 
-    /// Looks after the path in use.
-    fn keep(&mut self, now: Now) {
-        let State::Connected(link) = &mut self.state else { return };
-        match link.keeper.poll(&self.keepalive, now.instant) {
-            Care::None => {}
-            Care::Test => {
-                let token = self.outbox.random();
-                link.keeper.handle_sent(token, &self.keepalive, now.instant);
-                let letter = Letter::probe(link.pair, token);
-                self.send(letter, now);
-            }
-            Care::Dead { silent, at_rest } => {
-                let age = now.instant.saturating_duration_since(link.since);
-                if at_rest {
-                    self.keepalive.handle_death(now.instant);
-                } else {
-                    self.lifetime.handle_death(age.saturating_sub(silent));
-                }
-                return self.lose_path(Loss::Silent(silent), now);
-            }
-        }
-        if self.bearings.role == Role::Open {
-            self.improve(now);
-        }
-    }
-
-    /// Looks for a path that is nearer, or younger where the network ends old ones. The open side does, since it
-    /// chooses.
-    fn improve(&mut self, now: Now) {
-        let State::Connected(link) = &mut self.state else { return };
-        if link.renew_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
-            self.lifetime.handle_renewal();
-            return self.lose_path(Loss::Aged, now);
-        }
-        let (at, times) = link.survey;
-        if now.instant < at {
-            return;
-        }
-        link.survey = (now.instant + SURVEYS[times.min(SURVEYS.len() - 1)], times + 1);
-        for remote in &self.bearings.peer {
-            let pair = Pair { socket: SocketId::MAIN, remote: *remote };
-            if pair != link.pair {
-                self.checks.add_reflexive(pair, now.instant);
-            }
-        }
-    }
-
-    fn lose_path(&mut self, loss: Loss, now: Now) {
-        self.outbox.tell(Event::PathLost(loss));
-        let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
-        self.start_search(now, now.instant, haste, "the path is lost");
-    }
-
     /// Lets the search do what is due.
     fn work(&mut self, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
@@ -527,34 +454,6 @@ impl Puncher {
         self.handle_timeout(now);
     }
 
-    /// Takes an ack of the keeper's; false if it is none.
-    fn handle_kept(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
-        let State::Connected(link) = &mut self.state else { return false };
-        if link.pair != pair {
-            return false;
-        }
-        let Some((rtt, was_at_rest)) = link.keeper.handle_ack(probe.token, &self.keepalive, now.instant)
-        else {
-            return false;
-        };
-        let has_moved = probe.observed.zip(link.observed).is_some_and(|(now, then)| now != then);
-        if was_at_rest && probe.epoch > link.peer_epoch {
-            // The peer had lost the path: this test has opened our NAT anew.
-            self.keepalive.handle_death(now.instant);
-        } else if was_at_rest {
-            self.keepalive.handle_answer(now.instant);
-        }
-        if rtt < PROMPT {
-            self.note_clock(probe, rtt, now);
-        }
-        if self.peers.believe(probe.instance) {
-            self.handle_restart(now);
-        } else if has_moved {
-            self.lose_path(Loss::Moved, now);
-        }
-        true
-    }
-
     fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {
         self.bearings.note_clock(probe.unix_ms, rtt, now);
         let apart = clock_distance(probe, now);
@@ -650,15 +549,10 @@ impl Puncher {
         let method = again.unwrap_or(method);
         let Some(proof) = self.checks.proof(pair) else { return };
         let peer_epoch = self.peers.current().map_or(0, |p| p.epoch);
-        let keeper = PathKeeper::new(self.bearings.role, proof.rtt, self.traffic, now.instant);
-        let link = Link {
-            pair,
-            peer_epoch,
-            observed: proof.observed,
-            since: now.instant,
-            survey: (now.instant + SURVEYS[0], 1),
-            keeper,
-        };
+        // A longer one may have waited in a socket; if not, the keeper will learn it.
+        let rtt = proof.rtt.min(PROMPT);
+        let keeper = PathKeeper::new(self.bearings.role, rtt, self.traffic, now.instant);
+        let link = Link::new(pair, peer_epoch, proof.observed, keeper, now.instant);
         self.set_state(State::Connected(Box::new(link)), "nominated");
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
@@ -713,17 +607,6 @@ impl Puncher {
         let epoch = self.outbox.epoch;
         tracing::debug!(from = name(&self.state), to = name(&new), why, epoch, "puncher");
         self.state = new;
-    }
-
-    fn link_deadline(&self, link: &Link) -> Instant {
-        let kept = link.keeper.deadline();
-        match self.bearings.role {
-            Role::Serve => kept,
-            Role::Open => {
-                let renew_at = link.renew_at(&self.lifetime);
-                renew_at.into_iter().fold(kept.min(link.survey.0), Instant::min)
-            }
-        }
     }
 
     fn peer_searches_again(&self, probe: &Probe) -> bool {

@@ -75,8 +75,11 @@ async fn what_is_shut_opens_with_the_next_proof() {
     for _ in 0..2 {
         hub.admit(pair);
         assert!(hub.sockets().is_proven(SocketId::MAIN, NOBODY));
-        hub.shut();
+        hub.shut(true);
         assert!(!hub.sockets().is_proven(SocketId::MAIN, NOBODY) && hub.route().is_some());
+        hub.shut(false);
+        assert!(hub.sockets().is_proven(SocketId::MAIN, NOBODY));
+        hub.shut(true);
     }
 }
 

@@ -103,14 +103,14 @@ impl Hub {
         !self.is_shut && self.routes.contains(&pair)
     }
 
-    /// Lets nothing in to QUIC until another pair is proven.
-    pub(super) fn shut(&mut self) {
-        self.is_shut = true;
+    /// Lets nothing in to QUIC until another pair is proven, or again what comes by those that are.
+    pub(super) fn shut(&mut self, is_shut: bool) {
+        self.is_shut = is_shut;
     }
 
     /// Whether errors about what leaves from there are read during a search.
     pub(super) fn heeds_icmp(&self, socket: SocketId) -> bool {
-        socket == SocketId::MAIN || !self.routes.iter().any(|route| route.socket == socket)
+        socket == SocketId::MAIN || self.open.contains(&socket)
     }
 
     /// Sockets and routes.

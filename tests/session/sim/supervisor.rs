@@ -35,11 +35,13 @@ pub(super) struct Supervisor {
     handshake_by: Option<Instant>,
     pub(super) tunnel: Option<(usize, TunnelId)>,
     path_lost_at: Option<Instant>,
+    opens_at: Option<Instant>,
     waking: Option<Waking>,
     paths: PathCount,
     second_handshake_at: Option<Instant>,
 }
 
+const OPENS_AFTER: Duration = Duration::from_millis(200);
 const WAKE_EVERY: Duration = Duration::from_millis(500);
 
 /// A tunnel that has not heard anything since it got its path.
@@ -84,6 +86,7 @@ impl Supervisor {
             handshake_by: None,
             tunnel: None,
             path_lost_at: None,
+            opens_at: None,
             waking: None,
             paths: PathCount::default(),
             second_handshake_at: None,
@@ -92,7 +95,7 @@ impl Supervisor {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waking = self.waking.as_ref().map(|waking| waking.next_at);
-        [self.handshake_by, self.patience_ends_at(), waking].into_iter().flatten().min()
+        [self.handshake_by, self.patience_ends_at(), waking, self.opens_at].into_iter().flatten().min()
     }
 
     fn patience_ends_at(&self) -> Option<Instant> {
@@ -103,11 +106,14 @@ impl Supervisor {
 impl Program {
     pub(super) fn handle_punch(&mut self, event: Event, now: Now, network: &mut Network) {
         match event {
-            Event::Heard { .. } | Event::Trouble(_) => {}
+            Event::Heard { .. } => {
+                self.supervisor.opens_at = self.supervisor.tunnel.map(|_| now.instant + OPENS_AFTER);
+            }
+            Event::Trouble(_) => {}
             Event::Connected(connected) => self.handle_connected(connected, now.instant, network),
             Event::PathLost(loss) => {
                 if self.supervisor.tunnel.is_some() && matches!(loss, Loss::Silent(_)) {
-                    self.hub.shut();
+                    self.hub.shut(true);
                 }
                 self.handle_path_lost(format!("{loss:?}"), now.instant);
             }
@@ -132,6 +138,10 @@ impl Program {
         }
         if is_due(self.supervisor.patience_ends_at()) {
             self.handle_end(Cause::NoPath, now);
+        }
+        if is_due(self.supervisor.opens_at) {
+            self.supervisor.opens_at = None;
+            self.hub.shut(false);
         }
         if is_due(self.supervisor.waking.as_ref().map(|waking| waking.next_at)) {
             self.wake_tunnel(now);
@@ -192,6 +202,7 @@ impl Program {
             return self.tell_searching(now);
         }
         (self.supervisor.punched, self.supervisor.waking) = (None, None);
+        self.supervisor.opens_at = None;
         self.supervisor.path_lost_at.get_or_insert(now);
         self.reports.push(Report::PathLost(why));
     }

@@ -1,0 +1,143 @@
+//! The path in use: watched, kept alive, given up; renewed and replaced by a nearer one where that is better.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Event, Loss, Now, Pair, Puncher, Role, SocketId, State,
+    checks::PROMPT,
+    keeper::{Care, PathKeeper},
+    lifetime::Lifetime,
+    outbox::Letter,
+    search::Haste,
+};
+use crate::probe::Probe;
+
+/// After so long a path is compared with the peer's other addresses; from the last one on again and again.
+const SURVEYS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(600)];
+
+/// The path in use.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) pair: Pair,
+    pub(super) peer_epoch: u32,
+    /// Our address as the peer saw it when the pair was proven.
+    pub(super) observed: Option<SocketAddr>,
+    since: Instant,
+    /// When to look whether another of the peer's addresses is nearer, and how often that was done.
+    survey: (Instant, usize),
+    pub(super) keeper: PathKeeper,
+}
+
+impl Link {
+    /// Begins to use a pair.
+    pub(super) fn new(
+        pair: Pair,
+        peer_epoch: u32,
+        observed: Option<SocketAddr>,
+        keeper: PathKeeper,
+        now: Instant,
+    ) -> Self {
+        Self { pair, peer_epoch, observed, since: now, survey: (now + SURVEYS[0], 1), keeper }
+    }
+
+    fn renew_at(&self, lifetime: &Lifetime) -> Option<Instant> {
+        lifetime.renew_after().map(|age| self.since + age)
+    }
+}
+
+impl Puncher {
+    /// Looks after the path in use.
+    pub(super) fn keep(&mut self, now: Now) {
+        let State::Connected(link) = &mut self.state else { return };
+        match link.keeper.poll(&self.keepalive, now.instant) {
+            Care::None => {}
+            Care::Test => {
+                let token = self.outbox.random();
+                link.keeper.handle_sent(token, &self.keepalive, now.instant);
+                let letter = Letter::probe(link.pair, token);
+                self.send(letter, now);
+            }
+            Care::Dead { silent, at_rest } => {
+                let age = now.instant.saturating_duration_since(link.since);
+                if at_rest {
+                    self.keepalive.handle_death(now.instant);
+                } else {
+                    self.lifetime.handle_death(age.saturating_sub(silent));
+                }
+                return self.lose_path(Loss::Silent(silent), now);
+            }
+        }
+        if self.bearings.role == Role::Open {
+            self.improve(now);
+        }
+    }
+
+    /// Looks for a path that is nearer, or younger where the network ends old ones. The open side does, since it
+    /// chooses.
+    fn improve(&mut self, now: Now) {
+        let State::Connected(link) = &mut self.state else { return };
+        if link.renew_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
+            self.lifetime.handle_renewal();
+            return self.lose_path(Loss::Aged, now);
+        }
+        let (at, times) = link.survey;
+        if now.instant < at {
+            return;
+        }
+        link.survey = (now.instant + SURVEYS[times.min(SURVEYS.len() - 1)], times + 1);
+        for remote in &self.bearings.peer {
+            let pair = Pair { socket: SocketId::MAIN, remote: *remote };
+            if pair != link.pair {
+                self.checks.add_reflexive(pair, now.instant);
+            }
+        }
+    }
+
+    pub(super) fn lose_path(&mut self, loss: Loss, now: Now) {
+        self.outbox.tell(Event::PathLost(loss));
+        let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
+        self.start_search(now, now.instant, haste, "the path is lost");
+    }
+
+    /// Takes an ack of the keeper's; false if it is none.
+    pub(super) fn handle_kept(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
+        let State::Connected(link) = &mut self.state else { return false };
+        if link.pair != pair {
+            return false;
+        }
+        let Some((rtt, was_at_rest)) = link.keeper.handle_ack(probe.token, &self.keepalive, now.instant)
+        else {
+            return false;
+        };
+        let has_moved = probe.observed.zip(link.observed).is_some_and(|(now, then)| now != then);
+        if was_at_rest && probe.epoch > link.peer_epoch {
+            // The peer had lost the path: this test has opened our NAT anew.
+            self.keepalive.handle_death(now.instant);
+        } else if was_at_rest {
+            self.keepalive.handle_answer(now.instant);
+        }
+        if rtt < PROMPT {
+            self.note_clock(probe, rtt, now);
+        }
+        if self.peers.believe(probe.instance) {
+            self.handle_restart(now);
+        } else if has_moved {
+            self.lose_path(Loss::Moved, now);
+        }
+        true
+    }
+
+    pub(super) fn link_deadline(&self, link: &Link) -> Instant {
+        let kept = link.keeper.deadline();
+        match self.bearings.role {
+            Role::Serve => kept,
+            Role::Open => {
+                let renew_at = link.renew_at(&self.lifetime);
+                renew_at.into_iter().fold(kept.min(link.survey.0), Instant::min)
+            }
+        }
+    }
+}
