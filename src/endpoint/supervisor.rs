@@ -7,7 +7,7 @@ use std::{collections::VecDeque, future::IntoFuture, net::SocketAddr, sync::Arc,
 
 use pinhole_proto::{
     Role,
-    puncher::{Connected, Event as Punch, Loss},
+    puncher::{Connected, Event as Punch, Loss, Pair},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -61,9 +61,6 @@ pub(super) struct Owner {
     pub(super) published: watch::Sender<Option<Tunnel>>,
 }
 
-/// A peer that was heard has been awake for so long when what it says over QUIC is believed.
-const OPENS_AFTER: Duration = Duration::from_millis(200);
-
 /// A tunnel that has a path again is woken this often until it hears something, or each two round trips.
 const WAKE_EVERY: Duration = Duration::from_millis(500);
 
@@ -102,8 +99,8 @@ pub(super) struct Supervisor {
     paths: PathCount,
     /// Since when the tunnel has no path.
     path_lost_at: Option<Instant>,
-    /// When the Hub lets QUIC in again that comes by the path that was lost.
-    opens_at: Option<Instant>,
+    /// That path, and what the tunnel had received by then.
+    lost: Option<(Pair, u64)>,
     /// The tunnel got a path a moment ago, and has not heard anything by it.
     waking: Option<Waking>,
     /// When the next handshake may begin while a tunnel stands.
@@ -142,7 +139,7 @@ impl Supervisor {
             tunnel: None,
             paths: PathCount::default(),
             path_lost_at: None,
-            opens_at: None,
+            lost: None,
             waking: None,
             second_handshake_at: Instant::now(),
             resolve_at: Instant::now() + RESOLVE,
@@ -174,10 +171,6 @@ impl Supervisor {
                 () = clock::until(self.handshake_by) => self.handle_late_handshake().await,
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
                 () = clock::until(patience_ends_at) => self.handle_end(TunnelEnd::NoPath).await,
-                () = clock::until(self.opens_at) => {
-                    self.opens_at = None;
-                    self.hub.shut(false);
-                }
                 () = clock::until(self.waking.as_ref().map(|waking| waking.next_at)) => self.wake_tunnel().await,
                 () = clock::until(Some(self.resolve_at)),
                     if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
@@ -187,10 +180,7 @@ impl Supervisor {
 
     fn handle_punch(&mut self, event: Punch) {
         match event {
-            Punch::Heard { from } => {
-                self.opens_at = self.tunnel.is_some().then(|| Instant::now() + OPENS_AFTER);
-                self.events.tell(Event::Heard { from });
-            }
+            Punch::Heard { from } => self.events.tell(Event::Heard { from }),
             Punch::Trouble(trouble) => self.events.tell(Event::Trouble(trouble)),
             Punch::Connected(connected) => self.handle_connected(connected),
             Punch::PeerLeft => self.handle_peer_left(),
@@ -227,10 +217,13 @@ impl Supervisor {
         }
         let Some(tunnel) = &self.tunnel else { return self.tell_searching() };
         tunnel.set_path(None);
-        if matches!(loss, Some(Loss::Silent(_))) {
-            self.hub.shut(true);
+        if let Some(punched) = self.punched {
+            self.lost = Some((punched.pair, tunnel.received()));
         }
-        (self.punched, self.waking, self.opens_at) = (None, None, None);
+        if matches!(loss, Some(Loss::Silent(_))) {
+            self.hub.note_silence();
+        }
+        (self.punched, self.waking) = (None, None);
         self.path_lost_at.get_or_insert_with(Instant::now);
         self.resolve_at = Instant::now();
         self.events.tell(Event::PathLost { loss });
@@ -246,6 +239,14 @@ impl Supervisor {
             return self.connect(connected);
         };
         tunnel.set_path(Some(connected.pair.remote));
+        let was_heard = self
+            .lost
+            .take()
+            .is_some_and(|(pair, received)| pair == connected.pair && received != tunnel.received());
+        // Where the path was just slow, QUIC knows it better than a fresh start would.
+        if was_heard {
+            return self.tell_path(connected);
+        }
         self.waking = Some(Waking {
             received: tunnel.received(),
             // The serve side knows of the path half a round trip before the open side lets anything in by it.
@@ -257,6 +258,10 @@ impl Supervisor {
             until: answer_by(connected),
         });
         self.paths.add();
+        self.tell_path(connected);
+    }
+
+    fn tell_path(&mut self, connected: Connected) {
         self.events.tell(match self.path_lost_at.take() {
             Some(lost_at) => Event::PathBack { connected, after: lost_at.elapsed() },
             None => Event::PathChanged(connected),
@@ -451,7 +456,7 @@ impl Supervisor {
     }
 
     fn drop_tunnel(&mut self) {
-        (self.path_lost_at, self.waking) = (None, None);
+        (self.path_lost_at, self.lost, self.waking) = (None, None, None);
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.close(Goodbye::Replaced);
             self.published.send_replace(None);

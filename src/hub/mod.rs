@@ -138,6 +138,7 @@ impl Hub {
 
     /// Opens a proven pair to QUIC, whose datagrams take it from now on. One whose socket is gone stays closed.
     pub(crate) fn admit(&self, pair: Pair) {
+        self.sleep.note_silence(false);
         let Some(socket) = self.sockets().admit(pair) else {
             return tracing::debug!(?pair, "a proven pair has lost its socket");
         };
@@ -148,10 +149,10 @@ impl Hub {
         }
     }
 
-    /// Lets nothing in to QUIC until another pair is proven, or again what comes by those that are. A peer that has slept
-    /// wakes up with acknowledgements of what it got long before; to the library they would be round trips of a minute.
-    pub(crate) fn shut(&self, is_shut: bool) {
-        self.sockets().shut(is_shut);
+    /// Takes note that nothing comes by the path any more. Until another one is admitted, what then comes by it may be the
+    /// words of a peer that has slept.
+    pub(crate) fn note_silence(&self) {
+        self.sleep.note_silence(true);
     }
 
     /// Asks for ICMP errors about probes, or to be spared them: a search needs them, a tunnel does not.

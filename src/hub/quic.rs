@@ -64,9 +64,8 @@ impl QuicSocket {
             let Poll::Ready(received) = poll_read(&self.hub, socket, cx, buffers, meta) else { continue };
             all_pending = false;
             let received = received?;
-            let is_stale = self.hub.sleep.is_stale();
             let kept = keep_quic(&self.hub, socket, &mut buffers[..received], &mut meta[..received]);
-            let kept = if is_stale { 0 } else { kept };
+            let kept = if self.hub.sleep.is_stale() { 0 } else { kept };
             if kept > 0 {
                 self.first = index + 1;
                 return Poll::Ready(Ok(kept));

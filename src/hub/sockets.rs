@@ -23,8 +23,6 @@ pub(super) struct Sockets {
     open: BTreeMap<SocketId, (Arc<UdpSocket>, Reader)>,
     /// The oldest first.
     routes: Vec<Route>,
-    /// Nothing is let in to QUIC until another pair is proven.
-    is_shut: bool,
     /// Those that QUIC reads, the main one first.
     adopted: Vec<Arc<UdpSocket>>,
     /// Changes with `adopted`.
@@ -52,17 +50,7 @@ impl Sockets {
     pub(super) fn new(main: Arc<UdpSocket>, intake: Arc<Intake>) -> Self {
         let adopted = vec![main.clone()];
         let (open, routes) = Default::default();
-        Self {
-            main,
-            intake,
-            open,
-            routes,
-            is_shut: false,
-            adopted,
-            version: 0,
-            quic: None,
-            heeds_icmp: false,
-        }
+        Self { main, intake, open, routes, adopted, version: 0, quic: None, heeds_icmp: false }
     }
 
     /// Takes a new socket of the puncher's. A former one of that number is gone.
@@ -88,7 +76,6 @@ impl Sockets {
     /// beyond the bound.
     pub(super) fn admit(&mut self, pair: Pair) -> Option<Arc<UdpSocket>> {
         let socket = self.find(pair.socket)?.clone();
-        self.is_shut = false;
         let Self { routes, open, .. } = self;
         routes.retain(|Route { remote, socket: other }| {
             let is_needed =
@@ -104,11 +91,6 @@ impl Sockets {
         }
         self.forget_unused();
         Some(socket)
-    }
-
-    /// Lets nothing in to QUIC until another pair is proven, or again what comes by those that are.
-    pub(super) fn shut(&mut self, is_shut: bool) {
-        self.is_shut = is_shut;
     }
 
     /// Asks for ICMP errors about what leaves, or no more.
@@ -149,7 +131,7 @@ impl Sockets {
 
     /// Returns whether what comes from `remote` on that socket may be QUIC.
     pub(super) fn is_proven(&self, socket: SocketId, remote: SocketAddr) -> bool {
-        !self.is_shut && self.routes.iter().any(|route| route.remote == remote && route.socket.id() == socket)
+        self.routes.iter().any(|route| route.remote == remote && route.socket.id() == socket)
     }
 
     /// Returns the newest route.

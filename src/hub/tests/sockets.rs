@@ -69,21 +69,6 @@ async fn a_proof_opens_its_own_socket_to_quic_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_shut_opens_with_the_next_proof() {
-    let (hub, _arrivals) = hub();
-    let pair = Pair { socket: SocketId::MAIN, remote: NOBODY };
-    for _ in 0..2 {
-        hub.admit(pair);
-        assert!(hub.sockets().is_proven(SocketId::MAIN, NOBODY));
-        hub.shut(true);
-        assert!(!hub.sockets().is_proven(SocketId::MAIN, NOBODY) && hub.route().is_some());
-        hub.shut(false);
-        assert!(hub.sockets().is_proven(SocketId::MAIN, NOBODY));
-        hub.shut(true);
-    }
-}
-
-#[tokio::test]
 async fn what_quic_sends_takes_the_newest_proof() {
     let (hub, _arrivals) = hub();
     hub.open(FAN, ANY).expect("a socket");

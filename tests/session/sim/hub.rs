@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    time::{Duration, Instant},
 };
 
 use natlab::{Network, Place};
@@ -17,6 +18,10 @@ const FULL_TTL: u8 = 64;
 /// Proven pairs kept open to QUIC at a time, as in the Hub.
 pub(super) const MAX_ROUTES: usize = 16;
 
+/// The times of src/hub/sleep.rs.
+const OLD: Duration = Duration::from_millis(200);
+const SILENCE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) struct Hub {
     place: Place,
@@ -26,7 +31,11 @@ pub(super) struct Hub {
     open: BTreeSet<SocketId>,
     /// The oldest first.
     routes: Vec<Pair>,
-    is_shut: bool,
+    /// Nothing comes by the path.
+    is_silent: bool,
+    /// When QUIC last heard the peer, and until when its words may be old.
+    heard_at: Option<Instant>,
+    stale_until: Option<Instant>,
     pub(super) traffic: Traffic,
 }
 
@@ -35,7 +44,7 @@ impl Hub {
         network.listen(place, PORT);
         let ports = BTreeMap::from([(SocketId::MAIN, PORT)]);
         let (open, routes, traffic) = Default::default();
-        Self { place, ports, open, routes, is_shut: false, traffic }
+        Self { place, ports, open, routes, is_silent: false, heard_at: None, stale_until: None, traffic }
     }
 
     /// Opens a further socket; false if its port is taken.
@@ -72,7 +81,7 @@ impl Hub {
             self.routes.remove(0);
         }
         self.routes.push(pair);
-        self.is_shut = false;
+        self.is_silent = false;
         self.forget_unused(network);
     }
 
@@ -100,12 +109,22 @@ impl Hub {
     }
 
     pub(super) fn is_proven(&self, pair: Pair) -> bool {
-        !self.is_shut && self.routes.contains(&pair)
+        self.routes.contains(&pair)
     }
 
-    /// Lets nothing in to QUIC until another pair is proven, or again what comes by those that are.
-    pub(super) fn shut(&mut self, is_shut: bool) {
-        self.is_shut = is_shut;
+    /// Nothing comes by the path.
+    pub(super) fn note_silence(&mut self) {
+        self.is_silent = true;
+    }
+
+    /// Takes note of a datagram of QUIC's; whether it may be taken (src/hub/sleep.rs).
+    pub(super) fn lets_in(&mut self, now: Instant) -> bool {
+        let before = self.heard_at.replace(now);
+        if self.is_silent && before.is_some_and(|before| now > before + SILENCE) {
+            self.stale_until = Some(now + OLD);
+        }
+        self.traffic.received += 1;
+        self.stale_until.is_none_or(|until| now >= until)
     }
 
     /// Whether errors about what leaves from there are read during a search.

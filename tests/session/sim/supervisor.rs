@@ -6,7 +6,7 @@ use natlab::Network;
 use noq_proto::{ConnectionError, Event as QuicEvent, Incoming, VarInt};
 use pinhole_proto::{
     Now, Role,
-    puncher::{Connected, Event, Loss},
+    puncher::{Connected, Event, Loss, Pair},
 };
 
 use super::{
@@ -35,13 +35,13 @@ pub(super) struct Supervisor {
     handshake_by: Option<Instant>,
     pub(super) tunnel: Option<(usize, TunnelId)>,
     path_lost_at: Option<Instant>,
-    opens_at: Option<Instant>,
+    /// The path that was lost, and what the tunnel had received by then.
+    lost: Option<(Pair, u64)>,
     waking: Option<Waking>,
     paths: PathCount,
     second_handshake_at: Option<Instant>,
 }
 
-const OPENS_AFTER: Duration = Duration::from_millis(200);
 const WAKE_EVERY: Duration = Duration::from_millis(500);
 
 /// A tunnel that has not heard anything since it got its path.
@@ -86,7 +86,7 @@ impl Supervisor {
             handshake_by: None,
             tunnel: None,
             path_lost_at: None,
-            opens_at: None,
+            lost: None,
             waking: None,
             paths: PathCount::default(),
             second_handshake_at: None,
@@ -95,7 +95,7 @@ impl Supervisor {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waking = self.waking.as_ref().map(|waking| waking.next_at);
-        [self.handshake_by, self.patience_ends_at(), waking, self.opens_at].into_iter().flatten().min()
+        [self.handshake_by, self.patience_ends_at(), waking].into_iter().flatten().min()
     }
 
     fn patience_ends_at(&self) -> Option<Instant> {
@@ -106,14 +106,11 @@ impl Supervisor {
 impl Program {
     pub(super) fn handle_punch(&mut self, event: Event, now: Now, network: &mut Network) {
         match event {
-            Event::Heard { .. } => {
-                self.supervisor.opens_at = self.supervisor.tunnel.map(|_| now.instant + OPENS_AFTER);
-            }
-            Event::Trouble(_) => {}
+            Event::Heard { .. } | Event::Trouble(_) => {}
             Event::Connected(connected) => self.handle_connected(connected, now.instant, network),
             Event::PathLost(loss) => {
                 if self.supervisor.tunnel.is_some() && matches!(loss, Loss::Silent(_)) {
-                    self.hub.shut(true);
+                    self.hub.note_silence();
                 }
                 self.handle_path_lost(format!("{loss:?}"), now.instant);
             }
@@ -138,10 +135,6 @@ impl Program {
         }
         if is_due(self.supervisor.patience_ends_at()) {
             self.handle_end(Cause::NoPath, now);
-        }
-        if is_due(self.supervisor.opens_at) {
-            self.supervisor.opens_at = None;
-            self.hub.shut(false);
         }
         if is_due(self.supervisor.waking.as_ref().map(|waking| waking.next_at)) {
             self.wake_tunnel(now);
@@ -201,8 +194,10 @@ impl Program {
         if self.supervisor.tunnel.is_none() {
             return self.tell_searching(now);
         }
+        if let (Some(punched), Some((handle, _))) = (self.supervisor.punched, self.supervisor.tunnel) {
+            self.supervisor.lost = Some((punched.pair, self.quic.received(handle)));
+        }
         (self.supervisor.punched, self.supervisor.waking) = (None, None);
-        self.supervisor.opens_at = None;
         self.supervisor.path_lost_at.get_or_insert(now);
         self.reports.push(Report::PathLost(why));
     }
@@ -212,13 +207,14 @@ impl Program {
         self.supervisor.punched = Some(connected);
         let answer_by = now + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS;
         if let Some((handle, _)) = self.supervisor.tunnel {
-            self.supervisor.waking = Some(Waking {
-                received: self.quic.received(handle),
-                next_at: if self.role == Role::Serve { now + connected.rtt } else { now },
-                every: WAKE_EVERY.max(connected.rtt * 2),
-                until: answer_by,
-            });
-            self.supervisor.paths.add();
+            let received = self.quic.received(handle);
+            let lost = self.supervisor.lost.take();
+            if lost.is_none_or(|(pair, before)| pair != connected.pair || before == received) {
+                let next_at = if self.role == Role::Serve { now + connected.rtt } else { now };
+                let every = WAKE_EVERY.max(connected.rtt * 2);
+                self.supervisor.waking = Some(Waking { received, next_at, every, until: answer_by });
+                self.supervisor.paths.add();
+            }
             self.supervisor.path_lost_at = None;
             return self
                 .reports
@@ -306,7 +302,8 @@ impl Program {
     }
 
     fn drop_tunnel(&mut self, cause: Cause, now: Instant) {
-        (self.supervisor.path_lost_at, self.supervisor.waking) = (None, None);
+        (self.supervisor.path_lost_at, self.supervisor.lost) = (None, None);
+        self.supervisor.waking = None;
         if let Some((handle, id)) = self.supervisor.tunnel.take() {
             self.quic.close(handle, REPLACED, now);
             self.reports.push(Report::Down(id, cause));
