@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Pair, SocketId};
+use super::Pair;
 
 /// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
 /// adds one.
@@ -136,15 +136,24 @@ impl Checks {
         }
     }
 
-    /// Nominates the fastest pair that is proven for that run, unless one is nominated. The pairs of one socket may be
-    /// left out.
-    pub(super) fn nominate_best(&mut self, instance: Option<u64>, but: Option<SocketId>, now: Instant) {
+    /// Nominates the fastest pair that is proven for that run, unless one is nominated. The one in use before has an
+    /// advantage, because the tunnel knows it; or its socket is left out.
+    pub(super) fn nominate_best(
+        &mut self,
+        instance: Option<u64>,
+        used: Option<Pair>,
+        renews: bool,
+        now: Instant,
+    ) {
         if self.list.iter().any(|c| c.nominated_at.is_some()) {
             return;
         }
         let proven = |c: &Check| c.proof.filter(|p| Some(p.instance) == instance).map(|p| p.rtt);
+        let but = used.filter(|_| renews).map(|pair| pair.socket);
         let wanted = self.list.iter_mut().filter(|c| Some(c.pair.socket) != but);
-        let best = wanted.filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, _)| *rtt);
+        let best = wanted
+            .filter_map(|c| Some((proven(c)?, c)))
+            .min_by_key(|(rtt, check)| if Some(check.pair) == used { *rtt * 3 / 4 } else { *rtt });
         if let Some((_, check)) = best {
             check.nominate(now);
         }

@@ -448,8 +448,8 @@ impl Puncher {
         if let State::Searching(search) = &self.state
             && self.bearings.role == Role::Open
         {
-            let but = self.used.filter(|_| search.is_renewal(now.instant)).map(|used| used.socket);
-            self.checks.nominate_best(self.peers.current().map(|p| p.id), but, now.instant);
+            let renews = search.is_renewal(now.instant);
+            self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, renews, now.instant);
         }
         self.handle_timeout(now);
     }
