@@ -17,6 +17,10 @@ const MAX_IN_FLIGHT: usize = 64;
 /// A pair that the peer was heard on is tested for this long after each word.
 const REFLEXIVE_LIFE: Duration = Duration::from_secs(10);
 
+/// A pair that the peer was heard on keeps its place for this long: its test is under way. Where hundreds of the peer's
+/// sockets reach us at once, each would else take the place of another before an ack can come.
+const KEPT_PLACE: Duration = Duration::from_secs(1);
+
 /// A nomination without an answer is given up after this long, or after [`NOMINATION_RTTS`] if that is longer; the pair
 /// must be proven anew.
 const NOMINATION_LIFE: Duration = Duration::from_secs(3);
@@ -175,7 +179,7 @@ impl Checks {
     fn entry(&mut self, pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Option<&mut Check> {
         let found = self.list.iter().position(|c| c.pair == pair);
         if found.is_none() {
-            if self.list.len() >= MAX_CHECKS && !self.make_room() {
+            if self.list.len() >= MAX_CHECKS && !self.make_room(now) {
                 return None;
             }
             self.list.push(Check::new(pair, source, self.pace, paced_from, now));
@@ -185,9 +189,9 @@ impl Checks {
     }
 
     /// Forgets the pair that was unheard for the longest; false when all are needed.
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, now: Instant) -> bool {
         let replaceable =
-            |(index, check): (usize, &Check)| check.replaceable().map(|heard_at| (heard_at, index));
+            |(index, check): (usize, &Check)| check.replaceable(now).map(|heard_at| (heard_at, index));
         let Some((_, index)) = self.list.iter().enumerate().filter_map(replaceable).min() else {
             return false;
         };
@@ -283,8 +287,9 @@ impl Check {
     }
 
     /// When the peer was last heard on this pair, for those that may make room for another one.
-    fn replaceable(&self) -> Option<Instant> {
-        self.heard_at.filter(|_| self.source == Source::PeerReflexive && self.proof.is_none())
+    fn replaceable(&self, now: Instant) -> Option<Instant> {
+        let is_tested = self.source == Source::PeerReflexive && self.proof.is_none();
+        self.heard_at.filter(|heard_at| is_tested && now >= *heard_at + KEPT_PLACE)
     }
 
     pub(super) fn nominate(&mut self, now: Instant) {

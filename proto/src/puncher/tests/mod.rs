@@ -514,3 +514,15 @@ fn a_side_that_waits_holds_few_sockets() {
     lone.run_for(Duration::from_secs(7 * 86_400));
     assert!(lone.open.len() <= 4 + 128, "{} sockets", lone.open.len());
 }
+
+#[test]
+fn a_hundred_sockets_of_the_peer_at_once_do_not_take_each_other_s_place() {
+    let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
+    for port in 20_000..20_100 {
+        let remote = SocketAddr::new(OPEN_ADDRESS.ip(), port);
+        lone.receive(Pair { socket: SocketId::MAIN, remote }, Kind::Probe, port.into());
+    }
+    lone.run_for(Duration::from_millis(200));
+    let first = Pair { socket: SocketId::MAIN, remote: SocketAddr::new(OPEN_ADDRESS.ip(), 20_000) };
+    assert!(lone.puncher.checks.get_mut(first).is_some(), "its ack may be on its way");
+}
