@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Lines of one kind that are said in [`SPAN`].
-pub(super) const LINES: u32 = 10;
+pub(super) const LINES: u32 = 60;
 
 /// See [`LINES`].
 pub(super) const SPAN: Duration = Duration::from_secs(3600);
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(said.count(), LINES as usize);
         assert_eq!(throttle.deadline(), Some(start + SPAN));
         assert_eq!(throttle.handle_timeout(start + SPAN - BLINK), Vec::<String>::new());
-        assert_eq!(throttle.handle_timeout(start + SPAN), ["and 57 more like that, the last: up 66"]);
+        assert_eq!(throttle.handle_timeout(start + SPAN), ["and 57 more like that, the last: up 116"]);
         assert_eq!(throttle.deadline(), None);
         assert!(throttle.admit("up", "up again", start + SPAN), "a new span");
     }
