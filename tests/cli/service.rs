@@ -28,7 +28,7 @@ const NEW_KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
 const WATCHDOG_USEC: &str = "200000";
 
 /// Lines of one kind in a log, see docs/service.md.
-const LINES: usize = 10;
+const LINES: usize = 60;
 
 /// A service manager, as far as its socket goes.
 struct Manager {
