@@ -351,10 +351,10 @@ impl Puncher {
 
     fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
         let Some(sender) = self.peers.admit(probe, self.bearings.is_peer_ip(pair.remote.ip()), now) else {
-            self.dropped.replayed += 1;
             if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
-                self.handle_rival(pair, probe, now);
+                return self.handle_rival(pair, probe, now);
             }
+            self.dropped.replayed += 1;
             return;
         };
         tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
