@@ -159,9 +159,9 @@ impl PathKeeper {
         }
         let was_at_rest =
             self.doubt.is_some_and(|doubt| doubt.tests == 1 && self.was_at_rest(doubt, keepalive));
-        let lost = self.tests.iter().take(index).count();
-        self.tests.drain(..index.min(lost));
-        (0..lost).for_each(|_| self.note_test(false));
+        // Those before it were not answered.
+        self.tests.drain(..index);
+        (0..index).for_each(|_| self.note_test(false));
         self.note_test(true);
         self.note_life(now);
         self.plan(keepalive, now);
