@@ -185,28 +185,24 @@ impl Supervisor {
             Punch::Connected(connected) => self.handle_connected(connected),
             Punch::PeerLeft => self.handle_peer_left(),
             Punch::PathLost(loss) => self.handle_path_lost(Some(loss)),
-            Punch::PeerGone => self.handle_gone(),
+            Punch::PeerGone if self.tunnel.is_none() => {}
+            Punch::PeerGone => self.start_over(Event::PeerGone),
             Punch::Displaced => {
                 self.events.tell(Event::Displaced);
                 self.drop_tunnel();
                 self.punched = None;
                 self.forget_handshakes();
             }
-            Punch::PeerRestarted => {
-                self.events.tell(Event::PeerRestarted);
-                self.drop_tunnel();
-                self.tell_searching();
-            }
+            Punch::PeerRestarted => self.start_over(Event::PeerRestarted),
             Punch::PeerSearching => self.handle_path_lost(None),
         }
     }
 
-    fn handle_gone(&mut self) {
-        if self.tunnel.is_some() {
-            self.events.tell(Event::PeerGone);
-            self.drop_tunnel();
-            self.tell_searching();
-        }
+    /// The tunnel has lost its other end, and the puncher searches already.
+    fn start_over(&mut self, why: Event) {
+        self.events.tell(why);
+        self.drop_tunnel();
+        self.tell_searching();
     }
 
     /// The tunnel waits, if there is one.
@@ -388,9 +384,7 @@ impl Supervisor {
     /// The sealed goodbye; the tunnel's own one may have come before it.
     fn handle_peer_left(&mut self) {
         if self.tunnel.is_some() || self.punched.is_some() {
-            self.events.tell(Event::PeerLeft);
-            self.drop_tunnel();
-            self.tell_searching();
+            self.start_over(Event::PeerLeft);
         }
     }
 
