@@ -92,3 +92,14 @@ fn network(a: &str, b: &str) -> Network {
 fn spec(name: &str) -> NatSpec {
     name.parse().expect("a preset")
 }
+
+#[test]
+fn a_new_lease_leaves_the_ports_of_the_old_one_taken() {
+    let mut network = network("home", "open");
+    let before = send(&mut network, Side::A).expect("it arrives");
+    network.set_host_ip(Side::A, Ipv4Addr::new(192, 168, 4, 77));
+    assert!(!answer(&mut network, before), "the old lease's flow leads nowhere");
+    let after = send(&mut network, Side::A).expect("it arrives");
+    assert!(after.ip() == before.ip() && after.port() != before.port(), "{after}");
+    assert!(answer(&mut network, after));
+}

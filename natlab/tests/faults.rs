@@ -97,6 +97,12 @@ fn a_host_with_another_lease_or_on_another_interface_talks_through_the_same_box(
     let seen = asks(&client, &server).expect("the question arrives");
     assert_eq!(*seen.ip(), public);
     assert_ne!(seen.port(), 5555, "the box still has that port for the old lease");
+    let another =
+        lab.host(Side::B).enter(|| UdpSocket::bind("0.0.0.0:5556")).expect("entered").expect("bound");
+    let another_address = SocketAddrV4::new(lab.host(Side::B).ip(), 5556);
+    client.send_to(b"ask", another_address).expect("sent");
+    let toward_another = receive_within(&another, PATIENCE).expect("the question arrives");
+    assert_eq!(toward_another.port(), seen.port(), "a port once moved stays so");
     let leases = lab.nat(Side::A, 0).udp_flows().expect("listed").into_iter();
     assert!(leases.into_iter().any(|flow| *flow.inside.ip() == NEW_HOST_IP));
     for octet in [78, 79] {

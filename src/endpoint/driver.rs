@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::peer::source_toward;
+use super::{network::Network, peer::source_toward};
 use crate::{
     bind::BindError,
     clock::{now, until},
@@ -44,7 +44,8 @@ pub(super) struct DriverHandle {
 pub(super) fn spawn(puncher: Puncher, hub: Arc<Hub>, arrivals: Arrivals) -> (DriverHandle, JoinHandle<()>) {
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (events, event_receiver) = mpsc::channel(QUEUE);
-    let driver = Driver { puncher, hub, arrivals, commands, events, peer: None, has_warned: false };
+    let network = Network::watch();
+    let driver = Driver { puncher, hub, arrivals, network, commands, events, peer: None, has_warned: false };
     let task = tokio::spawn(driver.run());
     (DriverHandle { commands: command_sender, events: event_receiver }, task)
 }
@@ -53,6 +54,7 @@ struct Driver {
     puncher: Puncher,
     hub: Arc<Hub>,
     arrivals: Arrivals,
+    network: Network,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     /// The first of the peer's addresses.
@@ -79,6 +81,11 @@ impl Driver {
                 }
                 Some(arrival) = self.arrivals.icmp.recv() => {
                     self.puncher.handle_icmp(&arrival.icmp(), now());
+                }
+                () = self.network.changed() => {
+                    self.tell_traffic();
+                    self.tell_local();
+                    self.puncher.handle_network_change(now());
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::SetPeer(addresses)) => {

@@ -3,6 +3,7 @@
 mod driver;
 mod event;
 mod life;
+mod network;
 mod peer;
 mod supervisor;
 

@@ -66,11 +66,12 @@ impl Chain {
 
     /// Takes an error from the internet inwards and tells whether it gets to the host.
     pub(super) fn descend_complaint(&mut self, now: Instant, complaint: &mut Complaint) -> bool {
-        self.boxes.iter_mut().rev().all(|nat_box| {
+        let gets_through = self.boxes.iter_mut().rev().all(|nat_box| {
             let inside = nat_box.handle_error(now, complaint.src, complaint.dst);
             complaint.src = inside.unwrap_or(complaint.src);
             inside.is_some()
-        })
+        });
+        gets_through && *complaint.src.ip() == self.host_ip
     }
 
     /// Returns the address from which the internet sees an error of a box, or of the host when there is no such
@@ -97,7 +98,8 @@ impl Chain {
                 return Reached::DescendedTo(index, reason);
             }
         }
-        Reached::Host
+        // Nobody has an address that the host has given up.
+        if *packet.dst.ip() == self.host_ip { Reached::Host } else { Reached::DescendedTo(0, Lost::NoRoute) }
     }
 }
 

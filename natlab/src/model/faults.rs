@@ -39,6 +39,16 @@ impl Network {
         self.chains[side.index()].readdress(old, ip);
     }
 
+    /// Gives a side's host another own address, as a new lease does; the boxes keep what they remember of the old one. A
+    /// host with a public address gets another one of those.
+    pub fn set_host_ip(&mut self, side: Side, ip: Ipv4Addr) {
+        let chain = &mut self.chains[side.index()];
+        if chain.host_ip == self.public_ips[side.index()] {
+            return self.set_public_ip(side, ip);
+        }
+        chain.host_ip = ip;
+    }
+
     /// Returns the address by which the internet knows a side now.
     pub fn public_ip(&self, side: Side) -> Ipv4Addr {
         self.public_ips[side.index()]

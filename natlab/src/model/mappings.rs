@@ -14,7 +14,7 @@
 //! what a sweep of ports leaves behind.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ type Outside<T> = (u16, T);
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     outside_port: u16,
+    /// Counts the mappings.
+    number: u64,
     /// When its last flow and opening are forgotten.
     expires: Instant,
 }
@@ -99,6 +101,10 @@ pub(super) struct Mappings {
     taken: HashMap<Outside<SocketAddrV4>, Instant>,
     /// Which IP may begin a flow to which outside port.
     expected: HashMap<Outside<Ipv4Addr>, Expectation>,
+    /// The outside ports of each inside address, by the number of the mapping.
+    by_source: HashMap<SocketAddrV4, BTreeMap<u64, u16>>,
+    /// Mappings so far.
+    count: u64,
     /// How many mappings each inside host has.
     shares: HashMap<Ipv4Addr, usize>,
     /// When to look whether something has expired: once for each thing, no later than it does.
@@ -120,6 +126,8 @@ impl Mappings {
             openings: HashMap::new(),
             taken: HashMap::new(),
             expected: HashMap::new(),
+            by_source: HashMap::new(),
+            count: 0,
             shares: HashMap::new(),
             looks: BinaryHeap::new(),
             peak: 0,
@@ -134,6 +142,7 @@ impl Mappings {
         self.openings.clear();
         self.taken.clear();
         self.expected.clear();
+        self.by_source.clear();
         self.shares.clear();
         self.looks.clear();
     }
@@ -283,14 +292,19 @@ impl Mappings {
         }
         let (owners, taken) = (&self.owners, &self.taken);
         let is_free = |port| !taken.contains_key(&(port, to)) && !owners.contains_key(&(port, scope));
-        let outside_port = self.ports.assign(inside, is_free)?;
+        // Linux gives an inside address the port of its newest mapping, if it can (nf_nat_core.c, find_appropriate_src).
+        let newest = self.by_source.get(&inside).and_then(|ports| ports.last_key_value());
+        let wanted = newest.map_or(inside.port(), |(_, port)| *port);
+        let outside_port = self.ports.assign(inside, wanted, is_free)?;
         self.make_entry(now, key, outside_port);
         Some(outside_port)
     }
 
     fn make_entry(&mut self, now: Instant, key: Inside<Scope>, outside_port: u16) {
         let (inside, scope) = key;
-        self.entries.insert(key, Entry { outside_port, expires: now });
+        self.count += 1;
+        self.entries.insert(key, Entry { outside_port, number: self.count, expires: now });
+        self.by_source.entry(inside).or_default().insert(self.count, outside_port);
         self.owners.insert((outside_port, scope), inside);
         *self.shares.entry(*inside.ip()).or_default() += 1;
         self.peak = self.peak.max(self.entries.len());
@@ -386,6 +400,12 @@ impl Mappings {
         let Some(entry) = self.entries.remove(&key) else { return };
         let (inside, scope) = key;
         self.owners.remove(&(entry.outside_port, scope));
+        if let Some(ports) = self.by_source.get_mut(&inside) {
+            ports.remove(&entry.number);
+            if ports.is_empty() {
+                self.by_source.remove(&inside);
+            }
+        }
         if let Some(share) = self.shares.get_mut(inside.ip()) {
             *share -= 1;
         }

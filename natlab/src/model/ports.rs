@@ -33,9 +33,16 @@ impl Ports {
         Ports { assignment, chance, next_port, blocks: HashMap::new() }
     }
 
-    /// Picks a port for a mapping of that inside address, or nothing when too many are taken.
-    pub(super) fn assign(&mut self, inside: SocketAddrV4, is_free: impl Fn(u16) -> bool) -> Option<u16> {
+    /// Picks a port for a mapping of that inside address, or nothing when too many are taken. Where ports are kept, the
+    /// wanted one comes first, then the inside port.
+    pub(super) fn assign(
+        &mut self,
+        inside: SocketAddrV4,
+        wanted: u16,
+        is_free: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
         match self.assignment {
+            PortAssignment::Preserving if is_free(wanted) => Some(wanted),
             PortAssignment::Preserving if is_free(inside.port()) => Some(inside.port()),
             PortAssignment::Preserving | PortAssignment::Random => {
                 (0..PORT_TRIES).map(|_| random_port(&mut self.chance)).find(|port| is_free(*port))
@@ -86,8 +93,8 @@ mod tests {
         let mut ports = Ports::new(PortAssignment::Block { ports: 256 }, Chance::new(3));
         let used = RefCell::new(BTreeSet::new());
         let mut assign = || {
-            let port =
-                ports.assign(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5555), |p| !used.borrow().contains(&p));
+            let inside = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5555);
+            let port = ports.assign(inside, 5555, |p| !used.borrow().contains(&p));
             port.inspect(|port| assert!(used.borrow_mut().insert(*port)))
         };
         assert!((0..256).all(|_| assign().is_some()));

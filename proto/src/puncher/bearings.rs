@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Schedule;
+use super::{Schedule, budget::MAPPING_LIFE};
 use crate::{Now, Role};
 
 /// What was learned of the peer's clock is used for this long: one of the two may be set right.
@@ -26,11 +26,35 @@ pub(super) struct Bearings {
     pub(super) local: Option<IpAddr>,
     /// The peer's wall clock minus ours, ms, where an ack has told, and when.
     ahead_ms: Option<(i64, Instant)>,
+    /// The spare ports since the last path.
+    spare: Option<Spare>,
+    /// When our main port was last seen to be another one outside, or to belong to another address.
+    moved_at: Option<Instant>,
+}
+
+/// The ports that both sides have beside the main ones once they have had a path: ours and the peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spare {
+    pub(super) own: u16,
+    pub(super) peers: u16,
 }
 
 impl Bearings {
     pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
-        Self { role, port, schedule, peer: Vec::new(), local: None, ahead_ms: None }
+        let (peer, local, ahead_ms, spare, moved_at) = Default::default();
+        Self { role, port, schedule, peer, local, ahead_ms, spare, moved_at }
+    }
+
+    /// Takes note of a path that those searches of both sides have found.
+    pub(super) fn note_path(&mut self, own_epoch: u32, peers_epoch: u32) {
+        let peers_port = self.peer.first().map_or(self.port, SocketAddr::port);
+        let (own, peers) = self.schedule.spare(self.role, (own_epoch, self.port), (peers_epoch, peers_port));
+        self.spare = Some(Spare { own, peers });
+    }
+
+    /// Takes note that the main port is not what it was: our NAT may keep it for an address that we had.
+    pub(super) fn note_move(&mut self, now: Instant) {
+        self.moved_at = Some(now);
     }
 
     /// Takes note of the peer's wall clock, as an ack of that round trip shows it.
@@ -60,6 +84,8 @@ impl Bearings {
             now,
             unix: self.halfway(now),
             is_eager,
+            spare: self.spare,
+            has_moved: self.moved_at.is_some_and(|at| now.instant < at + MAPPING_LIFE),
         }
     }
 
@@ -86,6 +112,9 @@ pub(super) struct Ground<'a> {
     /// The wall clock, halfway to the peer's where that is known.
     pub(super) unix: Duration,
     pub(super) is_eager: bool,
+    pub(super) spare: Option<Spare>,
+    /// Our NAT may still keep our main port for an address that we had.
+    pub(super) has_moved: bool,
 }
 
 impl Ground<'_> {

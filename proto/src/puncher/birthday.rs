@@ -11,6 +11,10 @@
 //! other side, to which our router is silent, finds them. Should both answer, nothing would ever pass: a few sockets
 //! venture.
 //!
+//! Two sides that have had a path are a step further: they know spare ports, which nobody has used yet. A side whose main
+//! port is not its own any more, because its NAT keeps it for the address that it had, sweeps from its spare port. The
+//! other side need not know: each socket of a fan then sends to both ports.
+//!
 //! The sweep goes in steps of the golden ratio: after n probes no gap is much wider than 64,512/n, so that a fan in a
 //! row or in a block (RFC 7422) is met for certain after a few hundred, and one at random as fast as any other way.
 
@@ -41,9 +45,10 @@ const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
 /// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
 const KEPT: [Duration; 50] = {
     let mut passes = [Duration::ZERO; 50];
-    let mut index = 0;
+    let mut index = 1;
     while index < passes.len() {
-        passes[index] = Duration::from_secs(6 * index as u64);
+        let gap = if index < 5 { 3 } else { 6 };
+        passes[index] = Duration::from_secs(passes[index - 1].as_secs() + gap);
         index += 1;
     }
     passes
@@ -62,6 +67,9 @@ const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 /// After this long a side that waits makes one pass in each window, with a half of its fan and a third of its sweep:
 /// a fifth of the packets, and 4 of 5 newcomers are still met in the first window.
 const NEWCOMER: Duration = Duration::from_secs(3600);
+
+/// In so many passes a side does what has met the peer the last time, and that alone: it has the more mappings for it.
+const HALF_PASSES: usize = 4;
 
 /// In the last pass one socket in so many ventures to reach a router that answers for itself. Not earlier: those are
 /// spoilt for a peer that comes later.
@@ -100,6 +108,10 @@ const fn seconds<const N: usize>(list: [u64; N]) -> [Duration; N] {
 #[derive(Debug)]
 pub(super) struct Birthday {
     since: Instant,
+    /// Both sides have had a path, and know their spare ports.
+    is_kept: bool,
+    /// How that path was found.
+    kept_by: Option<Method>,
     /// When the passes of the first campaign begin.
     passes: &'static [Duration],
     /// When the next campaign begins.
@@ -123,7 +135,9 @@ impl Birthday {
             (Haste::Eager, Some(Method::Base | Method::Slot) | None) => (now + HEAD_START, &EAGER),
         };
         let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
-        Self { since: now, passes, begin_at, campaign: None, aims }
+        let is_kept = haste.is_kept();
+        let kept_by = memory.map(|m| m.method).filter(|_| is_kept);
+        Self { since: now, is_kept, kept_by, passes, begin_at, campaign: None, aims }
     }
 
     /// Takes note of an outside port of the peer.
@@ -163,10 +177,11 @@ impl Birthday {
     /// Returns how a pair of ours came about.
     pub(super) fn method(&self, pair: Pair) -> Option<Method> {
         let campaign = self.campaign.as_ref()?;
-        if campaign.fan.contains(&Fanned::Open(pair.socket)) {
+        let socket = Wanted::Open(pair.socket);
+        if campaign.fan.contains(&socket) {
             return Some(Method::Fan);
         }
-        let is_swept = pair.socket == SocketId::MAIN && campaign.sweep.contains(&pair.remote.port());
+        let is_swept = campaign.sweeper == socket && campaign.sweep.contains(&pair.remote.port());
         is_swept.then_some(Method::Sweep)
     }
 
@@ -189,6 +204,10 @@ impl Birthday {
             old.close(outbox);
         }
         let Some(target) = ground.target(epoch) else { return };
+        let spare = ground.spare.filter(|_| self.is_kept);
+        let peers_spare = spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
+        let targets: Vec<SocketAddr> = [target].into_iter().chain(peers_spare).collect();
+        let sweeper = spare.filter(|_| ground.has_moved).map(|spare| Wanted::Closed(spare.own));
         let waits = now >= self.since + NEWCOMER;
         let passes: &[Duration] = match (ground.is_eager, waits) {
             (true, _) => self.passes,
@@ -196,14 +215,18 @@ impl Birthday {
             (false, true) => &WAITING_WINDOW,
         };
         let limits = outbox.limits();
-        let (fan, swept) =
-            if waits { (limits.fan() / 2, limits.sweep() / 3) } else { (limits.fan(), limits.sweep()) };
+        let half = self.kept_by.and_then(Half::of);
+        let fans = if half == Some(Half::Sweep) { 0 } else { targets.len() };
+        let (fan, swept) = (limits.fan(), limits.sweep(fans));
+        let (fan, swept) = if waits { (fan / 2, swept / 3) } else { (fan, swept) };
         let deal = ground.schedule.deal(epoch, ground.role, ground.port);
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
         self.campaign = Some(Campaign {
             epoch,
-            target,
-            fan: deal.fan.into_iter().take(fan).map(Fanned::Closed).collect(),
+            half,
+            targets,
+            fan: deal.fan.into_iter().take(fan).map(Wanted::Closed).collect(),
+            sweeper: sweeper.unwrap_or(Wanted::Open(SocketId::MAIN)),
             sweep: ports.take(swept).collect(),
             began: now,
             passes,
@@ -223,9 +246,26 @@ pub(super) struct Ways {
     pub(super) is_answering: bool,
 }
 
-/// A socket of the fan.
+/// Fan or sweep: what of ours has met what of the peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fanned {
+enum Half {
+    Fan,
+    Sweep,
+}
+
+impl Half {
+    fn of(method: Method) -> Option<Self> {
+        match method {
+            Method::Fan => Some(Self::Fan),
+            Method::Sweep => Some(Self::Sweep),
+            Method::Base | Method::Slot => None,
+        }
+    }
+}
+
+/// A socket of the fan, or the one that sweeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
     /// Will be opened on this port when its first turn comes.
     Closed(u16),
     Open(SocketId),
@@ -233,12 +273,31 @@ enum Fanned {
     Failed,
 }
 
+impl Wanted {
+    /// Returns the socket; opens it at its first turn, if its mapping has room.
+    fn socket(&mut self, remote: SocketAddr, now: Instant, outbox: &mut Outbox) -> Option<SocketId> {
+        match *self {
+            Self::Open(socket) => Some(socket),
+            Self::Failed => None,
+            Self::Closed(port) => {
+                let socket = outbox.has_room(port, remote, now).then(|| outbox.open(port))?;
+                *self = Self::Open(socket);
+                Some(socket)
+            }
+        }
+    }
+}
+
 /// One set of mappings and the passes over it.
 #[derive(Debug)]
 struct Campaign {
     epoch: u64,
-    target: SocketAddr,
-    fan: Vec<Fanned>,
+    /// What is enough for the first passes, as far as the two NATs are what they were.
+    half: Option<Half>,
+    /// Ports of the peer that the fan sends to: one, or two.
+    targets: Vec<SocketAddr>,
+    fan: Vec<Wanted>,
+    sweeper: Wanted,
     sweep: Vec<u16>,
     began: Instant,
     passes: &'static [Duration],
@@ -258,7 +317,7 @@ impl Campaign {
             self.next_at = None;
             return self.close(outbox);
         }
-        while self.cursor < self.fan.len() + self.sweep.len() {
+        while self.cursor < self.letters().iter().sum() {
             let ready_at = outbox.ready_at(now).max(self.due_at().unwrap_or(now));
             if now < ready_at {
                 return self.next_at = Some(ready_at + GROUP);
@@ -279,55 +338,56 @@ impl Campaign {
     /// When the next turn is due if this pass is spread over the time until the next one.
     fn due_at(&self) -> Option<Instant> {
         let (begins, ends) = (*self.passes.get(self.pass)?, *self.passes.get(self.pass + 1)?);
-        let turns = u32::try_from(self.fan.len() + self.sweep.len()).ok().filter(|turns| *turns > 0)?;
+        let turns = u32::try_from(self.letters().iter().sum::<usize>()).ok().filter(|turns| *turns > 0)?;
         let turn = u32::try_from(self.cursor).ok()?;
         Some(self.began + begins + (ends - begins) / turns * turn)
+    }
+
+    /// Letters of this pass: of the fan, and of the sweep.
+    fn letters(&self) -> [usize; 2] {
+        let (fan, sweep) = (self.fan.len() * self.targets.len(), self.sweep.len());
+        match self.half.filter(|_| self.pass < HALF_PASSES) {
+            Some(Half::Fan) => [fan, 0],
+            Some(Half::Sweep) => [0, sweep],
+            None => [fan, sweep],
+        }
     }
 
     /// Returns the letter whose turn it is. Fan and sweep take turns: a line on which the carrier allows few mappings
     /// gives some of them to both.
     fn letter(&mut self, ways: Ways, now: Instant, outbox: &mut Outbox) -> Option<Letter> {
-        let both = self.fan.len().min(self.sweep.len());
+        let [fanned, swept] = self.letters();
+        let both = fanned.min(swept);
         let (fans, index) = match self.cursor {
             turn if turn < 2 * both => (turn.is_multiple_of(2), turn / 2),
-            turn => (self.fan.len() > both, turn - both),
+            turn => (fanned > both, turn - both),
         };
         let token = outbox.random();
         if fans {
+            let (index, remote) = (index / self.targets.len(), self.targets[index % self.targets.len()]);
             let arrives = self.may_arrive(ways, index);
             if !arrives && ways.low_ttl.is_none() {
                 return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first
             }
-            let pair = Pair { socket: self.fan_socket(index, now, outbox)?, remote: self.target };
+            let pair = Pair { socket: self.fan[index].socket(remote, now, outbox)?, remote };
             return Some(Letter { ttl: ways.low_ttl.filter(|_| !arrives), ..Letter::probe(pair, token) });
         }
         if ways.is_answering && ways.low_ttl.is_none() && index > self.sweep.len() / 2 {
             return None; // as many as the other router may remember beside its own
         }
-        let remote = SocketAddr::new(self.target.ip(), self.sweep[index]);
+        let remote = SocketAddr::new(self.targets[0].ip(), self.sweep[index]);
+        let socket = self.sweeper.socket(remote, now, outbox)?;
         let ttl = ways.low_ttl.filter(|_| ways.is_answering);
-        Some(Letter { ttl, ..Letter::probe(Pair { socket: SocketId::MAIN, remote }, token) })
-    }
-
-    /// Returns a socket of the fan; opens it at its first turn, if its mapping has room.
-    fn fan_socket(&mut self, index: usize, now: Instant, outbox: &mut Outbox) -> Option<SocketId> {
-        match self.fan[index] {
-            Fanned::Open(socket) => Some(socket),
-            Fanned::Failed => None,
-            Fanned::Closed(port) => {
-                let socket = outbox.has_room(port, self.target, now).then(|| outbox.open(port))?;
-                self.fan[index] = Fanned::Open(socket);
-                Some(socket)
-            }
-        }
+        Some(Letter { ttl, ..Letter::probe(Pair { socket, remote }, token) })
     }
 
     fn close(&mut self, outbox: &mut Outbox) {
-        for fanned in std::mem::take(&mut self.fan) {
-            if let Fanned::Open(socket) = fanned {
+        for wanted in std::mem::take(&mut self.fan).into_iter().chain([self.sweeper]) {
+            if let Wanted::Open(socket) = wanted {
                 outbox.close(socket);
             }
         }
+        self.sweeper = Wanted::Failed;
     }
 
     /// Whether a packet of the fan may reach the other router. Half of the first pass must not even where that is
@@ -343,10 +403,13 @@ impl Campaign {
     }
 
     fn handle_open_failed(&mut self, socket: SocketId) {
-        for fanned in &mut self.fan {
-            if *fanned == Fanned::Open(socket) {
-                *fanned = Fanned::Failed;
+        for wanted in &mut self.fan {
+            if *wanted == Wanted::Open(socket) {
+                *wanted = Wanted::Failed;
             }
+        }
+        if self.sweeper == Wanted::Open(socket) {
+            self.sweeper = Wanted::Open(SocketId::MAIN);
         }
     }
 }

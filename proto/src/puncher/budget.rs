@@ -59,9 +59,10 @@ impl Limits {
         (self.search() / 4).min(MAX_FAN)
     }
 
-    /// Ports of the peer that are swept. The main pair and the helper's count among them.
-    pub(super) fn sweep(self) -> usize {
-        self.search() - self.fan()
+    /// Ports of the peer that are swept beside a fan toward so many of its ports. The main pair and the helper's count
+    /// among them.
+    pub(super) fn sweep(self, targets: usize) -> usize {
+        self.search().saturating_sub(self.fan() * targets)
     }
 
     fn search(self) -> usize {
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_99_of_100_tries() {
         let limits = Limits::DEFAULT;
-        assert_eq!((limits.fan(), limits.sweep()), (256, 1184));
+        assert_eq!((limits.fan(), limits.sweep(1)), (256, 1184));
         let failure: f64 = (0..1184).map(|swept| 1.0 - 256.0 / (64_512.0 - f64::from(swept))).product();
         assert!(failure < 0.01, "{failure}");
     }

@@ -44,12 +44,16 @@ pub(super) const PACE: [(Duration, Duration); 5] = [
 ];
 
 /// The pace where a tunnel waits for its path: the network may return at any time.
-pub(super) const PACE_KEPT: [(Duration, Duration); 4] = [
+pub(super) const PACE_KEPT: [(Duration, Duration); 5] = [
     (Duration::from_secs(1), Duration::from_millis(50)),
-    (Duration::from_secs(5), Duration::from_millis(200)),
+    (HURRY, Duration::from_millis(200)),
+    (Duration::from_secs(300), Duration::from_millis(500)),
     (Duration::from_secs(3600), Duration::from_secs(1)),
     (Duration::MAX, Duration::from_secs(10)),
 ];
+
+/// A pair that has been under test for less than this is tested fast anyway.
+pub(super) const HURRY: Duration = Duration::from_secs(5);
 
 /// Where a search begins on [`PACE`] when the peer has just left: it will not be back within the second.
 pub(super) const CALM: Duration = Duration::from_secs(30);
@@ -112,6 +116,11 @@ impl Checks {
         if let Some(check) = self.entry(pair, Source::Configured, paced_from, now) {
             check.configure(now);
         }
+    }
+
+    /// Tests the pairs of our own accord fast again: the network has changed.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.list.iter_mut().filter(|c| c.source == Source::Configured).for_each(|c| c.hurry(now));
     }
 
     /// Tests a pair because the peer was heard on it.
@@ -251,6 +260,13 @@ impl Check {
     fn configure(&mut self, now: Instant) {
         self.source = Source::Configured;
         self.next_at.get_or_insert(now);
+    }
+
+    /// Begins the pace anew, unless it began a moment ago.
+    fn hurry(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.paced_from) >= HURRY {
+            (self.paced_from, self.next_at) = (now, Some(now));
+        }
     }
 
     /// Takes note of a probe on this pair: test it now, and fast if it was calm.

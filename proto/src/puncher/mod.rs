@@ -58,7 +58,7 @@ pub use schedule::{SLOT, Schedule};
 use self::{
     bearings::Bearings,
     budget::Purpose,
-    checks::{CALM, Checks, PACE, PACE_KEPT, PROMPT, Proof, Source},
+    checks::{CALM, Checks, HURRY, PACE, PACE_KEPT, PROMPT, Proof, Source},
     keepalive::Keepalive,
     keeper::PathKeeper,
     lifetime::Lifetime,
@@ -118,6 +118,8 @@ pub struct Puncher {
     traffic: Traffic,
     /// When the last eager search began.
     eager_at: Option<Instant>,
+    /// When the path in use was last tested because this machine's network had changed.
+    changed_at: Option<Instant>,
     dropped: Dropped,
 }
 
@@ -139,6 +141,7 @@ impl Puncher {
             lifetime: Lifetime::default(),
             traffic: Traffic::default(),
             eager_at: None,
+            changed_at: None,
             dropped: Dropped::default(),
         }
     }
@@ -178,6 +181,23 @@ impl Puncher {
             (self.keepalive, self.lifetime) = Default::default();
             self.lose_path(Loss::Rerouted, now);
         }
+    }
+
+    /// Takes note that something has changed in this machine's network: an interface, an address, a route. A search
+    /// becomes fast again, and a path at rest is tested; at most once in 5 s.
+    pub fn handle_network_change(&mut self, now: Now) {
+        match &self.state {
+            State::Searching(_) => self.checks.hurry(now.instant),
+            State::Connected(link) if link.keeper.is_at_rest() => {
+                if self.changed_at.is_some_and(|at| now.instant < at + HURRY) {
+                    return;
+                }
+                self.changed_at = Some(now.instant);
+                self.send_kept_test(now);
+            }
+            State::Connected(_) | State::Idle => return,
+        }
+        self.handle_timeout(now);
     }
 
     /// Starts to search, or starts again because the tunnel over the last pair is lost.
@@ -557,6 +577,7 @@ impl Puncher {
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
         self.used = Some(pair);
+        self.bearings.note_path(self.outbox.epoch, peer_epoch);
         self.outbox.close_all_but(Some(pair.socket));
         self.outbox.tell(Event::Connected(Connected {
             pair,

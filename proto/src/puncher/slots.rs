@@ -40,10 +40,11 @@ const USUAL: Plan = Plan {
     late_primers: &ms([1500, 2100]),
 };
 
-/// Where a tunnel waits for its path, the clocks are known from it.
+/// Where a tunnel waits for its path, the clocks are known from it. Words come often: the side that has not noticed
+/// the loss yet may enter the slot at any time.
 const KEPT_PLAN: Plan = Plan {
     primers: &ms([0, 250]),
-    words: &ms([400, 700, 1000, 1500, 2100, 2800]),
+    words: &ms([400, 600, 800, 1000, 1300, 1600, 1900, 2200, 2500, 2800]),
     late_primers: &ms([600, 1200]),
 };
 

@@ -54,12 +54,7 @@ impl Puncher {
         let State::Connected(link) = &mut self.state else { return };
         match link.keeper.poll(&self.keepalive, now.instant) {
             Care::None => {}
-            Care::Test => {
-                let token = self.outbox.random();
-                link.keeper.handle_sent(token, &self.keepalive, now.instant);
-                let letter = Letter::probe(link.pair, token);
-                self.send(letter, now);
-            }
+            Care::Test => self.send_kept_test(now),
             Care::Dead { silent, at_rest } => {
                 let age = now.instant.saturating_duration_since(link.since);
                 if at_rest {
@@ -73,6 +68,15 @@ impl Puncher {
         if self.bearings.role == Role::Open {
             self.improve(now);
         }
+    }
+
+    /// Tests the path in use.
+    pub(super) fn send_kept_test(&mut self, now: Now) {
+        let State::Connected(link) = &mut self.state else { return };
+        let token = self.outbox.random();
+        link.keeper.handle_sent(token, &self.keepalive, now.instant);
+        let letter = Letter::probe(link.pair, token);
+        self.send(letter, now);
     }
 
     /// Looks for a path that is nearer, or younger where the network ends old ones. The open side does, since it
@@ -98,6 +102,9 @@ impl Puncher {
 
     pub(super) fn lose_path(&mut self, loss: Loss, now: Now) {
         self.outbox.tell(Event::PathLost(loss));
+        if matches!(loss, Loss::Moved | Loss::Rerouted) {
+            self.bearings.note_move(now.instant);
+        }
         let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
         self.start_search(now, now.instant, haste, "the path is lost");
     }

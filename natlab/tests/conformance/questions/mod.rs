@@ -32,6 +32,10 @@ pub(crate) const QUESTIONS: &[Question] = &[
     ("how many flows are there after an early packet", flows_of_early_packet),
     ("which port is left after the peer's early packet", port_after_early_packet),
     ("which port is left toward the stranger after it", port_toward_other_after_early_packet),
+    (
+        "which port is left toward the stranger after it moved the one toward the peer",
+        port_toward_other_after_move,
+    ),
     ("does the peer's retry get in after it", retry_after_early_packet),
     ("does an answer to the moved port get in", answer_after_early_packet),
     ("how many hops is the peer away", hops_to_peer),
@@ -168,6 +172,12 @@ fn port_after_early_packet(world: &mut dyn World) -> String {
 
 fn port_toward_other_after_early_packet(world: &mut dyn World) -> String {
     early_packet(world);
+    port_toward_stranger(world)
+}
+
+fn port_toward_other_after_move(world: &mut dyn World) -> String {
+    early_packet(world);
+    out(world, A, PEER);
     port_toward_stranger(world)
 }
 
