@@ -2,7 +2,8 @@
 //!
 //! Runs the sessions of the seeds from `--first` on, and prints how long they were unwell after the last fault. With
 //! `--seed N` it runs that one alone and tells what happened in it. Failures are shrunk and
-//! told; any makes the run fail.
+//! told; any makes the run fail. With `--over MS` the seeds are named whose sides, which meet directly, were unwell for
+//! longer.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     }
     let (first, seeds) = (argument("--first").unwrap_or(0), argument("--seeds").unwrap_or(300));
     let jobs = argument("--jobs").unwrap_or(1);
+    let over = argument("--over").map(Duration::from_millis);
     let next = AtomicU64::new(first);
     let run = || {
         let mut outcomes = Vec::new();
@@ -37,6 +39,12 @@ fn main() -> ExitCode {
             let result = Plan::draw(seed).run();
             if let Err(why) = &result {
                 println!("seed {seed}: {why}\n  {}", Plan::draw(seed).shrink(why));
+            }
+            if let (Ok(outcome), Some(over)) = (&result, over)
+                && outcome.promise == Promise::Soon
+                && outcome.stall.is_some_and(|stall| stall > over)
+            {
+                println!("seed {seed}: unwell for {:?}", outcome.stall);
             }
             outcomes.push(result);
         }

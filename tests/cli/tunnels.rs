@@ -181,7 +181,7 @@ fn machines_are_told_each_event_as_one_line_of_json() {
         let remote: SocketAddr = punched["remote"].as_str().and_then(|r| r.parse().ok()).expect("an address");
         assert_eq!(remote.ip(), peer);
         let method = punched["method"].as_str().expect("a method");
-        assert!(["base", "slot", "fan", "sweep"].contains(&method), "{punched}");
+        assert!(["base", "slot", "spare", "fan", "sweep"].contains(&method), "{punched}");
         assert!(punched["seconds"].is_number() && punched["rtt_ms"].is_number(), "{punched}");
     }
 }

@@ -212,6 +212,7 @@ pub(crate) enum AnyMethod {
     Slot,
     Fan,
     Sweep,
+    Spare,
 }
 
 impl Place {
@@ -312,6 +313,7 @@ impl From<AnyMemory> for Memory {
             AnyMethod::Slot => Method::Slot,
             AnyMethod::Fan => Method::Fan,
             AnyMethod::Sweep => Method::Sweep,
+            AnyMethod::Spare => Method::Spare,
         };
         Self { method, peer_port: memory.peer_port }
     }

@@ -27,14 +27,14 @@ pub(super) struct Bearings {
     /// The peer's wall clock minus ours, ms, where an ack has told, and when.
     ahead_ms: Option<(i64, Instant)>,
     /// The spare ports since the last path.
-    spare: Option<Spare>,
+    spare: Option<SparePorts>,
     /// When our main port was last seen to be another one outside, or to belong to another address.
     moved_at: Option<Instant>,
 }
 
 /// The ports that both sides have beside the main ones once they have had a path: ours and the peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Spare {
+pub(super) struct SparePorts {
     pub(super) own: u16,
     pub(super) peers: u16,
 }
@@ -49,7 +49,7 @@ impl Bearings {
     pub(super) fn note_path(&mut self, own_epoch: u32, peers_epoch: u32) {
         let peers_port = self.peer.first().map_or(self.port, SocketAddr::port);
         let (own, peers) = self.schedule.spare(self.role, (own_epoch, self.port), (peers_epoch, peers_port));
-        self.spare = Some(Spare { own, peers });
+        self.spare = Some(SparePorts { own, peers });
     }
 
     /// Takes note that the main port is not what it was: our NAT may keep it for an address that we had.
@@ -112,7 +112,7 @@ pub(super) struct Ground<'a> {
     /// The wall clock, halfway to the peer's where that is known.
     pub(super) unix: Duration,
     pub(super) is_eager: bool,
-    pub(super) spare: Option<Spare>,
+    pub(super) spare: Option<SparePorts>,
     /// Our NAT may still keep our main port for an address that we had.
     pub(super) has_moved: bool,
 }

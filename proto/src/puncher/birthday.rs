@@ -11,9 +11,8 @@
 //! other side, to which our router is silent, finds them. Should both answer, nothing would ever pass: a few sockets
 //! venture.
 //!
-//! Two sides that have had a path are a step further: they know spare ports, which nobody has used yet. A side whose main
-//! port is not its own any more, because its NAT keeps it for the address that it had, sweeps from its spare port. The
-//! other side need not know: each socket of a fan then sends to both ports.
+//! Two sides that have had a path know spare ports (`spare`). A side whose main port is not its own any more sweeps from
+//! its spare one. The other side need not know: each socket of its fan then sends to both ports.
 //!
 //! The sweep goes in steps of the golden ratio: after n probes no gap is much wider than 64,512/n, so that a fan in a
 //! row or in a block (RFC 7422) is met for certain after a few hundred, and one at random as fast as any other way.
@@ -110,8 +109,8 @@ pub(super) struct Birthday {
     since: Instant,
     /// Both sides have had a path, and know their spare ports.
     is_kept: bool,
-    /// How that path was found.
-    kept_by: Option<Method>,
+    /// What has found that path.
+    half: Option<Half>,
     /// When the passes of the first campaign begin.
     passes: &'static [Duration],
     /// When the next campaign begins.
@@ -125,19 +124,18 @@ impl Birthday {
     /// Makes one that begins soon, or, if the search is a patient one, at the next window.
     pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste) -> Self {
         let now = ground.now.instant;
-        let (begin_at, passes): (_, &[Duration]) = match (haste, memory.map(|m| m.method)) {
+        let half = memory.and_then(|memory| Half::of(memory.method));
+        let (begin_at, passes): (_, &[Duration]) = match (haste, half) {
             (Haste::Patient, _) => (now + to_window(ground.unix), &EAGER),
-            (Haste::Kept | Haste::Renewal, Some(Method::Fan | Method::Sweep)) => (now + SHORT_START, &KEPT),
-            (Haste::Kept | Haste::Renewal, Some(Method::Base | Method::Slot) | None) => {
-                (now + KEPT_START, &EAGER)
-            }
-            (Haste::Eager, Some(Method::Fan | Method::Sweep)) => (now + SHORT_START, &EAGER),
-            (Haste::Eager, Some(Method::Base | Method::Slot) | None) => (now + HEAD_START, &EAGER),
+            (Haste::Kept | Haste::Renewal, Some(_)) => (now + SHORT_START, &KEPT),
+            (Haste::Kept | Haste::Renewal, None) => (now + KEPT_START, &EAGER),
+            (Haste::Eager, Some(_)) => (now + SHORT_START, &EAGER),
+            (Haste::Eager, None) => (now + HEAD_START, &EAGER),
         };
         let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
         let is_kept = haste.is_kept();
-        let kept_by = memory.map(|m| m.method).filter(|_| is_kept);
-        Self { since: now, is_kept, kept_by, passes, begin_at, campaign: None, aims }
+        let half = half.filter(|_| is_kept);
+        Self { since: now, is_kept, half, passes, begin_at, campaign: None, aims }
     }
 
     /// Takes note of an outside port of the peer.
@@ -157,13 +155,21 @@ impl Birthday {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, ways: Ways, outbox: &mut Outbox) {
+    /// Does what is due; `sweeper` is the socket to sweep from.
+    pub(super) fn handle_timeout(
+        &mut self,
+        ground: &Ground<'_>,
+        ways: Ways,
+        sweeper: SocketId,
+        outbox: &mut Outbox,
+    ) {
         let now = ground.now.instant;
         if now >= self.begin_at {
             self.begin(ground, outbox);
             self.begin_at = now + to_window(ground.unix);
         }
         if let Some(campaign) = &mut self.campaign {
+            campaign.sweeper = sweeper;
             campaign.handle_timeout(ground, ways, outbox);
         }
     }
@@ -177,11 +183,10 @@ impl Birthday {
     /// Returns how a pair of ours came about.
     pub(super) fn method(&self, pair: Pair) -> Option<Method> {
         let campaign = self.campaign.as_ref()?;
-        let socket = Wanted::Open(pair.socket);
-        if campaign.fan.contains(&socket) {
+        if campaign.fan.contains(&Fanned::Open(pair.socket)) {
             return Some(Method::Fan);
         }
-        let is_swept = campaign.sweeper == socket && campaign.sweep.contains(&pair.remote.port());
+        let is_swept = campaign.sweeper == pair.socket && campaign.sweep.contains(&pair.remote.port());
         is_swept.then_some(Method::Sweep)
     }
 
@@ -207,7 +212,6 @@ impl Birthday {
         let spare = ground.spare.filter(|_| self.is_kept);
         let peers_spare = spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
         let targets: Vec<SocketAddr> = [target].into_iter().chain(peers_spare).collect();
-        let sweeper = spare.filter(|_| ground.has_moved).map(|spare| Wanted::Closed(spare.own));
         let waits = now >= self.since + NEWCOMER;
         let passes: &[Duration] = match (ground.is_eager, waits) {
             (true, _) => self.passes,
@@ -215,18 +219,19 @@ impl Birthday {
             (false, true) => &WAITING_WINDOW,
         };
         let limits = outbox.limits();
-        let half = self.kept_by.and_then(Half::of);
+        let half = self.half;
         let fans = if half == Some(Half::Sweep) { 0 } else { targets.len() };
         let (fan, swept) = (limits.fan(), limits.sweep(fans));
         let (fan, swept) = if waits { (fan / 2, swept / 3) } else { (fan, swept) };
         let deal = ground.schedule.deal(epoch, ground.role, ground.port);
+        tracing::debug!(epoch, %target, ?spare, half = ?half, fan, swept, aims = ?self.aims, "birthday begins");
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
         self.campaign = Some(Campaign {
             epoch,
             half,
             targets,
-            fan: deal.fan.into_iter().take(fan).map(Wanted::Closed).collect(),
-            sweeper: sweeper.unwrap_or(Wanted::Open(SocketId::MAIN)),
+            fan: deal.fan.into_iter().take(fan).map(Fanned::Closed).collect(),
+            sweeper: SocketId::MAIN,
             sweep: ports.take(swept).collect(),
             began: now,
             passes,
@@ -258,14 +263,14 @@ impl Half {
         match method {
             Method::Fan => Some(Self::Fan),
             Method::Sweep => Some(Self::Sweep),
-            Method::Base | Method::Slot => None,
+            Method::Base | Method::Slot | Method::Spare => None,
         }
     }
 }
 
-/// A socket of the fan, or the one that sweeps.
+/// A socket of the fan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Fanned {
     /// Will be opened on this port when its first turn comes.
     Closed(u16),
     Open(SocketId),
@@ -273,7 +278,7 @@ enum Wanted {
     Failed,
 }
 
-impl Wanted {
+impl Fanned {
     /// Returns the socket; opens it at its first turn, if its mapping has room.
     fn socket(&mut self, remote: SocketAddr, now: Instant, outbox: &mut Outbox) -> Option<SocketId> {
         match *self {
@@ -296,8 +301,8 @@ struct Campaign {
     half: Option<Half>,
     /// Ports of the peer that the fan sends to: one, or two.
     targets: Vec<SocketAddr>,
-    fan: Vec<Wanted>,
-    sweeper: Wanted,
+    fan: Vec<Fanned>,
+    sweeper: SocketId,
     sweep: Vec<u16>,
     began: Instant,
     passes: &'static [Duration],
@@ -329,6 +334,7 @@ impl Campaign {
             }
             self.cursor += 1;
         }
+        tracing::debug!(pass = self.pass, letters = ?self.letters(), ?ways, unsent = outbox.unsent(), "birthday");
         self.cursor = 0;
         self.pass += 1;
         let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
@@ -376,18 +382,16 @@ impl Campaign {
             return None; // as many as the other router may remember beside its own
         }
         let remote = SocketAddr::new(self.targets[0].ip(), self.sweep[index]);
-        let socket = self.sweeper.socket(remote, now, outbox)?;
         let ttl = ways.low_ttl.filter(|_| ways.is_answering);
-        Some(Letter { ttl, ..Letter::probe(Pair { socket, remote }, token) })
+        Some(Letter { ttl, ..Letter::probe(Pair { socket: self.sweeper, remote }, token) })
     }
 
     fn close(&mut self, outbox: &mut Outbox) {
-        for wanted in std::mem::take(&mut self.fan).into_iter().chain([self.sweeper]) {
-            if let Wanted::Open(socket) = wanted {
+        for fanned in std::mem::take(&mut self.fan) {
+            if let Fanned::Open(socket) = fanned {
                 outbox.close(socket);
             }
         }
-        self.sweeper = Wanted::Failed;
     }
 
     /// Whether a packet of the fan may reach the other router. Half of the first pass must not even where that is
@@ -403,13 +407,10 @@ impl Campaign {
     }
 
     fn handle_open_failed(&mut self, socket: SocketId) {
-        for wanted in &mut self.fan {
-            if *wanted == Wanted::Open(socket) {
-                *wanted = Wanted::Failed;
+        for fanned in &mut self.fan {
+            if *fanned == Fanned::Open(socket) {
+                *fanned = Fanned::Failed;
             }
-        }
-        if self.sweeper == Wanted::Open(socket) {
-            self.sweeper = Wanted::Open(SocketId::MAIN);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,10 @@ const TALK_AT_ONCE: u32 = 4;
 
 /// See [`TALK_AT_ONCE`].
 const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TALK_AT_ONCE as u64));
+
+/// Own addresses that we had within [`MAPPING_LIFE`] and for each of which as many more as [`FOR_SLOTS`] and [`FOR_TALK`]
+/// may be alive.
+const MAX_FORMER: usize = 4;
 
 /// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots,
 /// and for each socket that ventures (see the module `birthday`).
@@ -97,8 +101,12 @@ pub(super) type Flow = (u16, SocketAddr);
 #[derive(Debug)]
 pub(super) struct Budget {
     limits: Limits,
+    /// The address that we have at the moment, as far as the system knows it.
+    own: Option<IpAddr>,
     /// When each mapping was last used by us.
     mappings: BTreeMap<Flow, Instant>,
+    /// Those of addresses that we had. They may be in the same NAT.
+    former: BTreeMap<IpAddr, BTreeMap<Flow, Instant>>,
     /// No later than the first moment at which a mapping dies.
     next_death: Option<Instant>,
     pace: Pace,
@@ -115,7 +123,9 @@ impl Budget {
         };
         Self {
             limits,
+            own: None,
             mappings: BTreeMap::new(),
+            former: BTreeMap::new(),
             next_death: None,
             pace: Pace::new(limits),
             talk_whole_at: None,
@@ -126,13 +136,24 @@ impl Budget {
         self.limits
     }
 
+    /// Takes note of the address that we have: what we have sent from another one has other mappings.
+    pub(super) fn set_own(&mut self, own: IpAddr) {
+        if self.own == Some(own) {
+            return;
+        }
+        let returning = self.former.remove(&own).unwrap_or_default();
+        if let Some(before) = self.own.replace(own) {
+            self.former.insert(before, std::mem::replace(&mut self.mappings, returning));
+        }
+    }
+
     /// Takes note that a probe leaves now; false when it must not.
     pub(super) fn admit(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
         if !self.has_room(flow, purpose, now) || !self.pace.admit(purpose, now) {
             return false;
         }
         let is_new = self.mappings.insert(flow, now).is_none();
-        if is_new && self.mappings.len() > self.limits.room(Purpose::Slot) {
+        if is_new && self.used() > self.limits.room(Purpose::Slot) {
             self.talk_whole_at = Some(self.talk_whole_after(now));
         }
         self.next_death.get_or_insert(now + MAPPING_LIFE);
@@ -145,9 +166,21 @@ impl Budget {
         if self.mappings.contains_key(&flow) {
             return true;
         }
-        let is_kept_back = self.mappings.len() >= self.limits.room(Purpose::Slot);
-        self.mappings.len() < self.limits.room(purpose)
+        let is_kept_back = self.used() >= self.limits.room(Purpose::Slot);
+        let used = if purpose == Purpose::Search { self.alive() } else { self.used() };
+        used < self.limits.room(purpose)
             && (!is_kept_back || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE)
+    }
+
+    /// All mappings.
+    fn alive(&self) -> usize {
+        self.mappings.len() + self.former.values().map(BTreeMap::len).sum::<usize>()
+    }
+
+    /// The same, but for some of each former address: with a table full of those nothing at all could be sent.
+    fn used(&self) -> usize {
+        let spared = (FOR_SLOTS + FOR_TALK) * self.former.len().min(MAX_FORMER);
+        self.alive() - spared.min(self.alive() - self.mappings.len())
     }
 
     /// When a probe of that purpose can leave, as far as the pace goes.
@@ -164,8 +197,12 @@ impl Budget {
         if self.next_death.is_none_or(|at| now < at) {
             return;
         }
-        self.mappings.retain(|_, used| now < *used + MAPPING_LIFE);
-        self.next_death = self.mappings.values().min().map(|used| *used + MAPPING_LIFE);
+        let lives = |_: &Flow, used: &mut Instant| now < *used + MAPPING_LIFE;
+        self.mappings.retain(lives);
+        self.former.values_mut().for_each(|flows| flows.retain(lives));
+        self.former.retain(|_, flows| !flows.is_empty());
+        let all = self.former.values().chain([&self.mappings]).flat_map(BTreeMap::values);
+        self.next_death = all.min().map(|used| *used + MAPPING_LIFE);
     }
 }
 
@@ -289,6 +326,24 @@ mod tests {
             budget.mappings.remove(&flow(10_000 + FOR_SLOTS as u16));
             assert_eq!(count(&mut budget, Purpose::Talk, 20_000), Some(20_000 + FOR_TALK as u16));
         }
+    }
+
+    #[test]
+    fn what_was_sent_from_another_own_address_counts_but_keeps_nobody_from_talking() {
+        let (mut budget, mut now) = (Budget::new(Limits::DEFAULT), begin());
+        let mut admitted = |budget: &mut Budget, own: &str, purpose| {
+            budget.set_own(own.parse().expect("an address"));
+            let sent = (1..=2000).filter(|port| {
+                now += Duration::from_millis(20);
+                budget.admit(flow(*port), purpose, now)
+            });
+            sent.count()
+        };
+        let room = Limits::DEFAULT.search();
+        assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room);
+        assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Search), 0);
+        assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Slot), FOR_SLOTS + FOR_TALK + FOR_SLOTS);
+        assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room, "the same as before");
     }
 
     #[test]

@@ -180,8 +180,8 @@ impl Evidence {
         match icmp.kind {
             IcmpKind::TtlExceeded => {}
             IcmpKind::PortUnreachable | IcmpKind::Prohibited if from_peer => {
-                // Once the peer is heard, a port that it has closed may be what refuses, which says nothing of its router.
-                if is_ours && (main == Some(icmp.pair.remote) || self.heard_at.is_none()) {
+                // Other ports may be refused by the peer's machine, which has closed them and whose NAT still knows them.
+                if is_ours && main == Some(icmp.pair.remote) {
                     self.refused_at = Some(now);
                 }
             }

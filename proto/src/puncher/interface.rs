@@ -64,6 +64,8 @@ pub enum Method {
     Base,
     /// By a slot's fresh pair of ports.
     Slot,
+    /// By the ports that both sides have kept in reserve since their last path.
+    Spare,
     /// By one of many sockets of ours toward the peer's main port.
     Fan,
     /// By probing many ports of the peer.
@@ -72,7 +74,7 @@ pub enum Method {
 
 impl Method {
     /// All of them, in the order in which a search begins with them.
-    pub const ALL: [Self; 4] = [Self::Base, Self::Slot, Self::Fan, Self::Sweep];
+    pub const ALL: [Self; 5] = [Self::Base, Self::Slot, Self::Spare, Self::Fan, Self::Sweep];
 
     /// Names it for programs.
     #[must_use]
@@ -80,6 +82,7 @@ impl Method {
         match self {
             Self::Base => "base",
             Self::Slot => "slot",
+            Self::Spare => "spare",
             Self::Fan => "fan",
             Self::Sweep => "sweep",
         }

@@ -38,6 +38,7 @@ mod schedule;
 mod scout;
 mod search;
 mod slots;
+mod spare;
 mod watch;
 
 use std::{
@@ -177,6 +178,7 @@ impl Puncher {
             return; // no network at the moment; it may come back as it was
         }
         self.bearings.local = ip;
+        ip.into_iter().for_each(|ip| self.outbox.set_own(ip));
         if ip != before && before.is_some() && self.connected_pair().is_some() {
             (self.keepalive, self.lifetime) = Default::default();
             self.lose_path(Loss::Rerouted, now);

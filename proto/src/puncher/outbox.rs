@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Instant,
 };
 
@@ -130,6 +130,11 @@ impl Outbox {
         if self.admit(pair, Purpose::Search, now) {
             self.queue.push_back(Output::Transmit(Transmit { pair, ttl: Some(ttl), payload }));
         }
+    }
+
+    /// Takes note of the own address toward the peer.
+    pub(super) fn set_own(&mut self, own: IpAddr) {
+        self.budget.set_own(own);
     }
 
     /// Whether a try in the blue from that port would find room for its mapping.

@@ -15,6 +15,7 @@ use super::{
     schedule::slot_at,
     scout::Scout,
     slots::Slots,
+    spare::Spare,
 };
 
 /// For this long a search uses every slot and sweeps again and again; after that it is patient.
@@ -41,7 +42,7 @@ pub(super) const KEPT_START: Duration = Duration::from_millis(1500);
 /// A renewal looks for a fresh path for this long; after that any will do.
 const RENEWAL: Duration = Duration::from_secs(20);
 
-/// Slots begin after this: a path that only seemed dead is back by then.
+/// Slots and the spare pair begin after this: a path that only seemed dead is back by then.
 const KEPT_SLOTS: Duration = Duration::from_millis(200);
 
 /// How urgent a search is.
@@ -69,12 +70,15 @@ pub(super) struct Search {
     pub(super) evidence: Evidence,
     haste: Haste,
     began: Instant,
+    /// Refusals tell of the peer's program: a tunnel waits for it, and our own end is where it was.
+    is_heedful: bool,
     /// A machine whose program lives would have been heard after refusing for so long.
     gone_after: Duration,
     eager_until: Instant,
     scout: Scout,
     helper: Helper,
     slots: Slots,
+    spare: Spare,
     birthday: Birthday,
 }
 
@@ -91,11 +95,13 @@ impl Search {
             evidence: Evidence::new(now),
             haste,
             began: now,
+            is_heedful: haste.is_kept() && !ground.has_moved,
             gone_after: GONE_AFTER + calm.min(CALM_AT_MOST) * 5 / 4,
             eager_until: now + eager_for,
             scout: Scout::new(ground.target(0), ground.local, now),
             helper: Helper::new(now),
             slots: Slots::new(haste, now + if haste.is_kept() { KEPT_SLOTS } else { HEAD_START }),
+            spare: Spare::new(haste.is_kept().then_some(now + KEPT_SLOTS), now),
             birthday: Birthday::new(ground, memory, haste),
         }
     }
@@ -111,7 +117,7 @@ impl Search {
 
     /// Whether it is clear by now that the peer's program has ended; true once.
     pub(super) fn finds_peer_gone(&mut self, now: Instant) -> bool {
-        self.haste.is_kept() && self.evidence.finds_peer_gone(self.gone_after, now)
+        self.is_heedful && self.evidence.finds_peer_gone(self.gone_after, now)
     }
 
     pub(super) fn is_eager(&self, now: Instant) -> bool {
@@ -123,8 +129,10 @@ impl Search {
         let low_ttl = self.scout.low_ttl(slot_at(ground.unix) / 2);
         self.helper.handle_timeout(ground, low_ttl.unwrap_or(LEAST_TTL), outbox);
         self.slots.handle_timeout(ground, low_ttl, outbox);
+        self.spare.handle_timeout(ground, outbox);
         let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };
-        self.birthday.handle_timeout(ground, ways, outbox);
+        let sweeper = self.spare.socket().filter(|_| ground.has_moved).unwrap_or(SocketId::MAIN);
+        self.birthday.handle_timeout(ground, ways, sweeper, outbox);
     }
 
     /// Takes note of what the network says; `is_ours` if it quotes what we have sent a moment ago.
@@ -153,6 +161,7 @@ impl Search {
 
     pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
         self.slots.handle_open_failed(socket);
+        self.spare.handle_open_failed(socket);
         self.birthday.handle_open_failed(socket);
     }
 
@@ -175,13 +184,19 @@ impl Search {
         if self.slots.has(pair.socket) {
             return Method::Slot;
         }
-        self.birthday.method(pair).unwrap_or(Method::Base)
+        let is_spare = self.spare.socket() == Some(pair.socket);
+        let by_chance = self.birthday.method(pair);
+        by_chance.unwrap_or(if is_spare { Method::Spare } else { Method::Base })
     }
 
     pub(super) fn deadline(&self) -> Instant {
         let scout = self.scout.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
-        let gone = self.evidence.gone_at(self.gone_after).filter(|_| self.haste.is_kept());
-        scout.into_iter().chain(gone).fold(others.min(self.evidence.look_at()), Instant::min)
+        let gone = self.evidence.gone_at(self.gone_after).filter(|_| self.is_heedful);
+        scout
+            .into_iter()
+            .chain(gone)
+            .chain(self.spare.deadline())
+            .fold(others.min(self.evidence.look_at()), Instant::min)
     }
 }

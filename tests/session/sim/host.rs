@@ -21,6 +21,10 @@ pub(super) struct Host {
     pub(super) life: u32,
     starts_at: Option<Instant>,
     wakes_at: Option<Instant>,
+    /// Counts its new addresses.
+    pub(super) moves: usize,
+    /// The network has changed while it slept.
+    has_moved: bool,
     pub(super) slept_until: Option<Instant>,
     inbox: VecDeque<Arrival>,
     buffered: BTreeMap<u16, usize>,
@@ -47,6 +51,8 @@ impl Host {
             life: 0,
             starts_at: Some(starts_at),
             wakes_at: None,
+            moves: 0,
+            has_moved: false,
             slept_until: None,
             inbox: VecDeque::new(),
             buffered: BTreeMap::new(),
@@ -92,6 +98,15 @@ impl Host {
         let now = self.now(now);
         if let Some(program) = self.program.as_mut().filter(|_| self.wakes_at.is_none()) {
             program.say(bytes, now, network);
+        }
+    }
+
+    /// Its network has changed.
+    pub(super) fn handle_network_change(&mut self, at: Instant, network: &mut Network) {
+        let now = self.now(at);
+        self.has_moved = self.wakes_at.is_some();
+        if let Some(program) = self.program.as_mut().filter(|_| !self.has_moved) {
+            program.handle_network_change(now, network);
         }
     }
 
@@ -149,6 +164,9 @@ impl Host {
         self.buffered.clear();
         for arrival in std::mem::take(&mut self.inbox) {
             self.handle_arrival(arrival, at, network);
+        }
+        if std::mem::take(&mut self.has_moved) {
+            self.handle_network_change(at, network);
         }
     }
 

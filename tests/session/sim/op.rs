@@ -70,6 +70,11 @@ pub(crate) enum Op {
         says_goodbye: bool,
         down: Duration,
     },
+    /// The host gets another own address, if it is behind a NAT.
+    Lease {
+        side: Side,
+        last_octet: u8,
+    },
     Burst {
         side: Side,
         bytes: u64,
@@ -84,7 +89,7 @@ impl Op {
         let s = |chance: &mut Chance, from: u64, to: u64| {
             Duration::from_millis(1000 * from + chance.below(1000 * (to - from)))
         };
-        match chance.below(24) {
+        match chance.below(26) {
             0 | 1 => {
                 let (from, share) = (Sides::draw(chance), 0.4 * chance.fraction());
                 Self::Loss { from, share, lasts: s(chance, 1, 60) }
@@ -113,6 +118,7 @@ impl Op {
                 let most = 1 << (4 + chance.below(16));
                 Self::Burst { side, bytes: 1 + chance.below(most) }
             }
+            22 | 23 => Self::Lease { side, last_octet: 10 + u8::try_from(chance.below(200)).expect("small") },
             _ => {
                 let most = [300, 1200, 10_800][usize::try_from(chance.below(3)).expect("one of three")];
                 Self::Idle(s(chance, 60, most))
@@ -145,7 +151,11 @@ impl Op {
             | Self::Sleep { lasts, .. }
             | Self::Idle(lasts)
             | Self::Restart { down: lasts, .. } => *lasts,
-            Self::Flush(_) | Self::Nat { .. } | Self::Clock { .. } | Self::Burst { .. } => Duration::ZERO,
+            Self::Flush(_)
+            | Self::Nat { .. }
+            | Self::Clock { .. }
+            | Self::Lease { .. }
+            | Self::Burst { .. } => Duration::ZERO,
         }
     }
 
@@ -177,6 +187,7 @@ impl Op {
                 let World { hosts, network, .. } = world;
                 hosts[side.index()].restart(*says_goodbye, until, now, network);
             }
+            Self::Lease { side, last_octet } => world.readdress(*side, *last_octet),
             Self::Burst { side, bytes } => world.say(*side, *bytes),
             Self::Idle(_) => {}
         }

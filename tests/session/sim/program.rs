@@ -115,6 +115,14 @@ impl Program {
         self.settle(now, network);
     }
 
+    /// What the kernel tells when an address has changed.
+    pub(super) fn handle_network_change(&mut self, now: Now, network: &mut Network) {
+        self.puncher.handle_traffic(self.hub.traffic, now);
+        self.tell_local(now, network);
+        self.puncher.handle_network_change(now);
+        self.settle(now, network);
+    }
+
     /// Does what has become due.
     pub(super) fn handle_timeout(&mut self, now: Now, network: &mut Network) {
         if self.puncher_at.is_some_and(|at| at <= now.instant) {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -28,6 +29,9 @@ const MAX_WAKES_A_SECOND: usize = 1100;
 /// Probes within a second, mappings alive at once, sockets, connections of QUIC.
 const MAX_PROBES_A_SECOND: usize = 500;
 const MAX_FLOWS: usize = 1536;
+
+/// As many more for each own address that a host had before.
+const MAX_FLOWS_MORE: usize = 60;
 const MAX_SOCKETS: usize = 320;
 const MAX_CONNECTIONS: usize = 64;
 
@@ -206,6 +210,19 @@ impl World {
         self.nats[side.index()] = spec;
     }
 
+    /// Gives a side's host another address of its network, if that is a private one.
+    pub(super) fn readdress(&mut self, side: Side, last_octet: u8) {
+        let old = self.network.ip(Place::Host(side));
+        if old == self.network.public_ip(side) {
+            return;
+        }
+        let [a, b, c, _] = old.octets();
+        self.network.set_host_ip(side, Ipv4Addr::new(a, b, c, last_octet));
+        let Self { hosts, network, now, .. } = self;
+        hosts[side.index()].moves += 1;
+        hosts[side.index()].handle_network_change(*now, network);
+    }
+
     /// Holds the boxes' memory against the budget. Each run of a program has its own; and a box that takes what comes for
     /// its own remembers the peer's probes, too, whose budget they count in.
     pub(crate) fn check_flows(&self) -> Result<(), String> {
@@ -215,7 +232,8 @@ impl World {
             for (index, spec) in boxes.iter().enumerate() {
                 let flows = self.network.nat(side, index).flow_peak();
                 let others = if spec.input == Unsolicited::Accept { lives(side.other()) } else { 0 };
-                if flows > MAX_FLOWS * (lives(side) + others) {
+                let moves = MAX_FLOWS_MORE * self.hosts[side.index()].moves;
+                if flows > (MAX_FLOWS + moves) * (lives(side) + others) {
                     return Err(format!("{side:?}: {flows} flows at once in {} lives", lives(side)));
                 }
             }

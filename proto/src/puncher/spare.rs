@@ -1,0 +1,98 @@
+//! The spare pair: fresh ports that both sides have agreed on with their last path, for when that is lost.
+//!
+//! A new lease, or another program's flow, may have taken our main port at our NAT, and nothing that is sent from there
+//! arrives where the peer expects it. The spare port of each path is another one and was never used. The pair of both is
+//! tested beside the main pair, whatever the clocks say; and a side that knows that its main port is lost sweeps from
+//! its spare one (`birthday`).
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Pair, SocketId,
+    bearings::Ground,
+    budget::Purpose,
+    outbox::{Letter, Outbox},
+};
+
+/// Up to this long after the beginning, this much between two letters.
+const PACE: [(Duration, Duration); 4] = [
+    (Duration::from_secs(3), Duration::from_millis(100)),
+    (Duration::from_secs(300), Duration::from_millis(500)),
+    (Duration::from_secs(3600), Duration::from_secs(1)),
+    (Duration::MAX, Duration::from_secs(10)),
+];
+
+#[derive(Debug)]
+pub(super) struct Spare {
+    begin_at: Instant,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting,
+    Open {
+        socket: SocketId,
+        next_at: Instant,
+        /// Letters so far: the peer's addresses take turns.
+        sent: u64,
+    },
+    /// Another program has the port, or the two sides never had a path.
+    Off,
+}
+
+impl Spare {
+    /// Makes one that begins at that time; or never, where the two sides have no path behind them.
+    pub(super) fn new(begin_at: Option<Instant>, now: Instant) -> Self {
+        let state = if begin_at.is_some() { State::Waiting } else { State::Off };
+        Self { begin_at: begin_at.unwrap_or(now), state }
+    }
+
+    /// Returns the socket on the spare port.
+    pub(super) fn socket(&self) -> Option<SocketId> {
+        match self.state {
+            State::Open { socket, .. } => Some(socket),
+            State::Waiting | State::Off => None,
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
+        let now = ground.now.instant;
+        if matches!(self.state, State::Waiting) && now >= self.begin_at {
+            self.state = ground.spare.map_or(State::Off, |ports| State::Open {
+                socket: outbox.open(ports.own),
+                next_at: now,
+                sent: 0,
+            });
+        }
+        let State::Open { socket, next_at, sent } = &mut self.state else { return };
+        if now < *next_at {
+            return;
+        }
+        let age = now.saturating_duration_since(self.begin_at);
+        let gap = PACE.iter().find(|(until, _)| age < *until).map_or(PACE[3].1, |(_, gap)| *gap);
+        *next_at = now + gap;
+        let (Some(target), Some(ports)) = (ground.target(*sent), ground.spare) else { return };
+        *sent += 1;
+        let pair = Pair { socket: *socket, remote: SocketAddr::new(target.ip(), ports.peers) };
+        let letter = Letter::probe(pair, outbox.random());
+        outbox.send(&letter, Purpose::Slot, ground.now);
+    }
+
+    pub(super) fn handle_open_failed(&mut self, failed: SocketId) {
+        if self.socket() == Some(failed) {
+            self.state = State::Off;
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting => Some(self.begin_at),
+            State::Open { next_at, .. } => Some(next_at),
+            State::Off => None,
+        }
+    }
+}
