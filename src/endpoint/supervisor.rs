@@ -66,8 +66,8 @@ const WAKE_EVERY: Duration = Duration::from_millis(500);
 
 /// A tunnel that has not heard anything since it got its path.
 struct Waking {
-    /// Datagrams that it had received by then.
-    received: u64,
+    /// Packets that the peer had acknowledged by then.
+    acknowledged: u64,
     next_at: Instant,
     every: Duration,
     /// Then it is of no use.
@@ -99,7 +99,7 @@ pub(super) struct Supervisor {
     paths: PathCount,
     /// Since when the tunnel has no path.
     path_lost_at: Option<Instant>,
-    /// That path, and what the tunnel had received by then.
+    /// That path, and how many packets the peer had acknowledged by then.
     lost: Option<(Pair, u64)>,
     /// The tunnel got a path a moment ago, and has not heard anything by it.
     waking: Option<Waking>,
@@ -214,7 +214,7 @@ impl Supervisor {
         let Some(tunnel) = &self.tunnel else { return self.tell_searching() };
         tunnel.set_path(None);
         if let Some(punched) = self.punched {
-            self.lost = Some((punched.pair, tunnel.received()));
+            self.lost = Some((punched.pair, self.paths.acknowledged()));
         }
         if matches!(loss, Some(Loss::Silent(_))) {
             self.hub.note_silence();
@@ -238,13 +238,13 @@ impl Supervisor {
         let was_heard = self
             .lost
             .take()
-            .is_some_and(|(pair, received)| pair == connected.pair && received != tunnel.received());
+            .is_some_and(|(pair, before)| pair == connected.pair && before != self.paths.acknowledged());
         // Where the path was just slow, QUIC knows it better than a fresh start would.
         if was_heard {
             return self.tell_path(connected);
         }
         self.waking = Some(Waking {
-            received: tunnel.received(),
+            acknowledged: self.paths.acknowledged(),
             // The serve side knows of the path half a round trip before the open side lets anything in by it.
             next_at: match self.config.role {
                 Role::Serve => Instant::now() + connected.rtt,
@@ -276,9 +276,9 @@ impl Supervisor {
     /// Whatever was under way is lost: has the tunnel ask now, and not when a timer ends that has backed off. Where the
     /// path carries probes, and yet nothing of the peer's tunnel comes, it knows of none any more.
     async fn wake_tunnel(&mut self) {
-        let (Some(tunnel), Some(waking)) = (&self.tunnel, &mut self.waking) else { return };
+        let Some(waking) = &mut self.waking else { return };
         let now = Instant::now();
-        if tunnel.received() != waking.received {
+        if self.paths.acknowledged() != waking.acknowledged {
             self.waking = None;
         } else if now >= waking.until {
             self.waking = None;

@@ -33,18 +33,33 @@ const LIGHT_PERCENT: u64 = 2;
 /// Fewer packets in a span say nothing.
 const FEW: u64 = 8;
 
-/// Counts the paths that a tunnel has had. Cheap to clone; all clones count the same.
+/// Counts the paths that a tunnel has had, and what the peer has acknowledged. Cheap to clone; all clones count the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PathCount(Arc<AtomicU64>);
+pub(crate) struct PathCount(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    paths: AtomicU64,
+    acknowledged: AtomicU64,
+}
 
 impl PathCount {
     /// The tunnel has another path from now on, or the former one again.
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.paths.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the packets that the peer has acknowledged: the signs that ours arrive, which only the peer can give.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.0.acknowledged.load(Ordering::Relaxed)
+    }
+
+    fn note_acknowledged(&self) {
+        self.0.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.paths.load(Ordering::Relaxed)
     }
 }
 
@@ -134,6 +149,7 @@ impl Controller for Renewable {
         rtt: &RttEstimator,
     ) {
         self.spell.acked += 1;
+        self.paths.note_acknowledged();
         self.in_flight = self.in_flight.saturating_sub(bytes);
         if self.knows_time(sent) {
             self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);

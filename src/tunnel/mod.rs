@@ -162,11 +162,6 @@ impl Tunnel {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what the peer has acknowledged: signs of life that only the peer can give.
-    pub(crate) fn received(&self) -> u64 {
-        self.connection.stats().frame_rx.acks
-    }
-
     /// Returns the round trip's time of the first path, as QUIC estimates it.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {

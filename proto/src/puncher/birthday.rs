@@ -70,6 +70,9 @@ const NEWCOMER: Duration = Duration::from_secs(3600);
 /// In so many passes a side does what has met the peer the last time, and that alone: it has the more mappings for it.
 const HALF_PASSES: usize = 4;
 
+/// After so many of them a side that fans does so with other sockets: the peer's sweep has missed all of the first.
+const FAN_PASSES: usize = 2;
+
 /// In the last pass one socket in so many ventures to reach a router that answers for itself. Not earlier: those are
 /// spoilt for a peer that comes later.
 const VENTURE_SHARE: usize = 6;
@@ -231,6 +234,7 @@ impl Birthday {
             half,
             targets,
             fan: deal.fan.into_iter().take(fan).map(Fanned::Closed).collect(),
+            second_fan: self.second_fan(ground, epoch, fan),
             sweeper: SocketId::MAIN,
             sweep: ports.take(swept).collect(),
             began: now,
@@ -240,7 +244,19 @@ impl Birthday {
             next_at: Some(now + passes[0]),
         });
     }
+
+    /// Returns the ports of another fan. A side that knows that it has to fan, and need not sweep, has the mappings for it.
+    fn second_fan(&self, ground: &Ground<'_>, epoch: u64, fan: usize) -> Vec<u16> {
+        if self.half != Some(Half::Fan) {
+            return Vec::new();
+        }
+        let deal = ground.schedule.deal(epoch | SECOND, ground.role, ground.port);
+        deal.fan.into_iter().take(fan).collect()
+    }
 }
+
+/// The epoch of a second fan is that of the first, and this: nobody lives to see such an epoch.
+const SECOND: u64 = 1 << 63;
 
 /// What is known of the two ways.
 #[derive(Debug, Clone, Copy)]
@@ -302,6 +318,8 @@ struct Campaign {
     /// Ports of the peer that the fan sends to: one, or two.
     targets: Vec<SocketAddr>,
     fan: Vec<Fanned>,
+    /// Ports of another fan, for the case that this one meets nothing.
+    second_fan: Vec<u16>,
     sweeper: SocketId,
     sweep: Vec<u16>,
     began: Instant,
@@ -337,6 +355,10 @@ impl Campaign {
         tracing::debug!(pass = self.pass, letters = ?self.letters(), ?ways, unsent = outbox.unsent(), "birthday");
         self.cursor = 0;
         self.pass += 1;
+        if self.pass == FAN_PASSES && !self.second_fan.is_empty() {
+            self.close(outbox);
+            self.fan = std::mem::take(&mut self.second_fan).into_iter().map(Fanned::Closed).collect();
+        }
         let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
         self.next_at = Some(next.unwrap_or(now + LINGER));
     }

@@ -17,7 +17,10 @@ pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(300);
 pub(super) const MAX_FAN: usize = 256;
 
 /// Mappings kept back for slots.
-const FOR_SLOTS: usize = 40;
+const FOR_SLOTS: usize = 36;
+
+/// Mappings kept back for spare pairs: one for each lost path.
+const FOR_SPARE: usize = 4;
 
 /// Mappings kept back for answers to the peer, and for tests of what was heard.
 const FOR_TALK: usize = 20;
@@ -29,8 +32,8 @@ const TALK_AT_ONCE: u32 = 4;
 /// See [`TALK_AT_ONCE`].
 const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TALK_AT_ONCE as u64));
 
-/// Own addresses that we had within [`MAPPING_LIFE`] and for each of which as many more as [`FOR_SLOTS`] and [`FOR_TALK`]
-/// may be alive.
+/// Own addresses that we had within [`MAPPING_LIFE`] and for each of which as many more as [`FOR_SLOTS`], [`FOR_TALK`]
+/// and [`FOR_SPARE`] may be alive.
 const MAX_FORMER: usize = 4;
 
 /// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots,
@@ -70,7 +73,7 @@ impl Limits {
     }
 
     fn search(self) -> usize {
-        usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_ARRIVALS
+        usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_SPARE - FOR_ARRIVALS
     }
 
     /// Mappings up to which a new one may be made.
@@ -79,6 +82,7 @@ impl Limits {
             Purpose::Search => self.search(),
             Purpose::Slot => self.search() + FOR_SLOTS,
             Purpose::Talk => self.search() + FOR_SLOTS + FOR_TALK,
+            Purpose::Spare => self.search() + FOR_SLOTS + FOR_TALK + FOR_SPARE,
         }
     }
 }
@@ -88,6 +92,8 @@ impl Limits {
 pub(super) enum Purpose {
     /// An answer, or the test of a pair that is known.
     Talk,
+    /// The spare pair.
+    Spare,
     /// The fresh pair of a slot.
     Slot,
     /// A try in the blue: it must leave room for the others.
@@ -153,7 +159,7 @@ impl Budget {
             return false;
         }
         let is_new = self.mappings.insert(flow, now).is_none();
-        if is_new && self.used() > self.limits.room(Purpose::Slot) {
+        if is_new && purpose == Purpose::Talk && self.used() > self.limits.room(Purpose::Slot) {
             self.talk_whole_at = Some(self.talk_whole_after(now));
         }
         self.next_death.get_or_insert(now + MAPPING_LIFE);
@@ -166,7 +172,7 @@ impl Budget {
         if self.mappings.contains_key(&flow) {
             return true;
         }
-        let is_kept_back = self.used() >= self.limits.room(Purpose::Slot);
+        let is_kept_back = purpose != Purpose::Spare && self.used() >= self.limits.room(Purpose::Slot);
         let used = if purpose == Purpose::Search { self.alive() } else { self.used() };
         used < self.limits.room(purpose)
             && (!is_kept_back || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE)
@@ -179,7 +185,7 @@ impl Budget {
 
     /// The same, but for some of each former address: with a table full of those nothing at all could be sent.
     fn used(&self) -> usize {
-        let spared = (FOR_SLOTS + FOR_TALK) * self.former.len().min(MAX_FORMER);
+        let spared = (FOR_SLOTS + FOR_TALK + FOR_SPARE) * self.former.len().min(MAX_FORMER);
         self.alive() - spared.min(self.alive() - self.mappings.len())
     }
 
@@ -249,7 +255,7 @@ impl Pace {
     /// The level at which a token may be taken: half of the bucket is for talk alone.
     fn needed(&self, purpose: Purpose) -> u64 {
         match purpose {
-            Purpose::Talk | Purpose::Slot => self.token,
+            Purpose::Talk | Purpose::Spare | Purpose::Slot => self.token,
             Purpose::Search => self.token + self.full / 2,
         }
     }
@@ -342,7 +348,10 @@ mod tests {
         let room = Limits::DEFAULT.search();
         assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room);
         assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Search), 0);
-        assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Slot), FOR_SLOTS + FOR_TALK + FOR_SLOTS);
+        assert_eq!(
+            admitted(&mut budget, "192.168.0.3", Purpose::Slot),
+            FOR_SLOTS + FOR_TALK + FOR_SPARE + FOR_SLOTS
+        );
         assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room, "the same as before");
     }
 

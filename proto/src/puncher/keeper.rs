@@ -58,6 +58,9 @@ const BETTER_BY: Duration = Duration::from_millis(5);
 /// Whoever wakes up this much later than planned has slept, and its silence says nothing about the path.
 const SLEPT: Duration = Duration::from_secs(3);
 
+/// For this long after that, what arrives may have waited.
+const STALE: Duration = Duration::from_millis(100);
+
 /// What is to be done about the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
@@ -93,6 +96,8 @@ pub(super) struct PathKeeper {
     /// Share of tests that were not answered, in 1/256.
     loss: u32,
     wakes_at: Instant,
+    /// Until then what arrives may have waited while this machine slept.
+    stale_until: Instant,
 }
 
 /// Tests are out, and none was answered.
@@ -118,6 +123,7 @@ impl PathKeeper {
             tests: VecDeque::new(),
             loss: 0,
             wakes_at: now + LOOK,
+            stale_until: now,
         }
     }
 
@@ -126,10 +132,13 @@ impl PathKeeper {
         let sends = traffic.sent != self.traffic.sent;
         let hears = traffic.received != self.traffic.received;
         self.traffic = traffic;
+        if self.has_slept(now) {
+            return; // whoever polls next asks
+        }
         if sends || hears {
             self.busy_at = now;
         }
-        if hears {
+        if hears && now >= self.stale_until {
             self.note_life(now);
         } else if sends {
             self.waiting_since.get_or_insert(now);
@@ -139,6 +148,9 @@ impl PathKeeper {
 
     /// Takes note of a probe of the peer on this path.
     pub(super) fn handle_heard(&mut self, keepalive: &Keepalive, now: Instant) {
+        if self.has_slept(now) || now < self.stale_until {
+            return; // it has waited
+        }
         self.note_life(now);
         self.plan(keepalive, now);
     }
@@ -154,9 +166,10 @@ impl PathKeeper {
         let index = self.tests.iter().position(|(t, _)| *t == token)?;
         let (_, sent_at) = self.tests.remove(index)?;
         let rtt = now.saturating_duration_since(sent_at);
-        if rtt < LATE {
-            self.rtt.add(rtt);
+        if rtt >= LATE {
+            return None; // it has waited somewhere, and says nothing about the path as it is now
         }
+        self.rtt.add(rtt);
         let was_at_rest =
             self.doubt.is_some_and(|doubt| doubt.tests == 1 && self.was_at_rest(doubt, keepalive));
         // Those before it were not answered.
@@ -184,10 +197,11 @@ impl PathKeeper {
 
     /// Says what is to be done now.
     pub(super) fn poll(&mut self, keepalive: &Keepalive, now: Instant) -> Care {
-        if now >= self.wakes_at + SLEPT {
+        if self.has_slept(now) {
             tracing::debug!(late = ?(now - self.wakes_at), "slept");
             (self.waiting_since, self.doubt) = (None, None);
             self.tests.clear();
+            self.stale_until = now + STALE;
             self.plan(keepalive, now);
             return Care::Test;
         }
@@ -207,6 +221,10 @@ impl PathKeeper {
             self.plan(keepalive, now);
         }
         care
+    }
+
+    fn has_slept(&self, now: Instant) -> bool {
+        now >= self.wakes_at + SLEPT
     }
 
     /// When [`Self::poll`] wants to be called.
@@ -363,7 +381,7 @@ mod tests {
                 if next > until {
                     break;
                 }
-                self.now = next;
+                self.now = self.now.max(next);
                 if ack_at == Some(next)
                     && let Some((_, token)) = acks.pop_front()
                 {
@@ -445,14 +463,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_was_read_after_a_sleep_is_no_measure_of_a_round_trip() {
+    fn an_answer_that_was_read_after_a_sleep_is_no_measure_of_a_round_trip_and_no_sign_of_life() {
         let mut watch = Watch::new(40 * MS);
         watch.send();
         watch.run_for(400 * MS, None);
         let token = watch.tokens;
         assert!(token > 0);
         watch.now += Duration::from_secs(90);
-        assert!(watch.keeper.handle_ack(token, &watch.keepalive, watch.now).is_some());
+        assert!(watch.keeper.handle_ack(token, &watch.keepalive, watch.now).is_none());
         let awake = watch.now - watch.began;
         watch.send();
         watch.run_for(Duration::from_secs(30), None);

@@ -61,12 +61,23 @@ const fn ms<const N: usize>(list: [u64; N]) -> [Duration; N] {
 /// Slots whose sockets stay open: the peer's clock may be behind by 5 s, and its words take a while.
 const KEPT: usize = 4;
 
+/// An eager search takes part in every slot for this long, and then in two in a row of [`SOME`]: each costs a mapping, and
+/// there must be room for another one at any time.
+const DENSE: Duration = Duration::from_secs(60);
+
+/// The same where a tunnel waits, which it may do for minutes.
+const DENSE_KEPT: Duration = Duration::from_secs(36);
+
+/// See [`DENSE`].
+const SOME: u64 = 8;
+
 /// A side that has waited long takes part in two slots in a row of so many: both roles have their turn once a minute.
 const SPARSE: u64 = 20;
 
 #[derive(Debug)]
 pub(super) struct Slots {
     plan: &'static Plan,
+    dense_until: Instant,
     kept: VecDeque<Slot>,
     /// The last one that was looked at.
     last: Option<u64>,
@@ -89,8 +100,8 @@ struct Slot {
 impl Slots {
     /// Makes one that begins at that time.
     pub(super) fn new(haste: Haste, begin_at: Instant) -> Self {
-        let plan = if haste.is_kept() { &KEPT_PLAN } else { &USUAL };
-        Self { plan, kept: VecDeque::new(), last: None, next_at: begin_at }
+        let (plan, dense) = if haste.is_kept() { (&KEPT_PLAN, DENSE_KEPT) } else { (&USUAL, DENSE) };
+        Self { plan, dense_until: begin_at + dense, kept: VecDeque::new(), last: None, next_at: begin_at }
     }
 
     pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
@@ -118,7 +129,12 @@ impl Slots {
     fn enter(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
         let number = slot_at(ground.unix);
         self.next_at = ground.now.instant + to_next_slot(ground.unix);
-        if self.last == Some(number) || !(ground.is_eager || (number / 2).is_multiple_of(SPARSE / 2)) {
+        let every = match (ground.is_eager, ground.now.instant < self.dense_until) {
+            (true, true) => 2,
+            (true, false) => SOME,
+            (false, _) => SPARSE,
+        };
+        if self.last == Some(number) || !(number / 2).is_multiple_of(every / 2) {
             return;
         }
         self.last = Some(number);

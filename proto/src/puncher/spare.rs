@@ -79,7 +79,8 @@ impl Spare {
         *sent += 1;
         let pair = Pair { socket: *socket, remote: SocketAddr::new(target.ip(), ports.peers) };
         let letter = Letter::probe(pair, outbox.random());
-        outbox.send(&letter, Purpose::Slot, ground.now);
+        let is_sent = outbox.send(&letter, Purpose::Spare, ground.now).is_some();
+        tracing::trace!(?pair, is_sent, "spare");
     }
 
     pub(super) fn handle_open_failed(&mut self, failed: SocketId) {

@@ -17,7 +17,8 @@ use super::{
 /// Time after the last fault in which all must be well again.
 const WELL_SOON: Duration = Duration::from_secs(15);
 
-/// The same where round trips had become long: a path is not given up before several of them.
+/// The same where round trips had become long: a path is not given up before several of them; or where a host got
+/// another address, maybe while its path was lost, so that the next of the rarer slots must be waited for.
 const WELL_AFTER_DELAY: Duration = Duration::from_secs(60);
 
 /// The same where the two meet by chance: a minute, and some windows.
@@ -106,7 +107,7 @@ impl Plan {
         world.run_until(over_at)?;
         let promise = world.promise();
         let bound = match promise {
-            Promise::Soon if world.was_slow => WELL_AFTER_DELAY,
+            Promise::Soon if world.was_slow || world.has_moved() => WELL_AFTER_DELAY,
             Promise::Soon => WELL_SOON,
             Promise::Later | Promise::None => WELL_LATER,
         };

@@ -115,11 +115,6 @@ impl Quic {
         self.connections.get_mut(&handle)
     }
 
-    /// Returns the acknowledgements that a connection has received: unlike datagrams, these only the peer can make.
-    pub(super) fn received(&mut self, handle: usize) -> u64 {
-        self.get(handle).map_or(0, |connection| connection.stats().frame_rx.acks)
-    }
-
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.connections.values().filter_map(Connection::poll_timeout).min()
     }

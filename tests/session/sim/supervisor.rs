@@ -35,7 +35,7 @@ pub(super) struct Supervisor {
     handshake_by: Option<Instant>,
     pub(super) tunnel: Option<(usize, TunnelId)>,
     path_lost_at: Option<Instant>,
-    /// The path that was lost, and what the tunnel had received by then.
+    /// The path that was lost, and how many packets the peer had acknowledged by then.
     lost: Option<(Pair, u64)>,
     waking: Option<Waking>,
     paths: PathCount,
@@ -47,7 +47,7 @@ const WAKE_EVERY: Duration = Duration::from_millis(500);
 /// A tunnel that has not heard anything since it got its path.
 #[derive(Debug)]
 struct Waking {
-    received: u64,
+    acknowledged: u64,
     next_at: Instant,
     every: Duration,
     until: Instant,
@@ -142,10 +142,8 @@ impl Program {
     }
 
     fn wake_tunnel(&mut self, now: Now) {
-        let (Some((handle, _)), Some(waking)) = (self.supervisor.tunnel, &mut self.supervisor.waking) else {
-            return;
-        };
-        if self.quic.received(handle) != waking.received {
+        let Some(waking) = &mut self.supervisor.waking else { return };
+        if self.supervisor.paths.acknowledged() != waking.acknowledged {
             self.supervisor.waking = None;
         } else if now.instant >= waking.until {
             self.supervisor.waking = None;
@@ -194,8 +192,8 @@ impl Program {
         if self.supervisor.tunnel.is_none() {
             return self.tell_searching(now);
         }
-        if let (Some(punched), Some((handle, _))) = (self.supervisor.punched, self.supervisor.tunnel) {
-            self.supervisor.lost = Some((punched.pair, self.quic.received(handle)));
+        if let Some(punched) = self.supervisor.punched {
+            self.supervisor.lost = Some((punched.pair, self.supervisor.paths.acknowledged()));
         }
         (self.supervisor.punched, self.supervisor.waking) = (None, None);
         self.supervisor.path_lost_at.get_or_insert(now);
@@ -206,13 +204,13 @@ impl Program {
         self.hub.admit(connected.pair, network);
         self.supervisor.punched = Some(connected);
         let answer_by = now + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS;
-        if let Some((handle, _)) = self.supervisor.tunnel {
-            let received = self.quic.received(handle);
+        if self.supervisor.tunnel.is_some() {
+            let acknowledged = self.supervisor.paths.acknowledged();
             let lost = self.supervisor.lost.take();
-            if lost.is_none_or(|(pair, before)| pair != connected.pair || before == received) {
+            if lost.is_none_or(|(pair, before)| pair != connected.pair || before == acknowledged) {
                 let next_at = if self.role == Role::Serve { now + connected.rtt } else { now };
                 let every = WAKE_EVERY.max(connected.rtt * 2);
-                self.supervisor.waking = Some(Waking { received, next_at, every, until: answer_by });
+                self.supervisor.waking = Some(Waking { acknowledged, next_at, every, until: answer_by });
                 self.supervisor.paths.add();
             }
             self.supervisor.path_lost_at = None;

@@ -358,10 +358,28 @@ impl World {
         let spoils = |spec: &NatSpec| spec.boxes().iter().any(|nat| nat.input == Unsolicited::Accept);
         let [a, b] = self.hosts.each_ref().map(|host| host.unix(self.now));
         match punchable(self.nats[0].access(), self.nats[1].access()) {
+            Verdict::Direct | Verdict::ByChance if self.has_lost_ports() => Promise::None,
+            // A host that moved while its path was lost needs slots.
+            Verdict::Direct | Verdict::ByChance if self.has_moved() && a.abs_diff(b) >= CLOCKS_AGREE => {
+                Promise::None
+            }
             Verdict::Direct if !self.nats.iter().any(spoils) => Promise::Soon,
             Verdict::Direct | Verdict::ByChance if a.abs_diff(b) < CLOCKS_AGREE => Promise::Later,
             Verdict::Direct | Verdict::ByChance | Verdict::No(_) => Promise::None,
         }
+    }
+
+    /// Whether a host has ever had another address.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.hosts.iter().any(|host| host.moves > 0)
+    }
+
+    /// Whether a NAT may keep a main port for an address that its host had, while no tunnel is there that knows others.
+    fn has_lost_ports(&self) -> bool {
+        let [a, b] = self.hosts.each_ref().map(|host| {
+            host.program.as_ref().and_then(|program| program.supervisor.tunnel).map(|(_, id)| id)
+        });
+        self.has_moved() && (a.is_none() || a != b)
     }
 
     fn fail(&mut self, what: String) {
