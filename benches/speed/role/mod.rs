@@ -1,0 +1,81 @@
+//! What this program is when it runs in a namespace: the service, a client of it, or one end of the ceiling.
+//!
+//! A role says what it found in one line on stdout: numbers with blanks between them.
+
+mod ceiling;
+mod client;
+mod service;
+mod wire;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Subcommand;
+
+/// What to be.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Answer every kind of client
+    #[command(hide = true)]
+    Service { at: SocketAddr },
+
+    /// Receive for so many milliseconds
+    #[command(hide = true)]
+    Down { from: SocketAddr, ms: u64, skip_ms: u64 },
+
+    /// Send for so many milliseconds
+    #[command(hide = true)]
+    Up { to: SocketAddr, ms: u64, skip_ms: u64 },
+
+    /// Send one byte and wait for it, again and again
+    #[command(hide = true)]
+    Echo { to: SocketAddr, ms: u64 },
+
+    /// Carry TCP over sealed datagrams, without any loss recovery: the end that listens
+    #[command(hide = true)]
+    CeilingNear { at: SocketAddr, own: Ipv4Addr, far: Ipv4Addr },
+
+    /// The end that connects to the service
+    #[command(hide = true)]
+    CeilingFar { own: Ipv4Addr, near: Ipv4Addr, service: SocketAddr },
+}
+
+/// Plays a role until it is over.
+pub(crate) fn play(role: &Role) -> ExitCode {
+    match perform(role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("failed: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(role: &Role) -> io::Result<()> {
+    let ms = Duration::from_millis;
+    match *role {
+        Role::Service { at } => service::serve(at),
+        Role::Down { from, ms: time, skip_ms } => tally(client::down(from, ms(time), ms(skip_ms))?),
+        Role::Up { to, ms: time, skip_ms } => tally(client::up(to, ms(time), ms(skip_ms))?),
+        Role::Echo { to, ms: time } => say(client::echo(to, ms(time))?),
+        Role::CeilingNear { at, own, far } => ceiling::near(at, own, far),
+        Role::CeilingFar { own, near, service } => ceiling::far(own, near, service),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the last word of roles that can fail")]
+fn say<const N: usize>(numbers: [u64; N]) -> io::Result<()> {
+    println!("{}", numbers.map(|number| number.to_string()).join(" "));
+    Ok(())
+}
+
+/// Says what was counted and what it cost this process.
+fn tally(tally: wire::Tally) -> io::Result<()> {
+    let [total, bytes, nanos] = tally.numbers();
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    say([total, bytes, nanos, time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64])
+}
