@@ -4,16 +4,19 @@
 //! seal in place for each datagram (AES-128-GCM), one `sendmsg` with segmentation offload (GSO); the other end reads a
 //! coalesced batch (GRO), opens each in place, and writes all of it at once. One thread for each direction, no copy, and
 //! none of what a tunnel is for: no handshake (the key is a constant and keeps nothing secret), no acknowledgement, no repetition, no congestion
-//! control, no second stream. What gets lost stays lost.
+//! control, no second stream. What gets lost stays lost; the sender waits for a word of what has arrived only so that it
+//! does not bury the receiver.
 //!
 //! ```text
 //! datagram: counter (8 bytes) | sealed payload | tag (16 bytes);  an empty payload is the end of the stream
+//! word:     counter (8 bytes) of the last datagram that has arrived
 //! ```
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd,
+    sync::{Condvar, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -36,7 +39,18 @@ const PAYLOAD_BYTES: usize = DATAGRAM_BYTES - COUNTER_BYTES - TAG_BYTES;
 /// Datagrams of one `sendmsg`: as many as an IP packet's length can name.
 const BATCH: usize = 44;
 
-/// Socket buffers: nothing else holds back a sender that is too fast.
+/// Received bytes that are worth a write.
+const ENOUGH_BYTES: usize = 32 << 10;
+
+/// Datagrams under way, at most; half of what the receiver's buffer takes.
+const WINDOW: u64 = 1024;
+
+/// Datagrams after which the receiver gives its word.
+const WORD_EVERY: u64 = 176;
+
+/// Time after which a word, or all that it was waited for, counts as lost.
+const LOST: Duration = Duration::from_millis(20);
+
 const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 
 /// The counter's upper bits are the connection's number.
@@ -52,7 +66,7 @@ pub(super) fn near(at: SocketAddr, own: Ipv4Addr, far: Ipv4Addr) -> io::Result<(
     let listener = TcpListener::bind(at)?;
     println!("ready");
     for (number, tcp) in listener.incoming().enumerate() {
-        Line { udp: &udp, number: number as u16, key: key() }.carry(&tcp?)?;
+        Line::new(&udp, number as u16).carry(&tcp?)?;
     }
     Ok(())
 }
@@ -70,7 +84,7 @@ pub(super) fn far(own: Ipv4Addr, near: Ipv4Addr, service: SocketAddr) -> io::Res
             udp.recv(&mut head)?;
             continue;
         }
-        Line { udp: &udp, number, key: key() }.carry(&TcpStream::connect(service)?)?;
+        Line::new(&udp, number).carry(&TcpStream::connect(service)?)?;
     }
 }
 
@@ -89,9 +103,17 @@ struct Line<'a> {
     udp: &'a UdpSocket,
     number: u16,
     key: LessSafeKey,
+    /// The counter of the other end's last word.
+    arrived: Mutex<u64>,
+    word: Condvar,
 }
 
 impl Line<'_> {
+    fn new(udp: &UdpSocket, number: u16) -> Line<'_> {
+        let arrived = Mutex::new(first_counter(number));
+        Line { udp, number, key: key(), arrived, word: Condvar::new() }
+    }
+
     /// Carries both directions until both have ended.
     fn carry(&self, tcp: &TcpStream) -> io::Result<()> {
         tcp.set_nodelay(true)?;
@@ -107,13 +129,14 @@ impl Line<'_> {
     /// TCP to datagrams.
     fn seal(&self, mut tcp: &TcpStream) -> io::Result<()> {
         let mut batch = vec![0; BATCH * DATAGRAM_BYTES];
-        let mut counter = u64::from(self.number) << NUMBER_SHIFT;
+        let mut counter = first_counter(self.number);
         loop {
             let count = read_payloads(&mut tcp, &mut batch).unwrap_or_default();
             if count == 0 {
                 break;
             }
             let bytes = seal_datagrams(&self.key, &mut counter, &mut batch, count);
+            self.await_room(counter);
             send(self.udp, &batch[..bytes])?;
         }
         for _ in 0..FAREWELLS {
@@ -124,18 +147,44 @@ impl Line<'_> {
         Ok(())
     }
 
+    /// Waits until the datagrams up to that one may be under way.
+    fn await_room(&self, counter: u64) {
+        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |arrived: &mut u64| counter.saturating_sub(*arrived) > WINDOW;
+        let waited = self.word.wait_timeout_while(arrived, LOST, is_full);
+        let (mut arrived, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        if result.timed_out() {
+            *arrived = counter;
+        }
+    }
+
+    fn handle_word(&self, counter: u64) {
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        *arrived = (*arrived).max(counter);
+        self.word.notify_one();
+    }
+
     /// Datagrams to TCP.
     fn unseal(&self, mut tcp: &TcpStream) -> io::Result<()> {
-        let mut batch = vec![0; usize::from(u16::MAX)];
+        let mut batch = vec![0; ENOUGH_BYTES + usize::from(u16::MAX)];
+        let mut told = first_counter(self.number);
         loop {
-            let (bytes, segment) = receive(self.udp, &mut batch)?;
             let mut payloads = Vec::with_capacity(BATCH);
-            let mut is_over = false;
-            for datagram in batch[..bytes].chunks_mut(segment) {
-                if let Some(payload) = self.unseal_datagram(datagram) {
-                    is_over |= payload.is_empty();
-                    payloads.push(IoSlice::new(payload));
+            let (mut last, mut is_over) = (told, false);
+            for datagram in receive(self.udp, &mut batch)? {
+                match (counter(datagram), datagram.len()) {
+                    (Some(word), COUNTER_BYTES) => self.handle_word(word),
+                    (Some(counter), _) => {
+                        let Some(payload) = self.unseal_datagram(counter, datagram) else { continue };
+                        (last, is_over) = (counter, payload.is_empty());
+                        payloads.push(IoSlice::new(payload));
+                    }
+                    (None, _) => {}
                 }
+            }
+            if last >= told + WORD_EVERY {
+                self.udp.send(&last.to_le_bytes())?;
+                told = last;
             }
             // The client may have left; what still comes for it is thrown away.
             let _cut_off = write_all(&mut tcp, &mut payloads);
@@ -145,14 +194,21 @@ impl Line<'_> {
         }
     }
 
-    fn unseal_datagram<'a>(&self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
-        let (head, sealed) = datagram.split_at_mut_checked(COUNTER_BYTES)?;
-        let counter = u64::from_le_bytes((&*head).try_into().ok()?);
+    fn unseal_datagram<'a>(&self, counter: u64, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        let sealed = &mut datagram[COUNTER_BYTES..];
         if number(counter) != self.number {
             return None;
         }
         self.key.open_in_place(nonce(counter), Aad::empty(), sealed).ok().map(|payload| &*payload)
     }
+}
+
+fn first_counter(number: u16) -> u64 {
+    u64::from(number) << NUMBER_SHIFT
+}
+
+fn counter(datagram: &[u8]) -> Option<u64> {
+    datagram.first_chunk().copied().map(u64::from_le_bytes)
 }
 
 fn number(counter: u64) -> u16 {
@@ -195,11 +251,28 @@ fn send(udp: &UdpSocket, datagrams: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits for datagrams, and takes what else is there until it is enough for one write.
+fn receive<'a>(udp: &UdpSocket, batch: &'a mut [u8]) -> io::Result<Vec<&'a mut [u8]>> {
+    let mut datagrams = Vec::with_capacity(BATCH);
+    let (mut rest, mut total) = (batch, 0);
+    while total < ENOUGH_BYTES {
+        let flags = if total == 0 { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        let (bytes, segment) = match receive_coalesced(udp, rest, flags) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && total > 0 => break,
+            received => received?,
+        };
+        let (taken, after) = rest.split_at_mut(bytes);
+        datagrams.extend(taken.chunks_mut(segment));
+        (rest, total) = (after, total + bytes);
+    }
+    Ok(datagrams)
+}
+
 /// Returns the bytes that came and the size of each datagram but the last.
-fn receive(udp: &UdpSocket, batch: &mut [u8]) -> io::Result<(usize, usize)> {
-    let mut space = nix::cmsg_space!(i32);
-    let mut slices = [IoSliceMut::new(batch)];
-    let message = recvmsg::<SockaddrIn>(udp.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty())?;
+fn receive_coalesced(udp: &UdpSocket, space: &mut [u8], flags: MsgFlags) -> io::Result<(usize, usize)> {
+    let mut controls = nix::cmsg_space!(i32);
+    let mut slices = [IoSliceMut::new(space)];
+    let message = recvmsg::<SockaddrIn>(udp.as_raw_fd(), &mut slices, Some(&mut controls), flags)?;
     let segment = message.cmsgs()?.find_map(|control| match control {
         ControlMessageOwned::UdpGroSegments(bytes) => usize::try_from(bytes).ok(),
         _ => None,
