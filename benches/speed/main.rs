@@ -8,6 +8,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod bars;
 mod congestion;
 mod figures;
 mod ground;
@@ -17,6 +18,7 @@ mod machine;
 mod measure;
 mod options;
 mod peers;
+mod plot;
 mod role;
 mod running;
 mod sections;

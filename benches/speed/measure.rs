@@ -1,6 +1,6 @@
 //! One measurement through one peer.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use natlab::Side;
 
@@ -41,8 +41,8 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Returns the rate of what arrived after the time that does not count.
-    pub(crate) fn gbit_per_s(&self) -> f64 {
-        self.bytes as f64 * 8.0 / self.nanos.max(1) as f64
+    pub(crate) fn bits_per_s(&self) -> f64 {
+        self.bytes as f64 * 8e9 / self.nanos.max(1) as f64
     }
 
     /// Returns the CPU time of both ends for a gigabyte that arrived, the whole transfer taken together.
@@ -54,8 +54,18 @@ impl Flow {
 /// How fast echoes came back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Echo {
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+/// A transfer, and echoes meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loaded {
+    pub(crate) flow: Flow,
+    /// Past the tunnel.
+    pub(crate) outside: Echo,
+    /// Through the tunnel that carries the transfer.
+    pub(crate) inside: Echo,
 }
 
 /// Transfers for so long; what arrives within `skip` does not count.
@@ -67,19 +77,39 @@ pub(crate) fn flow(
     skip: Duration,
 ) -> Result<Flow, String> {
     let before = cpu(ground, tunnel);
-    let ms = |duration: Duration| duration.as_millis().to_string();
-    let numbers = client(ground, tunnel, &[direction.word()], &[ms(time), ms(skip)], time)?;
-    let [total_bytes, bytes, nanos, own_cpu] = exactly(&numbers)?;
-    let own_cpu = if tunnel.cpu().is_some() { Duration::ZERO } else { Duration::from_nanos(own_cpu) };
-    Ok(Flow { total_bytes, bytes, nanos, cpu: cpu(ground, tunnel).saturating_sub(before) + own_cpu })
+    let client = client(ground, direction.word(), tunnel.address, &[time, skip])?;
+    finish_flow(ground, tunnel, client, before, time)
 }
 
 /// Sends one byte at a time for so long.
-pub(crate) fn echo(ground: &Ground, tunnel: &Tunnel, time: Duration) -> Result<Echo, String> {
-    let numbers = client(ground, tunnel, &["echo"], &[time.as_millis().to_string()], time)?;
-    let [_count, p50, p99, _max] = exactly(&numbers)?;
-    let us = |nanos: u64| nanos as f64 / 1e3;
-    Ok(Echo { p50_us: us(p50), p99_us: us(p99) })
+pub(crate) fn echo(ground: &Ground, to: SocketAddr, time: Duration, skip: Duration) -> Result<Echo, String> {
+    finish_echo(client(ground, "echo", to, &[time, skip])?, time)
+}
+
+/// Does so to several addresses at once.
+pub(crate) fn echoes<const N: usize>(
+    ground: &Ground,
+    to: [SocketAddr; N],
+    time: Duration,
+    skip: Duration,
+) -> Result<[Echo; N], String> {
+    let clients = to.map(|to| client(ground, "echo", to, &[time, skip]));
+    let echoes: Vec<Echo> =
+        clients.into_iter().map(|client| finish_echo(client?, time)).collect::<Result<_, String>>()?;
+    Ok(echoes.try_into().expect("as many as addresses"))
+}
+
+/// Transfers down for so long, and sends one byte at a time past the tunnel and through it.
+pub(crate) fn loaded(
+    ground: &Ground,
+    tunnel: &Tunnel,
+    time: Duration,
+    skip: Duration,
+) -> Result<Loaded, String> {
+    let before = cpu(ground, tunnel);
+    let flow = client(ground, Direction::Down.word(), tunnel.address, &[time, skip])?;
+    let [outside, inside] = echoes(ground, [ground.direct_address(), tunnel.address], time, skip)?;
+    Ok(Loaded { flow: finish_flow(ground, tunnel, flow, before, time)?, outside, inside })
 }
 
 /// Returns the CPU time of a tunnel; for the kernel alone that of the service, as its client tells its own.
@@ -87,16 +117,27 @@ fn cpu(ground: &Ground, tunnel: &Tunnel) -> Duration {
     tunnel.cpu().unwrap_or_else(|| ground.service().cpu())
 }
 
-fn client(
+fn finish_flow(
     ground: &Ground,
     tunnel: &Tunnel,
-    role: &[&str],
-    args: &[String],
+    client: Running,
+    before: Duration,
     time: Duration,
-) -> Result<Vec<u64>, String> {
+) -> Result<Flow, String> {
+    let [total_bytes, bytes, nanos, own_cpu] = exactly(&client.finish(time + PATIENCE)?)?;
+    let own_cpu = if tunnel.cpu().is_some() { Duration::ZERO } else { Duration::from_nanos(own_cpu) };
+    Ok(Flow { total_bytes, bytes, nanos, cpu: cpu(ground, tunnel).saturating_sub(before) + own_cpu })
+}
+
+fn finish_echo(client: Running, time: Duration) -> Result<Echo, String> {
+    let [_count, p50, p99, _max] = exactly(&client.finish(time + PATIENCE)?)?;
+    Ok(Echo { p50: Duration::from_nanos(p50), p99: Duration::from_nanos(p99) })
+}
+
+fn client(ground: &Ground, role: &str, to: SocketAddr, times: &[Duration]) -> Result<Running, String> {
     let mut command = ground.role(Side::B)?;
-    command.args(role).arg(tunnel.address.to_string()).args(args);
-    Running::start("the client", command)?.finish(time + PATIENCE)
+    command.args([role, &to.to_string()]).args(times.iter().map(|time| time.as_millis().to_string()));
+    Running::start("the client", command)
 }
 
 fn exactly<const N: usize>(numbers: &[u64]) -> Result<[u64; N], String> {

@@ -18,9 +18,13 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_name = "A,B", value_delimiter = ',')]
     pub(crate) peers: Vec<Peer>,
 
+    /// Only these links: 100x50, 100x50-0.1, 100x50-1, 300x100, 20x200-2, 20x40
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) links: Vec<String>,
+
     /// Rounds; each measures every peer once
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) runs: u32,
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_runs)]
+    pub(crate) runs: usize,
 
     /// Seconds of one bulk transfer without a link's delay
     #[arg(long, value_name = "S", default_value = "1", value_parser = parse_seconds)]
@@ -38,8 +42,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) tell: bool,
 
-    /// Put tables and plots into docs/benchmarks.md
-    #[arg(long, conflicts_with_all = ["only", "peers", "other"])]
+    /// Put tables and plots into docs/benchmarks.md: of every part that is measured
+    #[arg(long, conflicts_with_all = ["peers", "links", "other"])]
     pub(crate) write: bool,
 
     /// Said by cargo
@@ -56,6 +60,11 @@ impl Options {
         self.only.is_empty() || self.only.contains(&part)
     }
 
+    /// Whether a link is wanted.
+    pub(crate) fn wants_road(&self, name: &str) -> bool {
+        self.links.is_empty() || self.links.iter().any(|link| link == name)
+    }
+
     /// Returns those of the peers that are wanted, in their order.
     pub(crate) fn peers_of(&self, all: &[Peer]) -> Vec<Peer> {
         let is_wanted = |peer: &Peer| self.peers.is_empty() || self.peers.contains(peer);
@@ -65,6 +74,10 @@ impl Options {
         }
         wanted
     }
+}
+
+fn parse_runs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|runs| (1..=1000).contains(runs)).ok_or_else(|| "from 1 to 1000".into())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

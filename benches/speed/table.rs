@@ -1,10 +1,21 @@
 //! Tables in Markdown.
 
+use crate::{figures::Figures, peers::Peer};
+
 /// A table whose first column names the line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    pub(crate) head: Vec<String>,
+    title: String,
+    head: Vec<String>,
     pub(crate) lines: Vec<Vec<String>>,
+}
+
+/// One kind of figure as a column.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) head: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) digits: usize,
 }
 
 /// What stands where there is no figure.
@@ -13,7 +24,23 @@ pub(crate) const NONE: &str = "–";
 impl Table {
     /// Makes a table without lines.
     pub(crate) fn new<const N: usize>(head: [&str; N]) -> Table {
-        Table { head: head.map(str::to_owned).to_vec(), lines: Vec::new() }
+        Table { title: String::new(), head: head.map(str::to_owned).to_vec(), lines: Vec::new() }
+    }
+
+    /// Makes a table of medians, a line for each peer.
+    pub(crate) fn of(columns: &[Column], peers: &[Peer], figures: &Figures) -> Table {
+        let mut table = Table::new([""]);
+        table.head.extend(columns.iter().map(|column| column.head.to_owned()));
+        for peer in peers {
+            let medians = columns.iter().map(|c| figure(figures.median(*peer, c.kind), c.digits));
+            table.lines.push([peer.name().to_owned()].into_iter().chain(medians).collect());
+        }
+        table
+    }
+
+    /// Returns the same table with words before it.
+    pub(crate) fn titled(self, title: String) -> Table {
+        Table { title, ..self }
     }
 
     /// Writes it; columns stand below each other.
@@ -37,8 +64,9 @@ impl Table {
             }
         };
         let rules: String = widths.iter().enumerate().map(rule).collect();
+        let title = if self.title.is_empty() { String::new() } else { format!("{}:\n\n", self.title) };
         format!(
-            "{}|{rules}\n{}",
+            "{title}{}|{rules}\n{}",
             line(&self.head),
             self.lines.iter().map(|cells| line(cells)).collect::<String>()
         )

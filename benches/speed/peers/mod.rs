@@ -15,7 +15,7 @@ use std::{
 use clap::ValueEnum;
 use natlab::Side;
 
-use crate::{ground::Ground, options::Options, running::Running};
+use crate::{figures::Figures, ground::Ground, options::Options, running::Running};
 
 /// Longest wait for a tunnel to stand.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,13 +99,16 @@ impl Tunnel {
         Ok(Tunnel { peer, address: peer.local_address(), programs })
     }
 
-    /// Starts all of them.
+    /// Starts all of them; one that cannot be had is left out.
     pub(crate) fn start_all(
         peers: &[Peer],
         ground: &Ground,
         options: &Options,
-    ) -> Result<Vec<Tunnel>, String> {
-        peers.iter().map(|peer| Tunnel::start(*peer, ground, options)).collect()
+        figures: &mut Figures,
+    ) -> Vec<Tunnel> {
+        let start =
+            |peer: &Peer| Tunnel::start(*peer, ground, options).map_err(|why| figures.give_up(*peer, &why));
+        peers.iter().map(start).filter_map(Result::ok).collect()
     }
 
     /// Returns the CPU time of its programs so far; nothing for the kernel alone.

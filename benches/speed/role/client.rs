@@ -11,9 +11,6 @@ use super::wire::{Tally, Wish, give};
 /// Longest silence that a client bears: whoever is cut off must say so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Echoes that are not counted.
-const WARM_UP: usize = 50;
-
 /// Receives for so long.
 pub(super) fn down(from: SocketAddr, time: Duration, skip: Duration) -> io::Result<Tally> {
     let tcp = dial(from, Wish::Give { time })?;
@@ -27,22 +24,18 @@ pub(super) fn up(to: SocketAddr, time: Duration, skip: Duration) -> io::Result<T
     Tally::read(&tcp)
 }
 
-/// Sends one byte at a time and waits for it; returns how many, and the 50th, 99th and last percentile in nanoseconds.
-pub(super) fn echo(to: SocketAddr, time: Duration) -> io::Result<[u64; 4]> {
+/// Sends one byte at a time and waits for it; those sent within `skip` do not count. Returns how many, and the 50th, 99th and last percentile in nanoseconds.
+pub(super) fn echo(to: SocketAddr, time: Duration, skip: Duration) -> io::Result<[u64; 4]> {
+    let start = Instant::now();
     let mut tcp = dial(to, Wish::Echo)?;
     let mut nanos = Vec::new();
-    let mut round = || -> io::Result<u64> {
+    while nanos.is_empty() || start.elapsed() < time {
         let begun = Instant::now();
         tcp.write_all(b"?")?;
         tcp.read_exact(&mut [0])?;
-        Ok(begun.elapsed().as_nanos() as u64)
-    };
-    for _ in 0..WARM_UP {
-        round()?;
-    }
-    let until = Instant::now() + time;
-    while nanos.is_empty() || Instant::now() < until {
-        nanos.push(round()?);
+        if begun - start >= skip {
+            nanos.push(begun.elapsed().as_nanos() as u64);
+        }
     }
     nanos.sort_unstable();
     let at = |percent: usize| nanos[(nanos.len() - 1) * percent / 100];

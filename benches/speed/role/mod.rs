@@ -33,7 +33,7 @@ pub(crate) enum Role {
 
     /// Send one byte and wait for it, again and again
     #[command(hide = true)]
-    Echo { to: SocketAddr, ms: u64 },
+    Echo { to: SocketAddr, ms: u64, skip_ms: u64 },
 
     /// Carry TCP over sealed datagrams, without any loss recovery: the end that listens
     #[command(hide = true)]
@@ -61,7 +61,7 @@ fn perform(role: &Role) -> io::Result<()> {
         Role::Service { at } => service::serve(at),
         Role::Down { from, ms: time, skip_ms } => tally(client::down(from, ms(time), ms(skip_ms))?),
         Role::Up { to, ms: time, skip_ms } => tally(client::up(to, ms(time), ms(skip_ms))?),
-        Role::Echo { to, ms: time } => say(client::echo(to, ms(time))?),
+        Role::Echo { to, ms: time, skip_ms } => say(client::echo(to, ms(time), ms(skip_ms))?),
         Role::CeilingNear { at, own, far } => ceiling::near(at, own, far),
         Role::CeilingFar { own, near, service } => ceiling::far(own, near, service),
     }

@@ -1,10 +1,16 @@
 //! The parts of the report.
 
+mod links;
 mod veth;
 
 use clap::ValueEnum;
 
-use crate::{options::Options, table::Table};
+use crate::{
+    bars::{self, Bar},
+    options::Options,
+    plot::Plot,
+    table::Table,
+};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,34 +19,47 @@ pub(crate) enum Part {
     Veth,
     /// The same without segmentation offload
     Plain,
+    /// One flow over links with delay, loss and a buffer, and the round trip meanwhile
+    Links,
 }
 
 /// What a part has found.
 pub(crate) struct Section {
+    /// Its mark in the document.
+    pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) tables: Vec<Table>,
+    pub(crate) bars: Vec<Bar>,
+    pub(crate) plots: Vec<Plot>,
     /// Why something could not be measured.
     pub(crate) undone: Vec<String>,
 }
 
-/// Measures whatever is wanted.
+impl Section {
+    fn new(name: &'static str, title: &'static str) -> Section {
+        let (tables, bars, plots, undone) = Default::default();
+        Section { name, title, tables, bars, plots, undone }
+    }
+}
+
+/// Measures whatever is wanted, and tells of each part as soon as it is done.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let mut sections = Vec::new();
     for part in Part::value_variants() {
         if options.wants_part(*part) {
             let section = match part {
                 Part::Veth => veth::run(options, true)?,
                 Part::Plain => veth::run(options, false)?,
+                Part::Links => links::run(options)?,
             };
             show(&section);
-            sections.push(section);
         }
     }
     Ok(())
 }
 
 fn show(section: &Section) {
-    println!("\n{}\n", section.title);
+    println!("\n## {}\n", section.title);
     section.tables.iter().for_each(|table| println!("{}", table.markdown()));
+    println!("{}", bars::table(&section.bars).markdown());
     section.undone.iter().for_each(|why| println!("! {why}"));
 }

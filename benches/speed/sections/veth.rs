@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use super::Section;
 use crate::{
-    figures::Samples,
+    bars::Bar,
+    figures::Figures,
     ground::Ground,
     measure::{self, Direction},
     options::Options,
     peers::{Peer, Tunnel},
-    sections::Section,
-    table::{Table, figure},
+    plot::{Plot, Unit},
+    table::{Column, Table},
 };
 
 const PEERS: [Peer; 6] = [Peer::Direct, Peer::Ceiling, Peer::Socat, Peer::Ssh, Peer::Dumbpipe, Peer::Pinhole];
@@ -17,56 +19,101 @@ const PEERS: [Peer; 6] = [Peer::Direct, Peer::Ceiling, Peer::Socat, Peer::Ssh, P
 /// The beginning of a transfer that does not count, as a share of it.
 const SKIP: f64 = 0.2;
 
-/// Time for echoes.
-const ECHO: Duration = Duration::from_millis(300);
+/// Time for echoes, and the part of it that does not count.
+const ECHO: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(20)];
 
-/// What was measured of one peer.
-#[derive(Default)]
-struct Row {
-    goodput: [Samples; 2],
-    cpu: [Samples; 2],
-    echo: [Samples; 2],
-}
+const GOODPUT: [&str; 2] = ["down", "up"];
+const CPU: [&str; 2] = ["CPU down", "CPU up"];
+const P50: &str = "echo p50";
+const P99: &str = "echo p99";
 
+const COLUMNS: [Column; 6] = [
+    Column { head: "down, Gbit/s", kind: GOODPUT[0], digits: 2 },
+    Column { head: "CPU-s/GB", kind: CPU[0], digits: 2 },
+    Column { head: "up, Gbit/s", kind: GOODPUT[1], digits: 2 },
+    Column { head: "CPU-s/GB", kind: CPU[1], digits: 2 },
+    Column { head: "echo p50, µs", kind: P50, digits: 0 },
+    Column { head: "p99, µs", kind: P99, digits: 0 },
+];
+
+/// Measures with or without offload of segmentation.
 pub(super) fn run(options: &Options, with_offloads: bool) -> Result<Section, String> {
-    let ground = Ground::wire("cubic")?;
+    let ground = Ground::wire()?;
     ground.set_offloads(with_offloads)?;
-    let tunnels = Tunnel::start_all(&options.peers_of(&PEERS), &ground, options)?;
-    let mut rows: Vec<Row> = tunnels.iter().map(|_| Row::default()).collect();
-    let mut undone = Vec::new();
-    for _ in 0..options.runs {
-        for (tunnel, row) in tunnels.iter().zip(&mut rows) {
-            if let Err(why) = round(&ground, tunnel, options.seconds, row) {
-                undone.push(format!("{}: {why}", tunnel.peer.name()));
+    let peers = options.peers_of(&PEERS);
+    let mut figures = Figures::default();
+    let tunnels = Tunnel::start_all(&peers, &ground, options, &mut figures);
+    for round in 0..options.runs {
+        for tunnel in &tunnels {
+            if let Err(why) = measure_one(&ground, tunnel, options.seconds, round, &mut figures) {
+                figures.give_up(tunnel.peer, &why);
             }
         }
     }
-    let title = if with_offloads { "veth, offloads on" } else { "veth, offloads off" };
-    Ok(Section { title, tables: vec![table(&tunnels, &rows)], undone })
+    let (name, title) = if with_offloads {
+        ("veth", "One flow over virtual Ethernet")
+    } else {
+        ("plain", "The same without segmentation offload")
+    };
+    let bars = if with_offloads { bars(&figures) } else { plain_bars(&figures) };
+    let plots = vec![Plot::bars(
+        name,
+        &format!("{title}: Gbit/s down"),
+        Unit::GBIT_PER_S,
+        &peers,
+        &figures,
+        GOODPUT[0],
+    )];
+    Ok(Section {
+        name,
+        title,
+        tables: vec![Table::of(&COLUMNS, &peers, &figures)],
+        bars,
+        plots,
+        undone: figures.undone,
+    })
 }
 
-fn round(ground: &Ground, tunnel: &Tunnel, time: Duration, row: &mut Row) -> Result<(), String> {
+fn measure_one(
+    ground: &Ground,
+    tunnel: &Tunnel,
+    time: Duration,
+    round: usize,
+    figures: &mut Figures,
+) -> Result<(), String> {
     for direction in Direction::BOTH {
         let flow = measure::flow(ground, tunnel, direction, time, time.mul_f64(SKIP))?;
-        row.goodput[direction as usize].push(flow.gbit_per_s());
-        row.cpu[direction as usize].push(flow.cpu_s_per_gb());
+        figures.record(round, tunnel.peer, GOODPUT[direction as usize], flow.bits_per_s() / 1e9);
+        figures.record(round, tunnel.peer, CPU[direction as usize], flow.cpu_s_per_gb());
     }
-    let echo = measure::echo(ground, tunnel, ECHO)?;
-    row.echo[0].push(echo.p50_us);
-    row.echo[1].push(echo.p99_us);
+    let [time, skip] = ECHO;
+    let echo = measure::echo(ground, tunnel.address, time, skip)?;
+    figures.record(round, tunnel.peer, P50, echo.p50.as_secs_f64() * 1e6);
+    figures.record(round, tunnel.peer, P99, echo.p99.as_secs_f64() * 1e6);
     Ok(())
 }
 
-fn table(tunnels: &[Tunnel], rows: &[Row]) -> Table {
-    let mut table =
-        Table::new(["", "down, Gbit/s", "CPU-s/GB", "up, Gbit/s", "CPU-s/GB", "echo p50, µs", "p99, µs"]);
-    for (tunnel, row) in tunnels.iter().zip(rows) {
-        let [down, up] = &row.goodput;
-        let [down_cpu, up_cpu] = &row.cpu;
-        let mut line = vec![tunnel.peer.name().to_owned()];
-        line.extend([down, down_cpu, up, up_cpu].map(|samples| figure(samples.median(), 2)));
-        line.extend(row.echo.each_ref().map(|samples| figure(samples.median(), 0)));
-        table.lines.push(line);
+fn bars(figures: &Figures) -> Vec<Bar> {
+    let ratio = |other, kind| figures.ratio(Peer::Pinhole, other, kind);
+    let mut bars = Vec::new();
+    for (goodput, cpu) in GOODPUT.into_iter().zip(CPU) {
+        bars.push(Bar::least(format!("goodput {goodput} ÷ dumbpipe's"), ratio(Peer::Dumbpipe, goodput), 2.0));
+        bars.push(Bar::most(format!("CPU for a GB {goodput} ÷ dumbpipe's"), ratio(Peer::Dumbpipe, cpu), 0.6));
+        bars.push(Bar::least(
+            format!("goodput {goodput} ÷ the ceiling's"),
+            ratio(Peer::Ceiling, goodput),
+            0.45,
+        ));
     }
-    table
+    bars.push(Bar::most("one-byte echo, p50, µs", figures.median(Peer::Pinhole, P50), 100.0));
+    bars.push(Bar::most("one-byte echo, p99, µs", figures.median(Peer::Pinhole, P99), 200.0));
+    bars
+}
+
+fn plain_bars(figures: &Figures) -> Vec<Bar> {
+    let bar = |kind| {
+        let ratio = figures.ratio(Peer::Pinhole, Peer::Dumbpipe, kind);
+        Bar::least(format!("goodput {kind} ÷ dumbpipe's, without offload"), ratio, 1.4)
+    };
+    GOODPUT.map(bar).into()
 }
