@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         println!("SKIPPED: {missing}");
         return ExitCode::SUCCESS;
     }
+    // The programs inherit it.
+    role::crowd::raise_descriptors();
     match sections::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

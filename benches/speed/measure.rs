@@ -9,6 +9,9 @@ use crate::{ground::Ground, peers::Tunnel, running::Running};
 /// Longest wait for a client beyond the time that it was given.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longest wait for a crowd to gather.
+const CROWD_PATIENCE: Duration = Duration::from_secs(90);
+
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -83,7 +86,23 @@ pub(crate) fn flow(
 
 /// Sends one byte at a time for so long.
 pub(crate) fn echo(ground: &Ground, to: SocketAddr, time: Duration, skip: Duration) -> Result<Echo, String> {
-    finish_echo(client(ground, "echo", to, &[time, skip])?, time)
+    finish_echo(start_echo(ground, to, time, skip)?, time)
+}
+
+/// Begins to do so.
+pub(crate) fn start_echo(
+    ground: &Ground,
+    to: SocketAddr,
+    time: Duration,
+    skip: Duration,
+) -> Result<Running, String> {
+    client(ground, "echo", to, &[time, skip])
+}
+
+/// Waits for what was begun.
+pub(crate) fn finish_echo(mut client: Running, time: Duration) -> Result<Echo, String> {
+    let [_count, p50, p99, _max] = client.numbers(time + PATIENCE)?;
+    Ok(Echo { p50: Duration::from_nanos(p50), p99: Duration::from_nanos(p99) })
 }
 
 /// Does so to several addresses at once.
@@ -93,7 +112,7 @@ pub(crate) fn echoes<const N: usize>(
     time: Duration,
     skip: Duration,
 ) -> Result<[Echo; N], String> {
-    let clients = to.map(|to| client(ground, "echo", to, &[time, skip]));
+    let clients = to.map(|to| start_echo(ground, to, time, skip));
     let echoes: Vec<Echo> =
         clients.into_iter().map(|client| finish_echo(client?, time)).collect::<Result<_, String>>()?;
     Ok(echoes.try_into().expect("as many as addresses"))
@@ -112,34 +131,86 @@ pub(crate) fn loaded(
     Ok(Loaded { flow: finish_flow(ground, tunnel, flow, before, time)?, outside, inside })
 }
 
+/// Connections with one request each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Requests {
+    pub(crate) per_s: f64,
+    pub(crate) failed: u64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+/// Makes connections with one request each for so long, so many at once.
+pub(crate) fn requests(
+    ground: &Ground,
+    to: SocketAddr,
+    time: Duration,
+    at_once: usize,
+) -> Result<Requests, String> {
+    let args = [time.as_millis().to_string(), at_once.to_string()];
+    let mut client = start(ground, "requests", to, args)?;
+    let [answered, failed, nanos, p50, p99] = client.numbers(time + PATIENCE)?;
+    let [p50, p99] = [p50, p99].map(Duration::from_nanos);
+    Ok(Requests { per_s: answered as f64 * 1e9 / nanos.max(1) as f64, failed, p50, p99 })
+}
+
+/// Many connections at once, all of which stand.
+pub(crate) struct Crowd {
+    client: Running,
+    /// Time in which they were made.
+    pub(crate) made_in: Duration,
+}
+
+impl Crowd {
+    /// Makes so many connections, which rest for `hold` and then receive for `time`, of which `skip` does not count.
+    pub(crate) fn gather(
+        ground: &Ground,
+        to: SocketAddr,
+        count: usize,
+        [hold, time, skip]: [Duration; 3],
+    ) -> Result<Crowd, String> {
+        let numbers = [count as u128, hold.as_millis(), time.as_millis(), skip.as_millis()];
+        let mut client = start(ground, "streams", to, numbers.map(|number| number.to_string()))?;
+        let [_made, nanos] = client.numbers(CROWD_PATIENCE)?;
+        Ok(Crowd { client, made_in: Duration::from_nanos(nanos) })
+    }
+
+    /// Waits for its end; returns what came altogether, and the rate of what counts.
+    pub(crate) fn finish(mut self, patience: Duration) -> Result<(u64, f64), String> {
+        let [total_bytes, bytes, nanos, _cpu] = self.client.numbers(patience + PATIENCE)?;
+        Ok((total_bytes, bytes as f64 * 8e9 / nanos.max(1) as f64))
+    }
+}
+
 /// Returns the CPU time of a tunnel; for the kernel alone that of the service, as its client tells its own.
-fn cpu(ground: &Ground, tunnel: &Tunnel) -> Duration {
+pub(crate) fn cpu(ground: &Ground, tunnel: &Tunnel) -> Duration {
     tunnel.cpu().unwrap_or_else(|| ground.service().cpu())
 }
 
 fn finish_flow(
     ground: &Ground,
     tunnel: &Tunnel,
-    client: Running,
+    mut client: Running,
     before: Duration,
     time: Duration,
 ) -> Result<Flow, String> {
-    let [total_bytes, bytes, nanos, own_cpu] = exactly(&client.finish(time + PATIENCE)?)?;
+    let [total_bytes, bytes, nanos, own_cpu] = client.numbers(time + PATIENCE)?;
     let own_cpu = if tunnel.cpu().is_some() { Duration::ZERO } else { Duration::from_nanos(own_cpu) };
     Ok(Flow { total_bytes, bytes, nanos, cpu: cpu(ground, tunnel).saturating_sub(before) + own_cpu })
 }
 
-fn finish_echo(client: Running, time: Duration) -> Result<Echo, String> {
-    let [_count, p50, p99, _max] = exactly(&client.finish(time + PATIENCE)?)?;
-    Ok(Echo { p50: Duration::from_nanos(p50), p99: Duration::from_nanos(p99) })
-}
-
+/// Starts a client of the service on host B.
 fn client(ground: &Ground, role: &str, to: SocketAddr, times: &[Duration]) -> Result<Running, String> {
-    let mut command = ground.role(Side::B)?;
-    command.args([role, &to.to_string()]).args(times.iter().map(|time| time.as_millis().to_string()));
-    Running::start("the client", command)
+    start(ground, role, to, times.iter().map(|time| time.as_millis().to_string()))
 }
 
-fn exactly<const N: usize>(numbers: &[u64]) -> Result<[u64; N], String> {
-    numbers.try_into().map_err(|_| format!("the client told {} numbers", numbers.len()))
+fn start(
+    ground: &Ground,
+    role: &str,
+    to: SocketAddr,
+    args: impl IntoIterator<Item = String>,
+) -> Result<Running, String> {
+    let mut command = ground.role(Side::B)?;
+    command.args([role, &to.to_string()]).args(args);
+    Running::start("the client", command)
 }

@@ -12,6 +12,8 @@ pub(crate) struct Unit {
 impl Unit {
     pub(crate) const GBIT_PER_S: Unit = Unit { name: "Gbit/s", digits: 2 };
     pub(crate) const MBIT_PER_S: Unit = Unit { name: "Mbit/s", digits: 1 };
+    pub(crate) const PER_S: Unit = Unit { name: "per second", digits: 0 };
+    pub(crate) const MIB: Unit = Unit { name: "MiB", digits: 0 };
 }
 
 /// A picture for the document.
@@ -34,6 +36,17 @@ impl Plot {
         kind: &'static str,
     ) -> Plot {
         let _later = (unit.name, unit.digits, peers, figures, kind);
+        Plot { name: name.to_owned(), title: title.to_owned(), svg: String::new() }
+    }
+
+    /// Draws a curve for each peer; both axes are logarithmic.
+    pub(crate) fn curves(
+        name: &str,
+        title: &str,
+        axes: [&str; 2],
+        curves: &[(Peer, Vec<(f64, f64)>)],
+    ) -> Plot {
+        let _later = (axes, curves);
         Plot { name: name.to_owned(), title: title.to_owned(), svg: String::new() }
     }
 }

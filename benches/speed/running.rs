@@ -65,11 +65,12 @@ impl Running {
         }
     }
 
-    /// Waits for the one line with which a role ends, and returns its numbers.
-    pub(crate) fn finish(mut self, patience: Duration) -> Result<Vec<u64>, String> {
+    /// Waits for the next line and returns its numbers: that is how a role speaks.
+    pub(crate) fn numbers<const N: usize>(&mut self, patience: Duration) -> Result<[u64; N], String> {
         let line = self.wait_for("", patience)?;
         let numbers: Result<Vec<u64>, _> = line.split_whitespace().map(str::parse).collect();
-        numbers.map_err(|_| format!("{}: {line}", self.name))
+        let numbers = numbers.ok().and_then(|numbers| numbers.try_into().ok());
+        numbers.ok_or_else(|| format!("{}: {line}", self.name))
     }
 
     /// Returns the CPU time of it and of all below it, in user space and in the kernel.

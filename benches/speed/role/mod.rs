@@ -4,6 +4,7 @@
 
 mod ceiling;
 mod client;
+pub(crate) mod crowd;
 mod service;
 mod wire;
 
@@ -35,6 +36,14 @@ pub(crate) enum Role {
     #[command(hide = true)]
     Echo { to: SocketAddr, ms: u64, skip_ms: u64 },
 
+    /// Make connections with one request each, so many at once
+    #[command(hide = true)]
+    Requests { to: SocketAddr, ms: u64, at_once: usize },
+
+    /// Hold many connections, then receive from all of them
+    #[command(hide = true)]
+    Streams { from: SocketAddr, count: usize, hold_ms: u64, ms: u64, skip_ms: u64 },
+
     /// Carry TCP over sealed datagrams, without any loss recovery: the end that listens
     #[command(hide = true)]
     CeilingNear { at: SocketAddr, own: Ipv4Addr, far: Ipv4Addr },
@@ -62,6 +71,10 @@ fn perform(role: &Role) -> io::Result<()> {
         Role::Down { from, ms: time, skip_ms } => tally(client::down(from, ms(time), ms(skip_ms))?),
         Role::Up { to, ms: time, skip_ms } => tally(client::up(to, ms(time), ms(skip_ms))?),
         Role::Echo { to, ms: time, skip_ms } => say(client::echo(to, ms(time), ms(skip_ms))?),
+        Role::Requests { to, ms: time, at_once } => say(crowd::requests(to, ms(time), at_once)?),
+        Role::Streams { from, count, hold_ms, ms: time, skip_ms } => {
+            tally(crowd::streams(from, count, ms(hold_ms), ms(time), ms(skip_ms))?)
+        }
         Role::CeilingNear { at, own, far } => ceiling::near(at, own, far),
         Role::CeilingFar { own, near, service } => ceiling::far(own, near, service),
     }

@@ -1,46 +1,84 @@
 //! The service at the end of every tunnel.
+//!
+//! Whoever wants the whole machine gets a thread; the many that want little share one.
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr},
+    sync::{Arc, LazyLock},
     thread,
+    time::{Duration, Instant},
 };
 
-use super::wire::{REQUEST_BYTES, Tally, Wish, give};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
 
-/// Answers whoever connects, each on a thread of its own, until the process ends.
+use super::{
+    crowd,
+    wire::{REQUEST_BYTES, Tally, Wish, give, material},
+};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// One write of each of many streams.
+const SHARE_BYTES: usize = 64 << 10;
+
+static MATERIAL: LazyLock<Arc<[u8]>> = LazyLock::new(|| material().into());
+
+/// Answers whoever connects until the process ends.
 pub(super) fn serve(at: SocketAddr) -> io::Result<()> {
-    let listener = TcpListener::bind(at)?;
-    println!("ready");
-    for tcp in listener.incoming() {
-        let tcp = tcp?;
-        thread::Builder::new().spawn(move || {
-            // A client that ends early is none of the service's business; the client's figures tell.
-            let _cut_off = answer(&tcp);
-        })?;
-    }
-    Ok(())
+    crowd::raise_descriptors();
+    crowd::block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(at)?;
+        let listener = socket.listen(BACKLOG)?;
+        println!("ready");
+        loop {
+            let (tcp, _from) = listener.accept().await?;
+            tokio::spawn(async {
+                // A client that ends early is none of the service's business; the client's figures tell.
+                let _cut_off = answer(tcp).await;
+            });
+        }
+    })
 }
 
-fn answer(mut tcp: &TcpStream) -> io::Result<()> {
+async fn answer(mut tcp: TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let mut request = [0; REQUEST_BYTES];
-    tcp.read_exact(&mut request)?;
+    tcp.read_exact(&mut request).await?;
     match Wish::from_bytes(request).ok_or(io::ErrorKind::InvalidData)? {
-        Wish::Echo => echo(tcp),
-        Wish::Take { skip } => {
-            Tally::take(tcp, skip)?.write(tcp)?;
-            tcp.shutdown(Shutdown::Write)
-        }
-        Wish::Give { time } => {
+        Wish::Echo => on_a_thread(tcp, |tcp| echo(tcp)),
+        Wish::Take { skip } => on_a_thread(tcp, move |mut tcp| {
+            let tally = Tally::take(tcp, skip)?;
+            tally.write(tcp)?;
+            tcp.shutdown(Shutdown::Write)?;
+            tcp.read(&mut [0]).map(drop)
+        }),
+        Wish::Give { time } => on_a_thread(tcp, move |mut tcp| {
             give(tcp, time)?;
             // Whoever leaves first must not cut off what is still under way.
             tcp.read(&mut [0]).map(drop)
-        }
+        }),
+        Wish::Reply { bytes } => reply(tcp, bytes).await,
+        Wish::Wait { time } => wait(tcp, time).await,
     }
 }
 
-fn echo(mut tcp: &TcpStream) -> io::Result<()> {
+fn on_a_thread(
+    tcp: TcpStream,
+    work: impl FnOnce(&std::net::TcpStream) -> io::Result<()> + Send + 'static,
+) -> io::Result<()> {
+    let tcp = tcp.into_std()?;
+    tcp.set_nonblocking(false)?;
+    thread::Builder::new().spawn(move || work(&tcp)).map(drop)
+}
+
+fn echo(mut tcp: &std::net::TcpStream) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
         let count = tcp.read(&mut buffer)?;
@@ -49,4 +87,25 @@ fn echo(mut tcp: &TcpStream) -> io::Result<()> {
         }
         tcp.write_all(&buffer[..count])?;
     }
+}
+
+async fn reply(mut tcp: TcpStream, bytes: u64) -> io::Result<()> {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(MATERIAL.len());
+    tcp.write_all(&MATERIAL[..bytes]).await?;
+    tcp.shutdown().await?;
+    tcp.read(&mut [0]).await.map(drop)
+}
+
+async fn wait(mut tcp: TcpStream, time: Duration) -> io::Result<()> {
+    tcp.write_all(b"!").await?;
+    if tcp.read(&mut [0]).await? == 0 {
+        return Ok(());
+    }
+    let until = Instant::now() + time;
+    let mut shares = MATERIAL.chunks(SHARE_BYTES).cycle();
+    while Instant::now() < until {
+        tcp.write_all(shares.next().unwrap_or_default()).await?;
+    }
+    tcp.shutdown().await?;
+    tcp.read(&mut [0]).await.map(drop)
 }

@@ -27,6 +27,10 @@ pub(super) enum Wish {
     Take { skip: Duration },
     /// Bytes for so long.
     Give { time: Duration },
+    /// So many bytes and the end, as a web server answers one request.
+    Reply { bytes: u64 },
+    /// A byte at once; another byte of the client begins the bytes for so long, its end ends it all.
+    Wait { time: Duration },
 }
 
 impl Wish {
@@ -35,6 +39,8 @@ impl Wish {
             Wish::Echo => (b'e', 0),
             Wish::Take { skip } => (b't', skip.as_nanos() as u64),
             Wish::Give { time } => (b'g', time.as_nanos() as u64),
+            Wish::Reply { bytes } => (b'r', bytes),
+            Wish::Wait { time } => (b'w', time.as_nanos() as u64),
         };
         let mut bytes = [kind; REQUEST_BYTES];
         bytes[1..].copy_from_slice(&number.to_le_bytes());
@@ -48,6 +54,8 @@ impl Wish {
             b'e' => Some(Wish::Echo),
             b't' => Some(Wish::Take { skip: Duration::from_nanos(number) }),
             b'g' => Some(Wish::Give { time: Duration::from_nanos(number) }),
+            b'r' => Some(Wish::Reply { bytes: number }),
+            b'w' => Some(Wish::Wait { time: Duration::from_nanos(number) }),
             _ => None,
         }
     }
@@ -124,7 +132,7 @@ pub(super) fn give(mut to: &TcpStream, time: Duration) -> io::Result<()> {
 }
 
 /// Makes bytes that nothing compresses, always the same ones.
-fn material() -> Vec<u8> {
+pub(super) fn material() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {
         // xorshift64*

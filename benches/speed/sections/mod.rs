@@ -1,6 +1,9 @@
 //! The parts of the report.
 
+mod idle;
 mod links;
+mod requests;
+mod streams;
 mod veth;
 
 use clap::ValueEnum;
@@ -21,6 +24,12 @@ pub(crate) enum Part {
     Plain,
     /// One flow over links with delay, loss and a buffer, and the round trip meanwhile
     Links,
+    /// Connections with one request each
+    Requests,
+    /// 1 to 10,000 streams at once
+    Streams,
+    /// 10,000 connections that do nothing
+    Idle,
 }
 
 /// What a part has found.
@@ -50,6 +59,9 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                 Part::Veth => veth::run(options, true)?,
                 Part::Plain => veth::run(options, false)?,
                 Part::Links => links::run(options)?,
+                Part::Requests => requests::run(options)?,
+                Part::Streams => streams::run(options)?,
+                Part::Idle => idle::run(options)?,
             };
             show(&section);
         }
