@@ -10,11 +10,14 @@
 
 mod bars;
 mod congestion;
+mod document;
 mod figures;
 mod ground;
 #[path = "../matrix/machine.rs"]
 #[expect(dead_code, reason = "`matrix` names nftables too")]
 mod machine;
+#[path = "../matrix/marks.rs"]
+mod marks;
 mod measure;
 mod options;
 mod peers;

@@ -10,7 +10,7 @@ use crate::{
     measure::{self, Crowd},
     options::Options,
     peers::{Peer, Tunnel},
-    plot::{Plot, Unit},
+    plot::{Group, Plot, Unit},
     table::{Column, Table},
 };
 
@@ -69,8 +69,10 @@ pub(super) fn run(options: &Options) -> Result<Section, String> {
     }
     let cpu = figures.median(Peer::Pinhole, CPU_FULL);
     section.bars.push(Bar::most("CPU of both with 10,000 idle connections, ‰ of a core", cpu, MAX_IDLE));
-    let title = "Resident memory of the serve side with 10,000 idle connections, MiB";
-    section.plots.push(Plot::bars("idle", title, Unit::MIB, &peers, &figures, FULL[0]));
+    let title = "Resident memory with 10,000 idle connections";
+    let groups = [("serve side", FULL[0]), ("open side", FULL[1])];
+    let groups = groups.map(|(title, kind)| Group::of(title, &peers, &figures, kind));
+    section.plots.push(Plot::bars("idle", title, Unit::MIB, &groups));
     section.undone = figures.undone;
     Ok(section)
 }

@@ -11,12 +11,12 @@ use natlab::LinkSpec;
 use super::Section;
 use crate::{
     bars::Bar,
-    figures::Figures,
+    figures::{Figures, Samples},
     ground::Ground,
     measure,
     options::Options,
     peers::{Peer, Tunnel},
-    plot::{Plot, Unit},
+    plot::{Group, Plot, Unit},
     table::{Column, Table},
 };
 
@@ -106,21 +106,28 @@ const BUFFER: u64 = 4;
 pub(super) fn run(options: &Options) -> Result<Section, String> {
     let peers = options.peers_of(&PEERS);
     let mut section = Section::new("links", "One flow over a link");
+    let (mut shares, mut growths) = (Vec::new(), Vec::new());
     for road in ROADS.iter().filter(|road| options.wants_road(road.name)) {
         let figures = road.measure(&peers, options)?;
         section.tables.push(Table::of(&COLUMNS, &peers, &figures).titled(road.title()));
         section.bars.extend(road.bars(&figures));
-        section.plots.push(Plot::bars(
-            road.name,
-            &format!("{}: Mbit/s", road.title()),
-            Unit::MBIT_PER_S,
-            &peers,
-            &figures,
-            GOODPUT,
-        ));
+        shares.push(Group::of(road.title(), &peers, &figures, OF_LINK));
+        if road.loss == 0.0 {
+            growths
+                .push(Group::new(road.title(), &peers, |peer| growth(&figures, peer, LOADED_P50, IDLE_P50)));
+        }
         section.undone.extend(figures.undone);
     }
+    let [share, growth] =
+        ["What a flow makes of the link", "An echo through the tunnel while a flow fills it"];
+    section.plots.push(Plot::bars("links", share, Unit::SHARE, &shares));
+    section.plots.push(Plot::bars("snappy", growth, Unit::TIMES, &growths));
     Ok(section)
+}
+
+/// How many times as long echoes take under load.
+fn growth(figures: &Figures, peer: Peer, loaded: &'static str, idle: &'static str) -> Samples {
+    figures.samples(peer, loaded).over(&figures.samples(peer, idle))
 }
 
 impl Road {
@@ -184,9 +191,7 @@ impl Road {
 
     fn bars(&self, figures: &Figures) -> Vec<Bar> {
         let title = self.title();
-        let growth = |loaded, idle| {
-            figures.samples(Peer::Pinhole, loaded).over(&figures.samples(Peer::Pinhole, idle)).median()
-        };
+        let growth = |loaded, idle| growth(figures, Peer::Pinhole, loaded, idle).median();
         let mut bars = match self.promise {
             Promise::OfDirect(bound) => {
                 let ratio = figures.ratio(Peer::Pinhole, Peer::Direct, GOODPUT);

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::{
     bars::{self, Bar},
+    document,
     options::Options,
     plot::Plot,
     table::Table,
@@ -34,7 +35,7 @@ pub(crate) enum Part {
 
 /// What a part has found.
 pub(crate) struct Section {
-    /// Its mark in the document.
+    /// Its mark in the document, and its name on the command line.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) tables: Vec<Table>,
@@ -64,6 +65,9 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                 Part::Idle => idle::run(options)?,
             };
             show(&section);
+            if options.write {
+                document::write(&section, options)?;
+            }
         }
     }
     Ok(())

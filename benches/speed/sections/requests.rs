@@ -10,7 +10,7 @@ use crate::{
     measure,
     options::Options,
     peers::{Peer, Tunnel},
-    plot::{Plot, Unit},
+    plot::{Group, Plot, Unit},
     table::{Column, Table},
 };
 
@@ -55,8 +55,10 @@ pub(super) fn run(options: &Options) -> Result<Section, String> {
     for (name, other) in [("dumbpipe", Peer::Dumbpipe), ("ssh -L", Peer::Ssh)] {
         section.bars.push(Bar::least(format!("connections per second ÷ {name}'s"), ratio(other), 1.0));
     }
-    let title = "Connections per second, 64 at a time";
-    section.plots.push(Plot::bars("requests", title, Unit::PER_S, &peers, &figures, CROWDED));
+    let title = "Connections with one request each";
+    let groups = [("1 at a time", ALONE), ("64 at a time", CROWDED)];
+    let groups = groups.map(|(title, kind)| Group::of(title, &peers, &figures, kind));
+    section.plots.push(Plot::bars("requests", title, Unit::PER_S, &groups));
     section.undone = figures.undone;
     Ok(section)
 }

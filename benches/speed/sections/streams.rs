@@ -10,7 +10,7 @@ use crate::{
     measure::{self, Crowd},
     options::Options,
     peers::{Peer, Tunnel},
-    plot::Plot,
+    plot::{Curve, Plot},
     table::{Column, Table},
 };
 
@@ -50,7 +50,7 @@ const COLUMNS: [Column; 6] = [
 pub(super) fn run(options: &Options) -> Result<Section, String> {
     let peers = options.peers_of(&PEERS);
     let mut section = Section::new("streams", "One stream to ten thousand");
-    let mut curves: Vec<(Peer, Vec<(f64, f64)>)> = peers.iter().map(|peer| (*peer, Vec::new())).collect();
+    let mut curves: Vec<Curve> = peers.iter().map(|peer| Curve { peer: *peer, points: Vec::new() }).collect();
     for count in COUNTS {
         let figures = measure_all(count, &peers, options)?;
         let title = if count == 1 { "1 stream".to_owned() } else { format!("{count} streams") };
@@ -58,12 +58,14 @@ pub(super) fn run(options: &Options) -> Result<Section, String> {
         if count == WITH_BAR {
             section.bars.extend(bars(&figures));
         }
-        for (peer, curve) in &mut curves {
-            curve.extend(figures.median(*peer, GOODPUT).map(|goodput| (count as f64, goodput)));
+        for curve in &mut curves {
+            let goodput = figures.median(curve.peer, GOODPUT).filter(|goodput| *goodput > 0.0);
+            curve.points.extend(goodput.map(|goodput| (count as f64, goodput)));
         }
         section.undone.extend(figures.undone);
     }
-    section.plots.push(Plot::curves("streams", "All streams together", ["streams", "Gbit/s"], &curves));
+    let title = "What all streams carry together";
+    section.plots.push(Plot::curves("streams", title, "Gbit/s, by the number of streams", &curves));
     Ok(section)
 }
 

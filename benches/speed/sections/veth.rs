@@ -10,7 +10,7 @@ use crate::{
     measure::{self, Direction},
     options::Options,
     peers::{Peer, Tunnel},
-    plot::{Plot, Unit},
+    plot::{Group, Plot, Unit},
     table::{Column, Table},
 };
 
@@ -50,28 +50,17 @@ pub(super) fn run(options: &Options, with_offloads: bool) -> Result<Section, Str
             }
         }
     }
-    let (name, title) = if with_offloads {
-        ("veth", "One flow over virtual Ethernet")
+    let [name, title] = if with_offloads {
+        ["veth", "One flow over virtual Ethernet"]
     } else {
-        ("plain", "The same without segmentation offload")
+        ["plain", "One flow over virtual Ethernet, without segmentation offload"]
     };
-    let bars = if with_offloads { bars(&figures) } else { plain_bars(&figures) };
-    let plots = vec![Plot::bars(
-        name,
-        &format!("{title}: Gbit/s down"),
-        Unit::GBIT_PER_S,
-        &peers,
-        &figures,
-        GOODPUT[0],
-    )];
-    Ok(Section {
-        name,
-        title,
-        tables: vec![Table::of(&COLUMNS, &peers, &figures)],
-        bars,
-        plots,
-        undone: figures.undone,
-    })
+    let mut section = Section::new(name, title);
+    section.tables.push(Table::of(&COLUMNS, &peers, &figures));
+    section.bars = if with_offloads { bars(&figures) } else { plain_bars(&figures) };
+    section.plots = if with_offloads { plots(&peers, &figures) } else { Vec::new() };
+    section.undone = figures.undone;
+    Ok(section)
 }
 
 fn measure_one(
@@ -91,6 +80,25 @@ fn measure_one(
     figures.record(round, tunnel.peer, P50, echo.p50.as_secs_f64() * 1e6);
     figures.record(round, tunnel.peer, P99, echo.p99.as_secs_f64() * 1e6);
     Ok(())
+}
+
+fn plots(peers: &[Peer], figures: &Figures) -> Vec<Plot> {
+    let group = |title, kind| Group::of(title, peers, figures, kind);
+    vec![
+        Plot::bars(
+            "veth",
+            "Goodput of one flow over virtual Ethernet",
+            Unit::GBIT_PER_S,
+            &[group("down: from the service", GOODPUT[0]), group("up: to the service", GOODPUT[1])],
+        ),
+        Plot::bars("cpu", "What a gigabyte costs", Unit::CPU, &[group("down", CPU[0]), group("up", CPU[1])]),
+        Plot::bars(
+            "echo",
+            "One byte there and back",
+            Unit::MICROSECONDS,
+            &[group("median", P50), group("99th percentile", P99)],
+        ),
+    ]
 }
 
 fn bars(figures: &Figures) -> Vec<Bar> {
