@@ -4,7 +4,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::Command,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use natlab::{Lab, LabSpec, LinkSpec, NatSpec, Side};
@@ -24,6 +25,10 @@ const WINDOWS: [(&str, &str); 2] = [
     ("/proc/sys/net/ipv4/tcp_rmem", "4096 131072 33554432"),
     ("/proc/sys/net/ipv4/tcp_wmem", "4096 16384 33554432"),
 ];
+
+/// A link that carries no more than this in that time is idle: a packet or two of each tunnel.
+const SILENCE: Duration = Duration::from_millis(300);
+const CHATTER_BYTES: u64 = 4096;
 
 /// Longest wait for one of our own programs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,6 +88,21 @@ impl Ground {
             run(command)?;
         }
         Ok(())
+    }
+
+    /// Waits until nothing passes the link: what somebody has sent before it was cut off is none of the next one's.
+    pub(crate) fn await_silence(&self) {
+        let until = Instant::now() + PATIENCE;
+        let count = || Side::BOTH.map(|side| self.lab.link().stats_from(side).bytes);
+        let mut before = count();
+        while Instant::now() < until {
+            thread::sleep(SILENCE);
+            let now = count();
+            if now.iter().zip(before).all(|(now, before)| now - before <= CHATTER_BYTES) {
+                return;
+            }
+            before = now;
+        }
     }
 
     /// Begins the description of this program in another role, on a host.

@@ -118,7 +118,7 @@ pub(crate) fn echoes<const N: usize>(
     Ok(echoes.try_into().expect("as many as addresses"))
 }
 
-/// Transfers down for so long, and sends one byte at a time past the tunnel and through it.
+/// Transfers down for so long, cuts off what is under way then, and meanwhile sends one byte at a time past the tunnel and through it.
 pub(crate) fn loaded(
     ground: &Ground,
     tunnel: &Tunnel,
@@ -126,7 +126,7 @@ pub(crate) fn loaded(
     skip: Duration,
 ) -> Result<Loaded, String> {
     let before = cpu(ground, tunnel);
-    let flow = client(ground, Direction::Down.word(), tunnel.address, &[time, skip])?;
+    let flow = client(ground, "watch", tunnel.address, &[time, skip])?;
     let [outside, inside] = echoes(ground, [ground.direct_address(), tunnel.address], time, skip)?;
     Ok(Loaded { flow: finish_flow(ground, tunnel, flow, before, time)?, outside, inside })
 }

@@ -58,7 +58,9 @@ impl Running {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(self.complaint(&format!("did not say '{words}'")));
+                    return Err(
+                        self.complaint(&format!("did not say '{words}' within {} s", patience.as_secs()))
+                    );
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.complaint("ended")),
             }

@@ -9,12 +9,18 @@ use std::{
 use super::wire::{Tally, Wish, give};
 
 /// Longest silence that a client bears: whoever is cut off must say so.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Receives for so long.
 pub(super) fn down(from: SocketAddr, time: Duration, skip: Duration) -> io::Result<Tally> {
     let tcp = dial(from, Wish::Give { time })?;
-    Tally::take(&tcp, skip)
+    Tally::take(&tcp, skip, None)
+}
+
+/// Receives for so long and cuts off what is under way then: a slow tunnel may have buffered what takes minutes.
+pub(super) fn watch(from: SocketAddr, time: Duration, skip: Duration) -> io::Result<Tally> {
+    let tcp = dial(from, Wish::Give { time: time + PATIENCE })?;
+    Tally::take(&tcp, skip, Some(time))
 }
 
 /// Sends for so long; the service counts.

@@ -28,6 +28,10 @@ pub(crate) enum Role {
     #[command(hide = true)]
     Down { from: SocketAddr, ms: u64, skip_ms: u64 },
 
+    /// Receive for so many milliseconds from one who would send for longer
+    #[command(hide = true)]
+    Watch { from: SocketAddr, ms: u64, skip_ms: u64 },
+
     /// Send for so many milliseconds
     #[command(hide = true)]
     Up { to: SocketAddr, ms: u64, skip_ms: u64 },
@@ -57,6 +61,10 @@ pub(crate) enum Role {
 pub(crate) fn play(role: &Role) -> ExitCode {
     match perform(role) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+            println!("failed: nothing came for {} s", client::PATIENCE.as_secs());
+            ExitCode::FAILURE
+        }
         Err(why) => {
             println!("failed: {why}");
             ExitCode::FAILURE
@@ -69,6 +77,7 @@ fn perform(role: &Role) -> io::Result<()> {
     match *role {
         Role::Service { at } => service::serve(at),
         Role::Down { from, ms: time, skip_ms } => tally(client::down(from, ms(time), ms(skip_ms))?),
+        Role::Watch { from, ms: time, skip_ms } => tally(client::watch(from, ms(time), ms(skip_ms))?),
         Role::Up { to, ms: time, skip_ms } => tally(client::up(to, ms(time), ms(skip_ms))?),
         Role::Echo { to, ms: time, skip_ms } => say(client::echo(to, ms(time), ms(skip_ms))?),
         Role::Requests { to, ms: time, at_once } => say(crowd::requests(to, ms(time), at_once)?),

@@ -54,7 +54,7 @@ async fn answer(mut tcp: TcpStream) -> io::Result<()> {
     match Wish::from_bytes(request).ok_or(io::ErrorKind::InvalidData)? {
         Wish::Echo => on_a_thread(tcp, |tcp| echo(tcp)),
         Wish::Take { skip } => on_a_thread(tcp, move |mut tcp| {
-            let tally = Tally::take(tcp, skip)?;
+            let tally = Tally::take(tcp, skip, None)?;
             tally.write(tcp)?;
             tcp.shutdown(Shutdown::Write)?;
             tcp.read(&mut [0]).map(drop)

@@ -73,19 +73,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Reads to the end; what comes within `skip` of the first byte is not counted.
-    pub(super) fn take(mut from: &TcpStream, skip: Duration) -> io::Result<Tally> {
+    /// Reads to the end, or for so long; what comes within `skip` of the first byte is not counted.
+    pub(super) fn take(mut from: &TcpStream, skip: Duration, time: Option<Duration>) -> io::Result<Tally> {
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut tally = Tally { total_bytes: from.read(&mut buffer)? as u64, ..Tally::default() };
         let mut since = Instant::now();
-        let counts_from = since + skip;
+        let (counts_from, until) = (since + skip, time.map(|time| since + time));
         let mut is_counting = false;
         loop {
             let count = from.read(&mut buffer)? as u64;
-            if count == 0 {
+            let now = Instant::now();
+            if count == 0 || until.is_some_and(|until| now >= until) {
                 return Ok(tally);
             }
-            let now = Instant::now();
             tally.total_bytes += count;
             if is_counting {
                 tally.bytes += count;

@@ -154,6 +154,7 @@ impl Road {
     ) -> Result<(), String> {
         let mut record = |kind, figure| figures.record(round, tunnel.peer, kind, figure);
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        ground.await_silence();
         let [time, skip] = IDLE;
         let idle = measure::echoes(ground, [ground.direct_address(), tunnel.address], time, skip)?;
         let loaded = measure::loaded(ground, tunnel, TIME, SKIP)?;
