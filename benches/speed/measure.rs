@@ -12,23 +12,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for a crowd to gather.
 const CROWD_PATIENCE: Duration = Duration::from_secs(90);
 
-/// Which way the bytes go.
+/// What is transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// From the service to the client.
-    Down = 0,
-    /// From the client to the service.
-    Up = 1,
+pub(crate) enum Load {
+    /// From the service to the client, to its end.
+    Down,
+    /// From the client to the service, to its end.
+    Up,
+    /// Down; what is under way at the end is cut off.
+    Watched,
+    /// The same with text.
+    Text,
 }
 
-impl Direction {
-    /// Lists both.
-    pub(crate) const BOTH: [Direction; 2] = [Direction::Down, Direction::Up];
-
+impl Load {
     fn word(self) -> &'static str {
         match self {
-            Direction::Down => "down",
-            Direction::Up => "up",
+            Load::Down => "down",
+            Load::Up => "up",
+            Load::Watched => "watch",
+            Load::Text => "read",
         }
     }
 }
@@ -75,12 +78,12 @@ pub(crate) struct Loaded {
 pub(crate) fn flow(
     ground: &Ground,
     tunnel: &Tunnel,
-    direction: Direction,
+    load: Load,
     time: Duration,
     skip: Duration,
 ) -> Result<Flow, String> {
     let before = cpu(ground, tunnel);
-    let client = client(ground, direction.word(), tunnel.address, &[time, skip])?;
+    let client = client(ground, load.word(), tunnel.address, &[time, skip])?;
     finish_flow(ground, tunnel, client, before, time)
 }
 
@@ -126,7 +129,7 @@ pub(crate) fn loaded(
     skip: Duration,
 ) -> Result<Loaded, String> {
     let before = cpu(ground, tunnel);
-    let flow = client(ground, "watch", tunnel.address, &[time, skip])?;
+    let flow = client(ground, Load::Watched.word(), tunnel.address, &[time, skip])?;
     let [outside, inside] = echoes(ground, [ground.direct_address(), tunnel.address], time, skip)?;
     Ok(Loaded { flow: finish_flow(ground, tunnel, flow, before, time)?, outside, inside })
 }

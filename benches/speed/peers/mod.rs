@@ -6,7 +6,7 @@ mod ssh;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::Path,
+    path::PathBuf,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -38,12 +38,27 @@ pub(crate) enum Peer {
     Dumbpipe,
     /// This build
     Pinhole,
+    /// This build with `--compress off`
+    #[value(skip)]
+    Uncompressed,
     /// The build that --other names
     #[value(skip)]
     Other,
 }
 
 impl Peer {
+    /// Lists all of them.
+    pub(crate) const ALL: [Peer; 8] = [
+        Peer::Direct,
+        Peer::Ceiling,
+        Peer::Socat,
+        Peer::Ssh,
+        Peer::Dumbpipe,
+        Peer::Pinhole,
+        Peer::Uncompressed,
+        Peer::Other,
+    ];
+
     /// Names it in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -53,6 +68,7 @@ impl Peer {
             Peer::Ssh => "ssh -L",
             Peer::Dumbpipe => "dumbpipe",
             Peer::Pinhole => "pinhole",
+            Peer::Uncompressed => "pinhole, --compress off",
             Peer::Other => "pinhole, other build",
         }
     }
@@ -87,12 +103,13 @@ impl Tunnel {
             Peer::Socat => socat(ground, peer)?,
             Peer::Ssh => ssh::start(ground, peer.local_address())?,
             Peer::Dumbpipe => dumbpipe::start(ground, peer.local_address(), &options.peers_folder)?,
-            Peer::Pinhole => {
-                pinhole::start(ground, peer.local_port(), 5555, Path::new(env!("CARGO_BIN_EXE_pinhole")))?
+            Peer::Pinhole => pinhole::start(ground, peer.local_port(), 5555, &this_build(), &[])?,
+            Peer::Uncompressed => {
+                pinhole::start(ground, peer.local_port(), 5557, &this_build(), &["--compress", "off"])?
             }
             Peer::Other => {
                 let program = options.other.as_deref().ok_or("--other names no program")?;
-                pinhole::start(ground, peer.local_port(), 5556, program)?
+                pinhole::start(ground, peer.local_port(), 5556, program, &[])?
             }
         };
         await_port(ground, peer.local_address())?;
@@ -121,6 +138,16 @@ impl Tunnel {
     pub(crate) fn rss_kib(&self) -> Vec<u64> {
         self.programs.iter().map(Running::rss_kib).collect()
     }
+}
+
+/// Whether this build can compress.
+pub(crate) fn can_compress() -> bool {
+    let help = Command::new(this_build()).args(["serve", "--help"]).output();
+    help.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("--compress"))
+}
+
+fn this_build() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_pinhole"))
 }
 
 fn ceiling(ground: &Ground, peer: Peer) -> Result<Vec<Running>, String> {

@@ -10,12 +10,19 @@ use crate::{ground::Ground, running::Running};
 /// A phrase as the program makes them.
 const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
 
-pub(super) fn start(ground: &Ground, local: u16, udp: u16, program: &Path) -> Result<Vec<Running>, String> {
+/// Starts both sides with further arguments.
+pub(super) fn start(
+    ground: &Ground,
+    local: u16,
+    udp: u16,
+    program: &Path,
+    more: &[&str],
+) -> Result<Vec<Running>, String> {
     let program = program.to_str().ok_or("the path of pinhole is not text")?;
     let command = |side: Side, verb: &str, spec: String| -> Command {
         let mut command = ground.lab.host(side).command(program);
         let [own, peer] = [side, side.other()].map(|side| ground.ip(side).to_string());
-        command.args([verb, &spec, "--peer", &peer, "--bind", &own, "--port", &udp.to_string()]);
+        command.args([verb, &spec, "--peer", &peer, "--bind", &own, "--port", &udp.to_string()]).args(more);
         for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
             command.env_remove(name);
         }

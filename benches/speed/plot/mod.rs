@@ -19,6 +19,7 @@ pub(crate) struct Unit {
 
 impl Unit {
     pub(crate) const GBIT_PER_S: Unit = Unit { name: "Gbit/s", digits: 2 };
+    pub(crate) const MBIT_PER_S: Unit = Unit { name: "Mbit/s", digits: 1 };
     pub(crate) const CPU: Unit = Unit { name: "CPU-seconds for a gigabyte, both ends", digits: 2 };
     pub(crate) const MICROSECONDS: Unit = Unit { name: "µs", digits: 0 };
     pub(crate) const SHARE: Unit = Unit { name: "1 is all that the link can carry", digits: 2 };
@@ -75,16 +76,12 @@ const BELOW: usize = 18;
 const STYLE: &str = r#"
   svg { font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
   .page { fill: #fff } .ink { fill: #1c2733 } .soft { fill: #5c6b7a } .grid { stroke: #dde3e8 } .reach { stroke: #1c2733 }
-  .direct { --c: #9aa7b3 } .ceiling { --c: #6f8f6f } .socat { --c: #b7a06a } .ssh { --c: #3b6ea5 }
-  .dumbpipe { --c: #7a5195 } .pinhole { --c: #d9480f } .other { --c: #f0a57e }
   @media (prefers-color-scheme: dark) {
     .page { fill: #0f151b } .ink { fill: #e4eaf0 } .soft { fill: #93a2b1 } .grid { stroke: #26313b } .reach { stroke: #e4eaf0 }
-    .direct { --c: #7d8a96 } .ceiling { --c: #86ad86 } .socat { --c: #c9b27c } .ssh { --c: #6ea3dc }
-    .dumbpipe { --c: #b08ad0 } .pinhole { --c: #ff8a50 } .other { --c: #b3663d }
   }
-  rect.bar, circle, text.name { fill: var(--c) } polyline { stroke: var(--c); fill: none; stroke-width: 2 }
+  polyline { stroke-width: 2 } .reach { stroke-width: 1.4; stroke-opacity: .7 }
   .title { font-size: 17px; font-weight: 600 } .sub, .group { font-size: 12.5px } .group { font-weight: 600 }
-  .small { font-size: 12px } .reach { stroke-width: 1.4; stroke-opacity: .7 }
+  .small { font-size: 12px }
 "#;
 
 impl Plot {
@@ -130,8 +127,9 @@ fn page(title: &str, subtitle: &str, height: usize, parts: &[String]) -> String 
     let label = escape(title);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
-         role=\"img\" aria-label=\"{label}\">\n<style>{STYLE}</style>\n\
+         role=\"img\" aria-label=\"{label}\">\n<style>{STYLE}{}</style>\n\
          <rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>\n{}\n{}\n{}\n</svg>\n",
+        colours(),
         text("ink title", 24.0, 32.0, "start", title),
         text("soft sub", 24.0, 52.0, "start", subtitle),
         parts.join("\n")
@@ -142,15 +140,33 @@ fn text(class: &str, x: f64, y: f64, anchor: &str, words: &str) -> String {
     format!(r#"<text class="{class}" x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#, escape(words))
 }
 
+/// Writes each peer's colours, on a light page and on a dark one.
+fn colours() -> String {
+    let rules = |dark: bool| -> String {
+        let rule = |peer: &Peer| {
+            let (class, [on_light, on_dark]) = look(*peer);
+            let colour = if dark { on_dark } else { on_light };
+            format!("  .{class} {{ fill: {colour} }} polyline.{class} {{ fill: none; stroke: {colour} }}\n")
+        };
+        Peer::ALL.iter().map(rule).collect()
+    };
+    format!("{}  @media (prefers-color-scheme: dark) {{\n{}  }}\n", rules(false), rules(true))
+}
+
 fn class(peer: Peer) -> &'static str {
+    look(peer).0
+}
+
+fn look(peer: Peer) -> (&'static str, [&'static str; 2]) {
     match peer {
-        Peer::Direct => "direct",
-        Peer::Ceiling => "ceiling",
-        Peer::Socat => "socat",
-        Peer::Ssh => "ssh",
-        Peer::Dumbpipe => "dumbpipe",
-        Peer::Pinhole => "pinhole",
-        Peer::Other => "other",
+        Peer::Direct => ("direct", ["#9aa7b3", "#7d8a96"]),
+        Peer::Ceiling => ("ceiling", ["#6f8f6f", "#86ad86"]),
+        Peer::Socat => ("socat", ["#b7a06a", "#c9b27c"]),
+        Peer::Ssh => ("ssh", ["#3b6ea5", "#6ea3dc"]),
+        Peer::Dumbpipe => ("dumbpipe", ["#7a5195", "#b08ad0"]),
+        Peer::Pinhole => ("pinhole", ["#d9480f", "#ff8a50"]),
+        Peer::Uncompressed => ("uncompressed", ["#e8a584", "#b3663d"]),
+        Peer::Other => ("other", ["#c2255c", "#f783ac"]),
     }
 }
 

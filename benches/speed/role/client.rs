@@ -23,6 +23,12 @@ pub(super) fn watch(from: SocketAddr, time: Duration, skip: Duration) -> io::Res
     Tally::take(&tcp, skip, Some(time))
 }
 
+/// Receives text in the same way.
+pub(super) fn read(from: SocketAddr, time: Duration, skip: Duration) -> io::Result<Tally> {
+    let tcp = dial(from, Wish::Tell { time: time + PATIENCE })?;
+    Tally::take(&tcp, skip, Some(time))
+}
+
 /// Sends for so long; the service counts.
 pub(super) fn up(to: SocketAddr, time: Duration, skip: Duration) -> io::Result<Tally> {
     let tcp = dial(to, Wish::Take { skip })?;

@@ -6,6 +6,7 @@ mod ceiling;
 mod client;
 pub(crate) mod crowd;
 mod service;
+mod text;
 mod wire;
 
 use std::{
@@ -31,6 +32,10 @@ pub(crate) enum Role {
     /// Receive for so many milliseconds from one who would send for longer
     #[command(hide = true)]
     Watch { from: SocketAddr, ms: u64, skip_ms: u64 },
+
+    /// The same with text
+    #[command(hide = true)]
+    Read { from: SocketAddr, ms: u64, skip_ms: u64 },
 
     /// Send for so many milliseconds
     #[command(hide = true)]
@@ -78,6 +83,7 @@ fn perform(role: &Role) -> io::Result<()> {
         Role::Service { at } => service::serve(at),
         Role::Down { from, ms: time, skip_ms } => tally(client::down(from, ms(time), ms(skip_ms))?),
         Role::Watch { from, ms: time, skip_ms } => tally(client::watch(from, ms(time), ms(skip_ms))?),
+        Role::Read { from, ms: time, skip_ms } => tally(client::read(from, ms(time), ms(skip_ms))?),
         Role::Up { to, ms: time, skip_ms } => tally(client::up(to, ms(time), ms(skip_ms))?),
         Role::Echo { to, ms: time, skip_ms } => say(client::echo(to, ms(time), ms(skip_ms))?),
         Role::Requests { to, ms: time, at_once } => say(crowd::requests(to, ms(time), at_once)?),

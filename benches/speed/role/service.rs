@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     crowd,
+    text::tell,
     wire::{REQUEST_BYTES, Tally, Wish, give, material},
 };
 
@@ -62,6 +63,10 @@ async fn answer(mut tcp: TcpStream) -> io::Result<()> {
         Wish::Give { time } => on_a_thread(tcp, move |mut tcp| {
             give(tcp, time)?;
             // Whoever leaves first must not cut off what is still under way.
+            tcp.read(&mut [0]).map(drop)
+        }),
+        Wish::Tell { time } => on_a_thread(tcp, move |mut tcp| {
+            tell(tcp, time)?;
             tcp.read(&mut [0]).map(drop)
         }),
         Wish::Reply { bytes } => reply(tcp, bytes).await,

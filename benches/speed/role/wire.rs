@@ -25,8 +25,10 @@ pub(super) enum Wish {
     Echo,
     /// Bytes are taken until their end; the reply is a [`Tally`] without the first nanoseconds.
     Take { skip: Duration },
-    /// Bytes for so long.
+    /// Bytes for so long, which nothing compresses.
     Give { time: Duration },
+    /// Text for so long.
+    Tell { time: Duration },
     /// So many bytes and the end, as a web server answers one request.
     Reply { bytes: u64 },
     /// A byte at once; another byte of the client begins the bytes for so long, its end ends it all.
@@ -39,6 +41,7 @@ impl Wish {
             Wish::Echo => (b'e', 0),
             Wish::Take { skip } => (b't', skip.as_nanos() as u64),
             Wish::Give { time } => (b'g', time.as_nanos() as u64),
+            Wish::Tell { time } => (b'x', time.as_nanos() as u64),
             Wish::Reply { bytes } => (b'r', bytes),
             Wish::Wait { time } => (b'w', time.as_nanos() as u64),
         };
@@ -54,6 +57,7 @@ impl Wish {
             b'e' => Some(Wish::Echo),
             b't' => Some(Wish::Take { skip: Duration::from_nanos(number) }),
             b'g' => Some(Wish::Give { time: Duration::from_nanos(number) }),
+            b'x' => Some(Wish::Tell { time: Duration::from_nanos(number) }),
             b'r' => Some(Wish::Reply { bytes: number }),
             b'w' => Some(Wish::Wait { time: Duration::from_nanos(number) }),
             _ => None,

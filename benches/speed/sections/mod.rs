@@ -1,5 +1,6 @@
 //! The parts of the report.
 
+mod compress;
 mod idle;
 mod links;
 mod requests;
@@ -31,6 +32,8 @@ pub(crate) enum Part {
     Streams,
     /// 10,000 connections that do nothing
     Idle,
+    /// Text and incompressible data over a narrow link, and the latter over virtual Ethernet
+    Compress,
 }
 
 /// What a part has found.
@@ -63,6 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                 Part::Requests => requests::run(options)?,
                 Part::Streams => streams::run(options)?,
                 Part::Idle => idle::run(options)?,
+                Part::Compress => compress::run(options)?,
             };
             show(&section);
             if options.write {

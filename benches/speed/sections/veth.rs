@@ -7,7 +7,7 @@ use crate::{
     bars::Bar,
     figures::Figures,
     ground::Ground,
-    measure::{self, Direction},
+    measure::{self, Load},
     options::Options,
     peers::{Peer, Tunnel},
     plot::{Group, Plot, Unit},
@@ -70,10 +70,10 @@ fn measure_one(
     round: usize,
     figures: &mut Figures,
 ) -> Result<(), String> {
-    for direction in Direction::BOTH {
-        let flow = measure::flow(ground, tunnel, direction, time, time.mul_f64(SKIP))?;
-        figures.record(round, tunnel.peer, GOODPUT[direction as usize], flow.bits_per_s() / 1e9);
-        figures.record(round, tunnel.peer, CPU[direction as usize], flow.cpu_s_per_gb());
+    for (index, load) in [Load::Down, Load::Up].into_iter().enumerate() {
+        let flow = measure::flow(ground, tunnel, load, time, time.mul_f64(SKIP))?;
+        figures.record(round, tunnel.peer, GOODPUT[index], flow.bits_per_s() / 1e9);
+        figures.record(round, tunnel.peer, CPU[index], flow.cpu_s_per_gb());
     }
     let [time, skip] = ECHO;
     let echo = measure::echo(ground, tunnel.address, time, skip)?;
