@@ -5,7 +5,7 @@ use pinhole_proto::puncher::Method;
 
 use crate::{
     cell::{Cell, Half, Kind, Run},
-    document, kernel, map, model, table, verdict, wording, worlds,
+    kernel, map, marks, model, table, verdict, wording, worlds,
 };
 
 /// Checks every rule.

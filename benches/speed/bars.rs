@@ -28,7 +28,7 @@ impl Bar {
     }
 
     /// Whether it is met; nothing where nothing was measured.
-    fn is_met(&self) -> Option<bool> {
+    pub(crate) fn is_met(&self) -> Option<bool> {
         self.figure.map(|figure| match self.bound {
             Bound::Least(bound) => figure >= bound,
             Bound::Most(bound) => figure <= bound,

@@ -76,14 +76,13 @@ impl Ground {
         Ok(Ground { service, ips, lab, folder })
     }
 
-    /// Turns every offload of segmentation of the plain pair on or off.
-    pub(crate) fn set_offloads(&self, are_on: bool) -> Result<(), String> {
-        let state = if are_on { "on" } else { "off" };
+    /// Turns off every offload of segmentation of the plain pair.
+    pub(crate) fn turn_off_offloads(&self) -> Result<(), String> {
         for side in Side::BOTH {
             let mut command = self.lab.host(side).command("ethtool");
             command.args(["-K", WIRE]);
             for feature in ["tso", "gso", "gro", "tx-udp-segmentation"] {
-                command.args([feature, state]);
+                command.args([feature, "off"]);
             }
             run(command)?;
         }

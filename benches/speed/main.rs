@@ -5,6 +5,8 @@
 //! ssh, dumbpipe and pinhole ([`peers`]). Each part of the report ([`sections`]) measures all peers round by round, A B C
 //! A B C, so that whatever else the machine does hits all alike; figures are medians, and ratios are taken within one
 //! run. With `--write` all of it goes into docs/benchmarks.md ([`document`]).
+//!
+//! `cargo test --bench speed` checks the rules of the report ([`rules`]).
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -23,6 +25,7 @@ mod options;
 mod peers;
 mod plot;
 mod role;
+mod rules;
 mod running;
 mod sections;
 mod table;
@@ -38,7 +41,8 @@ fn main() -> ExitCode {
         return role::play(role);
     }
     if !options.bench {
-        println!("`cargo bench --bench speed` measures");
+        rules::check();
+        println!("the report's rules hold; `cargo bench --bench speed` measures");
         return ExitCode::SUCCESS;
     }
     if let Err(missing) = natlab::available() {

@@ -8,7 +8,7 @@ use crate::{peers::Peer, role::Role, sections::Part};
 
 /// Measures goodput, CPU and latency of pinhole and its peers side by side; needs root.
 #[derive(Debug, Parser)]
-#[command(name = "cargo bench --bench speed --", subcommand_negates_reqs = true)]
+#[command(name = "cargo bench --bench speed --")]
 pub(crate) struct Options {
     /// Only these parts
     #[arg(long, value_enum, value_name = "A,B", value_delimiter = ',')]
@@ -37,10 +37,6 @@ pub(crate) struct Options {
     /// Where dumbpipe is, or is built
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers"))]
     pub(crate) peers_folder: PathBuf,
-
-    /// Also show what the programs said where something fails
-    #[arg(long)]
-    pub(crate) tell: bool,
 
     /// Put tables and plots into docs/benchmarks.md: of every part that is measured
     #[arg(long, conflicts_with_all = ["peers", "links", "other"])]

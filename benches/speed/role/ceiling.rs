@@ -273,9 +273,9 @@ fn receive_coalesced(udp: &UdpSocket, space: &mut [u8], flags: MsgFlags) -> io::
     let mut controls = nix::cmsg_space!(i32);
     let mut slices = [IoSliceMut::new(space)];
     let message = recvmsg::<SockaddrIn>(udp.as_raw_fd(), &mut slices, Some(&mut controls), flags)?;
-    let segment = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::UdpGroSegments(bytes) => usize::try_from(bytes).ok(),
-        _ => None,
+    let segment = message.cmsgs()?.find_map(|control| {
+        let ControlMessageOwned::UdpGroSegments(bytes) = control else { return None };
+        usize::try_from(bytes).ok()
     });
     Ok((message.bytes, segment.unwrap_or(message.bytes).max(1)))
 }
@@ -300,4 +300,22 @@ fn nonce(counter: u64) -> Nonce {
     let mut bytes = [0; 12];
     bytes[4..].copy_from_slice(&counter.to_be_bytes());
     Nonce::assume_unique_for_key(bytes)
+}
+
+/// Checks that whatever is sealed can be opened, and nothing that was changed.
+pub(super) fn check() {
+    let mut batch = vec![7; BATCH * DATAGRAM_BYTES];
+    let (key, mut counter) = (key(), first_counter(3));
+    for (payload_bytes, datagrams) in [(0, 1), (1, 1), (PAYLOAD_BYTES, 1), (BATCH * PAYLOAD_BYTES, BATCH)] {
+        let bytes = seal_datagrams(&key, &mut counter, &mut batch, payload_bytes);
+        assert_eq!(bytes, payload_bytes + datagrams * (COUNTER_BYTES + TAG_BYTES));
+    }
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
+    let line = Line::new(&udp, 3);
+    let datagram = &mut batch[..DATAGRAM_BYTES];
+    let counter = self::counter(datagram).expect("it has a head");
+    let mut changed = datagram.to_vec();
+    changed[DATAGRAM_BYTES - 1] ^= 1;
+    assert_eq!(line.unseal_datagram(counter, datagram).map(<[u8]>::len), Some(PAYLOAD_BYTES));
+    assert_eq!(line.unseal_datagram(counter, &mut changed), None);
 }

@@ -77,6 +77,13 @@ pub(crate) fn play(role: &Role) -> ExitCode {
     }
 }
 
+/// Checks the rules of the roles.
+pub(crate) fn check() {
+    wire::check();
+    text::check();
+    ceiling::check();
+}
+
 fn perform(role: &Role) -> io::Result<()> {
     let ms = Duration::from_millis;
     match *role {

@@ -53,7 +53,7 @@ async fn answer(mut tcp: TcpStream) -> io::Result<()> {
     let mut request = [0; REQUEST_BYTES];
     tcp.read_exact(&mut request).await?;
     match Wish::from_bytes(request).ok_or(io::ErrorKind::InvalidData)? {
-        Wish::Echo => on_a_thread(tcp, |tcp| echo(tcp)),
+        Wish::Echo => on_a_thread(tcp, echo),
         Wish::Take { skip } => on_a_thread(tcp, move |mut tcp| {
             let tally = Tally::take(tcp, skip, None)?;
             tally.write(tcp)?;

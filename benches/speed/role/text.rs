@@ -51,3 +51,16 @@ fn exchange(seed: &mut u64) -> [u8; 256] {
     }
     letters
 }
+
+/// Checks that letters are exchanged, each for one other, and differently each time.
+pub(super) fn check() {
+    let mut seed = 1;
+    let (first, second) = (exchange(&mut seed), exchange(&mut seed));
+    assert_ne!(first, second);
+    for letters in [first, second] {
+        let mut sorted = letters;
+        sorted.sort_unstable();
+        assert!(sorted.iter().enumerate().all(|(place, byte)| place == usize::from(*byte)));
+        assert_eq!(letters[usize::from(b' ')], b' ');
+    }
+}

@@ -147,3 +147,18 @@ pub(super) fn material() -> Vec<u8> {
     });
     words.take(MATERIAL_BYTES / 8).flatten().collect()
 }
+
+/// Checks that a service reads what a client wants.
+pub(super) fn check() {
+    let time = Duration::from_millis(1234);
+    let wishes = [
+        Wish::Echo,
+        Wish::Take { skip: time },
+        Wish::Give { time },
+        Wish::Tell { time },
+        Wish::Reply { bytes: 1000 },
+        Wish::Wait { time },
+    ];
+    wishes.into_iter().for_each(|wish| assert_eq!(Wish::from_bytes(wish.to_bytes()), Some(wish)));
+    assert_eq!(Wish::from_bytes([0; REQUEST_BYTES]), None);
+}

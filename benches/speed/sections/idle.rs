@@ -23,7 +23,7 @@ const SETTLING: Duration = Duration::from_secs(2);
 const COUNTED: Duration = Duration::from_secs(4);
 
 /// Time for which the connections stand: until all was looked at.
-const HOLD: Duration = Duration::from_secs(7);
+const HOLD: Duration = Duration::from_secs(8);
 
 /// What is promised of each side, MiB.
 const MAX_RSS_MIB: f64 = 600.0;

@@ -104,6 +104,11 @@ const BUFFER: u64 = 4;
 
 /// Measures every link that is wanted.
 pub(super) fn run(options: &Options) -> Result<Section, String> {
+    let is_known = |name: &String| ROADS.iter().any(|road| road.name == name);
+    if let Some(unknown) = options.links.iter().find(|name| !is_known(name)) {
+        let names = ROADS.map(|road| road.name).join(", ");
+        return Err(format!("there is no link '{unknown}'; there are {names}"));
+    }
     let peers = options.peers_of(&PEERS);
     let mut section = Section::new("links", "One flow over a link");
     let (mut shares, mut growths) = (Vec::new(), Vec::new());

@@ -36,6 +36,20 @@ pub(crate) enum Part {
     Compress,
 }
 
+impl Part {
+    fn run(self, options: &Options) -> Result<Section, String> {
+        match self {
+            Part::Veth => veth::run(options, true),
+            Part::Plain => veth::run(options, false),
+            Part::Links => links::run(options),
+            Part::Requests => requests::run(options),
+            Part::Streams => streams::run(options),
+            Part::Idle => idle::run(options),
+            Part::Compress => compress::run(options),
+        }
+    }
+}
+
 /// What a part has found.
 pub(crate) struct Section {
     /// Its mark in the document, and its name on the command line.
@@ -55,26 +69,18 @@ impl Section {
     }
 }
 
-/// Measures whatever is wanted, and tells of each part as soon as it is done.
+/// Measures whatever is wanted, and tells of each part as soon as it is done; one that fails does not keep the others
+/// from it.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    for part in Part::value_variants() {
-        if options.wants_part(*part) {
-            let section = match part {
-                Part::Veth => veth::run(options, true)?,
-                Part::Plain => veth::run(options, false)?,
-                Part::Links => links::run(options)?,
-                Part::Requests => requests::run(options)?,
-                Part::Streams => streams::run(options)?,
-                Part::Idle => idle::run(options)?,
-                Part::Compress => compress::run(options)?,
-            };
+    let mut failed = Vec::new();
+    for part in Part::value_variants().iter().filter(|part| options.wants_part(**part)) {
+        let done = part.run(options).and_then(|section| {
             show(&section);
-            if options.write {
-                document::write(&section, options)?;
-            }
-        }
+            if options.write { document::write(&section, options) } else { Ok(()) }
+        });
+        failed.extend(done.err());
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\nspeed: ")) }
 }
 
 fn show(section: &Section) {

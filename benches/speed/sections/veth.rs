@@ -39,7 +39,9 @@ const COLUMNS: [Column; 6] = [
 /// Measures with or without offload of segmentation.
 pub(super) fn run(options: &Options, with_offloads: bool) -> Result<Section, String> {
     let ground = Ground::wire()?;
-    ground.set_offloads(with_offloads)?;
+    if !with_offloads {
+        ground.turn_off_offloads()?;
+    }
     let peers = options.peers_of(&PEERS);
     let mut figures = Figures::default();
     let tunnels = Tunnel::start_all(&peers, &ground, options, &mut figures);
