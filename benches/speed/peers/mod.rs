@@ -169,7 +169,7 @@ fn socat(ground: &Ground, peer: Peer) -> Result<Vec<Running>, String> {
         command.args([
             "-t",
             "60",
-            &format!("TCP-LISTEN:{from},fork,reuseaddr,nodelay"),
+            &format!("TCP-LISTEN:{from},fork,reuseaddr,nodelay,backlog=1024"),
             &format!("TCP:{to},nodelay"),
         ]);
         command

@@ -27,7 +27,7 @@ const TIME: Duration = Duration::from_secs(8);
 const SKIP: Duration = Duration::from_secs(2);
 
 /// Echoes on the idle link, and those of them that do not count.
-const IDLE: [Duration; 2] = [Duration::from_millis(1500), Duration::from_millis(400)];
+const IDLE: [Duration; 2] = [Duration::from_millis(2500), Duration::from_millis(400)];
 
 /// What a full packet carries for a TCP with timestamps, and its size.
 const PAYLOAD_BYTES: f64 = 1448.0;
