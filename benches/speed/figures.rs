@@ -50,7 +50,10 @@ impl Figures {
 
     /// Keeps why a peer could not be measured.
     pub(crate) fn give_up(&mut self, peer: Peer, why: &str) {
-        self.undone.push(format!("{}: {why}", peer.name()));
+        let line = format!("{}: {why}", peer.name());
+        if !self.undone.contains(&line) {
+            self.undone.push(line);
+        }
     }
 
     /// Returns the figures of a peer; none where nothing was measured.

@@ -86,6 +86,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 fn show(section: &Section) {
     println!("\n## {}\n", section.title);
     section.tables.iter().for_each(|table| println!("{}", table.markdown()));
-    println!("{}", bars::table(&section.bars).markdown());
+    if !section.bars.is_empty() {
+        println!("{}", bars::table(&section.bars).markdown());
+    }
     section.undone.iter().for_each(|why| println!("! {why}"));
 }
