@@ -42,7 +42,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Joins both hosts by a plain pair of interfaces. TCP is CUBIC there: nothing is lost, and BBR costs half of its rate.
+    /// Joins both hosts by a plain pair of interfaces. TCP is CUBIC there, as nothing is lost.
     pub(crate) fn wire() -> Result<Ground, String> {
         let lab = build(LinkSpec::default(), "cubic")?;
         let [a, b] = Side::BOTH.map(|side| lab.host(side).name());
