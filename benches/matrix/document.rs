@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use crate::{
     cell::{Half, Kind},
-    machine, map, table, verdict,
+    machine, map, marks, table, verdict,
 };
 
 /// Writes every half that was made into the documents.
@@ -13,20 +13,12 @@ pub(crate) fn write(halves: &[Half]) -> Result<(), String> {
     let path = docs.join("nat.md");
     let mut text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     for half in halves {
-        text = replaced(&text, mark(half.kind), &section(half))?;
+        text = marks::replaced(&text, mark(half.kind), &section(half))
+            .ok_or_else(|| format!("docs/nat.md has no marks for '{}'", mark(half.kind)))?;
         let image = docs.join(image(half.kind));
         fs::write(&image, map::svg(half)).map_err(|e| format!("{}: {e}", image.display()))?;
     }
     fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-/// Replaces what stands between `<!-- mark -->` and `<!-- /mark -->`.
-pub(crate) fn replaced(text: &str, mark: &str, section: &str) -> Result<String, String> {
-    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
-    let missing = || format!("docs/nat.md has no '{}' … '{end}'", begin.trim_end());
-    let (before, rest) = text.split_once(&begin).ok_or_else(missing)?;
-    let (_old, after) = rest.split_once(&end).ok_or_else(missing)?;
-    Ok(format!("{before}{begin}{section}{end}{after}"))
 }
 
 fn section(half: &Half) -> String {

@@ -9,9 +9,13 @@ pub(crate) fn cores() -> usize {
 
 /// Names the kernel and nftables.
 pub(crate) fn kernel() -> String {
+    format!("{}, {}", linux(), nftables().unwrap_or_else(|| "nftables unknown".to_owned()))
+}
+
+/// Names the kernel.
+pub(crate) fn linux() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim().split('-').next().unwrap_or_default().to_owned();
-    format!("Linux {release}, {}", nftables().unwrap_or_else(|| "nftables unknown".to_owned()))
+    format!("Linux {}", release.trim().split('-').next().unwrap_or_default())
 }
 
 fn nftables() -> Option<String> {

@@ -18,6 +18,7 @@ mod document;
 mod kernel;
 mod machine;
 mod map;
+mod marks;
 mod model;
 mod options;
 mod program;

@@ -5,7 +5,7 @@ use pinhole_proto::puncher::Method;
 
 use crate::{
     cell::{Cell, Half, Kind, Run},
-    document, kernel, map, model, table, verdict, wording, worlds,
+    kernel, map, marks, model, table, verdict, wording, worlds,
 };
 
 /// Checks every rule.
@@ -65,9 +65,9 @@ fn promises_not_kept_are_told_with_their_seeds() {
 
 fn a_document_keeps_what_stands_outside_the_marks() {
     let text = "before\n<!-- x -->\nold\n<!-- /x -->\nafter\n";
-    let new = document::replaced(text, "x", "new\n");
-    assert_eq!(new.as_deref(), Ok("before\n<!-- x -->\nnew\n<!-- /x -->\nafter\n"));
-    assert!(document::replaced("nothing", "x", "new").is_err());
+    let new = marks::replaced(text, "x", "new\n");
+    assert_eq!(new.as_deref(), Some("before\n<!-- x -->\nnew\n<!-- /x -->\nafter\n"));
+    assert!(marks::replaced("nothing", "x", "new").is_none());
 }
 
 fn a_world_is_the_same_each_time_and_another_one_for_another_pair() {
