@@ -5,7 +5,7 @@
 //! | stream window | [`STREAM_WINDOW_BYTES`] | noq 1.4 keeps at most 1,024 chunks of a stream in disorder and kills the connection beyond; 2 MiB of 1,200-byte packets with every second one lost are 874 |
 //! | connection window | [`CONNECTION_WINDOW_BYTES`] | a stalled stream must not hold up the others: room for 512 of them |
 //! | grease of the QUIC bit | off | that bit tells QUIC from probes on one port (RFC 9287 is for others) |
-//! | congestion control | BBRv3, begun anew for each path | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 % |
+//! | congestion control | BBRv3, begun anew for each path; CUBIC below a round trip of 0.5 ms | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 %; BBRv3 is slow where there is no network |
 //! | idle timeout | none | the Puncher watches over the path, and the supervisor has the patience |
 //! | keepalive | none | the same: one keeper is enough |
 //! | multipath | off | the Hub changes the path, and QUIC sees one that never changes (docs/design.md) |
