@@ -41,18 +41,30 @@ const NEAR: Duration = Duration::from_micros(500);
 /// Pacing rate that holds nothing up, bytes a second.
 const UNPACED: u64 = 1 << 40;
 
-/// Counts the paths that a tunnel has had. Cheap to clone; all clones count the same.
+/// Counts the paths that a tunnel has had, and knows what the one in use may have in flight. Cheap to clone; all clones
+/// count the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PathCount(Arc<AtomicU64>);
+pub(crate) struct PathCount(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    paths: AtomicU64,
+    window: AtomicU64,
+}
 
 impl PathCount {
     /// The tunnel has another path from now on, or the former one again.
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.paths.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes may be in flight at this time, none if that is not known yet.
+    pub(super) fn window(&self) -> Option<u64> {
+        Some(self.0.window.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
     fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.paths.load(Ordering::Relaxed)
     }
 }
 
@@ -177,6 +189,7 @@ impl Controller for Renewable {
         self.in_flight = in_flight;
         self.unknown = self.unknown.min(in_flight);
         self.inner.on_end_acks(now, in_flight - self.unknown, app_limited, largest_packet_num_acked);
+        self.paths.0.window.store(self.window(), Ordering::Relaxed);
     }
 
     fn on_congestion_event(
