@@ -21,8 +21,9 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
 use pinhole_proto::stream::Reply;
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream, time::Instant};
 
+use super::urgency::Urgency;
 use crate::tunnel::{Gate, RESET};
 
 /// First read of a connection that was idle, bytes. Most interactive writes fit.
@@ -157,6 +158,9 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
 async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(), Broken> {
     let mut size = FIRST_READ;
     let mut buffer = BytesMut::new();
+    let mut urgency = Urgency::new(Instant::now());
+    let mut priority = Urgency::at_first();
+    set_priority(send, priority)?;
     loop {
         if buffer.capacity() == 0 {
             tcp.readable().await.map_err(|_| Broken("TCP not readable"))?;
@@ -166,6 +170,10 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
             Ok(0) => break,
             Ok(read) => {
                 size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
+                let wanted = urgency.note(read, Instant::now());
+                if std::mem::replace(&mut priority, wanted) != wanted {
+                    set_priority(send, wanted)?;
+                }
                 gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken("stream not writable"))?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -180,6 +188,10 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
         Ok(None) => Ok(()),
         Ok(Some(_)) | Err(_) => Err(Broken("stream stopped at its end")),
     }
+}
+
+fn set_priority(send: &SendStream, priority: i32) -> Result<(), Broken> {
+    send.set_priority(priority).map_err(|_| Broken("stream stopped"))
 }
 
 /// Stream → TCP, until the other side's FIN has been passed on.
