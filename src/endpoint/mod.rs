@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     bind::BindError,
-    hub::{Hub, QuicSocket},
+    hub::{GatheringRuntime, Hub, QuicSocket},
     tunnel::{Goodbye, PathCount, Tunnel, transport},
 };
 
@@ -259,11 +259,6 @@ fn quic_endpoint(config: &Config, hub: &Arc<Hub>) -> Result<noq::Endpoint, Start
         Role::Open => None,
     };
     let socket = Box::new(QuicSocket::new(hub.clone()));
-    noq::Endpoint::new_with_abstract_socket(
-        transport::endpoint(),
-        answer,
-        socket,
-        Arc::new(noq::TokioRuntime),
-    )
-    .map_err(StartError::Quic)
+    noq::Endpoint::new_with_abstract_socket(transport::endpoint(), answer, socket, Arc::new(GatheringRuntime))
+        .map_err(StartError::Quic)
 }

@@ -355,7 +355,7 @@ impl Supervisor {
         };
         self.drop_tunnel();
         let remote = punched.pair.remote;
-        let tunnel = Tunnel::new(connection, remote);
+        let tunnel = Tunnel::new(connection, remote, self.paths.clone());
         self.tunnel = Some(tunnel.clone());
         self.published.send_replace(Some(tunnel));
         self.events.tell(Event::TunnelUp { remote });

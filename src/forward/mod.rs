@@ -8,6 +8,7 @@ mod listen;
 mod offer;
 mod spec;
 mod splice;
+mod urgency;
 
 pub use self::{
     listen::{HELD_CONNECTIONS, HELD_FOR, Listening, listen},

@@ -9,13 +9,21 @@
 //!
 //! An idle connection holds no buffer: one is taken when bytes are there to be read.
 
-use std::{future::Future, io, net::Shutdown, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    net::Shutdown,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
-use bytes::BytesMut;
-use noq::{RecvStream, SendStream, Stopped};
+use bytes::{Buf, Bytes, BytesMut};
+use noq::{ReadError, RecvStream, SendStream, Stopped};
 use pinhole_proto::stream::Reply;
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream, time::Instant};
 
+use super::urgency::Urgency;
 use crate::tunnel::{Gate, RESET};
 
 /// First read of a connection that was idle, bytes. Most interactive writes fit.
@@ -24,8 +32,8 @@ const FIRST_READ: usize = 4 << 10;
 /// Largest read, bytes: about what a socket hands out at once under load.
 const LARGEST_READ: usize = 128 << 10;
 
-/// Largest piece taken from the stream at a time, bytes.
-const LARGEST_WRITE: usize = 128 << 10;
+/// Pieces of a stream that are written to a socket at a time.
+const PIECES: usize = 64;
 
 /// Silence on a TCP connection after which the system asks whether its peer still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
@@ -80,9 +88,24 @@ pub(super) fn prepare(tcp: &TcpStream) {
     let socket = socket2::SockRef::from(tcp);
     let keepalive = socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE);
     let options = [tcp.set_nodelay(true), socket.set_tcp_keepalive(&keepalive), tcp.set_zero_linger()];
-    for error in options.into_iter().filter_map(Result::err) {
+    for error in options.into_iter().filter_map(Result::err).chain(pace_nothing(tcp).err()) {
         tracing::debug!(%error, "TCP option refused");
     }
+}
+
+/// Within a machine there is nothing to pace for: a system whose TCP is BBR lets two fifths of the speed lie there
+/// (measured: 2.6 Gbit/s through a tunnel, and 4.4 with this). Reno is what every user may choose.
+#[cfg(target_os = "linux")]
+fn pace_nothing(tcp: &TcpStream) -> io::Result<()> {
+    if tcp.peer_addr()?.ip().is_loopback() {
+        socket2::SockRef::from(tcp).set_tcp_congestion(b"reno")?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pace_nothing(_tcp: &TcpStream) -> io::Result<()> {
+    Ok(())
 }
 
 /// Our ends of a stream; reset when dropped before a clean end, for the library would finish them.
@@ -135,6 +158,9 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
 async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(), Broken> {
     let mut size = FIRST_READ;
     let mut buffer = BytesMut::new();
+    let mut urgency = Urgency::new(Instant::now());
+    let mut priority = Urgency::at_first();
+    set_priority(send, priority)?;
     loop {
         if buffer.capacity() == 0 {
             tcp.readable().await.map_err(|_| Broken("TCP not readable"))?;
@@ -144,6 +170,10 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
             Ok(0) => break,
             Ok(read) => {
                 size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
+                let wanted = urgency.note(read, Instant::now());
+                if std::mem::replace(&mut priority, wanted) != wanted {
+                    set_priority(send, wanted)?;
+                }
                 gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken("stream not writable"))?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -160,23 +190,77 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
     }
 }
 
+fn set_priority(send: &SendStream, priority: i32) -> Result<(), Broken> {
+    send.set_priority(priority).map_err(|_| Broken("stream stopped"))
+}
+
 /// Stream → TCP, until the other side's FIN has been passed on.
 async fn downward(recv: &mut RecvStream, tcp: &TcpStream) -> Result<(), Broken> {
-    while let Some(chunk) = recv.read_chunk(LARGEST_WRITE).await.map_err(|_| Broken("stream read"))? {
-        write_all(tcp, &chunk).await.map_err(|_| Broken("TCP write"))?;
+    while let Some(first) = recv.read_chunk(usize::MAX).await.map_err(|_| Broken("stream read"))? {
+        let mut pieces = Vec::with_capacity(PIECES);
+        pieces.push(first);
+        loop {
+            write_all(tcp, &mut pieces).await.map_err(|_| Broken("TCP write"))?;
+            if !read_ready(recv, &mut pieces).await.map_err(|_| Broken("stream read"))? {
+                break;
+            }
+        }
     }
     socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken("TCP shutdown"))
 }
 
-async fn write_all(tcp: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match tcp.try_write(bytes) {
-            Ok(written) => bytes = &bytes[written..],
+/// Takes what the stream has at this moment. Returns whether that is anything; the end of the stream is nothing.
+async fn read_ready(recv: &mut RecvStream, pieces: &mut Vec<Bytes>) -> Result<bool, ReadError> {
+    pieces.clear();
+    pieces.resize(PIECES, Bytes::new());
+    let read = {
+        let mut reading = pin!(recv.read_many_chunks(pieces));
+        poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await
+    };
+    let count = match read {
+        Poll::Ready(read) => read?.unwrap_or(0),
+        Poll::Pending => 0,
+    };
+    pieces.truncate(count);
+    Ok(count > 0)
+}
+
+/// Writes all pieces, many of them at a time: a piece is a packet at most, and a system call for each would cost more
+/// than all else.
+async fn write_all(tcp: &TcpStream, pieces: &mut [Bytes]) -> io::Result<()> {
+    let mut rest = pieces;
+    while !rest.is_empty() {
+        match write_some(tcp, rest) {
+            Ok(written) => rest = advance(rest, written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.writable().await?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+fn write_some(tcp: &TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); PIECES];
+    let count = pieces.len().min(PIECES);
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+    }
+    tcp.try_write_vectored(&slices[..count])
+}
+
+/// Takes what was written off the front.
+fn advance(pieces: &mut [Bytes], mut written: usize) -> &mut [Bytes] {
+    let mut done = 0;
+    while let Some(piece) = pieces.get_mut(done) {
+        if written < piece.len() {
+            piece.advance(written);
+            break;
+        }
+        written -= piece.len();
+        *piece = Bytes::new(); // its packet's memory is free from now on
+        done += 1;
+    }
+    &mut pieces[done..]
 }
 
 /// Polls both, the first one first, until both have ended or one has broken.

@@ -13,6 +13,7 @@
 //!
 //! Since probes and QUIC share the sockets at all times, a live tunnel can be punched again without a stop.
 
+mod batch;
 mod demux;
 mod icmp;
 mod intake;
@@ -36,7 +37,7 @@ use noq::udp::UdpSocketState;
 use pinhole_proto::puncher::{Pair, SocketId, Traffic, Transmit};
 use tokio::{sync::Notify, time::Instant};
 
-pub(crate) use self::{intake::Arrivals, quic::QuicSocket};
+pub(crate) use self::{batch::GatheringRuntime, intake::Arrivals, quic::QuicSocket};
 pub use self::{
     intake::HubCounters,
     socket::{BufferSizes, WANTED_BUFFER_BYTES},

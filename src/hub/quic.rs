@@ -18,7 +18,7 @@ use noq::{
 use tokio::io::Interest;
 
 use super::{
-    Hub, icmp,
+    Hub, batch, icmp,
     socket::UdpSocket,
     sockets::{Adopted, Route},
 };
@@ -144,7 +144,7 @@ fn keep_quic(hub: &Hub, socket: &UdpSocket, buffers: &mut [IoSliceMut<'_>], meta
     kept
 }
 
-type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
+pub(super) type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 
 /// Sends for one task of the QUIC library; each has its own waker.
 struct HubSender {
@@ -165,8 +165,15 @@ impl UdpSender for HubSender {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         // Nothing is sent before a pair is proven: nobody would know where to.
-        let Some(Route { socket, remote }) = self.hub.route() else { return Poll::Ready(Ok(())) };
+        let Some(route) = self.hub.route() else { return Poll::Ready(Ok(())) };
         let offload = self.hub.offload();
+        if let Some(gathered) = batch::gather(&route, &offload, transmit) {
+            if gathered.is_ready() {
+                self.hub.traffic.count_sent();
+            }
+            return gathered;
+        }
+        let Route { socket, remote } = route;
         let transmit = &Transmit { destination: remote, src_ip: None, ..*transmit };
         loop {
             if let Some(waiting) = &mut self.waiting {

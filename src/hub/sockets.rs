@@ -39,6 +39,13 @@ pub(super) struct Route {
     pub(super) socket: Arc<UdpSocket>,
 }
 
+impl Route {
+    /// Whether that is the same pair.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.remote == other.remote && Arc::ptr_eq(&self.socket, &other.socket)
+    }
+}
+
 /// What the QUIC library reads, as far as it has been told.
 #[derive(Debug, Default)]
 pub(super) struct Adopted {

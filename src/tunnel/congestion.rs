@@ -1,4 +1,4 @@
-//! BBRv3, begun anew when what it knows is of no use any more.
+//! BBRv3, begun anew when what it knows is of no use any more; CUBIC where there is no network.
 //!
 //! BBR learns a path's bandwidth and round trip over many of these, and unlearns slowly. Two things leave it far too
 //! shy: a path that was dead for a while, during which nothing but lone probes were acknowledged (measured: 16 s until
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use noq::congestion::{Bbr3Config, Controller, ControllerFactory, ControllerMetrics};
+use noq::congestion::{Bbr3Config, Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use noq_proto::RttEstimator;
 
 /// Loss is counted over this time.
@@ -33,14 +33,24 @@ const LIGHT_PERCENT: u64 = 2;
 /// Fewer packets in a span say nothing.
 const FEW: u64 = 8;
 
-/// Counts the paths that a tunnel has had, and what the peer has acknowledged. Cheap to clone; all clones count the same.
+/// A round trip that is shorter than this crosses no network, or a cable of one's own. BBR's pacing needs timers of
+/// microseconds there, and the runtime's are of milliseconds: on one machine, 1.4 Gbit/s and an echo of 3.3 ms after
+/// bulk; with CUBIC and without pacing 2.7 Gbit/s and 0.2 ms.
+const NEAR: Duration = Duration::from_micros(500);
+
+/// Pacing rate that holds nothing up, bytes a second.
+const UNPACED: u64 = 1 << 40;
+
+/// Counts the paths that a tunnel has had and what the peer has acknowledged, and knows what the path in use may have in
+/// flight. Cheap to clone; all clones count the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PathCount(Arc<Counts>);
+pub(crate) struct PathCount(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Shared {
     paths: AtomicU64,
     acknowledged: AtomicU64,
+    window: AtomicU64,
 }
 
 impl PathCount {
@@ -56,6 +66,11 @@ impl PathCount {
 
     fn note_acknowledged(&self) {
         self.0.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes may be in flight at this time, none if that is not known yet.
+    pub(super) fn window(&self) -> Option<u64> {
+        Some(self.0.window.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 
     fn get(&self) -> u64 {
@@ -75,12 +90,17 @@ impl ControllerFactory for PathCount {
             in_flight: 0,
             unknown: 0,
             spell: Spell::new(now),
+            is_near: false,
         })
     }
 }
 
 fn fresh(now: Instant, mtu: u16) -> Box<dyn Controller> {
     Arc::new(Bbr3Config::default()).build(now, mtu)
+}
+
+fn loss_based(now: Instant, mtu: u16) -> Box<dyn Controller> {
+    Arc::new(CubicConfig::default()).build(now, mtu)
 }
 
 #[derive(Debug)]
@@ -98,6 +118,8 @@ struct Renewable {
     /// acknowledgement while the window is full, and two sides that both wait for one would wait for long.
     unknown: u64,
     spell: Spell,
+    /// `inner` is loss-based, and nothing is paced.
+    is_near: bool,
 }
 
 impl Renewable {
@@ -108,6 +130,15 @@ impl Renewable {
             (self.path, self.inner, self.began) = (path, fresh(now, self.mtu), Some((now, None)));
             self.unknown = self.in_flight;
             self.spell = Spell::new(now);
+            self.is_near = false;
+        }
+    }
+
+    /// Hands over to loss-based control once a round trip has shown that there is no network.
+    fn note_round_trip(&mut self, now: Instant, sent: Instant) {
+        if !self.is_near && now.saturating_duration_since(sent) < NEAR {
+            tracing::debug!("the peer is on this machine, or next to it");
+            (self.inner, self.is_near) = (loss_based(now, self.mtu), true);
         }
     }
 
@@ -152,6 +183,7 @@ impl Controller for Renewable {
         self.paths.note_acknowledged();
         self.in_flight = self.in_flight.saturating_sub(bytes);
         if self.knows_time(sent) {
+            self.note_round_trip(now, sent);
             self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);
         } else {
             self.unknown = self.unknown.saturating_sub(bytes);
@@ -168,6 +200,7 @@ impl Controller for Renewable {
         self.in_flight = in_flight;
         self.unknown = self.unknown.min(in_flight);
         self.inner.on_end_acks(now, in_flight - self.unknown, app_limited, largest_packet_num_acked);
+        self.paths.0.window.store(self.window(), Ordering::Relaxed);
     }
 
     fn on_congestion_event(
@@ -219,7 +252,11 @@ impl Controller for Renewable {
     }
 
     fn metrics(&self) -> ControllerMetrics {
-        self.inner.metrics()
+        let mut metrics = self.inner.metrics();
+        if self.is_near {
+            metrics.pacing_rate = Some(UNPACED);
+        }
+        metrics
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -310,5 +347,23 @@ mod tests {
         controller.on_packet_lost(PACKET, 9, later);
         controller.on_congestion_event(later, began, true, false, PACKET.into(), 9);
         assert_eq!(controller.window(), window + 9 * u64::from(PACKET), "but what may still arrive");
+    }
+
+    #[test]
+    fn a_round_trip_without_a_network_hands_over_to_loss_based_control_until_the_path_changes() {
+        let paths = PathCount::default();
+        let began = Instant::now();
+        let is_paced = |now: Instant, number: u64, round_trip: Duration, controller: &mut Renewable| {
+            controller.on_packet_sent(now, PACKET, number);
+            controller.note_round_trip(now + round_trip, now);
+            controller.metrics().pacing_rate != Some(UNPACED)
+        };
+        let controller = Arc::new(paths.clone()).build(began, PACKET);
+        let mut controller = controller.into_any().downcast::<Renewable>().expect("ours");
+        assert!(is_paced(began, 0, NEAR, &mut controller), "a local network");
+        assert!(!is_paced(began, 1, NEAR / 2, &mut controller), "this machine");
+        assert!(!is_paced(began, 2, NEAR * 100, &mut controller), "this machine, busy");
+        paths.add();
+        assert!(is_paced(began, 3, NEAR, &mut controller), "another path");
     }
 }

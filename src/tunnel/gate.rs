@@ -1,4 +1,4 @@
-//! Who may wait for the connection's send window.
+//! Who may write into the connection's send window, and how large it is.
 //!
 //! All streams share one window of unacknowledged bytes. When it is full, the QUIC library wakes every blocked
 //! stream on every acknowledgement, and most of them in vain: a thousand busy connections would spend the CPU on
@@ -7,8 +7,17 @@
 //!
 //! A stream may also be blocked by its own window, because its reader has stopped. From outside both look alike; a
 //! place that is not used within [`PATIENCE`] is therefore given to the next, and the stream waits on without it.
+//!
+//! The window follows what the path may have in flight: what is more only waits, and a copy that has filled it keeps
+//! everybody else's bytes out. Small writes have a [`RESERVE`] beyond it.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use noq::{SendStream, WriteError};
@@ -16,6 +25,8 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
+
+use super::{PathCount, SEND_WINDOW_BYTES};
 
 /// Streams with much to write that wait inside the library at a time.
 const BULK_PLACES: usize = 16;
@@ -29,24 +40,46 @@ const SMALL: usize = 4 << 10;
 /// Time after which a blocked stream gives its place away.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Bytes beyond the send window that small writes may fill.
+const RESERVE: u64 = 1 << 20;
+
+/// Least send window, bytes: two of the largest pieces that a connection hands over.
+const LEAST_WINDOW: u64 = 256 << 10;
+
 /// Lets streams of one tunnel write in order.
 #[derive(Debug)]
 pub(crate) struct Gate {
+    connection: noq::Connection,
+    paths: PathCount,
+    /// The send window that was set last.
+    window: Mutex<u64>,
     bulk: Semaphore,
     small: Semaphore,
 }
 
 impl Gate {
-    pub(super) fn new() -> Self {
-        Self { bulk: Semaphore::new(BULK_PLACES), small: Semaphore::new(SMALL_PLACES) }
+    pub(super) fn new(connection: noq::Connection, paths: PathCount) -> Self {
+        Self {
+            connection,
+            paths,
+            window: Mutex::new(SEND_WINDOW_BYTES),
+            bulk: Semaphore::new(BULK_PLACES),
+            small: Semaphore::new(SMALL_PLACES),
+        }
     }
 
     /// Writes a chunk in its entirety.
     pub(crate) async fn write(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), WriteError> {
-        let places = if chunk.len() <= SMALL { &self.small } else { &self.bulk };
+        let is_small = chunk.len() <= SMALL;
         let mut chunks = [chunk];
         let mut rest = &mut chunks[..];
-        {
+        if is_small {
+            self.write_at_once(send, &mut rest).await?;
+        } else {
+            self.adapt();
+        }
+        if !rest.is_empty() {
+            let places = if is_small { &self.small } else { &self.bulk };
             let _place = places.acquire().await;
             let until = Instant::now() + PATIENCE;
             while !rest.is_empty() {
@@ -60,5 +93,53 @@ impl Gate {
             send.write_many_chunks(&mut rest).await?;
         }
         Ok(())
+    }
+
+    /// Writes what there is room for without waiting, the reserve included.
+    async fn write_at_once(&self, send: &mut SendStream, rest: &mut &mut [Bytes]) -> Result<(), WriteError> {
+        let written = poll_fn(|cx| {
+            let written = pin!(send.write_many_chunks(rest)).poll(cx);
+            if written.is_ready() {
+                return Poll::Ready(written);
+            }
+            let window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+            self.connection.set_send_window(*window + RESERVE);
+            let written = pin!(send.write_many_chunks(rest)).poll(cx);
+            self.connection.set_send_window(*window);
+            Poll::Ready(written)
+        })
+        .await;
+        match written {
+            Poll::Ready(written) => written.map(drop),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Lets the send window follow the path.
+    fn adapt(&self) {
+        let Some(in_flight) = self.paths.window() else { return };
+        let wanted = send_window(in_flight);
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.abs_diff(*window) > *window / 8 {
+            *window = wanted;
+            self.connection.set_send_window(wanted);
+        }
+    }
+}
+
+/// Twice what may be in flight: the next round trip's bytes are there when this one's are acknowledged.
+fn send_window(in_flight: u64) -> u64 {
+    in_flight.saturating_mul(2).saturating_add(LEAST_WINDOW).min(SEND_WINDOW_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_send_window_follows_the_path_within_its_bounds() {
+        assert_eq!(send_window(0), LEAST_WINDOW);
+        assert_eq!(send_window(4 << 20), (8 << 20) + LEAST_WINDOW);
+        assert_eq!(send_window(u64::MAX), SEND_WINDOW_BYTES);
     }
 }

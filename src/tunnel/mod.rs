@@ -99,9 +99,10 @@ struct Path {
 }
 
 impl Tunnel {
-    pub(crate) fn new(connection: noq::Connection, remote: SocketAddr) -> Self {
+    pub(crate) fn new(connection: noq::Connection, remote: SocketAddr, paths: PathCount) -> Self {
         let path = Arc::new(Mutex::new(Path { remote, is_there: true }));
-        Self { connection, path, gate: Arc::new(Gate::new()) }
+        let gate = Arc::new(Gate::new(connection.clone(), paths));
+        Self { connection, path, gate }
     }
 
     /// Opens a stream for one TCP connection. Waits while the peer allows no more of them.

@@ -37,6 +37,42 @@ async fn a_service_that_does_not_read_stops_the_client_and_nobody_else() {
     rig.close().await;
 }
 
+/// A library that counts unread pieces, and not gaps, ends the connection with all that is in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_pauses_does_not_end_the_tunnel() {
+    let (service, address) = service().await;
+    let rig = Rig::to(address).await;
+    let (mut paused, mut chatty) = rig.pair(&service).await;
+    let (mut client, mut server) = rig.pair(&service).await;
+    // More than TCP takes by itself; the rest, and what follows, waits in the tunnel.
+    let first = vec![0; 6 << 20];
+    within(chatty.write_all(&first)).await.expect("write");
+    for number in 0..WORDS {
+        chatty.write_all(&word(number)).await.expect("write");
+        // By then that word is on its way, alone.
+        server.write_all(b"x").await.expect("write");
+        within(client.read_u8()).await.expect("the tunnel stands");
+    }
+    let mut got = vec![1; first.len()];
+    within(paused.read_exact(&mut got)).await.expect("read");
+    assert!(got == first);
+    for number in 0..WORDS {
+        let mut got = [0; WORD];
+        within(paused.read_exact(&mut got)).await.expect("read");
+        assert_eq!(got, word(number));
+    }
+    rig.close().await;
+}
+
+const WORD: usize = 200;
+const WORDS: u32 = 5000;
+
+fn word(number: u32) -> [u8; WORD] {
+    let mut word = [0; WORD];
+    word[..4].copy_from_slice(&number.to_le_bytes());
+    word
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn early_connections_are_held_until_the_tunnel_stands() {
     let udp = free_port().await;

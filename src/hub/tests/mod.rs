@@ -22,7 +22,7 @@ use pinhole_proto::{
 };
 use tokio::net::UdpSocket;
 
-use super::{Arrivals, Hub, QuicSocket};
+use super::{Arrivals, GatheringRuntime, Hub, QuicSocket};
 
 const FAN: SocketId = SocketId(17);
 /// The system picks the port.

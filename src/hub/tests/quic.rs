@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use noq::{Endpoint, TokioRuntime};
+use noq::Endpoint;
 use pinhole_proto::Key;
 use tokio::task::{AbortHandle, yield_now};
 
@@ -141,7 +141,7 @@ impl End {
             transport::endpoint(),
             answer,
             Box::new(QuicSocket::new(hub.clone())),
-            Arc::new(TokioRuntime),
+            Arc::new(GatheringRuntime),
         );
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, address(&hub, socket).port()));
         Self { hub, quic: quic.expect("an endpoint"), at, _arrivals: arrivals }
