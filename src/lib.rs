@@ -9,12 +9,14 @@
 //!    [`forward::offer`] on the serve side.
 //! 4. When its path is lost, the endpoint punches again, and the tunnel goes on over another one. When the tunnel ends,
 //!    forwards wait for the next.
+//! 5. All that time [`Endpoint::status`] tells how it goes.
 
 pub mod bind;
 pub mod clock;
 pub mod endpoint;
 pub mod forward;
 pub mod hub;
+pub mod status;
 pub mod tunnel;
 
 pub use endpoint::{Config, Endpoint, Event, Peer};

@@ -16,7 +16,10 @@ use noq::{RecvStream, SendStream, Stopped};
 use pinhole_proto::stream::Reply;
 use tokio::{io::Interest, net::TcpStream};
 
-use crate::tunnel::{Gate, RESET};
+use crate::{
+    status::Carried,
+    tunnel::{Gate, RESET},
+};
 
 /// First read of a connection that was idle, bytes. Most interactive writes fit.
 const FIRST_READ: usize = 4 << 10;
@@ -35,11 +38,17 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 struct Broken(&'static str);
 
 /// Carries bytes in both directions until both have ended or one has broken.
-pub(super) async fn splice(tcp: TcpStream, send: SendStream, recv: RecvStream, gate: &Gate) {
+pub(super) async fn splice(
+    tcp: TcpStream,
+    send: SendStream,
+    recv: RecvStream,
+    gate: &Gate,
+    carried: &Carried,
+) {
     let mut ends = Ends { send, recv, clean: false };
     let unwanted = ends.send.stopped();
     let ended = tokio::select! {
-        both = try_join(downward(&mut ends.recv, &tcp), upward(&tcp, &mut ends.send, gate)) => both,
+        both = try_join(downward(&mut ends.recv, &tcp, carried), upward(&tcp, &mut ends.send, gate, carried)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
     ends.conclude(&tcp, ended);
@@ -51,12 +60,13 @@ pub(super) async fn splice_behind_reply(
     send: SendStream,
     recv: RecvStream,
     gate: &Gate,
+    carried: &Carried,
     refused: impl FnOnce(Reply),
 ) {
     let mut ends = Ends { send, recv, clean: false };
     let down = async {
         match read_reply(&mut ends.recv).await {
-            Some(Reply::Connected) => downward(&mut ends.recv, &tcp).await,
+            Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried).await,
             Some(reply) => {
                 refused(reply);
                 Err(Broken("refused"))
@@ -68,7 +78,7 @@ pub(super) async fn splice_behind_reply(
     // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
     let ended = tokio::select! {
         biased;
-        both = try_join(down, upward(&tcp, &mut ends.send, gate)) => both,
+        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
     ends.conclude(&tcp, ended);
@@ -132,7 +142,12 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
 }
 
 /// TCP → stream, until the TCP peer's FIN has been passed on and the other side has all of it.
-async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(), Broken> {
+async fn upward(
+    tcp: &TcpStream,
+    send: &mut SendStream,
+    gate: &Gate,
+    carried: &Carried,
+) -> Result<(), Broken> {
     let mut size = FIRST_READ;
     let mut buffer = BytesMut::new();
     loop {
@@ -145,6 +160,7 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
             Ok(read) => {
                 size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
                 gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken("stream not writable"))?;
+                carried.sent(read);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 buffer = BytesMut::new();
@@ -161,9 +177,10 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
 }
 
 /// Stream → TCP, until the other side's FIN has been passed on.
-async fn downward(recv: &mut RecvStream, tcp: &TcpStream) -> Result<(), Broken> {
+async fn downward(recv: &mut RecvStream, tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
     while let Some(chunk) = recv.read_chunk(LARGEST_WRITE).await.map_err(|_| Broken("stream read"))? {
         write_all(tcp, &chunk).await.map_err(|_| Broken("TCP write"))?;
+        carried.received(chunk.len());
     }
     socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken("TCP shutdown"))
 }

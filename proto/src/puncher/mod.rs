@@ -26,6 +26,7 @@ mod budget;
 mod checks;
 mod diagnosis;
 mod evidence;
+mod health;
 mod helper;
 mod interface;
 mod keepalive;
@@ -49,6 +50,7 @@ use std::{
 pub use budget::Limits;
 pub use diagnosis::{Diagnosis, Findings};
 pub use evidence::{SILENCE, Trouble};
+pub use health::Health;
 pub use interface::{
     Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, SocketId, Traffic,
     Transmit,
