@@ -50,12 +50,14 @@ impl Status {
         let now = now();
         let mut pages = self.ledger.pages();
         let pages = &mut *pages;
-        pages.take_sample(&self.ledger.sum, now);
+        pages.take_sample(&self.ledger.sum, health.map(|health| health.rtt), now);
         pages.book.expire(now.instant);
         let hub = self.hub.upgrade();
         let (book, quic) = (&pages.book, pages.tunnel().as_ref().and_then(Tunnel::numbers));
         let path_socket = hub.as_ref().and_then(|hub| hub.path_socket());
+        let is_at_rest = pages.rates.now() == (0, 0);
         let path = book.path.as_ref().map(|used| path(used, path_socket, quic.as_ref(), health, now));
+        let path = path.map(|path| path.with_rtt_now(is_at_rest));
         let network = network(book, hub.as_deref(), path.as_ref(), health, self.peer.port);
         Snapshot {
             schema: snapshot::SCHEMA,
@@ -106,8 +108,9 @@ fn path(
         method: used.connected.method.name().to_owned(),
         chosen: used.chosen,
         found_after_s: used.found_after.map(|after| after.as_secs_f64()),
-        rtt_ms: quic.map(|quic| ms(quic.rtt)),
+        rtt_ms: None,
         rtt_least_ms: Some(ms(used.least_rtt)),
+        quic_rtt_ms: quic.map(|quic| ms(quic.rtt)),
         keeper_rtt_ms: health.map(|health| ms(health.rtt)),
         keeper_loss: health.map(|health| health.loss),
         keepalive_s: health.map(|health| health.keepalive.as_secs_f64()),

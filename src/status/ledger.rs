@@ -77,7 +77,7 @@ impl Ledger {
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while self.sum.is_used_now() {
                 tick.tick().await;
-                self.pages().take_sample(&self.sum, now());
+                self.pages().take_sample(&self.sum, None, now());
             }
         }
     }
@@ -88,11 +88,13 @@ impl Ledger {
 }
 
 impl Pages {
-    pub(super) fn take_sample(&mut self, sum: &Sum, now: Now) {
+    /// `keeper` is the round trip's time by the keeper's last tests: at rest QUIC's is an old one.
+    pub(super) fn take_sample(&mut self, sum: &Sum, keeper: Option<Duration>, now: Now) {
         let carried = self.carried(sum);
         let tunnel = self.tunnel().filter(|_| self.book.path.is_some());
         let quic = tunnel.as_ref().and_then(Tunnel::numbers);
-        let rtt = quic.as_ref().map(|quic| quic.rtt);
+        let is_at_rest = self.rates.is_last(carried.sent, carried.received);
+        let rtt = if is_at_rest { keeper } else { quic.as_ref().map(|quic| quic.rtt) };
         if let Some(rtt) = rtt {
             self.book.handle_rtt(rtt);
         }

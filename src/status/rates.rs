@@ -81,6 +81,11 @@ impl Rates {
         }
     }
 
+    /// Whether nothing was carried since the last sample.
+    pub(super) fn is_last(&self, sent: u64, received: u64) -> bool {
+        (self.last.sent, self.last.received) == (sent, received)
+    }
+
     /// Returns bytes per second, sent and received.
     pub(super) fn now(&self) -> (u64, u64) {
         let last = self.seconds.iter().rev().take(RATE_SECONDS);

@@ -25,9 +25,7 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
     }
     if let Some(used) = &snapshot.path {
         row("path", path(used));
-    }
-    if let Some(tunnel) = &snapshot.tunnel {
-        row("tunnel", self::tunnel(tunnel));
+        row("", quality(used, snapshot.tunnel.as_ref()));
     }
     row("network", network(&snapshot.network, snapshot.path.is_some()));
     for forward in &snapshot.forwards {
@@ -73,27 +71,34 @@ pub(super) fn headline(snapshot: &Snapshot) -> String {
     }
 }
 
-/// Returns the path in use, and why it is that one.
-pub(super) fn path(path: &Path) -> String {
+/// Returns where the path in use leads, and why it is that one.
+fn path(path: &Path) -> String {
     let local = path.local.map_or_else(|| "?".to_owned(), |local| local.to_string());
-    let mut text = format!(
-        "{local} to {}, found by {} ({}), in use for {}",
-        path.remote,
-        path.method,
-        chosen(path),
-        span(path.since.ago_s)
-    );
-    if let Some(rtt) = path.rtt_ms {
-        let _infallible = write!(text, "; RTT {}", ms(rtt));
+    let (method, why) = (&path.method, chosen(path));
+    format!("{local} to {}, found by {method} ({why}), in use for {}", path.remote, span(path.since.ago_s))
+}
+
+/// Returns how the path in use is.
+fn quality(path: &Path, tunnel: Option<&Tunnel>) -> String {
+    let mut parts = Vec::new();
+    if let (Some(rtt), Some(least)) = (path.rtt_ms, path.rtt_least_ms) {
+        parts.push(format!("RTT {}, at best {}", ms(rtt), ms(least)));
     }
-    if let Some(least) = path.rtt_least_ms {
-        let _infallible = write!(text, ", {} at least", ms(least));
+    if let Some(tunnel) = tunnel {
+        let lost = match tunnel.loss {
+            Some(loss) => format!("{} of the last packets lost", percent(loss)),
+            None => format!("{} of {} packets lost so far", tunnel.lost_packets, tunnel.sent_packets),
+        };
+        parts.push(format!("{lost}, datagrams of {} bytes", tunnel.mtu_bytes));
     }
     if let (Some(loss), Some(keepalive)) = (path.keeper_loss, path.keepalive_s) {
-        let _infallible =
-            write!(text, "; tests: {} unanswered, every {} at rest", percent(loss), span(keepalive));
+        parts.push(format!(
+            "{} of the tests unanswered, one each {} at rest",
+            percent(loss),
+            span(keepalive)
+        ));
     }
-    text
+    parts.join("; ")
 }
 
 /// Returns why a path is the one in use.
@@ -105,14 +110,6 @@ pub(super) fn chosen(path: &Path) -> String {
         Chosen::Nearer => "nearer than the one before".to_owned(),
         Chosen::Other => "for a reason of a later version".to_owned(),
     }
-}
-
-fn tunnel(tunnel: &Tunnel) -> String {
-    let loss = match tunnel.loss {
-        Some(loss) => format!("{} of the last packets lost", percent(loss)),
-        None => format!("{} of {} packets lost so far", tunnel.lost_packets, tunnel.sent_packets),
-    };
-    format!("up for {}; {loss}; datagrams of {} bytes", span(tunnel.since.ago_s), tunnel.mtu_bytes)
 }
 
 /// Returns what is known of the NATs.
@@ -155,7 +152,7 @@ fn forward(forward: &Forward, role: Side) -> String {
 }
 
 /// Returns the rates and sums.
-pub(super) fn traffic(snapshot: &Snapshot) -> String {
+fn traffic(snapshot: &Snapshot) -> String {
     let t = &snapshot.traffic;
     format!(
         "{}/s sent, {}/s received now; {} and {} since the start",
@@ -167,7 +164,7 @@ pub(super) fn traffic(snapshot: &Snapshot) -> String {
 }
 
 /// Names what a side has: services, or local ports.
-pub(super) fn name_of(role: Side) -> &'static str {
+fn name_of(role: Side) -> &'static str {
     match role {
         Side::Serve => "service",
         Side::Open => "port",
@@ -195,4 +192,135 @@ pub(super) fn percent(share: f64) -> String {
 
 pub(super) fn bytes(bytes: u64) -> String {
     DecimalBytes(bytes).to_string()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use pinhole::status::snapshot::{HistoryEntry, Seconds, Traffic, TroubleEntry};
+
+    use super::*;
+
+    fn moment(ago_s: f64) -> Moment {
+        Moment { unix_ms: 1_700_000_000_000, ago_s }
+    }
+
+    /// An open side at work.
+    pub(in crate::cli::status) fn snapshot() -> Snapshot {
+        let address = |text: &str| text.parse().expect("an address");
+        let turn = |event: &str, text: &str| HistoryEntry {
+            at: moment(60.0),
+            event: event.into(),
+            method: None,
+            remote: None,
+            seconds: None,
+            why: None,
+            text: text.into(),
+        };
+        Snapshot {
+            schema: 1,
+            version: "0.1.0".into(),
+            pid: 7,
+            role: Side::Open,
+            peer: "home.example:5555".into(),
+            addresses: vec![address("198.51.100.4:5555")],
+            taken_unix_ms: 1_700_000_000_000,
+            started: moment(3700.0),
+            state: State::Connected,
+            since: moment(65.0),
+            path: Some(Path {
+                since: moment(65.0),
+                local: Some(address("192.168.1.7:5555")),
+                from_main_port: true,
+                remote: address("198.51.100.4:5555"),
+                method: "slot".into(),
+                chosen: Chosen::Again,
+                found_after_s: Some(2.5),
+                rtt_ms: Some(20.2),
+                rtt_least_ms: Some(18.0),
+                quic_rtt_ms: Some(20.2),
+                keeper_rtt_ms: Some(19.0),
+                keeper_loss: Some(0.0),
+                keepalive_s: Some(30.0),
+            }),
+            tunnel: Some(Tunnel {
+                since: moment(3600.0),
+                mtu_bytes: 1452,
+                sent_packets: 1000,
+                lost_packets: 3,
+                loss: Some(0.003),
+                sent_wire_bytes: 1,
+                received_wire_bytes: 2,
+                window_bytes: 3,
+            }),
+            network: Network {
+                local: Some([192, 168, 1, 7].into()),
+                port: 5555,
+                observed: Some(address("203.0.113.9:5555")),
+                is_behind_nat: Some(true),
+                keeps_port: Some(true),
+                peer_keeps_port: Some(true),
+                receive_buffer_bytes: 212_992,
+                send_buffer_bytes: 212_992,
+            },
+            forwards: vec![Forward {
+                service: "web".into(),
+                target: "127.0.0.1:8080".into(),
+                open: 1,
+                total: 12,
+                sent_bytes: 1_500,
+                received_bytes: 2_500_000,
+            }],
+            traffic: Traffic {
+                open: 1,
+                total: 12,
+                sent_bytes: 1_500,
+                received_bytes: 2_500_000,
+                sent_rate: 10,
+                received_rate: 1_000_000,
+                seconds: Seconds { sent: vec![1, 2], received: vec![3, 4], rtt_us: vec![0, 20_000] },
+            },
+            events: [("tunnel_up".to_owned(), 1)].into(),
+            history: vec![turn("punched", "hole punched"), turn("tunnel_up", "tunnel up")],
+            troubles: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_line_says_what_matters() {
+        let mut snapshot = snapshot();
+        let first = |snapshot: &Snapshot| page(snapshot).lines().next().map(str::to_owned).expect("a line");
+        assert_eq!(first(&snapshot), "connected to home.example:5555 for 1 min 5 s, RTT 20 ms; 1 connection");
+        snapshot.state = State::PathLost;
+        let lost = "no path to home.example:5555 for 1 min 5 s: punching again; 1 connection waiting";
+        assert_eq!(first(&snapshot), lost);
+        snapshot.state = State::Searching;
+        assert_eq!(first(&snapshot), "waiting for the peer at home.example:5555 for 1 min 5 s");
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_cannot_move_the_cursor() {
+        let mut snapshot = snapshot();
+        snapshot.peer = "\u{1b}[2Jhome".into();
+        let text = "two\nlines".into();
+        snapshot.troubles.push(TroubleEntry {
+            kind: "no_path".into(),
+            cause: None,
+            since: moment(1.0),
+            text,
+        });
+        snapshot.since.ago_s = f64::NAN;
+        let page = page(&snapshot);
+        assert!(!page.contains('\u{1b}') && page.contains("two\\nlines"), "{page}");
+    }
+
+    #[test]
+    fn a_snapshot_survives_its_journey_as_json_and_what_a_later_version_adds_is_ignored() {
+        let mut json = serde_json::to_value(snapshot()).expect("plain data");
+        let same: Snapshot = serde_json::from_value(json.clone()).expect("as it was");
+        assert_eq!(same, snapshot());
+        json["state"] = "dreaming".into();
+        json["dreams"] = 7.into();
+        let later: Snapshot = serde_json::from_value(json).expect("what is known is read");
+        assert_eq!(later.state, State::Other);
+    }
 }

@@ -42,7 +42,7 @@ function bytes(count) {
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];
   let unit = 0;
   while (count >= 1000 && unit < units.length - 1) { count /= 1000; unit += 1; }
-  return `${unit === 0 || count >= 100 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
+  return `${unit === 0 || count >= 100 || Number.isInteger(count) ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
 }
 
 const ms = (value) => (value === null || value === undefined ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
@@ -66,8 +66,8 @@ function showHead(s) {
   document.title = `${BADGES[s.state] || s.state} · ${s.peer} · pinhole`;
   put("badge", BADGES[s.state] || s.state);
   put("headline", headline(s));
-  const open = s.role === "open" ? "local ports that lead to its services" : "services offered to it";
-  put("subline", `${count(s.forwards.length, "forward")}: ${open}; ${count(s.traffic.open, "connection")} open`);
+  const forwards = s.role === "open" ? `${count(s.forwards.length, "local port")} to its services` : `${count(s.forwards.length, "service")} for it`;
+  put("subline", `${forwards}; ${count(s.traffic.open, "connection")} open`);
   put("program", `pinhole ${s.version}, process ${s.pid}, started ${span(s.started.ago_s)} ago`);
 }
 
@@ -84,7 +84,7 @@ function showPicture(s) {
   put("far-1", s.role === "open" ? s.forwards.map((f) => f.service).slice(0, 3).join(", ") : "");
   put("far-2", s.role === "open" ? "serve side" : "open side");
   put("wire-1", path ? ms(path.rtt_ms) : BADGES[s.state] || s.state);
-  put("wire-2", path ? `by ${path.method}` : "");
+  put("wire-2", path ? `found by ${path.method}` : "");
   const after = path && path.found_after_s !== null ? `, found in ${path.found_after_s.toFixed(1)} s` : "";
   put("why", path ? `This path: ${CHOSEN[path.chosen] || path.chosen}${after}; in use for ${span(path.since.ago_s)}` : "");
   const where = path ? `the path from ${path.local} to ${path.remote}` : "no path at the moment";
@@ -95,12 +95,12 @@ function showTiles(s) {
   const { path, tunnel, traffic, network } = s;
   const small = Math.min(network.receive_buffer_bytes, network.send_buffer_bytes) < 4 << 20;
   const tiles = [
-    ["Round trip", ms(path && path.rtt_ms), path ? `${ms(path.rtt_least_ms)} at least` : ""],
-    ["Loss", percent(tunnel && tunnel.loss), tunnel ? `${tunnel.lost_packets} of ${tunnel.sent_packets} packets` : ""],
+    ["Round trip", ms(path && path.rtt_ms), path ? `at best ${ms(path.rtt_least_ms)}` : ""],
+    ["Loss", percent(tunnel && tunnel.loss), tunnel ? `${tunnel.lost_packets} of ${tunnel.sent_packets}` : ""],
     ["Sent", `${bytes(traffic.sent_rate)}/s`, `${bytes(traffic.sent_bytes)} in all`],
     ["Received", `${bytes(traffic.received_rate)}/s`, `${bytes(traffic.received_bytes)} in all`],
     ["Connections", String(traffic.open), `${traffic.total} in all`],
-    ["Datagrams", tunnel ? `${tunnel.mtu_bytes} B` : "–", small ? "small UDP buffers" : path && path.keepalive_s ? `test each ${span(path.keepalive_s)} at rest` : ""],
+    ["Datagrams", tunnel ? `${tunnel.mtu_bytes} B` : "–", small ? "small UDP buffers" : path && path.keepalive_s ? `tests each ${span(path.keepalive_s)}` : ""],
   ];
   byId("tiles").replaceChildren(...tiles.map(([name, value, more]) => {
     const tile = make("div", undefined, "tile");
@@ -170,7 +170,7 @@ function showTroubles(s) {
   section.hidden = s.troubles.length === 0;
   const rows = s.troubles.map((trouble) => {
     const row = make("p", `${trouble.text} `, "trouble");
-    row.append(make("small", `since ${span(trouble.since.ago_s)}`));
+    row.append(make("small", `for ${span(trouble.since.ago_s)}`));
     return row;
   });
   if (section.textContent !== rows.map((row) => row.textContent).join("")) section.replaceChildren(...rows);
