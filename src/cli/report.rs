@@ -18,6 +18,9 @@ use super::{
     say_as, talk, words,
 };
 
+/// Version of the event lines, docs/events.md.
+const SCHEMA: u32 = 1;
+
 /// Lines of one kind say that the same has happened again.
 type Kind = (Discriminant<Event>, Option<Discriminant<Trouble>>);
 
@@ -81,10 +84,7 @@ impl Reporter {
         let text = words::gave_up(wait, found);
         self.line(Level::Error, &text);
         if self.json {
-            let cause = found.map(|found| found.diagnosis().name());
-            let found = found.map(to_json_findings);
-            let object = json!({"event": "gave_up", "cause": cause, "found": found, "text": text});
-            talk::out(format!("{object}\n").into_bytes());
+            talk::out(format!("{}\n", to_json_gave_up(found, &text)).into_bytes());
         }
     }
 
@@ -255,11 +255,17 @@ fn to_json(event: &Event) -> Value {
             json!({"listener": listener.to_string(), "why": why})
         }
     };
-    object["event"] = event.name().into();
+    (object["event"], object["schema"]) = (event.name().into(), SCHEMA.into());
     if let Some(text) = words::describe(event) {
         object["text"] = text.into();
     }
     object
+}
+
+fn to_json_gave_up(found: Option<&Findings>, text: &str) -> Value {
+    let cause = found.map(|found| found.diagnosis().name());
+    let found = found.map(to_json_findings);
+    json!({"event": "gave_up", "schema": SCHEMA, "cause": cause, "found": found, "text": text})
 }
 
 /// Returns what the search has seen, as one JSON object.
@@ -279,6 +285,9 @@ fn to_json_findings(found: &Findings) -> Value {
         "had_path": found.had_path,
     })
 }
+
+#[cfg(test)]
+mod schema;
 
 #[cfg(test)]
 mod tests {
