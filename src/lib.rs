@@ -16,10 +16,9 @@ pub mod clock;
 pub mod endpoint;
 pub mod forward;
 pub mod hub;
-pub mod status;
 pub mod tunnel;
 
-pub use endpoint::{Config, Endpoint, Event, Peer};
+pub use endpoint::{Config, Endpoint, Event, Peer, status};
 pub use pinhole_proto as proto;
 pub use pinhole_proto::{Key, Role, key::Phrase};
 pub use tunnel::Tunnel;

@@ -5,6 +5,7 @@ mod event;
 mod life;
 mod network;
 mod peer;
+pub mod status;
 mod supervisor;
 
 use std::{
@@ -26,6 +27,7 @@ use tokio::{
 use self::{
     driver::Command,
     life::Life,
+    status::{Ledger, Status},
     supervisor::{Owner, Request, Supervisor},
 };
 pub(crate) use self::{driver::HealthAsker, event::Events, peer::source_toward};
@@ -37,7 +39,6 @@ pub use self::{
 use crate::{
     bind::BindError,
     hub::{Hub, QuicSocket},
-    status::{Ledger, Status},
     tunnel::{Goodbye, PathCount, Tunnel, transport},
 };
 

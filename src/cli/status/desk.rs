@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -60,10 +60,13 @@ impl Drop for Desk {
     }
 }
 
-/// Removes a socket that nobody listens at.
+/// Removes a socket that nobody listens at, from a folder of this user: root must not be led to remove something else.
 pub(super) fn sweep(path: &Path) {
-    let age = || SystemTime::now().duration_since(fs::symlink_metadata(path).ok()?.modified().ok()?).ok();
-    if is_dead(path) && age().is_some_and(|age| age > STALE) {
+    let Ok(meta) = fs::symlink_metadata(path) else { return };
+    let age = meta.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
+    let is_old = age.is_some_and(|age| age > STALE);
+    let is_ours = path.parent().is_some_and(folder::is_owned);
+    if meta.file_type().is_socket() && is_ours && is_old && is_dead(path) {
         let _best_effort = fs::remove_file(path);
     }
 }

@@ -75,7 +75,8 @@ fn own() -> Option<PathBuf> {
     if let Some(made) = named("RUNTIME_DIRECTORY") {
         return std::env::split_paths(&made).next();
     }
-    if let Some(session) = named("XDG_RUNTIME_DIR") {
+    // Not that of whoever has become root by `sudo -E`.
+    if let Some(session) = named("XDG_RUNTIME_DIR").filter(|session| is_owned(Path::new(session))) {
         return Some(Path::new(&session).join("pinhole"));
     }
     if is_root() { Some(SYSTEM.into()) } else { of_user() }
@@ -84,6 +85,12 @@ fn own() -> Option<PathBuf> {
 fn of_user() -> Option<PathBuf> {
     let dirs = etcetera::choose_base_strategy().ok()?;
     Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("pinhole").join("run"))
+}
+
+/// Whether a folder, and no link to one, is of this user.
+pub(super) fn is_owned(folder: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == own)
 }
 
 fn is_root() -> bool {

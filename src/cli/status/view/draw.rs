@@ -220,7 +220,11 @@ mod tests {
     };
 
     fn drawn(width: u16, height: u16, is_coloured: bool) -> Terminal<TestBackend> {
-        let answer = Answer { snapshot: snapshot(), json: String::new() };
+        drawn_of(snapshot(), width, height, is_coloured)
+    }
+
+    fn drawn_of(snapshot: Snapshot, width: u16, height: u16, is_coloured: bool) -> Terminal<TestBackend> {
+        let answer = Answer { snapshot, json: String::new() };
         let answers = Answers { all: vec![answer], silent: Vec::new() };
         let shown = Shown { answers, pid: None, palette: Palette { is_coloured } };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("room in memory");
@@ -247,6 +251,20 @@ mod tests {
             ["connected to", "203.0.113.9:5555", "198.51.100.4:5555", "20 ms", "web", "history", "tunnel up"]
         {
             assert!(text.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_cannot_move_the_cursor() {
+        let mut snapshot = snapshot();
+        let evil = || "a\u{1b}[2J\u{9b}\r\nb".to_owned();
+        snapshot.peer = evil();
+        snapshot.forwards.iter_mut().for_each(|forward| (forward.service, forward.target) = (evil(), evil()));
+        snapshot.history.iter_mut().for_each(|turn| turn.text = evil());
+        for width in [50, 110] {
+            let terminal = drawn_of(snapshot.clone(), width, 40, true);
+            let mut cells = terminal.backend().buffer().content().iter();
+            assert!(cells.all(|cell| !cell.symbol().contains(char::is_control)), "{width}");
         }
     }
 
