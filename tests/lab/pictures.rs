@@ -1,4 +1,4 @@
-//! Makes the pictures of docs/status.md: `cargo test --test lab pictures -- --ignored`, as root.
+//! Makes the pictures and the text of docs/status.md: `cargo test --test lab pictures -- --ignored`, as root.
 //!
 //! A tunnel through two NATs with traffic in both directions, which loses its path once; the page in Chromium, and the
 //! live view in tmux. No test: somebody has to look at them.
@@ -15,7 +15,7 @@ use natlab::{LinkSpec, Side};
 use tempfile::TempDir;
 
 use crate::{
-    ground::{Ground, between},
+    ground::{Ground, between, note},
     program::{KEY, Run, isolate},
 };
 
@@ -81,6 +81,8 @@ fn pictures() {
     ground.lab.nat(Side::B, 0).flush_conntrack().expect("root");
     open.says("path is back");
     thread::sleep(AFTER_THE_LOSS);
+    let status = pinhole_at(&ground, Side::B, &folder, &["status"]).output().expect("it runs");
+    note(&String::from_utf8_lossy(&status.stdout));
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     fs::create_dir_all(&images).expect("writable");
     photograph(&ground, &folder, "http://127.0.0.1:8555/", "1120,1200", &images.join("status-page.png"));
@@ -135,10 +137,15 @@ fn python(ground: &Ground, side: Side, script: &str) -> Run {
 }
 
 fn pinhole(ground: &Ground, side: Side, folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = pinhole_at(ground, side, folder, args);
+    command.args(["--peer", &ground.lab.side(side.other()).public_ip().to_string()]).env("PINHOLE_KEY", KEY);
+    command
+}
+
+fn pinhole_at(ground: &Ground, side: Side, folder: &TempDir, args: &[&str]) -> Command {
     let mut command = ground.lab.host(side).command(env!("CARGO_BIN_EXE_pinhole"));
     isolate(&mut command);
-    command.args(args).args(["--peer", &ground.lab.side(side.other()).public_ip().to_string()]);
-    command.env("PINHOLE_KEY", KEY).env("XDG_RUNTIME_DIR", runtime(folder, side));
+    command.args(args).env("XDG_RUNTIME_DIR", runtime(folder, side));
     command
 }
 
