@@ -9,8 +9,6 @@ mod text;
 #[cfg(feature = "tui")]
 mod view;
 
-use std::io::IsTerminal;
-
 use anyhow::{Context, Result, bail};
 use pinhole::{Endpoint, Peer, status::Status};
 
@@ -88,6 +86,7 @@ fn say_about_the_others(answers: &Answers) {
 
 #[cfg(feature = "tui")]
 fn watch(runtime: &tokio::runtime::Runtime) -> Result<Outcome> {
+    use std::io::IsTerminal;
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         bail!(NO_TERMINAL);
     }

@@ -133,7 +133,7 @@ pub struct Path {
     pub from_main_port: bool,
     /// The peer's address, as it looks from here.
     pub remote: SocketAddr,
-    /// How the pair was found: `base`, `slot`, `fan` or `sweep`.
+    /// How the pair was found, by the name of its `Method`: `base`, `slot` and so on.
     pub method: String,
     /// Why it is the one in use.
     pub chosen: Chosen,
