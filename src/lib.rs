@@ -9,6 +9,7 @@
 //!    [`forward::offer`] on the serve side.
 //! 4. When its path is lost, the endpoint punches again, and the tunnel goes on over another one. When the tunnel ends,
 //!    forwards wait for the next.
+//! 5. All that time [`Endpoint::status`] tells how it goes.
 
 pub mod bind;
 pub mod clock;
@@ -17,7 +18,7 @@ pub mod forward;
 pub mod hub;
 pub mod tunnel;
 
-pub use endpoint::{Config, Endpoint, Event, Peer};
+pub use endpoint::{Config, Endpoint, Event, Peer, status};
 pub use pinhole_proto as proto;
 pub use pinhole_proto::{Key, Role, key::Phrase};
 pub use tunnel::Tunnel;

@@ -1,6 +1,10 @@
 //! The command line: definitions only.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, builder::styling};
 use pinhole::{
@@ -123,6 +127,12 @@ pub(crate) enum Verb {
         action: Option<KeyAction>,
     },
 
+    /// Say what the running instances do: path, streams, bytes, history
+    #[command(
+        after_help = "Exit status: 0 if an instance runs, 1 if none does, 2 wrong use.\n\nroot sees the instances of all users, services included."
+    )]
+    Status(StatusArgs),
+
     /// Show it all on this machine: two processes, a hole, a page, a bulk transfer
     Demo(DemoArgs),
 }
@@ -200,6 +210,14 @@ pub(crate) struct Common {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Serve a page with what goes on, read-only, at this address of this machine (a port alone: 127.0.0.1)
+    #[arg(long, value_name = "[IP:]PORT", value_parser = parse_status)]
+    pub(crate) status: Option<SocketAddr>,
+
+    /// Let --status be an address that other machines reach: whoever reaches it sees the page
+    #[arg(long, requires = "status")]
+    pub(crate) status_public: bool,
+
     /// Show what happens inside; twice for every datagram
     #[arg(short = 'd', action = ArgAction::Count)]
     pub(crate) debug: u8,
@@ -232,6 +250,18 @@ impl LimitArgs {
     }
 }
 
+/// How to show what runs.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print a JSON object for each instance, one a line
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) json: bool,
+
+    /// Show it live on the terminal; q ends that
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
 /// What the demo shows.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
@@ -250,6 +280,11 @@ fn parse_phrase(text: &str) -> Result<Phrase, String> {
 
 fn parse_udp_port(text: &str) -> Result<u16, String> {
     text.parse().ok().filter(|port| *port != 0).ok_or_else(|| "use a UDP port from 1 to 65535".into())
+}
+
+fn parse_status(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse().map(|port: u16| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    port.or_else(|_| text.parse()).map_err(|_| "a port or IP:PORT is wanted, like 127.0.0.1:8555".into())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

@@ -10,6 +10,7 @@ mod keyring;
 mod memory;
 mod report;
 mod service;
+mod status;
 mod talk;
 mod tunnel;
 mod watch;
@@ -24,7 +25,7 @@ use self::{
     journal::{Level, one_line},
 };
 
-/// There was no path to the peer, or a part of the program has failed.
+/// There was no path to the peer, a part of the program has failed, or there is nobody to ask.
 const NO_PATH: u8 = 1;
 
 /// Wrong use, or something that is needed cannot be had.
@@ -38,6 +39,8 @@ enum Outcome {
     /// A part without which the program is of no use.
     Failed,
     WrongUse,
+    /// `status` has found nobody to ask.
+    NoneRuns,
 }
 
 pub(crate) fn run() -> ExitCode {
@@ -48,12 +51,13 @@ pub(crate) fn run() -> ExitCode {
         Some(Verb::Serve { specs, peer, common }) => tunnel::serve(specs, peer.peer, peer.port, &common),
         Some(Verb::Open { specs, peer, common }) => tunnel::open(specs, peer.peer, peer.port, &common),
         Some(Verb::Key { action }) => key::run(action).map(|()| Outcome::Done),
+        Some(Verb::Status(args)) => status::run(&args),
         Some(Verb::Demo(args)) => demo::run(&args),
         None => tunnel::short(cli.short),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::NoPath | Outcome::Failed) => NO_PATH.into(),
+        Ok(Outcome::NoPath | Outcome::Failed | Outcome::NoneRuns) => NO_PATH.into(),
         Ok(Outcome::WrongUse) => WRONG_USE.into(),
         Err(error) => {
             say_as(Level::Error, &one_line(&format!("error: {error:#}")));

@@ -18,6 +18,9 @@ use super::{
     say_as, talk, words,
 };
 
+/// Version of the event lines, docs/events.md.
+const SCHEMA: u32 = 1;
+
 /// Lines of one kind say that the same has happened again.
 type Kind = (Discriminant<Event>, Option<Discriminant<Trouble>>);
 
@@ -81,10 +84,7 @@ impl Reporter {
         let text = words::gave_up(wait, found);
         self.line(Level::Error, &text);
         if self.json {
-            let cause = found.map(|found| found.diagnosis().name());
-            let found = found.map(to_json_findings);
-            let object = json!({"event": "gave_up", "cause": cause, "found": found, "text": text});
-            talk::out(format!("{object}\n").into_bytes());
+            talk::out(format!("{}\n", to_json_gave_up(found, &text)).into_bytes());
         }
     }
 
@@ -205,23 +205,21 @@ fn to_json(event: &Event) -> Value {
     let mut object = match event {
         Event::Searching { peer, addresses } => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            json!({"event": "searching", "peer": peer, "addresses": addresses})
+            json!({"peer": peer, "addresses": addresses})
         }
-        Event::Heard { from } => json!({"event": "heard", "from": from.to_string()}),
+        Event::Heard { from } => json!({"from": from.to_string()}),
         Event::Punched(c) => json!({
-            "event": "punched",
             "remote": c.pair.remote.to_string(),
             "method": c.method.name(),
             "seconds": c.took.as_secs_f64(),
             "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
             "observed": c.observed.map(|a| a.to_string()),
         }),
-        Event::TunnelUp { remote } => json!({"event": "tunnel_up", "remote": remote.to_string()}),
-        Event::HandshakeFailed { why } => json!({"event": "handshake_failed", "why": why}),
-        Event::TunnelLost(end) => json!({"event": "tunnel_lost", "why": end.to_string()}),
-        Event::PathLost { loss } => json!({"event": "path_lost", "why": loss_name(*loss)}),
+        Event::TunnelUp { remote } => json!({"remote": remote.to_string()}),
+        Event::HandshakeFailed { why } => json!({"why": why}),
+        Event::TunnelLost(end) => json!({"why": end.to_string()}),
+        Event::PathLost { loss } => json!({"why": Loss::name_of(*loss)}),
         Event::PathBack { connected, after } => json!({
-            "event": "path_back",
             "remote": connected.pair.remote.to_string(),
             "method": connected.method.name(),
             "seconds": after.as_secs_f64(),
@@ -229,39 +227,45 @@ fn to_json(event: &Event) -> Value {
             "observed": connected.observed.map(|a| a.to_string()),
         }),
         Event::PathChanged(c) => json!({
-            "event": "path_changed",
             "remote": c.pair.remote.to_string(),
             "method": c.method.name(),
             "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
             "observed": c.observed.map(|a| a.to_string()),
         }),
-        Event::Displaced => json!({"event": "displaced"}),
-        Event::PeerGone => json!({"event": "peer_gone"}),
-        Event::PeerLeft => json!({"event": "peer_left"}),
-        Event::PeerRestarted => json!({"event": "peer_restarted"}),
+        Event::Displaced => json!({}),
+        Event::PeerGone => json!({}),
+        Event::PeerLeft => json!({}),
+        Event::PeerRestarted => json!({}),
         Event::Trouble(Trouble::NoPath(found)) => {
-            json!({"event": "trouble", "kind": "no_path", "cause": found.diagnosis().name(), "found": to_json_findings(found)})
+            json!({"kind": "no_path", "cause": found.diagnosis().name(), "found": to_json_findings(found)})
         }
-        Event::Trouble(trouble) => json!({"event": "trouble", "kind": kind(trouble)}),
-        Event::Resolved { host, ok } => json!({"event": "resolved", "host": host, "ok": ok}),
+        Event::Trouble(trouble) => json!({"kind": trouble.name()}),
+        Event::Resolved { host, ok } => json!({"host": host, "ok": ok}),
         Event::ConnectionRefused { listener, too_many } => {
-            json!({"event": "connection_refused", "listener": listener.to_string(), "too_many": too_many})
+            json!({"listener": listener.to_string(), "too_many": too_many})
         }
         Event::ServiceFailed { service, reply } => {
-            json!({"event": "service_failed", "service": service, "why": reply.to_string()})
+            json!({"service": service, "why": reply.to_string()})
         }
-        Event::ServiceBack { service } => json!({"event": "service_back", "service": service}),
+        Event::ServiceBack { service } => json!({"service": service}),
         Event::ConnectFailed { service, why } => {
-            json!({"event": "connect_failed", "service": service, "why": why})
+            json!({"service": service, "why": why})
         }
         Event::AcceptFailed { listener, why } => {
-            json!({"event": "accept_failed", "listener": listener.to_string(), "why": why})
+            json!({"listener": listener.to_string(), "why": why})
         }
     };
+    (object["event"], object["schema"]) = (event.name().into(), SCHEMA.into());
     if let Some(text) = words::describe(event) {
         object["text"] = text.into();
     }
     object
+}
+
+fn to_json_gave_up(found: Option<&Findings>, text: &str) -> Value {
+    let cause = found.map(|found| found.diagnosis().name());
+    let found = found.map(to_json_findings);
+    json!({"event": "gave_up", "schema": SCHEMA, "cause": cause, "found": found, "text": text})
 }
 
 /// Returns what the search has seen, as one JSON object.
@@ -282,26 +286,8 @@ fn to_json_findings(found: &Findings) -> Value {
     })
 }
 
-fn loss_name(loss: Option<Loss>) -> &'static str {
-    match loss {
-        Some(Loss::Silent(_)) => "silent",
-        Some(Loss::Rerouted) => "rerouted",
-        Some(Loss::Aged) => "aged",
-        Some(Loss::Moved) => "moved",
-        None => "peer",
-    }
-}
-
-fn kind(trouble: &Trouble) -> &'static str {
-    match trouble {
-        Trouble::WrongKey { .. } => "wrong_key",
-        Trouble::OtherVersion { .. } => "other_version",
-        Trouble::SameRole { .. } => "same_role",
-        Trouble::OwnEcho { .. } => "own_echo",
-        Trouble::NoPath(_) => "no_path",
-        Trouble::Clock { .. } => "clock",
-    }
-}
+#[cfg(test)]
+mod schema;
 
 #[cfg(test)]
 mod tests {

@@ -30,7 +30,7 @@ use super::{
     report::Reporter,
     say,
     service::Manager,
-    talk,
+    status, talk,
     watch::{End, Forwards, Keyed, Signals, Watch},
     words,
 };
@@ -85,6 +85,7 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
 }
 
 fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
+    check_status(common)?;
     talk::start();
     start_logging(common.debug);
     raise_descriptor_limit();
@@ -140,6 +141,7 @@ impl Run<'_> {
         };
         warn_of_small_buffers(&endpoint, reporter);
         let mut forwards = start_forwards(&endpoint, services, reporter)?;
+        let _shown = status::show(&endpoint, peer, common, reporter)?;
         manager.ready();
         let watch = Watch {
             endpoint: &endpoint,
@@ -170,6 +172,17 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
             }
             Ok(Forwards::Listening(open))
         }
+    }
+}
+
+/// Whoever reaches the page sees it.
+fn check_status(common: &Common) -> Result<()> {
+    match common.status {
+        Some(address) if !address.ip().is_loopback() && !common.status_public => bail!(
+            "--status {address} is an address that other machines may reach, and the page asks nobody for a password: use 127.0.0.1:{}, or add --status-public",
+            address.port()
+        ),
+        Some(_) | None => Ok(()),
     }
 }
 

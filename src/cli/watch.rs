@@ -173,10 +173,7 @@ fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
 
 /// Keeps what worked.
 fn remember(endpoint: &Endpoint, peer: &Peer, event: &Event) {
-    if let Event::Punched(connected) | Event::PathBack { connected, .. } | Event::PathChanged(connected) =
-        event
-    {
-        let Connected { method, pair, .. } = connected;
+    if let Some(Connected { method, pair, .. }) = event.connected() {
         let memory = Memory { method: *method, peer_port: pair.remote.port() };
         memory::remember(endpoint.role(), peer, memory);
     }

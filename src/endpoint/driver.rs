@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use pinhole_proto::{
     Puncher,
-    puncher::{Event, Findings, Output, SocketId, Transmit},
+    puncher::{Event, Findings, Health, Output, SocketId, Transmit},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -29,6 +29,8 @@ pub(super) enum Command {
     Search,
     /// Say what the search has found out.
     Findings(oneshot::Sender<Option<Findings>>),
+    /// Say how the path is.
+    Health(oneshot::Sender<Option<Health>>),
     /// Say goodbye; the driver ends, and says so.
     Leave(oneshot::Sender<()>),
 }
@@ -38,6 +40,23 @@ pub(super) enum Command {
 pub(super) struct DriverHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: mpsc::Receiver<Event>,
+}
+
+/// Asks the driver how the path is, and does not keep it alive.
+#[derive(Debug, Clone)]
+pub(crate) struct HealthAsker(mpsc::WeakSender<Command>);
+
+impl HealthAsker {
+    pub(super) fn new(commands: &mpsc::Sender<Command>) -> Self {
+        Self(commands.downgrade())
+    }
+
+    /// Waits for the answer: none without a path, or without a driver.
+    pub(crate) async fn ask(&self) -> Option<Health> {
+        let (answer, health) = oneshot::channel();
+        self.0.upgrade()?.send(Command::Health(answer)).await.ok()?;
+        health.await.ok().flatten()
+    }
 }
 
 /// Runs a puncher on the Hub's sockets until it is told to leave, or nobody is left who could tell it.
@@ -99,6 +118,9 @@ impl Driver {
                     }
                     Some(Command::Findings(answer)) => {
                         let _nobody_waits = answer.send(self.puncher.findings(now()));
+                    }
+                    Some(Command::Health(answer)) => {
+                        let _nobody_waits = answer.send(self.puncher.health());
                     }
                     Some(Command::Leave(done)) => return self.leave(done).await,
                     None => return,

@@ -1,6 +1,6 @@
 //! What an endpoint tells: states, troubles, and the fate of connections.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pinhole_proto::{
     puncher::{Connected, Loss, Trouble},
@@ -8,7 +8,7 @@ use pinhole_proto::{
 };
 use tokio::sync::broadcast;
 
-use crate::tunnel::TunnelEnd;
+use crate::{status::Ledger, tunnel::TunnelEnd};
 
 /// Events kept for a reader that is slow; it misses the oldest beyond that.
 const KEPT: usize = 256;
@@ -108,21 +108,70 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Names it for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Searching { .. } => "searching",
+            Self::Heard { .. } => "heard",
+            Self::Punched(_) => "punched",
+            Self::TunnelUp { .. } => "tunnel_up",
+            Self::HandshakeFailed { .. } => "handshake_failed",
+            Self::PathLost { .. } => "path_lost",
+            Self::PathBack { .. } => "path_back",
+            Self::PathChanged(_) => "path_changed",
+            Self::Displaced => "displaced",
+            Self::PeerGone => "peer_gone",
+            Self::TunnelLost(_) => "tunnel_lost",
+            Self::PeerLeft => "peer_left",
+            Self::PeerRestarted => "peer_restarted",
+            Self::Trouble(_) => "trouble",
+            Self::Resolved { .. } => "resolved",
+            Self::ConnectionRefused { .. } => "connection_refused",
+            Self::ServiceFailed { .. } => "service_failed",
+            Self::ServiceBack { .. } => "service_back",
+            Self::ConnectFailed { .. } => "connect_failed",
+            Self::AcceptFailed { .. } => "accept_failed",
+        }
+    }
+
+    /// Returns the path that it tells of.
+    #[must_use]
+    pub fn connected(&self) -> Option<&Connected> {
+        if let Self::Punched(connected) | Self::PathBack { connected, .. } | Self::PathChanged(connected) =
+            self
+        {
+            return Some(connected);
+        }
+        None
+    }
+}
+
 /// Where events are told; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Events(broadcast::Sender<Event>);
+pub(crate) struct Events {
+    listeners: broadcast::Sender<Event>,
+    ledger: Arc<Ledger>,
+}
 
 impl Events {
-    pub(crate) fn new() -> Self {
-        Self(broadcast::channel(KEPT).0)
+    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
+        Self { listeners: broadcast::channel(KEPT).0, ledger }
     }
 
     pub(crate) fn tell(&self, event: Event) {
         tracing::debug!(?event, "event");
-        let _nobody_listens = self.0.send(event);
+        self.ledger.handle_event(&event);
+        let _nobody_listens = self.listeners.send(event);
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.listeners.subscribe()
+    }
+
+    /// Returns what is noted of the endpoint.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 }

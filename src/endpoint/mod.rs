@@ -5,6 +5,7 @@ mod event;
 mod life;
 mod network;
 mod peer;
+pub mod status;
 mod supervisor;
 
 use std::{
@@ -18,14 +19,18 @@ use pinhole_proto::{
     probe::ProbeSeal,
     puncher::{self, Findings, Limits, Memory},
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinSet,
+};
 
-pub(crate) use self::event::Events;
 use self::{
     driver::Command,
     life::Life,
+    status::{Ledger, Status},
     supervisor::{Owner, Request, Supervisor},
 };
+pub(crate) use self::{driver::HealthAsker, event::Events, peer::source_toward};
 pub use self::{
     event::Event,
     life::TaskEnd,
@@ -119,6 +124,9 @@ pub struct Endpoint {
     life: Life,
     tunnel: watch::Receiver<Option<Tunnel>>,
     events: Events,
+    status: Status,
+    /// Takes samples for it.
+    _sampler: JoinSet<()>,
     /// Has heard everything since the start; the first who asks gets it.
     first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
 }
@@ -153,14 +161,30 @@ impl Endpoint {
         let (requests, from_owner) = mpsc::channel(REQUESTS);
         let (published, tunnel) = watch::channel(None);
         let owner = Owner { requests: from_owner, published };
-        let events = Events::new();
+        let ledger = Arc::new(Ledger::new(config.role, addresses.clone()));
+        let events = Events::new(ledger.clone());
+        let status = Status::new(ledger.clone(), config.peer.clone(), &hub, HealthAsker::new(&commands));
         let first_listener = Mutex::new(Some(events.subscribe()));
         let role = config.role;
         let supervisor =
             Supervisor::new(config, addresses, hub.clone(), quic.clone(), driver, owner, events.clone());
         let supervising = tokio::spawn(supervisor.run());
         let life = Life::of([("driver", driving), ("supervisor", supervising)]);
-        Ok(Self { role, hub, quic, commands, requests, life, tunnel, events, first_listener })
+        let mut sampler = JoinSet::new();
+        sampler.spawn(async move { ledger.sample().await });
+        Ok(Self {
+            role,
+            hub,
+            quic,
+            commands,
+            requests,
+            life,
+            tunnel,
+            events,
+            status,
+            _sampler: sampler,
+            first_listener,
+        })
     }
 
     /// Waits until a tunnel stands. Returns none once the endpoint is closed.
@@ -181,6 +205,12 @@ impl Endpoint {
     pub fn events(&self) -> broadcast::Receiver<Event> {
         let first = self.first_listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         first.unwrap_or_else(|| self.events.subscribe())
+    }
+
+    /// Returns what tells how it goes, now and for as long as the endpoint lives.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.clone()
     }
 
     /// Returns what the search has found out about the way to the peer; none while a pair is in use.

@@ -356,6 +356,7 @@ impl Supervisor {
         self.drop_tunnel();
         let remote = punched.pair.remote;
         let tunnel = Tunnel::new(connection, remote, self.paths.clone());
+        self.events.ledger().set_tunnel(&tunnel);
         self.tunnel = Some(tunnel.clone());
         self.published.send_replace(Some(tunnel));
         self.events.tell(Event::TunnelUp { remote });

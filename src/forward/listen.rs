@@ -21,6 +21,7 @@ use crate::{
     Endpoint, Event, Tunnel,
     bind::{BindError, Protocol},
     endpoint::{Events, TaskEnd},
+    status::Meter,
 };
 
 /// Local connections that may wait for the tunnel at a time, for each listener.
@@ -73,10 +74,13 @@ pub fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindErr
         None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port())).ok(),
         Some(_) => None,
     };
+    let events = endpoint.reporter();
+    let meter = events.ledger().add_forward(&spec.service, address.to_string());
     let mut tasks = JoinSet::new();
     for listener in [Some(main), second].into_iter().flatten() {
         let request = Request { service: spec.service.clone(), any: spec.any };
-        let local = Local { address, request, tunnel: endpoint.tunnel(), events: endpoint.reporter() };
+        let (tunnel, events, meter) = (endpoint.tunnel(), events.clone(), meter.clone());
+        let local = Local { address, request, tunnel, events, meter };
         tasks.spawn(accept(listener, Arc::new(local)));
     }
     Ok(Listening { address, tasks })
@@ -98,6 +102,7 @@ struct Local {
     request: Request,
     tunnel: watch::Receiver<Option<Tunnel>>,
     events: Events,
+    meter: Arc<Meter>,
 }
 
 async fn accept(listener: TcpListener, local: Arc<Local>) {
@@ -135,9 +140,10 @@ impl Local {
         if gate.write(&mut send, self.request.encode().into()).await.is_err() {
             return;
         }
+        let carried = self.meter.carry();
         let service = &self.request.service;
         let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
-        splice::splice_behind_reply(tcp, send, recv, &gate, refused).await;
+        splice::splice_behind_reply(tcp, send, recv, &gate, &carried, refused).await;
     }
 
     /// Waits for a tunnel that stands; none when too many wait, or it takes too long.

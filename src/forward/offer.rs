@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Endpoint, Event, Tunnel,
     endpoint::{Events, TaskEnd},
+    status::{Carried, Meter},
     tunnel::Gate,
 };
 
@@ -59,13 +60,15 @@ impl Offering {
 /// When two services have the same name.
 pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<Offering, DuplicateService> {
     let mut services = BTreeMap::new();
+    let events = endpoint.reporter();
     for spec in specs {
-        let service = Service { spec: spec.clone(), failed: AtomicBool::new(false) };
+        let meter = events.ledger().add_forward(&spec.name, spec.target());
+        let service = Service { spec: spec.clone(), failed: AtomicBool::new(false), meter };
         if services.insert(spec.name.clone(), service).is_some() {
             return Err(DuplicateService(spec.name.clone()));
         }
     }
-    let desk = Arc::new(Desk { services, events: endpoint.reporter() });
+    let desk = Arc::new(Desk { services, events });
     let mut task = JoinSet::new();
     task.spawn(serve(desk, endpoint.tunnel()));
     Ok(Offering { task })
@@ -75,6 +78,7 @@ struct Service {
     spec: ServeSpec,
     /// Whether the last connection to it failed; told when that changes.
     failed: AtomicBool,
+    meter: Arc<Meter>,
 }
 
 struct Desk {
@@ -116,7 +120,7 @@ impl Desk {
             return;
         }
         match connected {
-            Ok(tcp) => splice(tcp, send, recv, &gate).await,
+            Ok((tcp, carried)) => splice(tcp, send, recv, &gate, &carried).await,
             Err(_) => {
                 // The reason must arrive before the stop that dropping the stream sends.
                 let _already_closed = send.finish();
@@ -125,7 +129,7 @@ impl Desk {
         }
     }
 
-    async fn connect(&self, request: &Request) -> Result<TcpStream, Reply> {
+    async fn connect(&self, request: &Request) -> Result<(TcpStream, Carried), Reply> {
         let service = self.find(request).ok_or(Reply::NoSuchService)?;
         let result = tokio::time::timeout(CONNECT_TIMEOUT, dial(&service.spec)).await;
         let result = result.unwrap_or_else(|late| Err(late.into()));
@@ -136,7 +140,7 @@ impl Desk {
         match result {
             Ok(tcp) => {
                 prepare(&tcp);
-                Ok(tcp)
+                Ok((tcp, service.meter.carry()))
             }
             Err(error) => Err(explain(&error)),
         }

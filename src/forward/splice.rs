@@ -24,7 +24,10 @@ use pinhole_proto::stream::Reply;
 use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use super::urgency::Urgency;
-use crate::tunnel::{Gate, RESET};
+use crate::{
+    status::Carried,
+    tunnel::{Gate, RESET},
+};
 
 /// First read of a connection that was idle, bytes. Most interactive writes fit.
 const FIRST_READ: usize = 4 << 10;
@@ -43,11 +46,17 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 struct Broken(&'static str);
 
 /// Carries bytes in both directions until both have ended or one has broken.
-pub(super) async fn splice(tcp: TcpStream, send: SendStream, recv: RecvStream, gate: &Gate) {
+pub(super) async fn splice(
+    tcp: TcpStream,
+    send: SendStream,
+    recv: RecvStream,
+    gate: &Gate,
+    carried: &Carried,
+) {
     let mut ends = Ends { send, recv, clean: false };
     let unwanted = ends.send.stopped();
     let ended = tokio::select! {
-        both = try_join(downward(&mut ends.recv, &tcp), upward(&tcp, &mut ends.send, gate)) => both,
+        both = try_join(downward(&mut ends.recv, &tcp, carried), upward(&tcp, &mut ends.send, gate, carried)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
     ends.conclude(&tcp, ended);
@@ -59,12 +68,13 @@ pub(super) async fn splice_behind_reply(
     send: SendStream,
     recv: RecvStream,
     gate: &Gate,
+    carried: &Carried,
     refused: impl FnOnce(Reply),
 ) {
     let mut ends = Ends { send, recv, clean: false };
     let down = async {
         match read_reply(&mut ends.recv).await {
-            Some(Reply::Connected) => downward(&mut ends.recv, &tcp).await,
+            Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried).await,
             Some(reply) => {
                 refused(reply);
                 Err(Broken("refused"))
@@ -76,7 +86,7 @@ pub(super) async fn splice_behind_reply(
     // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
     let ended = tokio::select! {
         biased;
-        both = try_join(down, upward(&tcp, &mut ends.send, gate)) => both,
+        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
     ends.conclude(&tcp, ended);
@@ -155,7 +165,12 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
 }
 
 /// TCP → stream, until the TCP peer's FIN has been passed on and the other side has all of it.
-async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(), Broken> {
+async fn upward(
+    tcp: &TcpStream,
+    send: &mut SendStream,
+    gate: &Gate,
+    carried: &Carried,
+) -> Result<(), Broken> {
     let mut size = FIRST_READ;
     let mut buffer = BytesMut::new();
     let mut urgency = Urgency::new(Instant::now());
@@ -175,6 +190,7 @@ async fn upward(tcp: &TcpStream, send: &mut SendStream, gate: &Gate) -> Result<(
                     set_priority(send, wanted)?;
                 }
                 gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken("stream not writable"))?;
+                carried.sent(read);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 buffer = BytesMut::new();
@@ -195,12 +211,14 @@ fn set_priority(send: &SendStream, priority: i32) -> Result<(), Broken> {
 }
 
 /// Stream → TCP, until the other side's FIN has been passed on.
-async fn downward(recv: &mut RecvStream, tcp: &TcpStream) -> Result<(), Broken> {
+async fn downward(recv: &mut RecvStream, tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
     while let Some(first) = recv.read_chunk(usize::MAX).await.map_err(|_| Broken("stream read"))? {
         let mut pieces = Vec::with_capacity(PIECES);
         pieces.push(first);
         loop {
+            let bytes = pieces.iter().map(Bytes::len).sum();
             write_all(tcp, &mut pieces).await.map_err(|_| Broken("TCP write"))?;
+            carried.received(bytes);
             if !read_ready(recv, &mut pieces).await.map_err(|_| Broken("stream read"))? {
                 break;
             }

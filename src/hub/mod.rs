@@ -185,6 +185,11 @@ impl Hub {
         self.main.local_address()
     }
 
+    /// Returns the address of the socket that QUIC's datagrams leave from now.
+    pub(crate) fn path_socket(&self) -> Option<SocketAddr> {
+        self.route().map(|route| route.socket.local_address())
+    }
+
     /// Returns the sizes of the main socket's buffers that the system has granted.
     #[must_use]
     pub fn buffer_sizes(&self) -> BufferSizes {

@@ -13,7 +13,7 @@ pub(crate) mod transport;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -90,6 +90,34 @@ pub struct Tunnel {
     gate: Arc<Gate>,
 }
 
+/// A tunnel that is not kept alive by this.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakTunnel {
+    connection: noq::WeakConnectionHandle,
+    path: Arc<Mutex<Path>>,
+    gate: Weak<Gate>,
+}
+
+impl WeakTunnel {
+    /// Returns the tunnel, if it is still there.
+    pub(crate) fn upgrade(&self) -> Option<Tunnel> {
+        let (connection, gate) = (self.connection.upgrade()?, self.gate.upgrade()?);
+        Some(Tunnel { connection, path: self.path.clone(), gate })
+    }
+}
+
+/// What QUIC knows of the way to the peer. Counts are since the tunnel stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub(crate) rtt: Duration,
+    pub(crate) mtu_bytes: u16,
+    pub(crate) sent_packets: u64,
+    pub(crate) lost_packets: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) window_bytes: u64,
+}
+
 /// Where a tunnel's datagrams go.
 #[derive(Debug)]
 struct Path {
@@ -161,6 +189,26 @@ impl Tunnel {
 
     fn path(&self) -> MutexGuard<'_, Path> {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a handle that does not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakTunnel {
+        let connection = self.connection.weak_handle();
+        WeakTunnel { connection, path: self.path.clone(), gate: Arc::downgrade(&self.gate) }
+    }
+
+    /// Returns what QUIC knows of the way. Tests of the largest datagram are meant to get lost, and do not count.
+    pub(crate) fn numbers(&self) -> Option<Numbers> {
+        let path = self.connection.path_stats(noq::PathId::ZERO)?;
+        Some(Numbers {
+            rtt: path.rtt,
+            mtu_bytes: path.current_mtu,
+            sent_packets: path.sent_packets.saturating_sub(path.sent_plpmtud_probes),
+            lost_packets: path.lost_packets.saturating_sub(path.lost_plpmtud_probes),
+            sent_bytes: path.udp_tx.bytes,
+            received_bytes: path.udp_rx.bytes,
+            window_bytes: path.cwnd,
+        })
     }
 
     /// Returns the round trip's time of the first path, as QUIC estimates it.

@@ -18,5 +18,6 @@ mod program;
 mod refusals;
 mod search;
 mod service;
+mod status;
 mod tunnels;
 mod waiting;

@@ -27,13 +27,22 @@ pub(crate) fn pinhole(args: &[&str]) -> Command {
     command
 }
 
+/// Where the programs of tests have their sockets, unless a test is about them.
+const RUNTIME: &str = env!("CARGO_TARGET_TMPDIR");
+
 /// Takes the tester's own key and home from a command's environment.
 pub(crate) fn isolate(command: &mut Command) {
-    for variable in
-        ["PINHOLE_KEY", "XDG_CONFIG_HOME", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM"]
-    {
+    for variable in [
+        "PINHOLE_KEY",
+        "XDG_CONFIG_HOME",
+        "CREDENTIALS_DIRECTORY",
+        "NOTIFY_SOCKET",
+        "JOURNAL_STREAM",
+        "RUNTIME_DIRECTORY",
+    ] {
         command.env_remove(variable);
     }
+    command.env("XDG_RUNTIME_DIR", RUNTIME);
     // Nothing is remembered from test to test, not even by root.
     command.env("HOME", "/nonexistent").env("XDG_STATE_HOME", "/dev/null");
 }

@@ -12,6 +12,7 @@ mod ground;
 mod late;
 mod page;
 mod pairs;
+mod pictures;
 #[expect(dead_code, reason = "the tests of the command line use more of it")]
 #[path = "../cli/program.rs"]
 mod program;

@@ -28,7 +28,7 @@ pub(super) struct Bearings {
     ahead_ms: Option<(i64, Instant)>,
     /// The spare ports since the last path.
     spare: Option<SparePorts>,
-    /// When our main port was last seen to be another one outside, or to belong to another address.
+    /// Our main port was seen to be another one outside, or to belong to another address, then.
     moved_at: Option<Instant>,
 }
 
@@ -52,9 +52,11 @@ impl Bearings {
         self.spare = Some(SparePorts { own, peers });
     }
 
-    /// Takes note that the main port is not what it was: our NAT may keep it for an address that we had.
-    pub(super) fn note_move(&mut self, now: Instant) {
-        self.moved_at = Some(now);
+    /// Takes note that a path is lost; and whether because the main port is not what it was: our NAT may keep it for an
+    /// address that we had, for as long as we send from it without a pause.
+    pub(super) fn note_loss(&mut self, has_moved: bool, now: Instant) {
+        let before = self.moved_at.filter(|at| now < *at + MAPPING_LIFE);
+        self.moved_at = if has_moved { Some(now) } else { before };
     }
 
     /// Takes note of the peer's wall clock, as an ack of that round trip shows it.
@@ -85,7 +87,7 @@ impl Bearings {
             unix: self.halfway(now),
             is_eager,
             spare: self.spare,
-            has_moved: self.moved_at.is_some_and(|at| now.instant < at + MAPPING_LIFE),
+            has_moved: self.moved_at.is_some(),
         }
     }
 
@@ -113,7 +115,7 @@ pub(super) struct Ground<'a> {
     pub(super) unix: Duration,
     pub(super) is_eager: bool,
     pub(super) spare: Option<SparePorts>,
-    /// Our NAT may still keep our main port for an address that we had.
+    /// Our NAT may keep our main port for an address that we had.
     pub(super) has_moved: bool,
 }
 

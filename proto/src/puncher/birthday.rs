@@ -67,11 +67,8 @@ const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 /// a fifth of the packets, and 4 of 5 newcomers are still met in the first window.
 const NEWCOMER: Duration = Duration::from_secs(3600);
 
-/// In so many passes a side does what has met the peer the last time, and that alone: it has the more mappings for it.
+/// In so many passes a side does what has met the peer the last time, and that alone: it is twice as fast.
 const HALF_PASSES: usize = 4;
-
-/// After so many of them a side that fans does so with other sockets: the peer's sweep has missed all of the first.
-const FAN_PASSES: usize = 2;
 
 /// In the last pass one socket in so many ventures to reach a router that answers for itself. Not earlier: those are
 /// spoilt for a peer that comes later.
@@ -223,7 +220,8 @@ impl Birthday {
         };
         let limits = outbox.limits();
         let half = self.half;
-        let fans = if half == Some(Half::Sweep) { 0 } else { targets.len() };
+        // Of a side that has to sweep the own fan has one target: the NATs may be others now, and it must have room too.
+        let fans = if half == Some(Half::Sweep) { 1 } else { targets.len() };
         let (fan, swept) = (limits.fan(), limits.sweep(fans));
         let (fan, swept) = if waits { (fan / 2, swept / 3) } else { (fan, swept) };
         let deal = ground.schedule.deal(epoch, ground.role, ground.port);
@@ -234,7 +232,6 @@ impl Birthday {
             half,
             targets,
             fan: deal.fan.into_iter().take(fan).map(Fanned::Closed).collect(),
-            second_fan: self.second_fan(ground, epoch, fan),
             sweeper: SocketId::MAIN,
             sweep: ports.take(swept).collect(),
             began: now,
@@ -244,19 +241,7 @@ impl Birthday {
             next_at: Some(now + passes[0]),
         });
     }
-
-    /// Returns the ports of another fan. A side that knows that it has to fan, and need not sweep, has the mappings for it.
-    fn second_fan(&self, ground: &Ground<'_>, epoch: u64, fan: usize) -> Vec<u16> {
-        if self.half != Some(Half::Fan) {
-            return Vec::new();
-        }
-        let deal = ground.schedule.deal(epoch | SECOND, ground.role, ground.port);
-        deal.fan.into_iter().take(fan).collect()
-    }
 }
-
-/// The epoch of a second fan is that of the first, and this: nobody lives to see such an epoch.
-const SECOND: u64 = 1 << 63;
 
 /// What is known of the two ways.
 #[derive(Debug, Clone, Copy)]
@@ -318,8 +303,6 @@ struct Campaign {
     /// Ports of the peer that the fan sends to: one, or two.
     targets: Vec<SocketAddr>,
     fan: Vec<Fanned>,
-    /// Ports of another fan, for the case that this one meets nothing.
-    second_fan: Vec<u16>,
     sweeper: SocketId,
     sweep: Vec<u16>,
     began: Instant,
@@ -355,10 +338,6 @@ impl Campaign {
         tracing::debug!(pass = self.pass, letters = ?self.letters(), ?ways, unsent = outbox.unsent(), "birthday");
         self.cursor = 0;
         self.pass += 1;
-        if self.pass == FAN_PASSES && !self.second_fan.is_empty() {
-            self.close(outbox);
-            self.fan = std::mem::take(&mut self.second_fan).into_iter().map(Fanned::Closed).collect();
-        }
         let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
         self.next_at = Some(next.unwrap_or(now + LINGER));
     }
@@ -392,7 +371,8 @@ impl Campaign {
         };
         let token = outbox.random();
         if fans {
-            let (index, remote) = (index / self.targets.len(), self.targets[index % self.targets.len()]);
+            // All of the main port's come first: a full table has room for them.
+            let (index, remote) = (index % self.fan.len(), self.targets[index / self.fan.len()]);
             let arrives = self.may_arrive(ways, index);
             if !arrives && ways.low_ttl.is_none() {
                 return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first

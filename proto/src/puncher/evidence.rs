@@ -64,6 +64,21 @@ pub enum Trouble {
     },
 }
 
+impl Trouble {
+    /// Names it for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WrongKey { .. } => "wrong_key",
+            Self::OtherVersion { .. } => "other_version",
+            Self::SameRole { .. } => "same_role",
+            Self::OwnEcho { .. } => "own_echo",
+            Self::NoPath(_) => "no_path",
+            Self::Clock { .. } => "clock",
+        }
+    }
+}
+
 /// The evidence of one search.
 #[derive(Debug)]
 pub(super) struct Evidence {

@@ -175,6 +175,20 @@ pub enum Loss {
     Moved,
 }
 
+impl Loss {
+    /// Names it for programs; none is the peer's loss.
+    #[must_use]
+    pub fn name_of(loss: Option<Self>) -> &'static str {
+        match loss {
+            Some(Self::Silent(_)) => "silent",
+            Some(Self::Rerouted) => "rerouted",
+            Some(Self::Aged) => "aged",
+            Some(Self::Moved) => "moved",
+            None => "peer",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {

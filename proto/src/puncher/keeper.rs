@@ -249,6 +249,16 @@ impl PathKeeper {
         self.calm
     }
 
+    /// The round trip's time, smoothed.
+    pub(super) fn rtt(&self) -> Duration {
+        self.rtt.smooth
+    }
+
+    /// The share of tests that were not answered, 0 to 1.
+    pub(super) fn loss(&self) -> f64 {
+        f64::from(self.loss) / 256.0
+    }
+
     fn was_at_rest(&self, doubt: Doubt, keepalive: &Keepalive) -> bool {
         doubt.since.saturating_duration_since(self.heard_at) >= keepalive.interval()
     }

@@ -26,6 +26,7 @@ mod budget;
 mod checks;
 mod diagnosis;
 mod evidence;
+mod health;
 mod helper;
 mod interface;
 mod keepalive;
@@ -49,6 +50,7 @@ use std::{
 pub use budget::Limits;
 pub use diagnosis::{Diagnosis, Findings};
 pub use evidence::{SILENCE, Trouble};
+pub use health::Health;
 pub use interface::{
     Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, SocketId, Traffic,
     Transmit,
@@ -417,6 +419,7 @@ impl Puncher {
                 self.keepalive.handle_death(now.instant);
             }
             self.outbox.tell(Event::PeerSearching);
+            self.bearings.note_loss(false, now.instant);
             self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
         }
         let proven = self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);

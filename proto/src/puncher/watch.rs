@@ -102,9 +102,7 @@ impl Puncher {
 
     pub(super) fn lose_path(&mut self, loss: Loss, now: Now) {
         self.outbox.tell(Event::PathLost(loss));
-        if matches!(loss, Loss::Moved | Loss::Rerouted) {
-            self.bearings.note_move(now.instant);
-        }
+        self.bearings.note_loss(matches!(loss, Loss::Moved | Loss::Rerouted), now.instant);
         let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
         self.start_search(now, now.instant, haste, "the path is lost");
     }

@@ -1,0 +1,339 @@
+//! What has happened so far, kept as events are told: the state, the path, the last [`HISTORY`] turns, what is wrong.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use pinhole_proto::{
+    Now, Role,
+    puncher::{Connected, Trouble},
+};
+
+use super::snapshot::{Chosen, Moment, State};
+use crate::Event;
+
+/// Turns in the life of the path and the tunnel that are kept.
+pub const HISTORY: usize = 32;
+
+/// Troubles that are kept.
+pub const TROUBLES: usize = 16;
+
+/// A trouble whose end nobody tells is taken for over after this.
+const STALE: Duration = Duration::from_secs(300);
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Book {
+    role: Role,
+    pub(super) started: Now,
+    pub(super) state: (State, Now),
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) path: Option<Used>,
+    pub(super) tunnel_since: Option<Now>,
+    pub(super) history: VecDeque<(Now, Event)>,
+    pub(super) troubles: VecDeque<Wrong>,
+    /// How often each event was told; there are as many as names.
+    pub(super) counts: BTreeMap<&'static str, u64>,
+}
+
+/// A path in use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Used {
+    pub(super) since: Now,
+    pub(super) connected: Connected,
+    pub(super) chosen: Chosen,
+    pub(super) found_after: Option<Duration>,
+    pub(super) least_rtt: Duration,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone)]
+pub(super) struct Wrong {
+    kind: (&'static str, String),
+    pub(super) since: Now,
+    told: Instant,
+    pub(super) event: Event,
+}
+
+impl Wrong {
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind.0
+    }
+}
+
+impl Book {
+    pub(super) fn new(role: Role, addresses: Vec<SocketAddr>, now: Now) -> Self {
+        Self {
+            role,
+            started: now,
+            state: (State::Searching, now),
+            addresses,
+            path: None,
+            tunnel_since: None,
+            history: VecDeque::new(),
+            troubles: VecDeque::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of an event.
+    pub(super) fn handle_event(&mut self, event: &Event, now: Now) {
+        *self.counts.entry(event.name()).or_default() += 1;
+        self.note_trouble(event, now);
+        match event {
+            Event::Searching { addresses, .. } => {
+                self.addresses.clone_from(addresses);
+                self.leave_tunnel(State::Searching, now);
+            }
+            Event::Punched(connected) => {
+                self.enter(State::Connecting, now);
+                self.use_path(*connected, Chosen::First, Some(connected.took), now);
+            }
+            Event::TunnelUp { .. } => {
+                self.enter(State::Connected, now);
+                self.tunnel_since = Some(now);
+            }
+            Event::PathLost { .. } => {
+                self.enter(State::PathLost, now);
+                self.path = None;
+            }
+            Event::PathBack { connected, after } => {
+                self.enter(State::Connected, now);
+                self.use_path(*connected, Chosen::Again, Some(*after), now);
+            }
+            Event::PathChanged(connected) => self.use_path(*connected, Chosen::Nearer, None, now),
+            Event::Displaced => self.leave_tunnel(State::Displaced, now),
+            Event::HandshakeFailed { .. }
+            | Event::TunnelLost(_)
+            | Event::PeerGone
+            | Event::PeerLeft
+            | Event::PeerRestarted
+            | Event::Heard { .. }
+            | Event::Trouble(_)
+            | Event::Resolved { .. }
+            | Event::ConnectionRefused { .. }
+            | Event::ServiceFailed { .. }
+            | Event::ServiceBack { .. }
+            | Event::ConnectFailed { .. }
+            | Event::AcceptFailed { .. } => {}
+        }
+        if is_history(event) {
+            if self.history.len() == HISTORY {
+                self.history.pop_front();
+            }
+            self.history.push_back((now, event.clone()));
+        }
+    }
+
+    /// Takes note of a round trip over the path in use.
+    pub(super) fn handle_rtt(&mut self, rtt: Duration) {
+        if let Some(path) = &mut self.path {
+            path.least_rtt = path.least_rtt.min(rtt);
+        }
+    }
+
+    /// Forgets troubles whose end nobody tells.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let role = self.role;
+        self.troubles.retain(|wrong| {
+            !has_no_end(&wrong.event, role) || now.saturating_duration_since(wrong.told) < STALE
+        });
+    }
+
+    fn enter(&mut self, state: State, now: Now) {
+        if self.state.0 != state {
+            self.state = (state, now);
+        }
+    }
+
+    fn leave_tunnel(&mut self, state: State, now: Now) {
+        self.enter(state, now);
+        (self.path, self.tunnel_since) = (None, None);
+    }
+
+    fn use_path(&mut self, connected: Connected, chosen: Chosen, found_after: Option<Duration>, now: Now) {
+        self.path = Some(Used { since: now, connected, chosen, found_after, least_rtt: connected.rtt });
+    }
+
+    fn note_trouble(&mut self, event: &Event, now: Now) {
+        if matches!(event, Event::TunnelUp { .. } | Event::PathBack { .. }) {
+            self.troubles.retain(|wrong| !ends_with_a_path(&wrong.event));
+        } else if let Event::Resolved { ok: true, .. } = event {
+            self.troubles.retain(|wrong| !matches!(wrong.event, Event::Resolved { .. }));
+        } else if let Event::ServiceBack { service } = event {
+            self.troubles.retain(|wrong| wrong.kind.1 != *service);
+        }
+        let Some(kind) = trouble_kind(event) else { return };
+        let former = self.troubles.iter().position(|wrong| wrong.kind == kind);
+        let since = match former.and_then(|index| self.troubles.remove(index)) {
+            Some(former) => former.since,
+            None => now,
+        };
+        if self.troubles.len() == TROUBLES {
+            self.troubles.pop_front();
+        }
+        self.troubles.push_back(Wrong { kind, since, told: now.instant, event: event.clone() });
+    }
+}
+
+/// Tells how long ago a moment was.
+pub(super) fn moment(then: Now, now: Now) -> Moment {
+    let unix_ms = u64::try_from(then.unix.as_millis()).unwrap_or(u64::MAX);
+    Moment { unix_ms, ago_s: now.instant.saturating_duration_since(then.instant).as_secs_f64() }
+}
+
+fn is_history(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Punched(_)
+            | Event::TunnelUp { .. }
+            | Event::HandshakeFailed { .. }
+            | Event::PathLost { .. }
+            | Event::PathBack { .. }
+            | Event::PathChanged(_)
+            | Event::Displaced
+            | Event::PeerGone
+            | Event::TunnelLost(_)
+            | Event::PeerLeft
+            | Event::PeerRestarted
+    )
+}
+
+/// Names a trouble, with what it is about; none if the event is no trouble.
+fn trouble_kind(event: &Event) -> Option<(&'static str, String)> {
+    if let Event::Trouble(trouble) = event {
+        return Some((trouble.name(), String::new()));
+    }
+    if let Event::Resolved { host, ok: false } = event {
+        return Some(("unresolved", host.clone()));
+    }
+    if let Event::HandshakeFailed { .. } = event {
+        return Some((event.name(), String::new()));
+    }
+    if let Event::ServiceFailed { service, .. } | Event::ConnectFailed { service, .. } = event {
+        return Some((event.name(), service.clone()));
+    }
+    if let Event::ConnectionRefused { listener, .. } | Event::AcceptFailed { listener, .. } = event {
+        return Some((event.name(), listener.to_string()));
+    }
+    None
+}
+
+/// Whether a path that works takes it away.
+fn ends_with_a_path(event: &Event) -> bool {
+    let is_about_the_path =
+        matches!(event, Event::Trouble(_) | Event::HandshakeFailed { .. } | Event::ConnectionRefused { .. });
+    is_about_the_path && !matches!(event, Event::Trouble(Trouble::Clock { .. }))
+}
+
+/// Whether no event tells its end. The serve side tells of services that answer again.
+fn has_no_end(event: &Event, role: Role) -> bool {
+    let is_of_a_service = matches!(event, Event::ServiceFailed { .. } | Event::ConnectFailed { .. });
+    matches!(event, Event::AcceptFailed { .. } | Event::ConnectionRefused { .. })
+        || is_of_a_service && role == Role::Open
+}
+
+#[cfg(test)]
+mod tests {
+    use pinhole_proto::{
+        puncher::{Findings, Method, Pair, SocketId},
+        stream::Reply,
+    };
+
+    use super::*;
+    use crate::{clock, tunnel::TunnelEnd};
+
+    fn connected() -> Connected {
+        let remote = SocketAddr::from(([203, 0, 113, 9], 5555));
+        Connected {
+            pair: Pair { socket: SocketId::MAIN, remote },
+            method: Method::Slot,
+            rtt: Duration::from_millis(20),
+            took: Duration::from_secs(3),
+            observed: None,
+        }
+    }
+
+    fn searching() -> Event {
+        Event::Searching { peer: "home:5555".into(), addresses: Vec::new() }
+    }
+
+    fn book() -> (Book, Now) {
+        let now = clock::now();
+        (Book::new(Role::Serve, Vec::new(), now), now)
+    }
+
+    #[test]
+    fn the_state_follows_the_events_of_a_life() {
+        let (mut book, mut now) = book();
+        let connected = connected();
+        let remote = connected.pair.remote;
+        let life = [
+            (searching(), State::Searching, false),
+            (Event::Punched(connected), State::Connecting, true),
+            (Event::TunnelUp { remote }, State::Connected, true),
+            (Event::PathLost { loss: None }, State::PathLost, false),
+            (Event::PathBack { connected, after: Duration::from_secs(2) }, State::Connected, true),
+            (Event::TunnelLost(TunnelEnd::Broken), State::Connected, true),
+            (searching(), State::Searching, false),
+            (Event::Displaced, State::Displaced, false),
+        ];
+        for (event, state, has_path) in life {
+            now = now.after(Duration::from_secs(1));
+            book.handle_event(&event, now);
+            assert_eq!((book.state.0, book.path.is_some()), (state, has_path), "{event:?}");
+        }
+        assert_eq!(book.history.len(), 6, "a search is no turn");
+    }
+
+    #[test]
+    fn a_state_that_is_told_again_has_begun_when_it_was_told_first() {
+        let (mut book, now) = book();
+        book.handle_event(&searching(), now.after(Duration::from_secs(9)));
+        assert_eq!(book.state, (State::Searching, now));
+    }
+
+    #[test]
+    fn the_history_is_bounded_and_keeps_the_newest() {
+        let (mut book, now) = book();
+        for n in 0..100 {
+            book.handle_event(&Event::PeerLeft, now.after(Duration::from_secs(n)));
+        }
+        assert_eq!(book.history.len(), HISTORY);
+        assert_eq!(book.history.back().map(|(at, _)| *at), Some(now.after(Duration::from_secs(99))));
+    }
+
+    #[test]
+    fn a_trouble_stays_until_its_end_is_told() {
+        let (mut book, now) = book();
+        let failed = |service: &str| Event::ServiceFailed { service: service.into(), reply: Reply::Refused };
+        let no_path = Event::Trouble(Trouble::NoPath(Findings::default()));
+        for event in [failed("22"), failed("80"), no_path.clone(), no_path] {
+            book.handle_event(&event, now);
+        }
+        let kinds = |book: &Book| book.troubles.iter().map(|t| t.kind.clone()).collect::<Vec<_>>();
+        let named = |kind: &'static str, of: &str| (kind, of.to_owned());
+        assert_eq!(
+            kinds(&book),
+            [named("service_failed", "22"), named("service_failed", "80"), named("no_path", "")]
+        );
+        book.handle_event(&Event::ServiceBack { service: "22".into() }, now);
+        book.handle_event(&Event::TunnelUp { remote: connected().pair.remote }, now);
+        book.expire(now.instant + STALE * 2);
+        assert_eq!(kinds(&book), [named("service_failed", "80")]);
+    }
+
+    #[test]
+    fn troubles_are_bounded_and_those_without_an_end_grow_old() {
+        let (mut book, now) = book();
+        for port in 1..100 {
+            let listener = SocketAddr::from(([127, 0, 0, 1], port));
+            book.handle_event(&Event::AcceptFailed { listener, why: "none left".into() }, now);
+        }
+        assert_eq!(book.troubles.len(), TROUBLES);
+        book.expire(now.instant + STALE);
+        assert!(book.troubles.is_empty());
+    }
+}

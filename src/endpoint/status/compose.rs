@@ -1,0 +1,236 @@
+//! Puts a [`Snapshot`] together.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use pinhole_proto::{
+    Now,
+    puncher::{Health, Loss, SocketId, Trouble},
+};
+
+use super::{
+    book::{Book, Used, Wrong, moment},
+    ledger::{Forward, Ledger, Pages},
+    meter::{Reading, Sum},
+    snapshot::{self, Snapshot},
+};
+use crate::{
+    Event, Peer, Tunnel,
+    clock::now,
+    endpoint::{HealthAsker, source_toward},
+    hub::Hub,
+    tunnel::Numbers,
+};
+
+/// Time that the driver may take to say how the path is.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Makes snapshots of an endpoint. Cheap to clone; it keeps nothing of the endpoint alive.
+#[derive(Debug, Clone)]
+pub struct Status {
+    ledger: Arc<Ledger>,
+    peer: Peer,
+    hub: Weak<Hub>,
+    driver: HealthAsker,
+}
+
+impl Status {
+    pub(crate) fn new(ledger: Arc<Ledger>, peer: Peer, hub: &Arc<Hub>, driver: HealthAsker) -> Self {
+        Self { ledger, peer, hub: Arc::downgrade(hub), driver }
+    }
+
+    /// Says what the endpoint does now. `describe` makes sentences of events, as the user should read them.
+    ///
+    /// Takes a second at the most, should the endpoint hang; what it does not say then is missing.
+    pub async fn snapshot(&self, describe: &(dyn Fn(&Event) -> Option<String> + Sync)) -> Snapshot {
+        let health = tokio::time::timeout(ANSWER, self.driver.ask()).await.ok().flatten();
+        let now = now();
+        let mut pages = self.ledger.pages();
+        let pages = &mut *pages;
+        pages.take_sample(&self.ledger.sum, health.map(|health| health.rtt), now);
+        pages.book.expire(now.instant);
+        let hub = self.hub.upgrade();
+        let (book, quic) = (&pages.book, pages.tunnel().as_ref().and_then(Tunnel::numbers));
+        let path_socket = hub.as_ref().and_then(|hub| hub.path_socket());
+        let is_at_rest = pages.rates.now() == (0, 0);
+        let path = book.path.as_ref().map(|used| path(used, path_socket, quic.as_ref(), health, now));
+        let path = path.map(|path| path.with_rtt_now(is_at_rest));
+        let network = network(book, hub.as_deref(), path.as_ref(), health, self.peer.port);
+        Snapshot {
+            schema: snapshot::SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            role: self.ledger.role.into(),
+            peer: self.peer.to_string(),
+            addresses: book.addresses.clone(),
+            taken_unix_ms: moment(now, now).unix_ms,
+            started: moment(book.started, now),
+            state: book.state.0,
+            since: moment(book.state.1, now),
+            path,
+            tunnel: book.tunnel_since.zip(quic).map(|(since, quic)| snapshot::Tunnel {
+                since: moment(since, now),
+                mtu_bytes: quic.mtu_bytes,
+                sent_packets: quic.sent_packets,
+                lost_packets: quic.lost_packets,
+                loss: pages.rates.loss(),
+                sent_wire_bytes: quic.sent_bytes,
+                received_wire_bytes: quic.received_bytes,
+                window_bytes: quic.window_bytes,
+            }),
+            network,
+            forwards: pages.forwards.iter().filter_map(forward).collect(),
+            traffic: traffic(pages, &self.ledger.sum),
+            events: book.counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            history: book.history.iter().map(|(at, event)| turn(*at, event, now, describe)).collect(),
+            troubles: book.troubles.iter().map(|wrong| trouble(wrong, now, describe)).collect(),
+        }
+    }
+}
+
+fn path(
+    used: &Used,
+    socket: Option<SocketAddr>,
+    quic: Option<&Numbers>,
+    health: Option<Health>,
+    now: Now,
+) -> snapshot::Path {
+    let pair = used.connected.pair;
+    let health = health.filter(|health| health.pair == pair);
+    snapshot::Path {
+        since: moment(used.since, now),
+        local: socket.map(|socket| as_seen_by(socket, pair.remote)),
+        from_main_port: pair.socket == SocketId::MAIN,
+        remote: pair.remote,
+        method: used.connected.method.name().to_owned(),
+        chosen: used.chosen,
+        found_after_s: used.found_after.map(|after| after.as_secs_f64()),
+        rtt_ms: None,
+        rtt_least_ms: Some(ms(used.least_rtt)),
+        quic_rtt_ms: quic.map(|quic| ms(quic.rtt)),
+        keeper_rtt_ms: health.map(|health| ms(health.rtt)),
+        keeper_loss: health.map(|health| health.loss),
+        keepalive_s: health.map(|health| health.keepalive.as_secs_f64()),
+    }
+}
+
+/// The address that the system sends from, where a socket is bound to none.
+fn as_seen_by(socket: SocketAddr, remote: SocketAddr) -> SocketAddr {
+    if !socket.ip().is_unspecified() {
+        return socket;
+    }
+    SocketAddr::new(source_toward(remote).unwrap_or(socket.ip()), socket.port())
+}
+
+fn network(
+    book: &Book,
+    hub: Option<&Hub>,
+    path: Option<&snapshot::Path>,
+    health: Option<Health>,
+    peer_port: u16,
+) -> snapshot::Network {
+    let main = hub.map(Hub::local_address);
+    let remote = path.map(|path| path.remote).or_else(|| book.addresses.first().copied());
+    let local: Option<IpAddr> = match main {
+        Some(main) if main.ip().is_unspecified() => remote.and_then(source_toward),
+        main => main.map(|main| main.ip()),
+    };
+    let observed = health.and_then(|h| h.observed).or(book.path.and_then(|used| used.connected.observed));
+    let observed = observed.filter(|_| path.is_some());
+    let used_local = path.and_then(|path| path.local);
+    let buffers = hub.map(Hub::buffer_sizes);
+    snapshot::Network {
+        local,
+        port: main.map_or(0, |main| main.port()),
+        observed,
+        is_behind_nat: observed.zip(used_local).map(|(observed, local)| observed != local),
+        keeps_port: observed.zip(used_local).map(|(observed, local)| observed.port() == local.port()),
+        peer_keeps_port: path.map(|path| path.remote.port() == peer_port),
+        receive_buffer_bytes: buffers.map_or(0, |buffers| buffers.receive),
+        send_buffer_bytes: buffers.map_or(0, |buffers| buffers.send),
+    }
+}
+
+fn forward(forward: &Forward) -> Option<snapshot::Forward> {
+    let Reading { open, total, sent, received } = forward.meter.upgrade()?.read();
+    Some(snapshot::Forward {
+        service: forward.service.clone(),
+        target: forward.target.clone(),
+        open,
+        total,
+        sent_bytes: sent,
+        received_bytes: received,
+    })
+}
+
+fn traffic(pages: &Pages, sum: &Sum) -> snapshot::Traffic {
+    let Reading { open, total, sent, received } = pages.carried(sum);
+    let (sent_rate, received_rate) = pages.rates.now();
+    snapshot::Traffic {
+        open,
+        total,
+        sent_bytes: sent,
+        received_bytes: received,
+        sent_rate,
+        received_rate,
+        seconds: pages.rates.seconds(),
+    }
+}
+
+fn turn(
+    at: Now,
+    event: &Event,
+    now: Now,
+    describe: &dyn Fn(&Event) -> Option<String>,
+) -> snapshot::HistoryEntry {
+    let connected = event.connected();
+    let tunnel_to = if let Event::TunnelUp { remote } = event { Some(*remote) } else { None };
+    snapshot::HistoryEntry {
+        at: moment(at, now),
+        event: event.name().to_owned(),
+        method: connected.map(|connected| connected.method.name().to_owned()),
+        remote: connected.map(|connected| connected.pair.remote).or(tunnel_to),
+        seconds: time_of(event).map(|time| time.as_secs_f64()),
+        why: why(event),
+        text: describe(event).unwrap_or_default(),
+    }
+}
+
+/// How long it took, or for how long nothing was heard.
+fn time_of(event: &Event) -> Option<Duration> {
+    if let Event::PathLost { loss: Some(Loss::Silent(time)) } | Event::PathBack { after: time, .. } = event {
+        return Some(*time);
+    }
+    if let Event::Punched(connected) = event { Some(connected.took) } else { None }
+}
+
+fn why(event: &Event) -> Option<String> {
+    if let Event::PathLost { loss } = event {
+        return Some(Loss::name_of(*loss).to_owned());
+    }
+    if let Event::TunnelLost(end) = event {
+        return Some(end.to_string());
+    }
+    if let Event::HandshakeFailed { why } = event { Some(why.clone()) } else { None }
+}
+
+fn trouble(wrong: &Wrong, now: Now, describe: &dyn Fn(&Event) -> Option<String>) -> snapshot::TroubleEntry {
+    let cause = if let Event::Trouble(Trouble::NoPath(found)) = &wrong.event {
+        Some(found.diagnosis().name().to_owned())
+    } else {
+        None
+    };
+    snapshot::TroubleEntry {
+        kind: wrong.kind().to_owned(),
+        cause,
+        since: moment(wrong.since, now),
+        text: describe(&wrong.event).unwrap_or_default(),
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,118 @@
+//! What is noted of an endpoint while it runs.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use pinhole_proto::{Now, Role};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::{
+    book::Book,
+    meter::{Meter, Reading, Sum},
+    rates::{Rates, Sample},
+};
+use crate::{Event, Tunnel, clock::now, tunnel::WeakTunnel};
+
+/// Time between two samples.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+/// What is noted of an endpoint. Locked for moments only, and never while something is awaited.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(super) role: Role,
+    pages: Mutex<Pages>,
+    pub(super) sum: Arc<Sum>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pages {
+    pub(super) book: Book,
+    pub(super) rates: Rates,
+    pub(super) forwards: Vec<Forward>,
+    tunnel: Option<WeakTunnel>,
+}
+
+#[derive(Debug)]
+pub(super) struct Forward {
+    pub(super) service: String,
+    pub(super) target: String,
+    pub(super) meter: Weak<Meter>,
+}
+
+impl Ledger {
+    pub(crate) fn new(role: Role, addresses: Vec<SocketAddr>) -> Self {
+        let now = now();
+        let book = Book::new(role, addresses, now);
+        let pages = Pages { book, rates: Rates::new(now.instant), forwards: Vec::new(), tunnel: None };
+        Self { role, pages: Mutex::new(pages), sum: Arc::default() }
+    }
+
+    /// Takes note of an event.
+    pub(crate) fn handle_event(&self, event: &Event) {
+        self.pages().book.handle_event(event, now());
+    }
+
+    /// Takes note of the tunnel that stands now.
+    pub(crate) fn set_tunnel(&self, tunnel: &Tunnel) {
+        self.pages().tunnel = Some(tunnel.downgrade());
+    }
+
+    /// Begins to count for a local port or a service.
+    pub(crate) fn add_forward(&self, service: &str, target: String) -> Arc<Meter> {
+        let meter = Arc::new(Meter::new(self.sum.clone()));
+        let forwards = &mut self.pages().forwards;
+        forwards.retain(|forward| forward.meter.strong_count() > 0);
+        forwards.push(Forward { service: service.to_owned(), target, meter: Arc::downgrade(&meter) });
+        meter
+    }
+
+    /// Takes samples as long as connections are open, and waits for the next ones. Never ends.
+    pub(crate) async fn sample(&self) {
+        loop {
+            self.sum.is_in_use().await;
+            let mut tick = tokio::time::interval_at(Instant::now(), SAMPLE);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while self.sum.is_used_now() {
+                tick.tick().await;
+                self.pages().take_sample(&self.sum, None, now());
+            }
+        }
+    }
+
+    pub(super) fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pages {
+    /// `keeper` is the round trip's time by the keeper's last tests: at rest QUIC's is an old one.
+    pub(super) fn take_sample(&mut self, sum: &Sum, keeper: Option<Duration>, now: Now) {
+        let carried = self.carried(sum);
+        let tunnel = self.tunnel().filter(|_| self.book.path.is_some());
+        let quic = tunnel.as_ref().and_then(Tunnel::numbers);
+        let is_at_rest = self.rates.is_last(carried.sent, carried.received);
+        let rtt = if is_at_rest { keeper } else { quic.as_ref().map(|quic| quic.rtt) };
+        if let Some(rtt) = rtt {
+            self.book.handle_rtt(rtt);
+        }
+        let (packets, lost) = quic.map_or((0, 0), |quic| (quic.sent_packets, quic.lost_packets));
+        let sample = Sample { sent: carried.sent, received: carried.received, packets, lost, rtt };
+        self.rates.add(sample, now.instant);
+    }
+
+    pub(super) fn carried(&self, sum: &Sum) -> Reading {
+        let mut all = Reading::default();
+        for meter in self.forwards.iter().filter_map(|forward| forward.meter.upgrade()) {
+            all += meter.read();
+        }
+        sum.add_gone(&mut all);
+        all
+    }
+
+    pub(super) fn tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.as_ref().and_then(WeakTunnel::upgrade).filter(Tunnel::is_up)
+    }
+}
