@@ -9,8 +9,11 @@
 //!    [`forward::offer`] on the serve side.
 //! 4. When its path is lost, the endpoint punches again, and the tunnel goes on over another one. When the tunnel ends,
 //!    forwards wait for the next.
+//!
+//! [`check`] looks at what could stand in the way.
 
 pub mod bind;
+pub mod check;
 pub mod clock;
 pub mod endpoint;
 pub mod forward;

@@ -5,10 +5,13 @@
 //! names "cone" and "symmetric" each fix more than one of them and are avoided.
 //!
 //! An [`Access`] is everything between a machine and the internet, as its peer meets it. [`punchable`] says of
-//! two of them whether a hole can be punched, with nothing known but the two IPs.
+//! two of them whether a hole can be punched, with nothing known but the two IPs. [`Reach`] is what an address alone
+//! tells.
 
+mod reach;
 mod verdict;
 
+pub use reach::Reach;
 pub use verdict::{Cause, End, Verdict, punchable};
 
 /// Decides when two flows from one inside address share one outside address (RFC 4787 §4.1).

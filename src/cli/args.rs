@@ -123,6 +123,10 @@ pub(crate) enum Verb {
         action: Option<KeyAction>,
     },
 
+    /// Say what stands in the way of a tunnel and what would help: alone, or with a check on the other side
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+
     /// Show it all on this machine: two processes, a hole, a page, a bulk transfer
     Demo(DemoArgs),
 }
@@ -230,6 +234,34 @@ impl LimitArgs {
             packets_per_second: self.max_pps.unwrap_or(usual.packets_per_second),
         }
     }
+}
+
+const CHECK_HELP: &str = "Alone it looks at this machine; with PEER also at the first routers on the way there. Nobody else is asked.
+
+Exit status: 0 nothing stands in the way, 1 something does (the report says what), 2 wrong use.";
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Public IPv4 address, or name, of the other side
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+
+    /// UDP port of both sides
+    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
+    pub(crate) port: u16,
+
+    /// Send from this local IP
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub(crate) bind: Ipv4Addr,
+
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
 }
 
 /// What the demo shows.

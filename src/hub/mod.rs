@@ -21,6 +21,7 @@ mod reader;
 mod sleep;
 mod socket;
 mod sockets;
+mod trace;
 mod ttl;
 
 use std::{
@@ -40,6 +41,7 @@ pub(crate) use self::{intake::Arrivals, quic::QuicSocket};
 pub use self::{
     intake::HubCounters,
     socket::{BufferSizes, WANTED_BUFFER_BYTES},
+    trace::{HOPS, Hop, hops},
 };
 use self::{
     intake::Intake,
