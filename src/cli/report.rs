@@ -296,6 +296,7 @@ fn kind(trouble: &Trouble) -> &'static str {
     match trouble {
         Trouble::WrongKey { .. } => "wrong_key",
         Trouble::OtherVersion { .. } => "other_version",
+        Trouble::OtherVerb { .. } => "other_verb",
         Trouble::SameRole { .. } => "same_role",
         Trouble::OwnEcho { .. } => "own_echo",
         Trouble::NoPath(_) => "no_path",

@@ -65,6 +65,12 @@ fn describe_trouble(trouble: &Trouble) -> String {
                 "{from} speaks version {version} of the protocol, which this program does not know: use the same release on both sides"
             )
         }
+        Trouble::OtherVerb { from, checks: true } => format!(
+            "the other side ({from}) runs `pinhole check`, which a tunnel does not answer: start the tunnel there, or run `pinhole check` here as well"
+        ),
+        Trouble::OtherVerb { from, checks: false } => format!(
+            "the other side ({from}) runs a tunnel, which a check does not answer: run `pinhole check` there as well, in its place or with --port 5556 on both sides"
+        ),
         Trouble::SameRole { role: Role::Serve } => {
             "both sides offer a service (-c): the side that wants to reach it must use -l".into()
         }

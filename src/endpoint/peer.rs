@@ -90,7 +90,7 @@ pub(super) fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
 }
 
 /// Returns the address that the system would send from. No packet is sent.
-pub(super) fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
+pub(crate) fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip())

@@ -34,10 +34,16 @@ use std::{
 };
 
 use noq::udp::UdpSocketState;
-use pinhole_proto::puncher::{Pair, SocketId, Traffic, Transmit};
-use tokio::{sync::Notify, time::Instant};
+use pinhole_proto::{
+    Role,
+    probe::ProbeSeal,
+    puncher::{Pair, SocketId, Traffic, Transmit},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
-pub(crate) use self::{intake::Arrivals, quic::QuicSocket};
 pub use self::{
     intake::HubCounters,
     socket::{BufferSizes, WANTED_BUFFER_BYTES},
@@ -49,6 +55,10 @@ use self::{
     sleep::Sleep,
     socket::UdpSocket,
     sockets::{Route, Sockets},
+};
+pub(crate) use self::{
+    intake::{Arrivals, LetterArrival},
+    quic::QuicSocket,
 };
 use crate::bind::{BindError, Protocol};
 
@@ -178,6 +188,16 @@ impl Hub {
             sockets.find(id).cloned().ok_or(io::ErrorKind::NotFound)?
         };
         socket.send_now(remote, &transmit.payload, transmit.ttl)
+    }
+
+    /// Returns a check's letters as they arrive, from now on.
+    pub(crate) fn letters(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<LetterArrival> {
+        self.intake.listen_for_letters(seal, peer)
+    }
+
+    /// Returns the local port of a socket, if it is there.
+    pub(crate) fn port(&self, id: SocketId) -> Option<u16> {
+        self.sockets().find(id).map(|socket| socket.local_address().port())
     }
 
     /// Returns the main socket's address.

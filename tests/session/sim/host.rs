@@ -57,6 +57,7 @@ impl Host {
             inbox: VecDeque::new(),
             buffered: BTreeMap::new(),
             memory: None,
+            sibling: None,
             patience,
             began,
             unix_ms,
