@@ -25,6 +25,18 @@ pub enum Mapping {
     AddressAndPortDependent,
 }
 
+impl Mapping {
+    /// Names it as RFC 4787 does.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+        }
+    }
+}
+
 /// Decides which outside senders may use a mapping to reach the inside (RFC 4787 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Filtering {
@@ -34,6 +46,18 @@ pub enum Filtering {
     AddressDependent,
     /// Only the exact addresses that the inside has sent to.
     AddressAndPortDependent,
+}
+
+impl Filtering {
+    /// Names it as RFC 4787 does.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+        }
+    }
 }
 
 /// Decides which outside port a new mapping gets (RFC 4787 §4.2); ordered from the most to the least telling.

@@ -18,14 +18,17 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::CheckError;
+use super::{CheckError, Plan};
 use crate::hub::{Hub, LetterArrival};
 
 /// Numbers of the sockets of a survey: far from those that the puncher gives.
 const FIRST_SOCKET: u16 = 60_000;
 
-/// Time between two letters: 200 in a second, beside the few of a path in use.
+/// Least time between two letters: 200 in a second, beside the few of a path in use.
 const GAP: Duration = Duration::from_millis(5);
+
+/// Packets in a second that are left to the path in use, where the user allows few.
+const FOR_PATH: u16 = 10;
 
 /// Time between two copies of one letter.
 const PASS: Duration = Duration::from_millis(25);
@@ -42,6 +45,7 @@ pub(super) struct Hand {
     peer: SocketAddr,
     pair: Pair,
     low_ttl: u8,
+    gap: Duration,
     opened: u16,
     round: u32,
     counts: BTreeMap<(u16, Socket, SocketAddr), u16>,
@@ -51,14 +55,7 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        seal: ProbeSeal,
-        role: Role,
-        pair: Pair,
-        low_ttl: u8,
-        max_flows: u16,
-    ) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
         let letters = hub.letters(seal.clone(), role.other());
         Self {
             hub,
@@ -67,12 +64,15 @@ impl Hand {
             letters,
             peer: pair.remote,
             pair,
-            low_ttl,
+            low_ttl: plan.low_ttl,
+            gap: GAP.max(
+                Duration::from_secs(1) / u32::from(plan.packets_per_second.saturating_sub(FOR_PATH).max(1)),
+            ),
             opened: 0,
             round: 0,
             counts: BTreeMap::new(),
             flows: BTreeSet::new(),
-            max_flows: max_flows.into(),
+            max_flows: plan.mappings.into(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Hand {
         self.round = number;
         self.counts.clear();
         let ports = self.open(orders.open)?;
-        let mut ticks = interval(GAP);
+        let mut ticks = interval(self.gap);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for _ in 0..orders.repeats {
             let next_pass = Instant::now() + PASS;

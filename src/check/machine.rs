@@ -7,7 +7,7 @@ use pinhole_proto::nat::Reach;
 use super::{Clock, Gateway};
 use crate::{
     bind::BindError,
-    hub::{self, BufferSizes, Hub},
+    hub::{self, BufferSizes},
 };
 
 /// An address of this machine.
@@ -81,8 +81,8 @@ impl Machine {
 
 impl Port {
     fn look(main: SocketAddr) -> Self {
-        match Hub::bind(main) {
-            Ok((hub, _)) => Self::Free(hub.buffer_sizes()),
+        match hub::try_port(main) {
+            Ok(granted) => Self::Free(granted),
             Err(error) => {
                 Self::Taken { in_use: matches!(error, BindError::InUse { .. }), why: error.to_string() }
             }

@@ -5,6 +5,7 @@
 //! 1. [`Machine::look`] asks this machine alone: addresses, the way out, the UDP port, buffers, the clock. No packet
 //!    leaves.
 //! 2. [`crate::hub::hops`] finds the first routers on the way to the peer, and so a carrier's NAT.
+//!    A STUN server may be asked as well ([`ask_stun`]), if the user names one.
 //! 3. An endpoint of the purpose [`Check`](crate::endpoint::Purpose::Check) punches, and brings up a tunnel.
 //! 4. [`both_sides`] surveys both NATs over it ([`pinhole_proto::survey`]), and measures the path.
 
@@ -12,6 +13,7 @@ mod clock;
 mod hand;
 mod machine;
 mod route;
+mod stun;
 mod talk;
 mod wire;
 
@@ -19,6 +21,7 @@ pub use self::{
     clock::Clock,
     machine::{Address, Machine, Port},
     route::Gateway,
+    stun::{StunError, StunSeen, ask_stun},
     talk::{Plan, both_sides, low_ttl},
 };
 use crate::tunnel::TunnelEnd;

@@ -9,7 +9,7 @@ use pinhole_proto::{
     Key, Role,
     probe::ProbeSeal,
     puncher::Connected,
-    survey::{Figures, Hello, MAX_MAPPINGS, Message, Outcome, Report, Stand, Survey, index},
+    survey::{Figures, Hello, MAX_MAPPINGS, Message, Outcome, Report, Stand, Survey, Transfer, index},
 };
 use tokio::time::{Instant, sleep};
 
@@ -26,7 +26,7 @@ const PINGS: usize = 20;
 const TRANSFER: Duration = Duration::from_secs(4);
 
 /// What of a transfer is counted together.
-const BUCKET: Duration = Duration::from_millis(250);
+const QUARTER: Duration = Duration::from_millis(250);
 
 /// A piece of filling, bytes.
 const PIECE: usize = 16 << 10;
@@ -40,6 +40,8 @@ pub struct Plan {
     pub low_ttl: u8,
     /// Mappings that letters may make in our NAT.
     pub mappings: u16,
+    /// Letters in a second, at most; ten of them are left to the path.
+    pub packets_per_second: u16,
     /// Bytes of the transfer in each direction, at most; 0 for none. The smaller number of the two sides counts.
     pub transfer_bytes: u32,
 }
@@ -60,7 +62,7 @@ pub async fn both_sides(
     let role = endpoint.role();
     let seal = ProbeSeal::of_letters(&plan.key.for_check());
     let mappings = plan.mappings.min(MAX_MAPPINGS);
-    let hand = Hand::new(endpoint.shared_hub(), seal, role, connected.pair, plan.low_ttl, mappings);
+    let hand = Hand::new(endpoint.shared_hub(), seal, role, connected.pair, plan);
     let own_ip = match endpoint.hub().local_address().ip() {
         ip if ip.is_unspecified() => source_toward(connected.pair.remote),
         ip => Some(ip),
@@ -126,10 +128,10 @@ impl Talk {
         let bytes = self.own.transfer_bytes.min(peer.transfer_bytes);
         if bytes > 0 {
             self.wire.say(&Message::Fill(bytes)).await?;
-            figures.transfer[index(Role::Serve)] = self.take_filling().await?;
+            figures.transfers[index(Role::Serve)] = self.take_filling().await?;
             self.fill(bytes).await?;
             let Message::Took(taken) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
-            figures.transfer[index(Role::Open)] = taken;
+            figures.transfers[index(Role::Open)] = taken;
         }
         figures.datagram_bytes = tunnel.datagram_bytes().unwrap_or(0);
         let outcome = Outcome { seen: survey.seen(), figures };
@@ -153,8 +155,8 @@ impl Talk {
                 }
                 Message::Ping => self.wire.say(&Message::Pong(unix_ms())).await?,
                 Message::Fill(bytes) => self.fill(bytes.min(self.own.transfer_bytes)).await?,
-                Message::Filling(first) => {
-                    let taken = self.take_filling_from(first.len()).await?;
+                Message::Filling(_) => {
+                    let taken = self.take_filling_on().await?;
                     self.wire.say(&Message::Took(taken)).await?;
                 }
                 Message::Outcome(outcome) => {
@@ -172,10 +174,7 @@ impl Talk {
     }
 
     async fn expect_sent(&mut self) -> Result<(), CheckError> {
-        match self.wire.hear().await? {
-            Message::Sent => Ok(()),
-            _ => Err(CheckError::Nonsense),
-        }
+        if self.wire.hear().await? == Message::Sent { Ok(()) } else { Err(CheckError::Nonsense) }
     }
 
     /// Measures round trips, and by the shortest of them how far the clocks are apart.
@@ -211,36 +210,41 @@ impl Talk {
         self.wire.say(&Message::Filled).await
     }
 
-    async fn take_filling(&mut self) -> Result<Vec<u32>, CheckError> {
-        match self.wire.hear().await? {
-            Message::Filling(first) => self.take_filling_from(first.len()).await,
-            Message::Filled => Ok(Vec::new()),
-            _ => Err(CheckError::Nonsense),
+    async fn take_filling(&mut self) -> Result<Transfer, CheckError> {
+        let first = self.wire.hear().await?;
+        if first == Message::Filled {
+            return Ok(Transfer::default());
         }
+        let Message::Filling(_) = first else { return Err(CheckError::Nonsense) };
+        self.take_filling_on().await
     }
 
-    /// Counts filling in quarters of a second, beginning with the first piece.
-    async fn take_filling_from(&mut self, first: usize) -> Result<Vec<u32>, CheckError> {
+    /// Counts what follows the first piece.
+    async fn take_filling_on(&mut self) -> Result<Transfer, CheckError> {
         let began = Instant::now();
-        let mut taken = vec![u32::try_from(first).unwrap_or(0)];
+        let mut taken = Transfer::default();
         loop {
-            let piece = match self.wire.hear().await? {
-                Message::Filling(piece) => piece,
-                Message::Filled => return Ok(taken),
-                _ => return Err(CheckError::Nonsense),
-            };
-            let bucket = usize::try_from(began.elapsed().as_millis() / BUCKET.as_millis()).unwrap_or(0);
-            taken.resize(taken.len().max(bucket.min(MAX_BUCKETS) + 1), 0);
-            if let Some(last) = taken.last_mut() {
-                *last = last.saturating_add(u32::try_from(piece.len()).unwrap_or(0));
+            let message = self.wire.hear().await?;
+            if message == Message::Filled {
+                return Ok(taken);
             }
+            let Message::Filling(piece) = message else { return Err(CheckError::Nonsense) };
+            let since = began.elapsed();
+            let quarter = usize::try_from(since.as_millis() / QUARTER.as_millis()).unwrap_or(MAX_QUARTERS);
+            taken.quarters.resize(taken.quarters.len().max(quarter.min(MAX_QUARTERS) + 1), 0);
+            let bytes = u32::try_from(piece.len()).unwrap_or(0);
+            if let Some(last) = taken.quarters.last_mut() {
+                *last = last.saturating_add(bytes);
+            }
+            taken.bytes += u64::from(bytes);
+            taken.us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
         }
     }
 }
 
 /// A transfer that stands still for a while takes longer than its sender sends; what comes later is counted with the
 /// last.
-const MAX_BUCKETS: usize = 240;
+const MAX_QUARTERS: usize = 240;
 
 fn by_role<T>(serve: T, open: T) -> [T; 2] {
     debug_assert!(index(Role::Serve) == 0 && index(Role::Open) == 1);
@@ -261,7 +265,7 @@ pub fn low_ttl(source: Option<IpAddr>, hops: &[crate::hub::Hop], peer: SocketAdd
     let reaches = heard().find(|(_, router)| *router == peer.ip()).map_or(u8::MAX, |(ttl, _)| ttl - 1);
     let outside = heard().find(|(_, router)| is_public(*router) && *router != peer.ip());
     let first = u8::from(source.is_some_and(is_public));
-    let wanted = match (outside, heard().last()) {
+    let wanted = match (outside, heard().next_back()) {
         (Some((ttl, _)), _) => ttl + if ttl == 1 { first } else { 0 },
         (None, Some((ttl, router))) if router != peer.ip() => ttl + 1,
         (None, _) => UNKNOWN_TTL,

@@ -55,7 +55,7 @@ pub(super) fn describe(event: &Event) -> Option<String> {
 /// What helps a side that is out of means, mostly.
 const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
 
-fn describe_trouble(trouble: &Trouble) -> String {
+pub(super) fn describe_trouble(trouble: &Trouble) -> String {
     match trouble {
         Trouble::WrongKey { from } => format!(
             "wrong key: packets arrive from {from}, but this key does not open them. Compare `pinhole key show` on both sides"
@@ -88,7 +88,7 @@ fn describe_trouble(trouble: &Trouble) -> String {
 }
 
 /// Why there is no path yet, as far as this side can tell, and what to do.
-fn no_path(diagnosis: &Diagnosis) -> String {
+pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
     match diagnosis {
         Diagnosis::OneWay { from, peer_hears: false, peer_port_moved, .. } => {
             let moved = peer_port_moved.map_or_else(String::new, |(expected, seen)| {

@@ -65,6 +65,13 @@ use crate::bind::{BindError, Protocol};
 /// Where the peer is, as the QUIC library sees it (an address for documents, RFC 5737; nothing is ever sent there).
 pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
 
+/// Opens a port as a main socket has it, and closes it again. Returns the sizes of the buffers that it was granted.
+pub(crate) fn try_port(address: SocketAddr) -> Result<BufferSizes, BindError> {
+    let socket = UdpSocket::bind(SocketId::MAIN, address)?;
+    socket.prepare_for_quic().map_err(|source| BindError::new(Protocol::Udp, address, source))?;
+    Ok(socket.buffer_sizes())
+}
+
 /// Owns the sockets; shared by the driver and the QUIC library.
 #[derive(Debug)]
 pub struct Hub {

@@ -48,7 +48,7 @@ pub enum PortsSeen {
         /// From the lowest to the highest that was seen.
         span: u16,
     },
-    /// Anywhere; or from a block of many thousand ports.
+    /// Anywhere; or from a block much larger than a thousand ports.
     Random,
     /// The tunnel's port was not kept. How ports are picked could not be found out against this peer.
     Moved,

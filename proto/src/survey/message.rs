@@ -38,9 +38,41 @@ pub struct Figures {
     pub serve_ahead_ms: i64,
     /// Largest datagram that QUIC knows to pass, bytes of UDP payload.
     pub datagram_bytes: u16,
-    /// What the transfer brought within each quarter of a second, bytes; from each side, by [`super::index`].
-    pub transfer: [Vec<u32>; 2],
+    /// What arrived of a transfer from each side, by [`super::index`].
+    pub transfers: [Transfer; 2],
 }
+
+/// How a transfer arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Transfer {
+    /// All of it, bytes.
+    pub bytes: u64,
+    /// From the first piece to the last, µs.
+    pub us: u64,
+    /// What came within each quarter of a second, bytes.
+    pub quarters: Vec<u32>,
+}
+
+impl Transfer {
+    /// Returns its mean rate, bits in a second; none where too little came to tell.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        (self.us > 0).then(|| self.bytes as f64 * 8.0 / (self.us as f64 / 1e6))
+    }
+
+    /// Returns the rates of its first and its last full second, bits in a second, where the last one brought less than
+    /// half of the first: a line that lets a burst through and then slows UDP down.
+    #[must_use]
+    pub fn throttled(&self) -> Option<(f64, f64)> {
+        let full = self.quarters.len().checked_sub(1).filter(|full| *full >= 2 * A_SECOND)?;
+        let rate = |quarters: &[u32]| 8.0 * quarters.iter().map(|bytes| f64::from(*bytes)).sum::<f64>();
+        let (first, last) = (rate(&self.quarters[..A_SECOND]), rate(&self.quarters[full - A_SECOND..full]));
+        (last * 2.0 < first).then_some((first, last))
+    }
+}
+
+/// Quarters of a second in one.
+const A_SECOND: usize = 4;
 
 /// All that a check has found out about the two sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +111,8 @@ pub enum Message {
     Filling(Vec<u8>),
     /// That was all of it.
     Filled,
-    /// What of it came within each quarter of a second, bytes.
-    Took(Vec<u32>),
+    /// How it arrived.
+    Took(Transfer),
     /// The end: all that was found out.
     Outcome(Outcome),
 }
@@ -131,6 +163,15 @@ mod tests {
             assert_eq!(Message::length([bytes[0], bytes[1], bytes[2], bytes[3]]), Some(bytes.len() - 4));
             assert_eq!(Message::decode(&bytes[4..]), Some(message));
         }
+    }
+
+    #[test]
+    fn a_line_that_slows_down_after_a_burst_is_told_from_one_that_does_not() {
+        let transfer = |quarters: Vec<u32>| Transfer { bytes: 1, us: 1, quarters };
+        let burst = transfer([vec![1_000_000; 4], vec![100_000; 8]].concat());
+        assert_eq!(burst.throttled(), Some((32e6, 3.2e6)));
+        assert_eq!(transfer(vec![1_000_000; 12]).throttled(), None);
+        assert_eq!(transfer(vec![1_000_000, 1]).throttled(), None, "too short to tell");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     judge::{Agreement, FilteringSeen, MappingSeen, PortsSeen, Seen},
-    message::{Figures, Hello, MAX_MESSAGE_BYTES, Message, Outcome},
+    message::{Figures, Hello, MAX_MESSAGE_BYTES, Message, Outcome, Transfer},
     plan::Survey,
 };
 
@@ -34,7 +34,7 @@ pub use self::{
 pub const MAX_MAPPINGS: u16 = 256;
 
 /// Sockets that one side opens at most for a survey.
-pub const MAX_SOCKETS: u16 = 64;
+pub const MAX_SOCKETS: u16 = 66;
 
 /// Letters in the orders of one round.
 pub const MAX_LETTERS: usize = 320;

@@ -10,18 +10,25 @@ use super::{
 const STRAYS: [u16; 2] = [1, 2];
 const KEEPERS: [u16; 4] = [3, 4, 5, 6];
 const TARGETS: [u16; 2] = [7, 8];
-const FIRST_SAMPLE: u16 = 9;
+/// Those that open a filter for one half of the peer's samples each. Not the tunnel's: where a router has once moved a
+/// port of ours, Linux moves that port's later flows in the same way.
+const SAMPLERS: [u16; 2] = [9, 10];
+const FIRST_SAMPLE: u16 = 11;
 
 /// Sockets opened at the beginning.
-const AT_FIRST: u16 = 8;
+const AT_FIRST: u16 = 10;
 
-/// Sockets whose outside ports are looked at: all of them are seen, or only some.
+/// Sockets whose outside ports are looked at where all of them are seen.
 const ALL_SEEN: u16 = 24;
-const SOME_SEEN: u16 = 56;
 
-/// Ports that are opened for those: in the first round, and in a second one that looks closer.
-const NEAR: usize = 160;
-const NEARER: usize = 64;
+/// Sockets whose outside ports are looked at where only some are seen: one half at first, and the other half in a second
+/// round that looks closer. A router that takes letters for its own remembers those of the first half.
+const SOME_SEEN: u16 = 56;
+const HALF: u16 = SOME_SEEN / 2;
+
+/// Ports that are opened for each half.
+const NEAR: usize = 168;
+const NEARER: usize = 72;
 
 /// How often letters are sent, so that loss decides nothing; letters that only open a NAT; and those that count loss.
 const REPEATS: u16 = 5;
@@ -111,8 +118,7 @@ impl Survey {
         }
         match self.stage {
             Stage::Targets => (0..2).for_each(|index| self.judge_silence(index)),
-            Stage::Closer => (0..2).for_each(|index| self.judge_near(index)),
-            Stage::Samples => (0..2).for_each(|index| self.judge_samples(index)),
+            Stage::Samples | Stage::Closer => (0..2).for_each(|index| self.judge_samples(index)),
             Stage::Open
             | Stage::Filtering
             | Stage::KeepersLow
@@ -167,7 +173,9 @@ impl Survey {
             Stage::SamplesLow => (self.samples_low(index), LOW_REPEATS),
             Stage::Samples => (self.samples_full(index), REPEATS - 2),
             Stage::CloserLow => (self.closer_low(index), LOW_REPEATS),
-            Stage::Closer if self.looks_closer(index) => (self.samples_full(index), REPEATS - 2),
+            Stage::Closer if self.sampling(index) == Sampling::Near => {
+                (self.half(index, 1, false), REPEATS - 2)
+            }
             Stage::Loss => (vec![to_pair(Socket::PAIR.0, false)], COUNTED),
             Stage::SamplesOpen | Stage::TargetsLow | Stage::Closer | Stage::Done => (Vec::new(), 1),
         };
@@ -202,46 +210,48 @@ impl Survey {
     }
 
     fn samples_low(&self, index: usize) -> Vec<Letter> {
-        let (own, peer) = (&self.sides[index], &self.sides[1 - index]);
+        let peer = &self.sides[1 - index];
         let mut letters = Vec::new();
         if self.sampling(index) == Sampling::Near {
-            letters.extend(own.sample_sockets(SOME_SEEN).map(|from| Letter {
-                from: Socket(from),
-                to: peer.stand.outside,
-                is_low: true,
-            }));
+            letters.extend(self.half(index, 0, true));
+            letters.extend(self.half(index, 1, true));
         }
         if self.sampling(1 - index) == Sampling::Near {
-            let near = samples::near(peer.stand.outside.port(), SOME_SEEN, NEAR);
-            letters.extend(near.into_iter().map(|port| own_pair(peer.at(port), true)));
+            let near = samples::near(peer.stand.outside.port(), HALF, NEAR);
+            letters.extend(near.into_iter().map(|port| peer.opening(SAMPLERS[0], port)));
         }
         letters
     }
 
     fn samples_full(&self, index: usize) -> Vec<Letter> {
-        let (own, peer) = (&self.sides[index], &self.sides[1 - index]);
-        let count = match self.sampling(index) {
-            Sampling::No => return Vec::new(),
-            Sampling::All => ALL_SEEN,
-            Sampling::Near => SOME_SEEN,
-        };
-        let to = peer.stand.outside;
-        own.sample_sockets(count).map(|from| Letter { from: Socket(from), to, is_low: false }).collect()
+        let to = self.sides[1 - index].stand.outside;
+        match self.sampling(index) {
+            Sampling::No => Vec::new(),
+            Sampling::Near => self.half(index, 0, false),
+            Sampling::All => {
+                let sockets = self.sides[index].sample_sockets(ALL_SEEN);
+                sockets.map(|from| Letter { from: Socket(from), to, is_low: false }).collect()
+            }
+        }
     }
 
-    /// Opens this side's filter for more of the peer's ports, where some were met.
+    /// One half of the samples, each to its own socket of the peer.
+    fn half(&self, index: usize, half: usize, is_low: bool) -> Vec<Letter> {
+        let (own, peer) = (&self.sides[index], &self.sides[1 - index]);
+        let Some(port) = peer.inside_port(SAMPLERS[half]) else { return Vec::new() };
+        let sockets = own.sample_sockets(SOME_SEEN).skip(usize::from(HALF) * half).take(HALF.into());
+        sockets.map(|from| Letter { from: Socket(from), to: peer.at(port), is_low }).collect()
+    }
+
+    /// Opens this side's filter for more of the peer's ports.
     fn closer_low(&self, index: usize) -> Vec<Letter> {
         let peer = &self.sides[1 - index];
-        if !self.looks_closer(1 - index) {
+        if self.sampling(1 - index) != Sampling::Near {
             return Vec::new();
         }
-        let sockets: Vec<u16> = peer.sample_sockets(SOME_SEEN).collect();
+        let sockets: Vec<u16> = peer.sample_sockets(SOME_SEEN).skip(HALF.into()).collect();
         let ports = samples::predicted(&peer.samples, peer.stand.outside.port(), &sockets, NEARER);
-        ports.into_iter().map(|port| own_pair(peer.at(port), true)).collect()
-    }
-
-    fn looks_closer(&self, index: usize) -> bool {
-        self.sampling(index) == Sampling::Near && !self.sides[index].samples.is_empty()
+        ports.into_iter().map(|port| peer.opening(SAMPLERS[1], port)).collect()
     }
 
     /// Takes what one side heard of the other's letters.
@@ -255,6 +265,8 @@ impl Survey {
             Stage::Filtering if heard.at == Socket::PAIR => {
                 let stray = STRAYS.iter().position(|socket| *socket == letter.from.0);
                 match stray {
+                    // From another IP of a NAT that has several it cannot be answered.
+                    Some(_) if heard.from.ip() != outside.ip() || heard.from.port() == 0 => {}
                     Some(stray) => self.sides[listener].strays[stray] = Some(heard.from),
                     None => self.sides[listener].is_heard |= letter.from == Socket::PAIR,
                 }
@@ -272,7 +284,7 @@ impl Survey {
                     }
                 }
             }
-            Stage::Samples | Stage::Closer if heard.at == Socket::PAIR => {
+            Stage::Samples | Stage::Closer => {
                 self.sides[speaker].samples.insert(letter.from.0, heard.from.port());
             }
             Stage::Loss => self.sides[speaker].arrived = Some(heard.count.min(COUNTED)),
@@ -283,9 +295,7 @@ impl Survey {
             | Stage::TargetsLow
             | Stage::SamplesOpen
             | Stage::SamplesLow
-            | Stage::Samples
             | Stage::CloserLow
-            | Stage::Closer
             | Stage::Done => {}
         }
     }
@@ -309,12 +319,6 @@ impl Survey {
             Sampling::All => Some(samples::of_all(&side.samples)),
             Sampling::Near => Some(samples::of_near(&side.samples, side.stand.outside.port())),
         };
-    }
-
-    fn judge_near(&mut self, index: usize) {
-        if self.looks_closer(index) {
-            self.judge_samples(index);
-        }
     }
 }
 
@@ -391,6 +395,11 @@ impl Side {
     /// Returns this side's outside address with that port.
     fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.stand.outside.ip(), port)
+    }
+
+    /// Returns the letter by which the other side opens its filter for one of this side's ports.
+    fn opening(&self, from: u16, port: u16) -> Letter {
+        Letter { from: Socket(from), to: self.at(port), is_low: true }
     }
 
     fn sample_sockets(&self, count: u16) -> impl Iterator<Item = u16> {

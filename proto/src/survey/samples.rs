@@ -1,6 +1,6 @@
 //! From the outside ports of sockets, in the order in which they first sent, to how they were picked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::PortsSeen;
 
@@ -30,19 +30,25 @@ pub(super) fn of_all(ports: &BTreeMap<u16, u16>) -> PortsSeen {
     }
 }
 
-/// Judges the ports of sockets of which only those near a known one could be seen, and some by chance that the other
-/// side had opened in its search.
+/// Judges the ports of sockets of which only those near a known one could be seen; and some far away, by chance, that
+/// the other side had opened in its search.
 pub(super) fn of_near(ports: &BTreeMap<u16, u16>, known: u16) -> PortsSeen {
-    let is_far = ports.values().any(|port| port.abs_diff(known) > MAX_BLOCK);
     match stride(ports) {
-        Some(stride) if ports.len() >= IN_ORDER => PortsSeen::Sequential { stride },
-        Some(_) | None if is_far || ports.len() < NEAR => PortsSeen::Random,
-        Some(_) | None => PortsSeen::Block { span: span(ports) },
+        Some(stride) if ports.len() >= IN_ORDER => return PortsSeen::Sequential { stride },
+        Some(_) | None => {}
+    }
+    let is_near = |port: &u16| i32::from(port.abs_diff(known)) <= AROUND;
+    let near: BTreeMap<u16, u16> =
+        ports.iter().filter(|(_, port)| is_near(port)).map(|(socket, port)| (*socket, *port)).collect();
+    match near.len() {
+        0..UNCLEAR => PortsSeen::Random,
+        UNCLEAR => PortsSeen::Moved,
+        _ => PortsSeen::Block { span: span(&near) },
     }
 }
 
-/// Fewer than these near the known port are chance.
-const NEAR: usize = 3;
+/// Fewer than these near the known port are chance, more are none.
+const UNCLEAR: usize = 3;
 
 /// So many in one order are no chance.
 const IN_ORDER: usize = 5;
@@ -70,36 +76,36 @@ fn span(ports: &BTreeMap<u16, u16>) -> u16 {
 /// The ports near a known one for which the other side opens its filter: a coarse row after it, that a sequence of as
 /// many sockets cannot pass without being met, and a finer one around it, for blocks.
 pub(super) fn near(known: u16, sockets: u16, room: usize) -> Vec<u16> {
-    let row = room * 3 / 10;
-    let around = room - row;
+    let row = room / 3;
     let step = i32::from(sockets.max(1));
-    let row = (0..row).map(|n| i32::from(known) + step / 2 + step * n as i32);
-    let wide = 2 * AROUND;
-    let around = (0..around).map(|n| i32::from(known) - AROUND + wide * n as i32 / around as i32);
-    let mut ports: Vec<u16> = row.chain(around).map(wrapped).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
+    let row = (0..row).map(|n| wrapped(i32::from(known) + step / 2 + step * n as i32));
+    unique(row.chain(around(known, 0, room - room / 3)))
+}
+
+/// The ports at which further sockets are, if they follow each other as those that were met; and some more around the
+/// known one.
+pub(super) fn predicted(met: &BTreeMap<u16, u16>, known: u16, sockets: &[u16], room: usize) -> Vec<u16> {
+    let stride = stride(met).unwrap_or(1);
+    let first = met.iter().next();
+    let at = |socket: &u16| {
+        let (other, port) = first?;
+        Some(wrapped(i32::from(*port) + stride * (i32::from(*socket) - i32::from(*other))))
+    };
+    let following: Vec<u16> = sockets.iter().filter_map(at).take(room).collect();
+    let room = room - following.len();
+    unique(following.into_iter().chain(around(known, 3, room)))
 }
 
 /// As far as blocks are looked for on either side of a known port: carriers' smaller ones (RFC 7422).
 const AROUND: i32 = 512;
 
-/// The ports at which neighbours of met sockets are, if they follow each other; and some more around the known one.
-pub(super) fn predicted(ports: &BTreeMap<u16, u16>, known: u16, sockets: &[u16], room: usize) -> Vec<u16> {
-    let Some((socket, port)) = ports.iter().next() else { return Vec::new() };
-    let stride = stride(ports).unwrap_or(1);
-    let following = sockets.iter().filter(|other| *other > socket).take(room / 2);
-    let following =
-        following.map(|other| wrapped(i32::from(*port) + stride * (i32::from(*other) - i32::from(*socket))));
-    let others = room - room / 2;
-    let wide = 2 * AROUND;
-    let around =
-        (0..others).map(|n| wrapped(i32::from(known) - AROUND + 3 + wide * n as i32 / others.max(1) as i32));
-    let mut ports: Vec<u16> = following.chain(around).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
+fn around(known: u16, shift: i32, count: usize) -> impl Iterator<Item = u16> {
+    let first = i32::from(known) - AROUND + shift;
+    (0..count).map(move |n| wrapped(first + 2 * AROUND * n as i32 / count as i32))
+}
+
+fn unique(ports: impl Iterator<Item = u16>) -> Vec<u16> {
+    ports.collect::<BTreeSet<u16>>().into_iter().collect()
 }
 
 /// Goes on at the other end where the ports are at an end.
@@ -135,11 +141,11 @@ mod tests {
 
     #[test]
     fn a_row_of_sockets_cannot_pass_the_ports_that_are_opened_for_it() {
-        for ahead in 0..2000 {
-            let met = near(60_000, 56, 160)
-                .into_iter()
-                .filter(|port| (0..56).any(|n| wrapped(60_000 + ahead + n) == *port));
+        for ahead in 0..1500 {
+            let opened = near(60_000, 28, 168);
+            let met = opened.iter().filter(|port| (0..28).any(|n| wrapped(60_000 + ahead + n) == **port));
             assert!(met.count() >= 1, "{ahead}");
+            assert!(opened.len() <= 168);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use pinhole::{
-    check::{Clock, Machine, Port},
+    check::{Clock, Machine, Port, StunSeen},
     hub::{Hop, WANTED_BUFFER_BYTES},
     proto::{nat::Reach, puncher::IcmpKind},
 };
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     super::{tunnel::ENOUGH_BUFFER_BYTES, words},
     sheet::line,
+    stun,
 };
 
 /// Descriptors that a search wants: a fan, the slots, and what the program has anyway.
@@ -26,6 +27,8 @@ pub(super) struct Own {
     pub(super) hops: Vec<Hop>,
     pub(super) port: u16,
     pub(super) peer: Option<SocketAddr>,
+    /// What a STUN server sees, if one was asked.
+    pub(super) stun: Option<StunSeen>,
 }
 
 /// What stands out, the worst first.
@@ -81,6 +84,9 @@ impl Own {
     /// The sentence that matters as long as nothing is known of the peer.
     pub(super) fn sentence(&self) -> String {
         let port = self.port;
+        let told = self.stun.as_ref().map(stun::sentence);
+        let only_a_peer = told.unwrap_or(ONLY_A_PEER);
+        let firewall = told.unwrap_or(FIREWALL);
         match (self.standing(), &self.machine.port) {
             (Standing::NoNetwork, _) => {
                 "This machine has no way out to an IPv4 network, and pinhole needs one.".into()
@@ -90,16 +96,16 @@ impl Own {
             ),
             (_, Port::Taken { why, .. }) => format!("UDP port {port} cannot be had: {why}."),
             (Standing::Carrier, _) => format!(
-                "This machine is behind a carrier's NAT: forwarding a port at the router at home does not help. {ONLY_A_PEER}"
+                "This machine is behind a carrier's NAT: forwarding a port at the router at home does not help. {only_a_peer}"
             ),
             (Standing::TwoNats, _) => format!(
-                "This machine is behind two routers with private addresses, perhaps two NATs: a port must be forwarded on both. {ONLY_A_PEER}"
+                "This machine is behind two routers with private addresses, perhaps two NATs: a port must be forwarded on both. {only_a_peer}"
             ),
             (Standing::Public, _) => {
-                format!("This machine has a public address: no NAT is in its way. {FIREWALL}")
+                format!("This machine has a public address: no NAT is in its way. {firewall}")
             }
             (Standing::Nat | Standing::PortTaken, _) => {
-                format!("This machine is behind a NAT, and nothing on it stands in the way. {ONLY_A_PEER}")
+                format!("This machine is behind a NAT, and nothing on it stands in the way. {only_a_peer}")
             }
         }
     }
@@ -203,6 +209,7 @@ impl Own {
             "buffer_bytes": buffers,
             "wanted_buffer_bytes": WANTED_BUFFER_BYTES,
             "clock": { "synchronised": synchronised, "within_ms": within },
+            "stun": self.stun.as_ref().map(stun::json),
             "descriptors": machine.descriptors,
             "hops": hops.collect::<Vec<_>>(),
         })
@@ -285,6 +292,7 @@ mod tests {
             hops: hops.collect(),
             port: 5555,
             peer: None,
+            stun: None,
         }
     }
 

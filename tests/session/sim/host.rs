@@ -57,7 +57,6 @@ impl Host {
             inbox: VecDeque::new(),
             buffered: BTreeMap::new(),
             memory: None,
-            sibling: None,
             patience,
             began,
             unix_ms,
