@@ -10,8 +10,11 @@
 //! 4. When its path is lost, the endpoint punches again, and the tunnel goes on over another one. When the tunnel ends,
 //!    forwards wait for the next.
 //! 5. All that time [`Endpoint::status`] tells how it goes.
+//!
+//! [`check`] looks at what could stand in the way.
 
 pub mod bind;
+pub mod check;
 pub mod clock;
 pub mod endpoint;
 pub mod forward;

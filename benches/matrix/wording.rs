@@ -1,10 +1,7 @@
 //! Sides and figures in words.
 
 use natlab::{BoxKind, BoxSpec, NatSpec, Refusal, Unsolicited};
-use pinhole_proto::{
-    nat::{Filtering, Mapping, PortAssignment},
-    puncher::Method,
-};
+use pinhole_proto::{nat::PortAssignment, puncher::Method};
 
 /// Describes a side by RFC 4787's terms, the box nearest to the host first.
 pub(crate) fn side(spec: &NatSpec) -> String {
@@ -58,26 +55,10 @@ fn describe(spec: &BoxSpec) -> String {
         BoxKind::Blocked(Refusal::Told) => "rejects all UDP".to_owned(),
         BoxKind::Nat(nat) => format!(
             "NAT: {} mapping, {} filtering, {}{input}",
-            mapping(nat.mapping),
-            filtering(nat.filtering),
+            nat.mapping.name(),
+            nat.filtering.name(),
             ports(nat.ports)
         ),
-    }
-}
-
-fn mapping(mapping: Mapping) -> &'static str {
-    match mapping {
-        Mapping::EndpointIndependent => "endpoint-independent",
-        Mapping::AddressDependent => "address-dependent",
-        Mapping::AddressAndPortDependent => "address-and-port-dependent",
-    }
-}
-
-fn filtering(filtering: Filtering) -> &'static str {
-    match filtering {
-        Filtering::EndpointIndependent => "endpoint-independent",
-        Filtering::AddressDependent => "address-dependent",
-        Filtering::AddressAndPortDependent => "address-and-port-dependent",
     }
 }
 

@@ -65,6 +65,15 @@ impl Punch {
         }
     }
 
+    /// Runs it and returns where the two met, with the network as it is then; none when they did not.
+    pub fn meet(&self) -> Option<Met> {
+        let mut game = Game::new(self);
+        game.run(self);
+        let [a, b] = &game.hosts;
+        let pairs = [a.pair()?, b.pair()?];
+        Some(Met { network: game.network, pairs })
+    }
+
     fn last_start(&self) -> Duration {
         let restarts = self.restarts.iter().flatten().map(|restart| restart.at);
         self.starts.into_iter().chain(restarts).max().unwrap_or_default()
@@ -102,6 +111,15 @@ pub struct Outcome {
     pub flow_peak: [usize; 2],
     /// What each side would say about the lack of a path.
     pub findings: [Option<Findings>; 2],
+}
+
+/// Where two sides have met.
+#[derive(Debug)]
+pub struct Met {
+    /// The network, with all that its boxes remember.
+    pub network: Network,
+    /// Each side's own port of the pair, and the other side's address as it is seen from there.
+    pub pairs: [(u16, SocketAddr); 2],
 }
 
 struct Host {
@@ -285,6 +303,11 @@ impl Host {
         Now { instant: at, unix }
     }
 
+    fn pair(&self) -> Option<(u16, SocketAddr)> {
+        let pair = self.puncher.connected_pair()?;
+        Some((*self.ports.get(&pair.socket)?, pair.remote))
+    }
+
     fn wakes_at(&self) -> Option<Instant> {
         let next = if self.is_started { self.deadline } else { Some(self.start) };
         let restart = self.restart.map(|restart| self.began + restart.at);
@@ -335,7 +358,7 @@ fn puncher(side: Side, limits: Limits, chance: &mut Chance) -> Puncher {
     let mut seed = [0; 32];
     seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&chance.next_u64().to_le_bytes()));
     let (seal, schedule) = secrets();
-    Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory: None })
+    Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory: None, sibling: None })
 }
 
 /// Stretching a phrase takes its time: once is enough.

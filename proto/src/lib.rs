@@ -10,6 +10,7 @@
 //! 2. [`probe`]: sealed datagrams that test whether a pair of addresses carries packets both ways.
 //! 3. [`puncher`]: the machine that sends and answers probes until a pair is proven and nominated.
 //! 4. [`stream`]: the few bytes at the head of each tunnelled TCP connection.
+//! 5. [`survey`]: what the two NATs do, found out by both sides together.
 //!
 //! [`nat`] is the vocabulary for what stands in between.
 
@@ -18,6 +19,7 @@ pub mod nat;
 pub mod probe;
 pub mod puncher;
 pub mod stream;
+pub mod survey;
 
 mod time;
 

@@ -5,10 +5,13 @@
 //! names "cone" and "symmetric" each fix more than one of them and are avoided.
 //!
 //! An [`Access`] is everything between a machine and the internet, as its peer meets it. [`punchable`] says of
-//! two of them whether a hole can be punched, with nothing known but the two IPs.
+//! two of them whether a hole can be punched, with nothing known but the two IPs. [`Reach`] is what an address alone
+//! tells.
 
+mod reach;
 mod verdict;
 
+pub use reach::Reach;
 pub use verdict::{Cause, End, Verdict, punchable};
 
 /// Decides when two flows from one inside address share one outside address (RFC 4787 §4.1).
@@ -22,6 +25,18 @@ pub enum Mapping {
     AddressAndPortDependent,
 }
 
+impl Mapping {
+    /// Names it as RFC 4787 does.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+        }
+    }
+}
+
 /// Decides which outside senders may use a mapping to reach the inside (RFC 4787 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Filtering {
@@ -31,6 +46,18 @@ pub enum Filtering {
     AddressDependent,
     /// Only the exact addresses that the inside has sent to.
     AddressAndPortDependent,
+}
+
+impl Filtering {
+    /// Names it as RFC 4787 does.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+        }
+    }
 }
 
 /// Decides which outside port a new mapping gets (RFC 4787 §4.2); ordered from the most to the least telling.

@@ -123,6 +123,30 @@ impl ProbeSeal {
         Self { cipher: XChaCha20Poly1305::new((&*key.probe_seal()).into()) }
     }
 
+    /// Derives the seal of a check's letters: they look like probes and are none.
+    #[must_use]
+    pub fn of_letters(key: &Key) -> Self {
+        Self { cipher: XChaCha20Poly1305::new((&*key.letter_seal()).into()) }
+    }
+
+    /// Seals a letter of a check: a probe of which the token alone says something.
+    #[must_use]
+    pub fn seal_letter(&self, role: Role, token: u64, nonce: [u8; NONCE_BYTES]) -> [u8; PROBE_BYTES] {
+        let letter = Probe {
+            kind: Kind::Probe,
+            role,
+            nominate: false,
+            heard: false,
+            epoch: 0,
+            instance: 0,
+            sequence: 0,
+            unix_ms: 0,
+            token,
+            observed: None,
+        };
+        self.seal(&letter, nonce)
+    }
+
     /// Seals a probe. The nonce must never be used twice: draw all of it at random.
     #[must_use]
     pub fn seal(&self, probe: &Probe, nonce: [u8; NONCE_BYTES]) -> [u8; PROBE_BYTES] {

@@ -25,6 +25,10 @@ pub const MAX_REQUEST_BYTES: usize = 2 + MAX_NAME_BYTES;
 
 const FLAG_ANY: u8 = 1;
 
+/// The head of the stream by which two checks talk (see [`crate::survey`]): flags bit 1, and no name. Whoever forwards
+/// takes it for a malformed request.
+pub const CHECK_REQUEST: [u8; 2] = [2, 0];
+
 /// Asks the serve side for one TCP connection to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -168,6 +172,12 @@ mod tests {
         ] {
             assert_eq!(Request::decode(bad), Err(BadRequest), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_check_is_no_request_for_a_service() {
+        assert_eq!(Request::name_length(CHECK_REQUEST), Err(BadRequest));
+        assert_eq!(Request::decode(&CHECK_REQUEST), Err(BadRequest));
     }
 
     #[test]

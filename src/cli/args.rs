@@ -127,6 +127,10 @@ pub(crate) enum Verb {
         action: Option<KeyAction>,
     },
 
+    /// Say what stands in the way of a tunnel and what would help: alone, or with a check on the other side
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+
     /// Say what the running instances do: path, streams, bytes, history
     #[command(
         after_help = "Exit status: 0 if an instance runs, 1 if none does, 2 wrong use.\n\nroot sees the instances of all users, services included."
@@ -260,6 +264,69 @@ pub(crate) struct StatusArgs {
     /// Show it live on the terminal; q ends that
     #[arg(long, short)]
     pub(crate) watch: bool,
+}
+
+const CHECK_HELP: &str = "Alone it looks at this machine; with PEER also at the first routers on the way there. With PEER and a key it then waits for a check on the other side; the two find out what both NATs do and measure the path between them:
+
+  here   pinhole check PEER              there   pinhole check THIS_IP --as serve
+
+Nobody else is asked, but for a STUN server if you name one. A tunnel that runs between the two is left alone; check beside it on another port: --port 5556 on both sides.
+
+Exit status: 0 nothing stands in the way, 1 something does (the report says what), 2 wrong use.";
+
+/// The two sides of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CheckSide {
+    /// Like `-l`
+    Open,
+    /// Like `-c`
+    Serve,
+}
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Public IPv4 address, or name, of the other side
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+
+    /// UDP port of both sides
+    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
+    pub(crate) port: u16,
+
+    /// Which of the two sides this one plays in the check; the other side must play the other one
+    #[arg(long = "as", value_name = "SIDE", value_enum, default_value_t = CheckSide::Open, requires = "peer")]
+    pub(crate) side: CheckSide,
+
+    #[command(flatten)]
+    pub(crate) key: KeySource,
+
+    /// Wait so many seconds for the other side
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "120")]
+    pub(crate) wait: Duration,
+
+    /// Transfer at most so many MiB in each direction, for four seconds at most; 0 for none
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=256))]
+    pub(crate) transfer: u32,
+
+    /// Also ask this STUN server (RFC 5780): a third party, which learns this side's public address
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) stun: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// Send from this local IP
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub(crate) bind: Ipv4Addr,
+
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
 }
 
 /// What the demo shows.

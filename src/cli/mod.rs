@@ -3,6 +3,7 @@
 //! stdout is the product (a key, JSON events, the demo's page); stderr is talk.
 
 mod args;
+mod check;
 mod demo;
 mod journal;
 mod key;
@@ -51,6 +52,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Verb::Serve { specs, peer, common }) => tunnel::serve(specs, peer.peer, peer.port, &common),
         Some(Verb::Open { specs, peer, common }) => tunnel::open(specs, peer.peer, peer.port, &common),
         Some(Verb::Key { action }) => key::run(action).map(|()| Outcome::Done),
+        Some(Verb::Check(args)) => check::run(&args),
         Some(Verb::Status(args)) => status::run(&args),
         Some(Verb::Demo(args)) => demo::run(&args),
         None => tunnel::short(cli.short),

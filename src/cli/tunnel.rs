@@ -36,7 +36,7 @@ use super::{
 };
 
 /// Time that what still runs in the background may take to end.
-const SHUTDOWN: Duration = Duration::from_millis(100);
+pub(super) const SHUTDOWN: Duration = Duration::from_millis(100);
 
 /// Descriptors that are asked for, or as many as the system allows.
 const WANTED_DESCRIPTORS: u64 = 65_536;
@@ -200,7 +200,7 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
 }
 
 /// Adds the way out to a start that failed.
-fn advise(error: StartError) -> anyhow::Error {
+pub(super) fn advise(error: StartError) -> anyhow::Error {
     match &error {
         StartError::Bind(bind) => words::explain_bind(bind),
         StartError::Peer(PeerError::Unresolved(_)) => {
@@ -219,10 +219,10 @@ fn warn_of_small_buffers(endpoint: &Endpoint, reporter: &mut Reporter) {
 }
 
 /// From here on, bursts of a fast link fit (design: 4 to 8 MiB).
-const ENOUGH_BUFFER_BYTES: usize = 4 << 20;
+pub(super) const ENOUGH_BUFFER_BYTES: usize = 4 << 20;
 
 /// A thousand connections need a thousand descriptors; the usual soft limit is 1,024.
-fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(WANTED_DESCRIPTORS).min(WANTED_DESCRIPTORS);
@@ -234,7 +234,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn start_logging(debug: u8) {
+pub(super) fn start_logging(debug: u8) {
     let level = match debug {
         0 => return,
         1 => LevelFilter::DEBUG,

@@ -55,7 +55,7 @@ pub(super) fn describe(event: &Event) -> Option<String> {
 /// What helps a side that is out of means, mostly.
 const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
 
-fn describe_trouble(trouble: &Trouble) -> String {
+pub(super) fn describe_trouble(trouble: &Trouble) -> String {
     match trouble {
         Trouble::WrongKey { from } => format!(
             "wrong key: packets arrive from {from}, but this key does not open them. Compare `pinhole key show` on both sides"
@@ -65,6 +65,12 @@ fn describe_trouble(trouble: &Trouble) -> String {
                 "{from} speaks version {version} of the protocol, which this program does not know: use the same release on both sides"
             )
         }
+        Trouble::OtherVerb { from, checks: true } => format!(
+            "the other side ({from}) runs `pinhole check`, which a tunnel does not answer: start the tunnel there, or run `pinhole check` here as well"
+        ),
+        Trouble::OtherVerb { from, checks: false } => format!(
+            "the other side ({from}) runs a tunnel, which a check does not answer: run `pinhole check` there as well, in its place or with --port 5556 on both sides"
+        ),
         Trouble::SameRole { role: Role::Serve } => {
             "both sides offer a service (-c): the side that wants to reach it must use -l".into()
         }
@@ -82,7 +88,7 @@ fn describe_trouble(trouble: &Trouble) -> String {
 }
 
 /// Why there is no path yet, as far as this side can tell, and what to do.
-fn no_path(diagnosis: &Diagnosis) -> String {
+pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
     match diagnosis {
         Diagnosis::OneWay { from, peer_hears: false, peer_port_moved, .. } => {
             let moved = peer_port_moved.map_or_else(String::new, |(expected, seen)| {

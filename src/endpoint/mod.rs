@@ -73,6 +73,35 @@ pub struct Config {
     pub memory: Option<Memory>,
     /// How long a tunnel waits for a path before its connections are reset.
     pub patience: Duration,
+    /// What the tunnel is for.
+    pub purpose: Purpose,
+}
+
+/// What a tunnel is for. Endpoints of different purposes never answer each other, though they have one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Carries TCP connections.
+    Forward,
+    /// Lets two checks talk.
+    Check,
+}
+
+impl Purpose {
+    /// Derives the key of the purpose.
+    fn key(self, shared: &Key) -> Key {
+        match self {
+            Self::Forward => shared.clone(),
+            Self::Check => shared.for_check(),
+        }
+    }
+
+    fn sibling(self, shared: &Key) -> puncher::Sibling {
+        let (other, checks) = match self {
+            Self::Forward => (Self::Check, true),
+            Self::Check => (Self::Forward, false),
+        };
+        puncher::Sibling { seal: ProbeSeal::new(&other.key(shared)), checks }
+    }
 }
 
 impl Config {
@@ -89,6 +118,7 @@ impl Config {
             limits: Limits::DEFAULT,
             memory: None,
             patience: DEFAULT_PATIENCE,
+            purpose: Purpose::Forward,
         }
     }
 }
@@ -137,7 +167,9 @@ impl Endpoint {
     /// # Errors
     ///
     /// When the UDP port cannot be had or the peer cannot be used as named.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
+        let sibling = config.purpose.sibling(&config.key);
+        config.key = config.purpose.key(&config.key);
         let addresses = config.peer.resolve().await?;
         let (hub, arrivals) = Hub::bind(SocketAddr::new(config.bind, config.port))?;
         if let Some(own) = addresses.iter().find(|a| peer::is_own(**a, hub.local_address())) {
@@ -155,6 +187,7 @@ impl Endpoint {
             port: hub.local_address().port(),
             limits: config.limits,
             memory: config.memory,
+            sibling: Some(sibling),
         });
         let (driver, driving) = driver::spawn(puncher, hub.clone(), arrivals);
         let commands = driver.commands.clone();
@@ -272,6 +305,10 @@ impl Endpoint {
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             tracing::debug!("the goodbye took too long");
         }
+    }
+
+    pub(crate) fn shared_hub(&self) -> Arc<Hub> {
+        self.hub.clone()
     }
 
     pub(crate) fn tunnel(&self) -> watch::Receiver<Option<Tunnel>> {

@@ -30,7 +30,7 @@ impl Peer {
     /// # Errors
     ///
     /// When the name has no IPv4 address now, or the address is none that a machine can have.
-    pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, PeerError> {
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, PeerError> {
         let host = || self.host.clone();
         if self.host.parse::<SocketAddr>().is_ok() || self.host.matches(':').count() == 1 {
             return Err(PeerError::PortInName(host()));

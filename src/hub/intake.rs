@@ -2,11 +2,15 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use pinhole_proto::{
-    probe::{Class, MAX_PROBE_BYTES, classify},
+    Role,
+    probe::{Class, MAX_PROBE_BYTES, ProbeSeal, classify},
     puncher::{Icmp, IcmpKind, Pair, SocketId},
 };
 use tokio::sync::mpsc;
@@ -17,6 +21,25 @@ const PROBE_QUEUE: usize = 1024;
 
 /// ICMP errors that wait for the driver: half a second of the puncher's fastest sending.
 const ICMP_QUEUE: usize = 256;
+
+/// Letters of a check that wait to be counted: those of a whole round.
+const LETTER_QUEUE: usize = 1024;
+
+/// A letter of a check, and where it arrived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LetterArrival {
+    pub(crate) pair: Pair,
+    pub(crate) token: u64,
+}
+
+/// Where letters go while a check listens.
+#[derive(Debug)]
+struct LetterBox {
+    seal: ProbeSeal,
+    /// Who writes them.
+    peer: Role,
+    letters: mpsc::Sender<LetterArrival>,
+}
 
 /// A probe-like datagram and where it arrived.
 #[derive(Debug)]
@@ -92,19 +115,21 @@ pub(super) struct Intake {
     probes: mpsc::Sender<Arrival>,
     icmp: mpsc::Sender<IcmpArrival>,
     counters: HubCounters,
+    letter_box: OnceLock<LetterBox>,
 }
 
 impl Intake {
     pub(super) fn new() -> (Self, Arrivals) {
         let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
         let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
-        let intake = Self { probes, icmp, counters: HubCounters::default() };
+        let intake = Self { probes, icmp, counters: HubCounters::default(), letter_box: OnceLock::new() };
         (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
     }
 
     /// Takes a datagram that QUIC must not see: hands it to the driver if it looks like a probe, else counts it.
     pub(super) fn divert(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) {
         match classify(datagram) {
+            Class::Probe if self.takes_letter(socket, remote, datagram) => {}
             Class::Probe => {
                 let arrival = Arrival { pair: Pair { socket, remote }, bytes: Short::of(datagram) };
                 self.push(&self.probes, arrival);
@@ -112,6 +137,21 @@ impl Intake {
             Class::Quic => count(&self.counters.strangers),
             Class::Other => count(&self.counters.noise),
         }
+    }
+
+    /// Has letters of the peer's check go another way from now on. Once in a life.
+    pub(super) fn listen_for_letters(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<LetterArrival> {
+        let (letters, arrivals) = mpsc::channel(LETTER_QUEUE);
+        let _listened_before = self.letter_box.set(LetterBox { seal, peer, letters });
+        arrivals
+    }
+
+    fn takes_letter(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) -> bool {
+        let Some(LetterBox { seal, peer, letters }) = self.letter_box.get() else { return false };
+        let opened = seal.open(datagram).ok().filter(|letter| letter.role == *peer);
+        let Some(letter) = opened else { return false };
+        self.push(letters, LetterArrival { pair: Pair { socket, remote }, token: letter.token });
+        true
     }
 
     /// Takes an ICMP error for the driver.

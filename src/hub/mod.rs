@@ -22,6 +22,7 @@ mod reader;
 mod sleep;
 mod socket;
 mod sockets;
+mod trace;
 mod ttl;
 
 use std::{
@@ -34,13 +35,25 @@ use std::{
 };
 
 use noq::udp::UdpSocketState;
-use pinhole_proto::puncher::{Pair, SocketId, Traffic, Transmit};
-use tokio::{sync::Notify, time::Instant};
+use pinhole_proto::{
+    Role,
+    probe::ProbeSeal,
+    puncher::{Pair, SocketId, Traffic, Transmit},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
-pub(crate) use self::{batch::GatheringRuntime, intake::Arrivals, quic::QuicSocket};
+pub(crate) use self::{
+    batch::GatheringRuntime,
+    intake::{Arrivals, LetterArrival},
+    quic::QuicSocket,
+};
 pub use self::{
     intake::HubCounters,
     socket::{BufferSizes, WANTED_BUFFER_BYTES},
+    trace::{HOPS, Hop, hops},
 };
 use self::{
     intake::Intake,
@@ -53,6 +66,13 @@ use crate::bind::{BindError, Protocol};
 
 /// Where the peer is, as the QUIC library sees it (an address for documents, RFC 5737; nothing is ever sent there).
 pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
+
+/// Opens a port as a main socket has it, and closes it again. Returns the sizes of the buffers that it was granted.
+pub(crate) fn try_port(address: SocketAddr) -> Result<BufferSizes, BindError> {
+    let socket = UdpSocket::bind(SocketId::MAIN, address)?;
+    socket.prepare_for_quic().map_err(|source| BindError::new(Protocol::Udp, address, source))?;
+    Ok(socket.buffer_sizes())
+}
 
 /// Owns the sockets; shared by the driver and the QUIC library.
 #[derive(Debug)]
@@ -177,6 +197,16 @@ impl Hub {
             sockets.find(id).cloned().ok_or(io::ErrorKind::NotFound)?
         };
         socket.send_now(remote, &transmit.payload, transmit.ttl)
+    }
+
+    /// Returns a check's letters as they arrive, from now on.
+    pub(crate) fn letters(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<LetterArrival> {
+        self.intake.listen_for_letters(seal, peer)
+    }
+
+    /// Returns the local port of a socket, if it is there.
+    pub(crate) fn port(&self, id: SocketId) -> Option<u16> {
+        self.sockets().find(id).map(|socket| socket.local_address().port())
     }
 
     /// Returns the main socket's address.

@@ -211,6 +211,11 @@ impl Tunnel {
         })
     }
 
+    /// Returns the size of the largest datagram that QUIC knows to pass, bytes of UDP payload.
+    pub(crate) fn datagram_bytes(&self) -> Option<u16> {
+        self.connection.path_stats(noq::PathId::ZERO).map(|path| path.current_mtu)
+    }
+
     /// Returns the round trip's time of the first path, as QUIC estimates it.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {

@@ -106,6 +106,7 @@ impl Bench {
             port: PORT,
             limits,
             memory: life.memory.map(Into::into),
+            sibling: None,
         });
         let now = Now { instant, unix: Duration::from_secs(1_800_000_000) };
         puncher.set_local(life.local.map(Into::into), now);

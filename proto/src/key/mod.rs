@@ -51,6 +51,18 @@ impl Key {
         self.derive(b"pinhole v1 probe seal")
     }
 
+    /// Derives the key that seals the letters of a check.
+    pub(crate) fn letter_seal(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v1 letter seal")
+    }
+
+    /// Derives the key of checks, from which all that a check uses is derived in turn: no check can be taken for a
+    /// tunnel, displace one, or be answered by one.
+    #[must_use]
+    pub fn for_check(&self) -> Self {
+        Self { secret: *self.derive(b"pinhole v1 check") }
+    }
+
     /// Derives the secret of the slot schedule.
     pub(crate) fn slot_schedule(&self) -> Zeroizing<[u8; 32]> {
         self.derive(b"pinhole v1 slot schedule")
@@ -99,8 +111,17 @@ mod tests {
     #[test]
     fn each_label_gives_another_key() {
         let key = key("correct horse battery staple");
-        let derived = [*key.probe_seal(), *key.identity_seed(Role::Serve), *key.identity_seed(Role::Open)];
-        assert!(derived[0] != derived[1] && derived[1] != derived[2] && derived[0] != derived[2]);
+        let of = |key: &Key| {
+            [
+                key.probe_seal(),
+                key.letter_seal(),
+                key.identity_seed(Role::Serve),
+                key.identity_seed(Role::Open),
+            ]
+        };
+        let derived: std::collections::BTreeSet<_> =
+            [of(&key), of(&key.for_check())].iter().flatten().map(|derived| **derived).collect();
+        assert_eq!(derived.len(), 8);
     }
 
     /// Two releases that derive different keys from one phrase could not talk: this value is part of the protocol.

@@ -45,6 +45,13 @@ pub enum Trouble {
         /// The version that they claim.
         version: u8,
     },
+    /// The peer has the key and runs another verb: it checks and we do not, or the other way round.
+    OtherVerb {
+        /// Where it was heard from.
+        from: SocketAddr,
+        /// Whether it is the peer that checks.
+        checks: bool,
+    },
     /// The peer plays the same role.
     SameRole {
         /// The role that both play.
@@ -71,6 +78,7 @@ impl Trouble {
         match self {
             Self::WrongKey { .. } => "wrong_key",
             Self::OtherVersion { .. } => "other_version",
+            Self::OtherVerb { .. } => "other_verb",
             Self::SameRole { .. } => "same_role",
             Self::OwnEcho { .. } => "own_echo",
             Self::NoPath(_) => "no_path",

@@ -46,6 +46,17 @@ pub struct Config {
     pub limits: Limits,
     /// What is remembered of the last success with this peer.
     pub memory: Option<Memory>,
+    /// How to know a peer that has the key and runs another verb.
+    pub sibling: Option<Sibling>,
+}
+
+/// The seal of the other verbs: those that bring up a tunnel and those that check never answer each other.
+#[derive(Debug)]
+pub struct Sibling {
+    /// What the others seal with.
+    pub seal: ProbeSeal,
+    /// Whether the others check.
+    pub checks: bool,
 }
 
 /// What is worth remembering of a success: tried first the next time.

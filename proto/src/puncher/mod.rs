@@ -52,8 +52,8 @@ pub use diagnosis::{Diagnosis, Findings};
 pub use evidence::{SILENCE, Trouble};
 pub use health::Health;
 pub use interface::{
-    Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, SocketId, Traffic,
-    Transmit,
+    Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, Sibling, SocketId,
+    Traffic, Transmit,
 };
 pub use peers::FRESH;
 pub use schedule::{SLOT, Schedule};
@@ -119,6 +119,7 @@ pub struct Puncher {
     keepalive: Keepalive,
     lifetime: Lifetime,
     traffic: Traffic,
+    sibling: Option<Sibling>,
     /// When the last eager search began.
     eager_at: Option<Instant>,
     /// When the path in use was last tested because this machine's network had changed.
@@ -143,6 +144,7 @@ impl Puncher {
             keepalive: Keepalive::default(),
             lifetime: Lifetime::default(),
             traffic: Traffic::default(),
+            sibling: config.sibling,
             eager_at: None,
             changed_at: None,
             dropped: Dropped::default(),
@@ -250,7 +252,7 @@ impl Puncher {
         match self.seal.open(datagram) {
             Ok(probe) if probe.role == self.bearings.role => self.handle_own_role(pair, &probe, now),
             Ok(probe) => self.handle_probe(pair, &probe, now),
-            Err(OpenError::Sealed { version }) => self.handle_unopened(pair, version),
+            Err(OpenError::Sealed { version }) => self.handle_unopened(pair, datagram, version),
             Err(OpenError::NoProbe | OpenError::Unknown) => self.dropped.useless += 1,
         }
     }
@@ -361,14 +363,21 @@ impl Puncher {
         self.tell(trouble);
     }
 
-    fn handle_unopened(&mut self, pair: Pair, version: u8) {
+    fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8) {
         self.dropped.unopened += 1;
         if !self.bearings.is_peer_ip(pair.remote.ip()) {
             return;
         }
-        if let State::Searching(search) = &mut self.state
-            && let Some(trouble) = search.evidence.handle_unopened(pair.remote, version)
-        {
+        let State::Searching(search) = &mut self.state else { return };
+        // Another attempt to open it is made here alone: at the peer's expense, and in a search.
+        let sibling = self.sibling.as_ref().filter(|sibling| sibling.seal.open(datagram).is_ok());
+        let trouble = match sibling {
+            Some(Sibling { checks, .. }) => {
+                search.evidence.tell(Trouble::OtherVerb { from: pair.remote, checks: *checks })
+            }
+            None => search.evidence.handle_unopened(pair.remote, version),
+        };
+        if let Some(trouble) = trouble {
             self.outbox.tell(Event::Trouble(trouble));
         }
     }

@@ -6,7 +6,7 @@
 //! numbers of hops take turns.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use super::{
     budget::Purpose,
     outbox::{Letter, Outbox},
 };
-use crate::Now;
+use crate::{Now, nat::Reach};
 
 /// Largest TTL that is tried. The own NATs are nearer than that.
 const MAX_TTL: u8 = 8;
@@ -118,19 +118,9 @@ impl Scout {
     }
 }
 
-/// Whether an address is of the inside of a NAT: private, shared, link-local or loopback.
+/// Whether an address is of the inside of a NAT.
 fn is_inside(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let is_shared = ip.octets()[0] == 100 && ip.octets()[1] & 0b1100_0000 == 64; // 100.64.0.0/10
-            ip.is_private()
-                || ip.is_loopback()
-                || ip.is_link_local()
-                || is_shared
-                || ip == Ipv4Addr::UNSPECIFIED
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+    Reach::of(ip) != Reach::Public
 }
 
 #[cfg(test)]

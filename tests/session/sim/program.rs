@@ -54,7 +54,8 @@ impl Program {
         let (seal, schedule) = secrets();
         let limits = Limits::DEFAULT;
         let seed = seed(chance);
-        let puncher = Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory });
+        let puncher =
+            Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory, sibling: None });
         let answer = (role == Role::Serve)
             .then(|| transport::server(key(), Duration::MAX, &PathCount::default()).expect("it is valid"));
         let mut program = Self {

@@ -27,6 +27,7 @@ impl Lone {
             port: 5555,
             limits,
             memory: None,
+            sibling: None,
         });
         let now = Now { instant: Instant::now() + Duration::from_secs(1000), unix };
         let (deadline, open, sent) = (None, Vec::new(), Vec::new());

@@ -43,6 +43,7 @@ pub(super) fn puncher(role: Role, phrase: &str, seed: u8) -> Puncher {
         port: 5555,
         limits: Limits::DEFAULT,
         memory: None,
+        sibling: None,
     })
 }
 

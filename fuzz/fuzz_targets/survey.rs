@@ -1,0 +1,44 @@
+//! What a peer's check may say: any bytes as a message, and any reports to a survey.
+
+#![no_main]
+
+use std::net::SocketAddr;
+
+use libfuzzer_sys::fuzz_target;
+use pinhole_proto::survey::{MAX_MAPPINGS, Message, Stand, Survey};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(message) = Message::decode(bytes) {
+        let written = message.encode();
+        assert_eq!(Message::decode(&written[4..]), Some(message), "a message changes when it is written again");
+    }
+    listen_to(bytes);
+});
+
+/// Has a survey take reports of one side; whatever they claim, it comes to an end within its bounds.
+fn listen_to(mut bytes: &[u8]) {
+    let stand = |inside: [u8; 4], outside: [u8; 4]| Stand {
+        inside: SocketAddr::from((inside, 5555)),
+        outside: SocketAddr::from((outside, 5555)),
+    };
+    let stands = [stand([192, 168, 4, 2], [198, 51, 100, 4]), stand([192, 168, 9, 2], [203, 0, 113, 9])];
+    let mut survey = Survey::new(stands, [MAX_MAPPINGS; 2]);
+    let mut rounds = 0;
+    while let Some(round) = survey.next_round() {
+        rounds += 1;
+        assert!(rounds < 20, "a survey without an end");
+        for (index, orders) in round.orders.iter().enumerate() {
+            assert!(orders.are_modest(stands[1 - index].outside), "orders that the other side refuses");
+        }
+        let mut report = || {
+            let (head, rest) = bytes.split_at(bytes.len().min(64));
+            bytes = rest;
+            match Message::decode(head) {
+                Some(Message::Report(report)) => report,
+                _ => Default::default(),
+            }
+        };
+        survey.handle_reports([report(), report()]);
+    }
+    let _judged = survey.seen().map(|seen| seen.access());
+}

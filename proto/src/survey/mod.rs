@@ -1,0 +1,147 @@
+//! What the two NATs do, found out by both sides together over a pair that carries a tunnel.
+//!
+//! One side conducts: it asks the [`Survey`] for the next [`Round`], has both sides carry out their [`Orders`] at the
+//! same time, and hands back what each has heard. Letters go out by UDP and are never answered by UDP; what arrived is
+//! told over the tunnel. In the order of a life:
+//!
+//! 1. *Filtering*: two sockets that the other side never sent to write to the tunnel's outside address. Do they get in?
+//! 2. *Ports kept*: four new sockets write to the tunnel's outside address. From which ports do they come? Letters with
+//!    a low TTL open both NATs first, so that no router takes the other side's letter for its own.
+//! 3. *Mapping*: the tunnel's socket writes to two further ports of the other side. From the same outside port?
+//! 4. *Port assignment*, where ports are not kept: from a few dozen new sockets. Where the other side's filter is exact,
+//!    it first opens it for a sample of ports near the known one: sequences and blocks are met there, chance is not.
+//! 5. *Loss*: a hundred letters each way.
+//!
+//! Some things cannot be known with one address on each side, and are not claimed: see [`Seen`]. There is no time in
+//! here: the shell waits for letters to arrive before it reports.
+
+mod judge;
+mod message;
+mod plan;
+mod samples;
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    judge::{Agreement, FilteringSeen, MappingSeen, PortsSeen, Seen},
+    message::{Figures, Hello, MAX_MESSAGE_BYTES, Message, Outcome, Transfer},
+    plan::Survey,
+};
+
+/// Mappings that one side makes at most for a survey. A side whose search keeps so many back never exceeds its bound.
+pub const MAX_MAPPINGS: u16 = 256;
+
+/// Sockets that one side opens at most for a survey.
+pub const MAX_SOCKETS: u16 = 66;
+
+/// Letters in the orders of one round.
+pub const MAX_LETTERS: usize = 320;
+
+/// Datagrams of one round, repeats included.
+pub const MAX_DATAGRAMS: usize = 1024;
+
+/// Names a socket of a side in a survey: 0 is the one that the tunnel runs over, others are new ones in the order in
+/// which they were opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Socket(pub u16);
+
+impl Socket {
+    /// The one that the tunnel runs over.
+    pub const PAIR: Self = Self(0);
+}
+
+/// A datagram to be sent to the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// From which socket.
+    pub from: Socket,
+    /// Where to: always the other side's IP.
+    pub to: SocketAddr,
+    /// Whether it is to open our NAT and not to reach theirs.
+    pub is_low: bool,
+}
+
+/// What one side does in a round.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Orders {
+    /// New sockets to open before anything is sent.
+    pub open: u16,
+    /// What to send, in this order.
+    pub letters: Vec<Letter>,
+    /// How often to send all of it.
+    pub repeats: u16,
+}
+
+impl Orders {
+    /// Whether whoever got these from the other side may carry them out: they are bounded, and lead to its IP alone.
+    #[must_use]
+    pub fn are_modest(&self, peer: SocketAddr) -> bool {
+        self.open <= MAX_SOCKETS
+            && self.letters.len() <= MAX_LETTERS
+            && self.letters.len() * usize::from(self.repeats) <= MAX_DATAGRAMS
+            && self.letters.iter().all(|letter| letter.to.ip() == peer.ip() && letter.to.port() != 0)
+    }
+}
+
+/// What both sides do at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Round {
+    /// Its number, which its letters carry.
+    pub number: u32,
+    /// The orders of both sides, by [`index`].
+    pub orders: [Orders; 2],
+}
+
+/// A letter that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Its place in the sender's orders.
+    pub letter: u16,
+    /// The socket at which it arrived.
+    pub at: Socket,
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// How many of its repeats arrived.
+    pub count: u16,
+}
+
+/// What one side tells of a round.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// The local ports of the sockets that it opened in this round.
+    pub ports: Vec<u16>,
+    /// What it heard of the other side's letters of this round.
+    pub heard: Vec<Heard>,
+}
+
+/// Where the tunnel's socket of one side is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stand {
+    /// Its own address, as the side itself knows it.
+    pub inside: SocketAddr,
+    /// Its address as the other side sees it.
+    pub outside: SocketAddr,
+}
+
+/// The place of a role in arrays of both sides.
+#[must_use]
+pub fn index(role: crate::Role) -> usize {
+    match role {
+        crate::Role::Serve => 0,
+        crate::Role::Open => 1,
+    }
+}
+
+/// The token of a letter: its round and its place in the orders.
+#[must_use]
+pub fn token(round: u32, letter: u16) -> u64 {
+    u64::from(round) << 16 | u64::from(letter)
+}
+
+/// Reads a token.
+#[must_use]
+pub fn of_token(token: u64) -> (u32, u16) {
+    ((token >> 16 & u64::from(u32::MAX)) as u32, (token & 0xffff) as u16)
+}

@@ -1,0 +1,170 @@
+//! Carries out one side's orders in a survey: opens sockets, sends letters, notes what arrives.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use pinhole_proto::{
+    Role,
+    probe::ProbeSeal,
+    puncher::{Pair, SocketId, Transmit},
+    survey::{Heard, Letter, MAX_SOCKETS, Orders, Report, Socket, of_token, token},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{CheckError, Plan};
+use crate::hub::{Hub, LetterArrival};
+
+/// Numbers of the sockets of a survey: far from those that the puncher gives.
+const FIRST_SOCKET: u16 = 60_000;
+
+/// Least time between two letters: 200 in a second, beside the few of a path in use.
+const GAP: Duration = Duration::from_millis(5);
+
+/// Packets in a second that are left to the path in use, where the user allows few.
+const FOR_PATH: u16 = 10;
+
+/// Time between two copies of one letter.
+const PASS: Duration = Duration::from_millis(25);
+
+/// Kinds of arrivals that are remembered of one round.
+const MAX_HEARD: usize = 1024;
+
+/// One side's sockets and what they hear.
+pub(super) struct Hand {
+    hub: Arc<Hub>,
+    role: Role,
+    seal: ProbeSeal,
+    letters: mpsc::Receiver<LetterArrival>,
+    peer: SocketAddr,
+    pair: Pair,
+    low_ttl: u8,
+    gap: Duration,
+    opened: u16,
+    round: u32,
+    counts: BTreeMap<(u16, Socket, SocketAddr), u16>,
+    /// The mappings that letters have made.
+    flows: BTreeSet<(Socket, SocketAddr)>,
+    max_flows: usize,
+}
+
+impl Hand {
+    pub(super) fn new(hub: Arc<Hub>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
+        let letters = hub.letters(seal.clone(), role.other());
+        Self {
+            hub,
+            role,
+            seal,
+            letters,
+            peer: pair.remote,
+            pair,
+            low_ttl: plan.low_ttl,
+            gap: GAP.max(
+                Duration::from_secs(1) / u32::from(plan.packets_per_second.saturating_sub(FOR_PATH).max(1)),
+            ),
+            opened: 0,
+            round: 0,
+            counts: BTreeMap::new(),
+            flows: BTreeSet::new(),
+            max_flows: plan.mappings.into(),
+        }
+    }
+
+    /// Returns the address of the tunnel's socket, as this side knows it.
+    pub(super) fn inside(&self, ip: IpAddr) -> SocketAddr {
+        SocketAddr::new(ip, self.hub.port(self.pair.socket).unwrap_or(0))
+    }
+
+    /// Opens sockets and sends letters. What arrives of the peer's letters of that round counts from now on.
+    pub(super) async fn carry_out(&mut self, number: u32, orders: &Orders) -> Result<Vec<u16>, CheckError> {
+        if !orders.are_modest(self.peer) {
+            return Err(CheckError::Nonsense);
+        }
+        self.round = number;
+        self.counts.clear();
+        let ports = self.open(orders.open)?;
+        let mut ticks = interval(self.gap);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for _ in 0..orders.repeats {
+            let next_pass = Instant::now() + PASS;
+            for (index, letter) in (0..).zip(&orders.letters) {
+                ticks.tick().await;
+                self.send(number, index, letter);
+                self.take_in();
+            }
+            sleep_until(next_pass).await;
+            self.take_in();
+        }
+        Ok(ports)
+    }
+
+    /// Tells what has arrived since the round began.
+    pub(super) fn report(&mut self, ports: Vec<u16>) -> Report {
+        self.take_in();
+        let heard = self.counts.iter().map(|((letter, at, from), count)| Heard {
+            letter: *letter,
+            at: *at,
+            from: *from,
+            count: *count,
+        });
+        Report { ports, heard: heard.collect() }
+    }
+
+    fn open(&mut self, count: u16) -> Result<Vec<u16>, CheckError> {
+        if self.opened.saturating_add(count) > MAX_SOCKETS {
+            return Err(CheckError::Nonsense);
+        }
+        let mut ports = Vec::new();
+        for _ in 0..count {
+            self.opened += 1;
+            let id = SocketId(FIRST_SOCKET + self.opened);
+            self.hub.open(id, 0).map_err(|error| CheckError::Socket(error.to_string()))?;
+            ports.push(self.hub.port(id).unwrap_or(0));
+        }
+        Ok(ports)
+    }
+
+    /// A letter that the system refuses is lost, as on any network.
+    fn send(&mut self, round: u32, index: u16, letter: &Letter) {
+        let flow = (letter.from, letter.to);
+        let is_known = self.flows.contains(&flow) || letter.from == Socket::PAIR && letter.to == self.peer;
+        let has_room = is_known || self.flows.len() < self.max_flows;
+        let mut nonce = [0; 24];
+        if !has_room || getrandom::fill(&mut nonce).is_err() {
+            return;
+        }
+        self.flows.insert(flow);
+        let socket = match letter.from {
+            Socket::PAIR => self.pair.socket,
+            Socket(number) => SocketId(FIRST_SOCKET.saturating_add(number)),
+        };
+        let transmit = Transmit {
+            pair: Pair { socket, remote: letter.to },
+            ttl: letter.is_low.then_some(self.low_ttl),
+            payload: self.seal.seal_letter(self.role, token(round, index), nonce),
+        };
+        if let Err(error) = self.hub.send_probe(&transmit) {
+            tracing::debug!(%error, pair = ?transmit.pair, "letter not sent");
+        }
+    }
+
+    fn take_in(&mut self) {
+        while let Ok(arrival) = self.letters.try_recv() {
+            let (round, letter) = of_token(arrival.token);
+            let at = match arrival.pair.socket {
+                id if id == self.pair.socket => Socket::PAIR,
+                SocketId(number) => Socket(number.saturating_sub(FIRST_SOCKET)),
+            };
+            tracing::trace!(round, letter, ?at, from = %arrival.pair.remote, "letter");
+            if round == self.round && self.counts.len() < MAX_HEARD {
+                *self.counts.entry((letter, at, arrival.pair.remote)).or_default() += 1;
+            }
+        }
+    }
+}

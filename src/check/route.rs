@@ -1,0 +1,73 @@
+//! The default gateway.
+
+use std::net::Ipv4Addr;
+
+/// The router that everything goes to for which there is no other way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its address; none on a line that has just one other end.
+    pub ip: Option<Ipv4Addr>,
+    /// The interface that leads to it.
+    pub interface: String,
+}
+
+impl Gateway {
+    /// Reads the kernel's table of routes, where it shows one.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        best(&std::fs::read_to_string("/proc/net/route").ok()?)
+    }
+}
+
+/// The flag of a route that is up, and of one through a router (route(8), linux/route.h).
+const UP: u16 = 1;
+const GATEWAY: u16 = 2;
+
+/// Finds the default route with the smallest metric. The columns are those of proc(5): interface, destination,
+/// gateway, flags, two counters, metric, mask; addresses as the machine's own integers in network order.
+fn best(table: &str) -> Option<Gateway> {
+    let routes = table.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_whitespace();
+        let interface = columns.next()?;
+        let [destination, gateway] = [(); 2].map(|()| columns.next().and_then(address));
+        let flags = u16::from_str_radix(columns.next()?, 16).ok()?;
+        let metric: u32 = columns.nth(2)?.parse().ok()?;
+        let mask = columns.next().and_then(address)?;
+        let is_default = destination? == Ipv4Addr::UNSPECIFIED && mask == Ipv4Addr::UNSPECIFIED;
+        let ip = gateway.filter(|_| flags & GATEWAY != 0);
+        (is_default && flags & UP != 0).then(|| (metric, Gateway { ip, interface: interface.to_owned() }))
+    });
+    routes.min_by_key(|(metric, _)| *metric).map(|(_, gateway)| gateway)
+}
+
+fn address(hex: &str) -> Option<Ipv4Addr> {
+    u32::from_str_radix(hex, 16).ok().map(|number| Ipv4Addr::from(number.to_ne_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str =
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn the_default_route_with_the_smallest_metric_is_the_way_out() {
+        let table = format!(
+            "{HEAD}wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
+             eth0\t00000000\t0104A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+             eth0\t0004A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+        );
+        let expected = Gateway { ip: Some(Ipv4Addr::new(192, 168, 4, 1)), interface: "eth0".into() };
+        assert_eq!(best(&table), Some(expected));
+    }
+
+    #[test]
+    fn a_line_with_one_other_end_needs_no_router_and_a_table_without_a_way_out_has_none() {
+        let line = "ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
+        assert_eq!(best(&format!("{HEAD}{line}")), Some(Gateway { ip: None, interface: "ppp0".into() }));
+        assert_eq!(best(HEAD), None);
+        assert_eq!(best("no table at all\n\x00\tx"), None);
+    }
+}

@@ -1,0 +1,305 @@
+//! A check of both sides over their tunnel: the open side conducts, the serve side follows.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use pinhole_proto::{
+    Key, Role,
+    probe::ProbeSeal,
+    puncher::Connected,
+    survey::{Figures, Hello, MAX_MAPPINGS, Message, Outcome, Report, Stand, Survey, Transfer, index},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{CheckError, hand::Hand, wire::Wire};
+use crate::{Endpoint, Tunnel, clock::now, endpoint::source_toward};
+
+/// Time beyond a round trip for the last letters of a round.
+const GRACE: Duration = Duration::from_millis(150);
+
+/// Round trips that are measured.
+const PINGS: usize = 20;
+
+/// Longest time of a transfer in each direction.
+const TRANSFER: Duration = Duration::from_secs(4);
+
+/// What of a transfer is counted together.
+const QUARTER: Duration = Duration::from_millis(250);
+
+/// A piece of filling, bytes.
+const PIECE: usize = 16 << 10;
+
+/// How a check of both sides is made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The key that both sides share.
+    pub key: Key,
+    /// How many hops a datagram takes that opens our NAT and does not reach theirs.
+    pub low_ttl: u8,
+    /// Mappings that letters may make in our NAT.
+    pub mappings: u16,
+    /// Letters in a second, at most; ten of them are left to the path.
+    pub packets_per_second: u16,
+    /// Bytes of the transfer in each direction, at most; 0 for none. The smaller number of the two sides counts.
+    pub transfer_bytes: u32,
+}
+
+/// Checks both sides over a tunnel of an endpoint made for that ([`crate::endpoint::Purpose::Check`]). `connected` is
+/// the path it runs over; `progress` is told which of how many parts is under way.
+///
+/// # Errors
+///
+/// When the tunnel ends, or the other side is silent or does not keep to the protocol.
+pub async fn both_sides(
+    endpoint: &Endpoint,
+    tunnel: &Tunnel,
+    connected: Connected,
+    plan: &Plan,
+    progress: impl FnMut(u32, u32),
+) -> Result<Outcome, CheckError> {
+    let role = endpoint.role();
+    let seal = ProbeSeal::of_letters(&plan.key.for_check());
+    let mappings = plan.mappings.min(MAX_MAPPINGS);
+    let hand = Hand::new(endpoint.shared_hub(), seal, role, connected.pair, plan);
+    let own_ip = match endpoint.hub().local_address().ip() {
+        ip if ip.is_unspecified() => source_toward(connected.pair.remote),
+        ip => Some(ip),
+    };
+    let inside = hand.inside(own_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let hello = Hello {
+        version: Hello::VERSION,
+        stand: Stand { inside, outside: connected.pair.remote },
+        mappings,
+        transfer_bytes: plan.transfer_bytes,
+    };
+    let wire = match role {
+        Role::Open => Wire::open(tunnel).await?,
+        Role::Serve => Wire::accept(tunnel).await?,
+    };
+    let mut talk = Talk { wire, hand, own: hello, rtt: connected.rtt };
+    talk.wire.say(&Message::Hello(hello)).await?;
+    let Message::Hello(peer) = talk.wire.hear().await? else { return Err(CheckError::Nonsense) };
+    if peer.version != Hello::VERSION {
+        return Err(CheckError::OtherVersion);
+    }
+    match role {
+        Role::Open => talk.conduct(peer, tunnel, progress).await,
+        Role::Serve => talk.follow().await,
+    }
+}
+
+struct Talk {
+    wire: Wire,
+    hand: Hand,
+    own: Hello,
+    rtt: Duration,
+}
+
+impl Talk {
+    async fn conduct(
+        mut self,
+        peer: Hello,
+        tunnel: &Tunnel,
+        mut progress: impl FnMut(u32, u32),
+    ) -> Result<Outcome, CheckError> {
+        let mut figures = Figures::default();
+        self.ping(&mut figures).await?;
+        // Each side knows where it is, and sees where the other one seems to be.
+        let stand = |inside: Hello, seen_by: Hello| Stand {
+            inside: inside.stand.inside,
+            outside: seen_by.stand.outside,
+        };
+        let stands = by_role(stand(peer, self.own), stand(self.own, peer));
+        let mut survey = Survey::new(stands, by_role(peer.mappings, self.own.mappings));
+        while let Some(round) = survey.next_round() {
+            let (part, parts) = survey.progress();
+            progress(part, parts);
+            let [serve, open] = round.orders;
+            self.wire.say(&Message::Round { number: round.number, orders: serve }).await?;
+            let ports = self.hand.carry_out(round.number, &open).await?;
+            self.expect_sent().await?;
+            sleep(self.rtt + GRACE).await;
+            self.wire.say(&Message::Ask).await?;
+            let Message::Report(theirs) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+            survey.handle_reports(by_role(theirs, self.hand.report(ports)));
+        }
+        let bytes = self.own.transfer_bytes.min(peer.transfer_bytes);
+        if bytes > 0 {
+            self.wire.say(&Message::Fill(bytes)).await?;
+            figures.transfers[index(Role::Serve)] = self.take_filling().await?;
+            self.fill(bytes).await?;
+            let Message::Took(taken) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+            figures.transfers[index(Role::Open)] = taken;
+        }
+        figures.datagram_bytes = tunnel.datagram_bytes().unwrap_or(0);
+        let outcome = Outcome { seen: survey.seen(), figures };
+        self.wire.say(&Message::Outcome(outcome.clone())).await?;
+        self.wire.finish().await;
+        Ok(outcome)
+    }
+
+    /// Does what the other side asks until it tells the outcome.
+    async fn follow(mut self) -> Result<Outcome, CheckError> {
+        let mut ports = Vec::new();
+        loop {
+            match self.wire.hear().await? {
+                Message::Round { number, orders } => {
+                    ports = self.hand.carry_out(number, &orders).await?;
+                    self.wire.say(&Message::Sent).await?;
+                }
+                Message::Ask => {
+                    let report: Report = self.hand.report(std::mem::take(&mut ports));
+                    self.wire.say(&Message::Report(report)).await?;
+                }
+                Message::Ping => self.wire.say(&Message::Pong(unix_ms())).await?,
+                Message::Fill(bytes) => self.fill(bytes.min(self.own.transfer_bytes)).await?,
+                Message::Filling(_) => {
+                    let taken = self.take_filling_on().await?;
+                    self.wire.say(&Message::Took(taken)).await?;
+                }
+                Message::Outcome(outcome) => {
+                    self.wire.finish().await;
+                    return Ok(outcome);
+                }
+                Message::Hello(_)
+                | Message::Sent
+                | Message::Report(_)
+                | Message::Pong(_)
+                | Message::Filled
+                | Message::Took(_) => return Err(CheckError::Nonsense),
+            }
+        }
+    }
+
+    async fn expect_sent(&mut self) -> Result<(), CheckError> {
+        if self.wire.hear().await? == Message::Sent { Ok(()) } else { Err(CheckError::Nonsense) }
+    }
+
+    /// Measures round trips, and by the shortest of them how far the clocks are apart.
+    async fn ping(&mut self, figures: &mut Figures) -> Result<(), CheckError> {
+        let mut trips = Vec::new();
+        for _ in 0..PINGS {
+            let (began, at) = (Instant::now(), unix_ms());
+            self.wire.say(&Message::Ping).await?;
+            let Message::Pong(theirs) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+            let trip = began.elapsed();
+            let halfway = at.saturating_add(u64::try_from(trip.as_millis() / 2).unwrap_or(0));
+            trips.push((trip, i128::from(theirs) - i128::from(halfway)));
+        }
+        trips.sort_unstable();
+        let us = |trip: Duration| u32::try_from(trip.as_micros()).unwrap_or(u32::MAX);
+        let (shortest, ahead_ms) = trips[0];
+        figures.rtt_min_us = us(shortest);
+        figures.rtt_median_us = us(trips[PINGS / 2].0);
+        figures.serve_ahead_ms = i64::try_from(ahead_ms).unwrap_or(i64::MAX);
+        self.rtt = self.rtt.max(trips[PINGS / 2].0).min(Duration::from_secs(2));
+        Ok(())
+    }
+
+    /// Sends filling, for as long as a transfer may take.
+    async fn fill(&mut self, bytes: u32) -> Result<(), CheckError> {
+        let piece = Message::Filling(vec![0x5a; PIECE]);
+        let until = Instant::now() + TRANSFER;
+        let mut left = usize::try_from(bytes).unwrap_or(0);
+        while left > 0 && Instant::now() < until {
+            self.wire.say(&piece).await?;
+            left = left.saturating_sub(PIECE);
+        }
+        self.wire.say(&Message::Filled).await
+    }
+
+    async fn take_filling(&mut self) -> Result<Transfer, CheckError> {
+        let first = self.wire.hear().await?;
+        if first == Message::Filled {
+            return Ok(Transfer::default());
+        }
+        let Message::Filling(_) = first else { return Err(CheckError::Nonsense) };
+        self.take_filling_on().await
+    }
+
+    /// Counts what follows the first piece.
+    async fn take_filling_on(&mut self) -> Result<Transfer, CheckError> {
+        let began = Instant::now();
+        let mut taken = Transfer::default();
+        loop {
+            let message = self.wire.hear().await?;
+            if message == Message::Filled {
+                return Ok(taken);
+            }
+            let Message::Filling(piece) = message else { return Err(CheckError::Nonsense) };
+            let since = began.elapsed();
+            let quarter = usize::try_from(since.as_millis() / QUARTER.as_millis()).unwrap_or(MAX_QUARTERS);
+            taken.quarters.resize(taken.quarters.len().max(quarter.min(MAX_QUARTERS) + 1), 0);
+            let bytes = u32::try_from(piece.len()).unwrap_or(0);
+            if let Some(last) = taken.quarters.last_mut() {
+                *last = last.saturating_add(bytes);
+            }
+            taken.bytes += u64::from(bytes);
+            taken.us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        }
+    }
+}
+
+/// A transfer that stands still for a while takes longer than its sender sends; what comes later is counted with the
+/// last.
+const MAX_QUARTERS: usize = 240;
+
+fn by_role<T>(serve: T, open: T) -> [T; 2] {
+    debug_assert!(index(Role::Serve) == 0 && index(Role::Open) == 1);
+    [serve, open]
+}
+
+fn unix_ms() -> u64 {
+    u64::try_from(now().unix.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How far a datagram must go to open our own NATs and not reach the peer's: to the first router with a public address,
+/// one more where this machine has one itself, or else one past the last that answered.
+#[must_use]
+pub fn low_ttl(source: Option<IpAddr>, hops: &[crate::hub::Hop], peer: SocketAddr) -> u8 {
+    use pinhole_proto::nat::Reach;
+    let is_public = |ip: IpAddr| Reach::of(ip) == Reach::Public;
+    let heard = || hops.iter().filter_map(|hop| Some((hop.ttl, hop.router?)));
+    let reaches = heard().find(|(_, router)| *router == peer.ip()).map_or(u8::MAX, |(ttl, _)| ttl - 1);
+    let outside = heard().find(|(_, router)| is_public(*router) && *router != peer.ip());
+    let first = u8::from(source.is_some_and(is_public));
+    let wanted = match (outside, heard().next_back()) {
+        (Some((ttl, _)), _) => ttl + if ttl == 1 { first } else { 0 },
+        (None, Some((ttl, router))) if router != peer.ip() => ttl + 1,
+        (None, _) => UNKNOWN_TTL,
+    };
+    wanted.min(reaches).max(1)
+}
+
+/// Where routers are silent.
+const UNKNOWN_TTL: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use pinhole_proto::puncher::IcmpKind;
+
+    use super::*;
+    use crate::hub::Hop;
+
+    #[test]
+    fn a_low_ttl_passes_the_own_nats_and_ends_before_the_peer() {
+        let peer = SocketAddr::from(([203, 0, 113, 9], 5555));
+        let low = |source: &str, routers: &[&str]| {
+            let hops = routers.iter().zip(1..).map(|(router, ttl)| Hop {
+                ttl,
+                router: router.parse().ok(),
+                kind: Some(IcmpKind::TtlExceeded),
+            });
+            low_ttl(source.parse().ok(), &hops.collect::<Vec<_>>(), peer)
+        };
+        assert_eq!(low("192.168.1.2", &["192.168.1.1", "198.51.100.1"]), 2);
+        assert_eq!(low("192.168.1.2", &["192.168.1.1", "100.64.0.1", "", "198.51.100.1"]), 4);
+        assert_eq!(low("198.51.100.4", &["198.51.100.1", "192.0.2.1"]), 2);
+        assert_eq!(low("192.168.1.2", &["192.168.1.1"]), 2);
+        assert_eq!(low("192.168.1.2", &[]), 3);
+        assert_eq!(low("198.51.100.4", &["198.51.100.1", "203.0.113.9"]), 1);
+        assert_eq!(low("192.168.1.2", &["203.0.113.9"]), 1);
+    }
+}

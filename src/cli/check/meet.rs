@@ -1,0 +1,201 @@
+//! Waits for the check on the other side, and makes the check of both with it.
+
+use std::{io::IsTerminal, time::Duration};
+
+use anyhow::{Result, anyhow};
+use pinhole::{
+    Config, Endpoint, Event, Key, Peer, Role, Tunnel,
+    check::{self, CheckError, Plan},
+    clock,
+    endpoint::{DEFAULT_PORT, Purpose},
+    hub,
+    proto::{
+        puncher::{Connected, Findings, Limits, Trouble},
+        survey::{MAX_MAPPINGS, Outcome},
+    },
+};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Instant, sleep},
+};
+
+use super::{
+    super::{
+        args::{CheckArgs, CheckSide},
+        keyring::{self, Found, Origin},
+        say, tunnel, words,
+    },
+    machine::Own,
+};
+
+/// Time between learning of a wrong role and the end: the other side must hear of it too.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Longest time of a whole check once the tunnel is up.
+const WHOLE: Duration = Duration::from_secs(300);
+
+/// How it went.
+pub(super) enum Meeting {
+    /// Both sides are checked.
+    Checked { outcome: Box<Outcome>, connected: Connected },
+    /// The two did not meet; what this side has found out, if it searched.
+    Apart(Option<Findings>),
+    /// What was said on the way says it all.
+    Told(String),
+    /// One of the two sides was started in a wrong way.
+    WrongUse(String),
+    /// They met, and then something came between.
+    Broken(CheckError),
+    /// The user has ended it.
+    Ended,
+}
+
+/// Finds a key, if there is one or somebody who can be asked. A check makes none.
+pub(super) fn key(args: &CheckArgs) -> Result<Option<Found>> {
+    let found = match keyring::look(&args.key)? {
+        None if std::io::stdin().is_terminal() => {
+            Some(Found { phrase: keyring::prompt()?, origin: Origin::Prompt })
+        }
+        found => found,
+    };
+    found.map(keyring::checked).transpose()
+}
+
+pub(super) fn role(args: &CheckArgs) -> Role {
+    match args.side {
+        CheckSide::Open => Role::Open,
+        CheckSide::Serve => Role::Serve,
+    }
+}
+
+/// Searches for the other side's check, and makes the check of both with it.
+pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &str, found: &Found) -> Result<Meeting> {
+    let key = Key::stretch(&found.phrase);
+    let (limits, mappings) = share(args.limits.limits());
+    let config = Config {
+        bind: args.bind.into(),
+        limits,
+        purpose: Purpose::Check,
+        ..Config::new(role(args), key.clone(), Peer::new(peer, args.port))
+    };
+    let endpoint = Endpoint::start(config).await.map_err(tunnel::advise)?;
+    introduce(args, peer);
+    let plan = Plan {
+        key,
+        low_ttl: own.peer.map_or(1, |peer| check::low_ttl(own.machine.source, &own.hops, peer)),
+        mappings,
+        packets_per_second: limits.packets_per_second,
+        transfer_bytes: args.transfer << 20,
+    };
+    let meeting = tokio::select! {
+        meeting = search_and_check(&endpoint, &plan, args.wait) => meeting,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.map_err(|error| anyhow!("cannot listen for Ctrl-C: {error}"))?;
+            Meeting::Ended
+        }
+    };
+    endpoint.close().await;
+    Ok(meeting)
+}
+
+async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> Meeting {
+    let (tunnel, connected) = match search(endpoint, wait).await {
+        Ok(met) => met,
+        Err(apart) => return apart,
+    };
+    say(format_args!("the other side is there: surveying both NATs, about a quarter of a minute"));
+    let progress = |part, parts| tracing::debug!(part, parts, "survey");
+    let checked =
+        tokio::time::timeout(WHOLE, check::both_sides(endpoint, &tunnel, connected, plan, progress)).await;
+    match checked {
+        Ok(Ok(outcome)) => Meeting::Checked { outcome: Box::new(outcome), connected },
+        Ok(Err(error)) => Meeting::Broken(error),
+        Err(_) => Meeting::Broken(CheckError::Silent),
+    }
+}
+
+/// Waits for a tunnel and says what is worth a word meanwhile.
+async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connected), Meeting> {
+    let mut events = endpoint.events();
+    let until = Instant::now() + wait;
+    let (mut connected, mut other_verb) = (None, None);
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = clock::until(Some(until)) => return Err(match other_verb {
+                Some(told) => Meeting::Told(told),
+                None => Meeting::Apart(endpoint.findings().await),
+            }),
+            end = endpoint.ended() => return Err(Meeting::Told(words::failed(&end))),
+        };
+        match event {
+            Ok(Event::Punched(by) | Event::PathChanged(by)) => connected = Some(by),
+            Ok(Event::TunnelUp { .. }) => {
+                if let (Some(tunnel), Some(connected)) = (endpoint.current(), connected) {
+                    return Ok((tunnel, connected));
+                }
+            }
+            Ok(Event::Trouble(Trouble::SameRole { role })) => {
+                sleep(LINGER).await;
+                return Err(Meeting::WrongUse(format!(
+                    "Both sides check as the {role} side: one of the two must run with --as {}.",
+                    role.other()
+                )));
+            }
+            Ok(Event::Trouble(trouble @ Trouble::OwnEcho { .. })) => {
+                return Err(Meeting::WrongUse(words::describe_trouble(&trouble)));
+            }
+            // The user there may change over to a check meanwhile.
+            Ok(Event::Trouble(trouble @ Trouble::OtherVerb { .. })) => {
+                let told = words::describe_trouble(&trouble);
+                say(format_args!("{told}"));
+                other_verb = Some(told);
+            }
+            Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. })) => {
+                if let Some(line) = words::describe(&event) {
+                    say(format_args!("{line}"));
+                }
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return Err(Meeting::Apart(None)),
+        }
+    }
+}
+
+/// Shares the mappings between the first look at the routers, the search and the survey after it.
+fn share(limits: Limits) -> (Limits, u16) {
+    let looked = u16::from(hub::HOPS);
+    let limits =
+        Limits { mappings: limits.mappings.saturating_sub(looked).max(Limits::LEAST.mappings), ..limits };
+    let kept =
+        (limits.mappings / 6).min(MAX_MAPPINGS).min(limits.mappings.saturating_sub(Limits::LEAST.mappings));
+    (Limits { mappings: limits.mappings - kept, ..limits }, kept)
+}
+
+fn introduce(args: &CheckArgs, peer: &str) {
+    let port = if args.port == DEFAULT_PORT { String::new() } else { format!(" --port {}", args.port) };
+    let side = match args.side {
+        CheckSide::Open => " --as serve",
+        CheckSide::Serve => "",
+    };
+    let seconds = args.wait.as_secs_f64();
+    say(format_args!(
+        "waiting {seconds} s for the other side at {peer}. There, with this side's public IP in place of THIS_IP:"
+    ));
+    say(format_args!("  pinhole check THIS_IP{side}{port}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_and_the_survey_share_what_the_user_allows() {
+        for limits in [Limits::DEFAULT, Limits::GENTLE, Limits::LEAST] {
+            let (search, survey) = share(limits);
+            assert!(search.mappings + survey <= limits.mappings);
+            assert!(search.mappings >= Limits::LEAST.mappings);
+        }
+        assert_eq!(share(Limits::DEFAULT), (Limits { mappings: 1274, ..Limits::DEFAULT }, 254));
+    }
+}

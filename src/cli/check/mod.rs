@@ -1,0 +1,138 @@
+//! `pinhole check`: what stands in the way of a tunnel, and what would help.
+
+mod machine;
+mod meet;
+mod pair;
+mod sheet;
+mod stun;
+
+use anyhow::{Context, Result};
+use pinhole::{
+    Peer,
+    check::{self, Machine},
+    hub,
+};
+use serde_json::{Value, json};
+
+use self::{machine::Own, meet::Meeting, pair::Pair, sheet::Sheet};
+use super::{Outcome, args::CheckArgs, say, talk, tunnel, words};
+
+pub(super) fn run(args: &CheckArgs) -> Result<Outcome> {
+    talk::start();
+    tunnel::start_logging(args.debug);
+    tunnel::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")?;
+    let outcome = runtime.block_on(run_check(args));
+    runtime.shutdown_timeout(tunnel::SHUTDOWN);
+    outcome
+}
+
+async fn run_check(args: &CheckArgs) -> Result<Outcome> {
+    let own = look(args).await?;
+    let alone = |outcome| {
+        Report::new(&own, own.sentence(), Vec::new()).show(&own, args);
+        Ok(outcome)
+    };
+    if own.standing().is_obstacle() {
+        return alone(Outcome::NoPath);
+    }
+    let Some(peer) = &args.peer else { return alone(Outcome::Done) };
+    let Some(found) = meet::key(args)? else {
+        say(format_args!(
+            "no key here, so the other side is left alone: --key-file, PINHOLE_KEY or `pinhole key save`"
+        ));
+        return alone(Outcome::Done);
+    };
+    let mut outcome = Outcome::NoPath;
+    let report = match meet::meet(args, &own, peer, &found).await? {
+        Meeting::Checked { outcome: checked, connected } => {
+            outcome = Outcome::Done;
+            let pair = Pair { role: meet::role(args), outcome: &checked, connected };
+            let mut report = Report::new(&own, pair.sentence(), pair.advice());
+            report.sheet.section("the path", pair.path_lines());
+            report.sheet.section("this side, as the peer sees it", pair.own_lines());
+            report.sheet.section("the peer's side, as seen from here", pair.peer_lines());
+            report.value["pair"] = pair.json();
+            report
+        }
+        Meeting::Apart(findings) => {
+            let diagnosis = findings.map(|found| found.diagnosis());
+            let why = diagnosis.as_ref().map_or_else(String::new, |why| format!(": {}", words::no_path(why)));
+            let seconds = args.wait.as_secs_f64();
+            let sentence = format!("The two sides did not meet in {seconds} s{why}.");
+            let mut report = Report::new(&own, sentence, Vec::new());
+            report.value["cause"] = json!(diagnosis.map(|why| why.name()));
+            report
+        }
+        Meeting::Told(sentence) => Report::new(&own, sentence, Vec::new()),
+        Meeting::WrongUse(sentence) => {
+            outcome = Outcome::WrongUse;
+            Report::new(&own, sentence, Vec::new())
+        }
+        Meeting::Broken(error) => Report::new(
+            &own,
+            format!("The two sides met, but the check came to no end: {error}."),
+            Vec::new(),
+        ),
+        Meeting::Ended => Report::new(&own, own.sentence(), Vec::new()),
+    };
+    report.show(&own, args);
+    Ok(outcome)
+}
+
+/// Looks at what can be seen without the peer.
+async fn look(args: &CheckArgs) -> Result<Own> {
+    let main = (args.bind, args.port).into();
+    let peer = match &args.peer {
+        Some(name) => {
+            let found = Peer::new(name, args.port).resolve().await;
+            let found = found.map_err(|error| tunnel::advise(error.into()))?;
+            found.first().copied()
+        }
+        None => None,
+    };
+    let machine = Machine::look(main, peer);
+    let hops = match peer {
+        Some(peer) if machine.source.is_some() => {
+            hub::hops(args.bind.into(), peer).await.context("cannot look at the way to the peer")?
+        }
+        Some(_) | None => Vec::new(),
+    };
+    let own = Own { machine, hops, port: args.port, peer, stun: None };
+    match &args.stun {
+        Some(host) if !own.standing().is_obstacle() => {
+            let stun = check::ask_stun(main, host).await.context("--stun")?;
+            Ok(Own { stun: Some(stun), ..own })
+        }
+        Some(_) | None => Ok(own),
+    }
+}
+
+/// The report, for people and for programs.
+struct Report {
+    sheet: Sheet,
+    value: Value,
+}
+
+impl Report {
+    /// Begins with the sentence that matters and what to mend, on this machine and elsewhere.
+    fn new(own: &Own, sentence: String, mut advice: Vec<String>) -> Self {
+        advice.extend(own.advice());
+        let value = json!({ "sentence": sentence, "advice": advice, "own": own.json() });
+        Self { sheet: Sheet::new(sentence, &advice), value }
+    }
+
+    /// Prints it; what this machine is like stands at the end.
+    fn show(mut self, own: &Own, args: &CheckArgs) {
+        self.sheet.section("this machine", own.machine_lines());
+        self.sheet.section("the way out", own.hop_lines());
+        if let Some(stun) = &own.stun {
+            self.sheet.section(format!("what {}, a third party, sees", stun.server), stun::lines(stun));
+        }
+        let text = if args.json { format!("{}\n", self.value) } else { self.sheet.text() };
+        talk::out(text.into_bytes());
+    }
+}
