@@ -11,8 +11,10 @@
 //! 3. [`puncher`]: the machine that sends and answers probes until a pair is proven and nominated.
 //! 4. [`stream`]: the few bytes at the head of each tunnelled TCP connection.
 //!
-//! [`nat`] is the vocabulary for what stands in between.
+//! [`nat`] is the vocabulary for what stands in between. [`classic`] stands apart: another protocol, for a peer that
+//! still runs the old script.
 
+pub mod classic;
 pub mod key;
 pub mod nat;
 pub mod probe;
@@ -21,6 +23,7 @@ pub mod stream;
 
 mod time;
 
+pub use classic::Classic;
 pub use key::Key;
 pub use puncher::Puncher;
 pub use time::Now;

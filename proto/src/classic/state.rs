@@ -1,0 +1,227 @@
+//! Where a side is between two TCP connections, and what it has to ask meanwhile.
+
+use std::time::{Duration, Instant};
+
+use crate::Role;
+
+/// Time between two questions of a serve side that waits for a client of the peer: the script keeps them until it has
+/// one, and then complains about each of them to its user.
+const ASK_SELDOM: Duration = Duration::from_secs(10);
+
+/// Time between the first two questions where somebody waits for the answer; it doubles.
+const ASK_SOON: Duration = Duration::from_millis(250);
+
+/// Longest time between two questions where somebody waits.
+const ASK_AT_LEAST: Duration = Duration::from_secs(5);
+
+/// Least time between two questions that an arrival makes urgent.
+const ASK_APART: Duration = Duration::from_secs(1);
+
+/// Least time between two goodbyes: more than a round trip, so that none of them ends the peer's next run.
+const GOODBYE_APART: Duration = Duration::from_secs(1);
+
+/// Goodbyes without effect after which the user is told.
+const GOODBYES_IN_VAIN: u32 = 4;
+
+/// Silence after which nobody is there who could hold a former session.
+pub(super) const GONE: Duration = Duration::from_secs(12);
+
+/// Pause after a service could not be reached.
+const RELUCTANCE: Duration = Duration::from_secs(1);
+
+/// Time between two words that are out of step, so that they are no echo of each other.
+const DOUBT_APART: Duration = Duration::from_millis(200);
+
+/// So many of them in a row mean that the peer has been started again.
+const DOUBTS: u32 = 3;
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing to carry. The serve side asks whether the peer has a client.
+    Idle { asker: Option<Asker> },
+    /// Open side: a client waits for the peer to be ready.
+    Opening(Asker),
+    /// Serve side: the peer is ready, the service not yet.
+    Connecting,
+    /// Bytes flow.
+    Active(Session),
+    /// A session is over here, and perhaps not there.
+    Closing { asker: Asker, until: Instant },
+}
+
+impl State {
+    pub(super) fn idle(role: Role, now: Instant) -> Self {
+        let asker = match role {
+            Role::Serve => Some(Asker { pause: ASK_SELDOM, most: ASK_SELDOM, ..Asker::new(now) }),
+            Role::Open => None,
+        };
+        Self::Idle { asker }
+    }
+
+    pub(super) fn closing(now: Instant) -> Self {
+        Self::Closing { asker: Asker::new(now), until: now + GONE }
+    }
+
+    /// The same, after a service that could not be reached.
+    pub(super) fn reluctant(now: Instant) -> Self {
+        Self::Closing { asker: Asker::new(now + RELUCTANCE), until: now + GONE }
+    }
+
+    pub(super) fn asker(&mut self) -> Option<&mut Asker> {
+        match self {
+            Self::Idle { asker } => asker.as_mut(),
+            Self::Opening(asker) | Self::Closing { asker, .. } => Some(asker),
+            Self::Connecting | Self::Active(_) => None,
+        }
+    }
+
+    /// Returns until when there are no heartbeats, so that the peer's former session ends.
+    pub(super) fn quiet_until(&self) -> Option<Instant> {
+        match self {
+            Self::Idle { asker } => asker.as_ref().and_then(Asker::busy_until),
+            Self::Opening(asker) => asker.busy_until(),
+            Self::Closing { until, .. } => Some(*until),
+            Self::Connecting | Self::Active(_) => None,
+        }
+    }
+
+    /// When a question is due, or the state over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Idle { asker } => asker.as_ref().map(|asker| asker.next_at),
+            Self::Opening(asker) => Some(asker.next_at),
+            Self::Closing { asker, until } => Some(asker.next_at.min(*until)),
+            Self::Active(session) => session.ask_at,
+            Self::Connecting => None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Idle { .. } => "idle",
+            Self::Opening(_) => "opening",
+            Self::Connecting => "connecting",
+            Self::Active(_) => "active",
+            Self::Closing { .. } => "closing",
+        }
+    }
+}
+
+/// Asks what the peer expects.
+#[derive(Debug)]
+pub(super) struct Asker {
+    next_at: Instant,
+    pause: Duration,
+    most: Duration,
+    asked_at: Option<Instant>,
+    /// When the peer was last heard to hold a former session.
+    busy_at: Option<Instant>,
+    goodbye_at: Option<Instant>,
+    goodbyes: u32,
+}
+
+impl Asker {
+    /// Asks at once.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next_at: now,
+            pause: ASK_SOON,
+            most: ASK_AT_LEAST,
+            asked_at: None,
+            busy_at: None,
+            goodbye_at: None,
+            goodbyes: 0,
+        }
+    }
+
+    /// Returns whether a question is due, and if so, whether it is the first one.
+    pub(super) fn ask(&mut self, now: Instant) -> Option<bool> {
+        if now < self.next_at {
+            return None;
+        }
+        self.next_at = now + self.pause;
+        self.pause = (self.pause * 2).min(self.most);
+        Some(self.asked_at.replace(now).is_none())
+    }
+
+    /// Returns whether an answer can be one to this.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked_at.is_some()
+    }
+
+    /// Something has arrived that makes the answer interesting.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let soonest = self.asked_at.map_or(now, |asked_at| asked_at + ASK_APART);
+        self.next_at = self.next_at.min(soonest.max(now));
+    }
+
+    /// The peer holds a former session. Returns whether to say goodbye now, and whether to tell the user.
+    pub(super) fn handle_busy(&mut self, now: Instant) -> (bool, bool) {
+        self.busy_at = Some(now);
+        if self.goodbye_at.is_some_and(|at| now < at + GOODBYE_APART) {
+            return (false, false);
+        }
+        self.goodbye_at = Some(now);
+        self.goodbyes = self.goodbyes.saturating_add(1);
+        (true, self.goodbyes == GOODBYES_IN_VAIN)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy_at.is_some()
+    }
+
+    fn busy_until(&self) -> Option<Instant> {
+        self.busy_at.map(|at| at + GONE)
+    }
+}
+
+/// One TCP connection carried.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) began: Instant,
+    /// Whether the local TCP connection sends nothing more.
+    pub(super) is_finished: bool,
+    /// When a finished one is over.
+    pub(super) lingers_until: Option<Instant>,
+    /// When to ask whether the peer is still the run that we know.
+    pub(super) ask_at: Option<Instant>,
+    doubts: u32,
+    doubted_at: Option<Instant>,
+}
+
+/// How long a client that has finished sending may wait for what comes. The format cannot say that it has; but most
+/// that finish sending have gone, and the next one waits.
+const LINGER_OPEN: Duration = Duration::from_secs(5);
+
+/// The same for a service: one that has finished sending has hardly ever to be told anything more, and the peer's
+/// client waits for the end.
+const LINGER_SERVE: Duration = Duration::from_secs(1);
+
+impl Session {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { began: now, is_finished: false, lingers_until: None, ask_at: None, doubts: 0, doubted_at: None }
+    }
+
+    /// Something has passed: if the local TCP connection has finished sending, it is waited for so long from now on.
+    pub(super) fn linger(&mut self, role: Role, now: Instant) {
+        if self.is_finished {
+            self.lingers_until = Some(now + if role == Role::Serve { LINGER_SERVE } else { LINGER_OPEN });
+        }
+    }
+
+    /// The peer is the run that we know.
+    pub(super) fn trust(&mut self) {
+        (self.doubts, self.ask_at) = (0, None);
+    }
+
+    /// A word of the peer is out of step. Returns whether it must be another run.
+    pub(super) fn doubt(&mut self, now: Instant) -> bool {
+        if self.doubted_at.is_some_and(|at| now < at + DOUBT_APART) {
+            return false;
+        }
+        self.doubted_at = Some(now);
+        self.doubts += 1;
+        self.ask_at = Some(now + ASK_SOON);
+        self.doubts >= DOUBTS
+    }
+}
