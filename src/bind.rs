@@ -58,7 +58,9 @@ pub enum BindError {
 }
 
 impl BindError {
-    pub(crate) fn new(protocol: Protocol, address: SocketAddr, source: io::Error) -> Self {
+    /// Sorts what the system says.
+    #[must_use]
+    pub fn new(protocol: Protocol, address: SocketAddr, source: io::Error) -> Self {
         let kind = source.kind();
         if kind == io::ErrorKind::AddrInUse {
             Self::InUse { protocol, address }

@@ -3,6 +3,7 @@
 //! stdout is the product (a key, JSON events, the demo's page); stderr is talk.
 
 mod args;
+mod classic;
 mod demo;
 mod journal;
 mod key;
@@ -49,6 +50,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Verb::Open { specs, peer, common }) => tunnel::open(specs, peer.peer, peer.port, &common),
         Some(Verb::Key { action }) => key::run(action).map(|()| Outcome::Done),
         Some(Verb::Demo(args)) => demo::run(&args),
+        Some(Verb::Classic(args)) => classic::run(&args),
         None => tunnel::short(cli.short),
     };
     match result {

@@ -55,7 +55,6 @@ class Script:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind((options.bind, options.udp_port))
         self.tcp = None
-        self.heard = threading.Event()
         self.unanswered = 0
         self.expected = 0
         self.answers = threading.Condition()
@@ -64,7 +63,6 @@ class Script:
 
     def run(self):
         threading.Thread(target=self.beat, daemon=True).start()
-        threading.Thread(target=self.receive, daemon=True).start()
         where = (self.options.tcp_host, self.options.tcp_port)
         if self.options.listens:
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -74,9 +72,9 @@ class Script:
             self.say(f"listening on {where[0]}:{where[1]}")
             self.tcp, _ = listener.accept()
         else:
-            self.heard.wait()
             self.tcp = socket.create_connection(where)
         self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=self.receive, daemon=True).start()
         self.send_all()
 
     def beat(self):
@@ -126,13 +124,14 @@ class Script:
             kind = datagram[:1]
             if kind == b"H":
                 self.unanswered = 0
-                self.heard.set()
             elif kind in (b"A", b"N") and len(datagram) == ACK.size:
                 with self.answers:
                     self.answer = ACK.unpack(datagram)
                     self.answers.notify()
             elif kind in (b"U", b"C") and len(datagram) >= HEAD.size:
                 self.take(datagram)
+            else:
+                self.end(1, "a datagram of an unknown type")
 
     def take(self, datagram):
         kind, number, length, digest = HEAD.unpack_from(datagram)
@@ -158,8 +157,6 @@ class Script:
             return b""
 
     def deliver(self, data):
-        while self.tcp is None:
-            time.sleep(0.01)
         try:
             self.tcp.sendall(data)
         except OSError:

@@ -5,6 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod classic;
 mod crowd;
 mod first_use;
 mod flow;

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use super::{
-    Answer, Asker, Beat, Classic, End, Event, Message, Output, Parcel, REPORT_BEATS, Receipt, Role, Session, State,
-    Step, Summary, Transmit, state::GONE, wire,
+    Answer, Asker, Beat, Classic, End, Event, Message, Output, Parcel, REPORT_BEATS, Receipt, Role, Session,
+    State, Step, Summary, Transmit, state::GONE, wire,
 };
 
 impl Classic {
     pub(super) fn handle_message(&mut self, message: &Message<'_>, now: Instant) {
         match message {
-            Message::Heartbeat => self.hurry(now),
+            Message::Heartbeat => self.ask_soon(now),
             Message::Ack(number) => self.handle_ack(*number, now),
             Message::Nack(expected) => self.handle_nack(*expected, now),
             Message::Data(parcel) => self.handle_data(parcel, now),
@@ -60,14 +60,14 @@ impl Classic {
         let State::Active(session) = &mut self.state else { return };
         match answer {
             Answer::Arrived => {
-                session.trust();
+                session.trust(now);
                 session.linger(self.config.role, now);
                 if let Some(rest) = self.sender.take_rest() {
                     let datagram = self.sender.send(&rest, &mut self.packer, now);
                     self.transmit(datagram);
                 }
             }
-            Answer::InStep => session.trust(),
+            Answer::InStep => session.trust(now),
             Answer::OutOfStep => {
                 if session.doubt(now) {
                     self.end(End::Restarted, now);
@@ -101,23 +101,25 @@ impl Classic {
         let (number, digest) = (parcel.number, parcel.digest);
         let is_busy = self.state.asker().is_some_and(|asker| asker.is_busy());
         let receipt = match (&mut self.state, self.config.role) {
-            (State::Active(session), role) => {
-                session.linger(role, now);
-                self.receiver.take(number, digest, data, now)
-            }
+            (State::Active(_), _) => self.receiver.take(number, digest, data, now),
             (State::Idle { .. } | State::Opening(_), Role::Open) if !is_busy => {
                 self.receiver.hold(number, digest, data, now)
             }
             (State::Idle { .. } | State::Connecting, Role::Serve) if number == 0 && !is_busy => {
                 self.receiver.keep(digest, data, now);
-                self.hurry(now);
+                self.ask_soon(now);
                 Receipt::Silence
             }
             _ if number == 0 => Receipt::Silence,
             _ => Receipt::Nack(0),
         };
         match receipt {
-            Receipt::Ack(number) => self.transmit(wire::ack(number)),
+            Receipt::Ack(number) => {
+                self.transmit(wire::ack(number));
+                if let State::Active(session) = &mut self.state {
+                    session.linger(self.config.role, now);
+                }
+            }
             Receipt::Nack(expected) => self.transmit(wire::nack(expected)),
             Receipt::Silence => {}
             Receipt::NewRun => {
@@ -125,9 +127,9 @@ impl Classic {
                 self.handle_data(parcel, now);
             }
             Receipt::Doubt => {
-                if let State::Active(session) = &mut self.state {
-                    session.ask_at.get_or_insert(now);
-                }
+                let State::Active(session) = &mut self.state else { return };
+                let answer = if session.is_copy(now) { wire::ack(number) } else { wire::question() };
+                self.transmit(answer);
             }
         }
     }
@@ -140,7 +142,7 @@ impl Classic {
             return;
         }
         self.transmit(wire::nack(self.receiver.expected()));
-        self.hurry(now);
+        self.ask_soon(now);
     }
 
     fn handle_goodbye(&mut self, next: u16, now: Instant) {
@@ -153,7 +155,7 @@ impl Classic {
     }
 
     /// A serve side that waits asks at once.
-    fn hurry(&mut self, now: Instant) {
+    fn ask_soon(&mut self, now: Instant) {
         if let State::Idle { asker: Some(asker) } = &mut self.state {
             asker.hurry(now);
             self.ask_if_due(now);

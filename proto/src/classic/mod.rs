@@ -161,6 +161,14 @@ impl Classic {
         }
     }
 
+    /// Says that another client waits for the end of a connection that has finished sending.
+    pub fn hurry(&mut self, now: Instant) {
+        if let State::Active(session) = &mut self.state {
+            session.is_hurried = true;
+            session.linger(self.config.role, now);
+        }
+    }
+
     /// Says that the local TCP connection is gone, or the client that waited.
     pub fn close(&mut self, now: Instant) {
         match self.state {

@@ -41,7 +41,7 @@ pub(super) enum Receipt {
     Silence,
     /// It is the first word of another run of the peer's program.
     NewRun,
-    /// It may be that.
+    /// It may be that, or a copy of the number 0 whose ack got lost: services greet everybody with the same words.
     Doubt,
 }
 
@@ -105,11 +105,13 @@ impl Receiver {
             self.waiting.get_or_insert(Waiting { data, digest, since: now });
             return Receipt::Silence;
         }
-        if number == 0 && (1..FIRST_ROUND).contains(&self.taken) {
-            if self.digests.first() != Some(&digest) {
+        if number < self.expected && self.taken < FIRST_ROUND {
+            let known = self.digests.get(usize::from(number));
+            if known.is_some_and(|known| *known != digest) {
                 return Receipt::NewRun;
             }
-            if self.taken > 1 {
+            let is_echo = self.last_ack.is_some_and(|(acked, at)| acked == number && now < at + ECHO);
+            if number == 0 && !is_echo {
                 return Receipt::Doubt;
             }
         }

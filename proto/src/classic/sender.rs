@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    packer::Packer,
-    wire::HEAD_BYTES,
-};
+use super::{packer::Packer, wire::HEAD_BYTES};
 
 /// Time before a piece is sent again where no round trip has been measured, and at most later: the script's.
 const RESEND: Duration = Duration::from_secs(1);
@@ -332,4 +329,3 @@ impl Rtt {
 fn round_trip(rtt: Option<&Rtt>) -> Duration {
     rtt.map_or(RESEND / 2, |rtt| rtt.smoothed)
 }
-

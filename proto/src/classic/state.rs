@@ -181,37 +181,61 @@ pub(super) struct Session {
     pub(super) began: Instant,
     /// Whether the local TCP connection sends nothing more.
     pub(super) is_finished: bool,
+    /// Whether another client waits for the end.
+    pub(super) is_hurried: bool,
     /// When a finished one is over.
     pub(super) lingers_until: Option<Instant>,
     /// When to ask whether the peer is still the run that we know.
     pub(super) ask_at: Option<Instant>,
     doubts: u32,
     doubted_at: Option<Instant>,
+    /// When the peer has last proven to be the run that we know.
+    trusted_at: Option<Instant>,
+    /// When a first piece came again, and the peer was asked for it.
+    copy_at: Option<Instant>,
 }
 
 /// How long a client that has finished sending may wait for what comes. The format cannot say that it has; but most
 /// that finish sending have gone, and the next one waits.
-const LINGER_OPEN: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(5);
 
-/// The same for a service: one that has finished sending has hardly ever to be told anything more, and the peer's
-/// client waits for the end.
-const LINGER_SERVE: Duration = Duration::from_secs(1);
+/// The same for a service, which has hardly ever to be told anything more then, while the peer's client waits for the
+/// end; and where another client waits.
+const LINGER_SHORT: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) fn new(now: Instant) -> Self {
-        Self { began: now, is_finished: false, lingers_until: None, ask_at: None, doubts: 0, doubted_at: None }
+        Self {
+            began: now,
+            is_finished: false,
+            is_hurried: false,
+            lingers_until: None,
+            ask_at: None,
+            doubts: 0,
+            doubted_at: None,
+            trusted_at: None,
+            copy_at: None,
+        }
     }
 
     /// Something has passed: if the local TCP connection has finished sending, it is waited for so long from now on.
     pub(super) fn linger(&mut self, role: Role, now: Instant) {
         if self.is_finished {
-            self.lingers_until = Some(now + if role == Role::Serve { LINGER_SERVE } else { LINGER_OPEN });
+            let is_short = role == Role::Serve || self.is_hurried;
+            self.lingers_until = Some(now + if is_short { LINGER_SHORT } else { LINGER });
         }
     }
 
     /// The peer is the run that we know.
-    pub(super) fn trust(&mut self) {
-        (self.doubts, self.ask_at) = (0, None);
+    pub(super) fn trust(&mut self, now: Instant) {
+        (self.doubts, self.ask_at, self.trusted_at) = (0, None, Some(now));
+    }
+
+    /// A first piece came again. Returns whether it is a copy for sure: the peer has proven itself since it was asked.
+    pub(super) fn is_copy(&mut self, now: Instant) -> bool {
+        let is_copy = self.copy_at.is_some_and(|asked_at| self.trusted_at > Some(asked_at));
+        self.copy_at = (!is_copy).then_some(now);
+        is_copy
     }
 
     /// A word of the peer is out of step. Returns whether it must be another run.

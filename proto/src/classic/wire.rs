@@ -169,7 +169,9 @@ mod tests {
         assert_eq!(parse(b"HELOSRVR"), Some(Message::Heartbeat));
         assert_eq!(parse(b"H"), Some(Message::Heartbeat));
         assert_eq!(parse(b"A\x00\x01 and more"), Some(Message::Ack(1)));
-        for bad in [&b""[..], b"A", b"N\x00", b"U", b"C\0\0\0\x01short", b"E", b"E\0\0\0\0pinholeendz", b"\x81"] {
+        for bad in
+            [&b""[..], b"A", b"N\x00", b"U", b"C\0\0\0\x01short", b"E", b"E\0\0\0\0pinholeendz", b"\x81"]
+        {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }

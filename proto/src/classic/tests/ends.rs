@@ -156,6 +156,35 @@ fn the_first_words_of_another_run_end_the_session_even_if_nothing_is_sent() {
     }
 }
 
+/// The same page is asked for with the same words, by the script's next run, before we know that the former is over.
+#[test]
+fn another_run_that_begins_with_the_same_word_is_not_taken_for_a_copy() {
+    let mut link = session(Role::Serve);
+    restart(&mut link);
+    link.script.to_send = b"from them".to_vec().into();
+    link.script.accept();
+    link.run_until(|link| link.script.next == 1);
+    assert_eq!(link.ours.ends(), [End::Restarted]);
+    assert_eq!(link.ours.count(&Event::Began), 2);
+    assert_eq!(link.ours.got, b"from them");
+}
+
+#[test]
+fn a_first_piece_whose_ack_got_lost_is_acked_when_it_comes_again() {
+    for lost in 1..4 {
+        let mut link = Link::new(Role::Serve, 1000, 1);
+        link.connect();
+        let mut acks = 0;
+        link.loses = Box::new(move |is_ours, datagram| {
+            acks += u32::from(is_ours && datagram[0] == b'A');
+            is_ours && datagram[0] == b'A' && acks <= lost
+        });
+        say(&mut link);
+        link.run_until(|link| link.script.next == 1);
+        assert_eq!(link.ours.ends(), []);
+    }
+}
+
 /// It would ack the first pieces as copies, and drop them.
 #[test]
 fn nothing_is_sent_to_a_script_that_holds_a_former_session() {
@@ -210,8 +239,17 @@ fn stray_datagrams_change_nothing() {
     for role in BOTH {
         let mut link = session(role);
         let stranger = "192.0.2.1:5555".parse().expect("an address");
-        let strays: [&[u8]; 9] =
-            [b"", b"A", b"U\0", b"Z junk", b"E\0\0\0\0pinholeendz", b"\x81\x02", b"A\0\x09", b"N\xff\0", b"H"];
+        let strays: [&[u8]; 9] = [
+            b"",
+            b"A",
+            b"U\0",
+            b"Z junk",
+            b"E\0\0\0\0pinholeendz",
+            b"\x81\x02",
+            b"A\0\x09",
+            b"N\xff\0",
+            b"H",
+        ];
         for stray in strays {
             link.ours.machine.handle_datagram(THEIRS, stray, link.now);
             link.ours.machine.handle_datagram(stranger, stray, link.now);
@@ -232,7 +270,9 @@ fn answers_go_to_the_port_where_the_peer_is_heard() {
     let moved = std::net::SocketAddr::new(THEIRS.ip(), 61_000);
     link.ours.machine.handle_datagram(moved, b"HELOSRVR", link.now);
     link.ours.machine.send(b"x", link.now);
-    let crate::classic::Output::Transmit(transmit) = link.ours.machine.poll_output() else { panic!("one is due") };
+    let crate::classic::Output::Transmit(transmit) = link.ours.machine.poll_output() else {
+        panic!("one is due")
+    };
     assert_eq!(transmit.to, moved);
 }
 

@@ -99,7 +99,9 @@ impl Ours {
 
     /// Hands bytes over in both directions; returns whether there were any.
     fn work(&mut self, now: Instant) -> bool {
-        if self.reads && let Some(data) = self.machine.poll_data(now) {
+        if self.reads
+            && let Some(data) = self.machine.poll_data(now)
+        {
             self.got.extend(data);
             return true;
         }
@@ -194,7 +196,8 @@ impl Link {
         }
         self.now = self.now.max(next);
         self.steps += 1;
-        let dues = (self.now - self.began, arrival.is_some(), due - self.began, their_due.map(|at| at - self.began));
+        let dues =
+            (self.now - self.began, arrival.is_some(), due - self.began, their_due.map(|at| at - self.began));
         assert!(self.steps < MAX_STEPS, "no progress: {dues:?}, {:?}", self.script.exit);
         if arrival == Some(next) {
             let (_, (is_ours, datagram)) = self.under_way.pop_first().expect("just seen");

@@ -18,7 +18,12 @@ enum Op {
     /// The local programs send so many bytes.
     Send(u16, u16),
     Wait(u16),
-    Faults { lose: u32, twice: u32, late: u32, short: bool },
+    Faults {
+        lose: u32,
+        twice: u32,
+        late: u32,
+        short: bool,
+    },
     Read(bool, bool),
     /// The script is started again, and has a TCP connection.
     Restart,
@@ -128,7 +133,11 @@ impl Life {
             self.ours_sent.clear();
         }
         let got = &self.link.script.got;
-        assert!(got.is_empty() || has_ended || is_prefix(got, &self.ours_sent), "{} bytes of nothing", got.len());
+        assert!(
+            got.is_empty() || has_ended || is_prefix(got, &self.ours_sent),
+            "{} bytes of nothing",
+            got.len()
+        );
     }
 }
 
