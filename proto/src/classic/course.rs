@@ -206,10 +206,10 @@ impl Classic {
         }
     }
 
-    /// Acks what had to wait, if its time has come.
+    /// Acks what had to wait, or once more, if its time has come.
     pub(super) fn admit(&mut self, now: Instant) {
         if matches!(self.state, State::Active(_))
-            && let Some(number) = self.receiver.admit(now)
+            && let Some(number) = self.receiver.admit(now).or_else(|| self.receiver.nudge(now))
         {
             self.transmit(wire::ack(number));
         }

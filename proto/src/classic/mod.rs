@@ -253,9 +253,12 @@ impl Classic {
         let beat = self.pulse.deadline();
         let beat = self.state.quiet_until().map_or(beat, |quiet| beat.max(quiet));
         let work = match &self.state {
-            State::Active(session) => {
-                earliest([session.lingers_until, self.sender.deadline(), self.receiver.deadline()])
-            }
+            State::Active(session) => earliest([
+                session.lingers_until,
+                self.sender.deadline(),
+                self.receiver.deadline(),
+                self.receiver.nudge_at(),
+            ]),
             State::Idle { .. } | State::Opening(_) | State::Connecting | State::Closing { .. } => None,
         };
         earliest([self.state.deadline(), work]).map_or(beat, |due| beat.min(due))

@@ -26,6 +26,17 @@ const SLOW_ACK: Duration = Duration::from_secs(20);
 /// lost comes later than that.
 const ECHO: Duration = Duration::from_millis(150);
 
+/// The script misses an ack that comes before it has begun to wait for it, a matter of milliseconds, and then waits for
+/// its second. So after a silence of so many usual times between two pieces the last ack is said once more; a script
+/// that has nothing under way does not mind.
+const NUDGE_AFTER_GAPS: u32 = 4;
+
+/// Least silence before that: time for a busy machine.
+const NUDGE_LEAST: Duration = Duration::from_millis(20);
+
+/// Beyond this, the script is as fast by itself.
+const NUDGE_MOST: Duration = Duration::from_millis(700);
+
 /// As long as numbers have not come round, a 0 that is not expected can only be a copy, or the first word of another
 /// run.
 const FIRST_ROUND: u64 = 0x8000;
@@ -57,6 +68,11 @@ pub(super) struct Receiver {
     /// The one that is expected is here, and there is no room.
     waiting: Option<Waiting>,
     last_ack: Option<(u16, Instant)>,
+    /// When the last piece was taken.
+    taken_at: Option<Instant>,
+    /// The usual time between two pieces of a flow.
+    gap: Option<Duration>,
+    has_nudged: bool,
 }
 
 #[derive(Debug)]
@@ -140,6 +156,22 @@ impl Receiver {
         Some(waiting.since + SLOW_ACK)
     }
 
+    /// Returns the number to ack once more, if the peer seems to have missed its ack.
+    pub(super) fn nudge(&mut self, now: Instant) -> Option<u16> {
+        self.nudge_at().filter(|at| now >= *at)?;
+        self.has_nudged = true;
+        let number = self.expected.wrapping_sub(1);
+        self.last_ack = Some((number, now));
+        Some(number)
+    }
+
+    /// When [`Receiver::nudge`] is due.
+    pub(super) fn nudge_at(&self) -> Option<Instant> {
+        let silence = (self.gap? * NUDGE_AFTER_GAPS).max(NUDGE_LEAST);
+        let is_due = !self.has_nudged && self.waiting.is_none() && silence <= NUDGE_MOST;
+        self.taken_at.filter(|_| is_due).map(|at| at + silence)
+    }
+
     /// Returns the next piece for the local program.
     pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
         self.inbox.pop_front()
@@ -174,6 +206,13 @@ impl Receiver {
         self.expected = number.wrapping_add(1);
         self.taken += 1;
         self.last_ack = Some((number, now));
+        self.has_nudged = false;
+        if let Some(before) = self.taken_at.replace(now) {
+            let gap = now.saturating_duration_since(before);
+            if gap < NUDGE_MOST {
+                self.gap = Some(self.gap.map_or(gap, |known| (3 * known + gap) / 4));
+            }
+        }
         Receipt::Ack(number)
     }
 

@@ -134,6 +134,25 @@ fn a_copy_does_not_make_the_script_send_everything_twice_from_then_on() {
     assert_eq!(link.script.resent, before);
 }
 
+/// The script misses an ack that comes before it has begun to wait, and then waits for its second.
+#[test]
+fn an_ack_that_the_script_has_missed_is_said_once_more_in_a_flow() {
+    let mut link = Link::new(Role::Open, 1000, 1);
+    link.connect();
+    let mut acks = 0;
+    link.loses = Box::new(move |is_ours, datagram| {
+        acks += u32::from(is_ours && datagram[0] == b'A');
+        is_ours && datagram[0] == b'A' && acks % 10 == 0
+    });
+    link.script.to_send = pattern(1, 100_000).into();
+    link.run_until(|link| link.ours.got.len() == 100_000);
+    assert!(link.script.resent <= 2, "{}", link.script.resent);
+    assert!(link.elapsed() < Duration::from_secs(5), "{:?}", link.elapsed());
+    let sent = link.sent[0];
+    link.run_for(Duration::from_secs(15));
+    assert!(link.sent[0] <= sent + 3, "and only once where nothing more comes");
+}
+
 #[test]
 fn where_large_datagrams_do_not_arrive_small_ones_carry_it_and_the_user_is_told() {
     let mut link = Link::new(Role::Open, 40_000, 1);
