@@ -30,7 +30,7 @@ use super::{
     journal::{Level, Throttle, one_line},
     say_as, talk,
     tunnel::{advise_peer, start_logging},
-    watch::Signals,
+    watch::{Signals, done},
     words::explain_bind,
 };
 
@@ -39,6 +39,9 @@ const HELD_FOR: Duration = Duration::from_secs(60);
 
 /// Time between two looks for the peer's address, while it is not heard.
 const LOOK_UP_EACH: Duration = Duration::from_secs(30);
+
+/// Pause after a local connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Largest UDP datagram, bytes.
 const MAX_DATAGRAM: usize = 65_535;
@@ -86,6 +89,8 @@ struct Carrier {
     peer: Peer,
     spec: Spec,
     listener: Option<TcpListener>,
+    /// Not before: accepting has failed.
+    accepts_at: Instant,
     connection: Option<Connection>,
     /// A client that has come while the former one has finished sending and may still listen.
     next: Option<Connection>,
@@ -130,6 +135,7 @@ impl Carrier {
             peer,
             spec,
             listener: None,
+            accepts_at: now,
             connection: None,
             next: None,
             connecting: None,
@@ -169,8 +175,8 @@ impl Carrier {
                     readable.context("the UDP socket is broken")?;
                     self.receive();
                 }
-                ready = ready(self.connection.as_ref(), reads) => if ready.is_err() { self.abort() },
-                accepted = accept(self.listener.as_ref()) => self.admit(accepted).await,
+                ready = local::ready(self.connection.as_ref(), reads) => if ready.is_err() { self.abort() },
+                accepted = local::accept(self.listener.as_ref()), if Instant::now() >= self.accepts_at => self.admit(accepted),
                 connected = done(&mut self.connecting) => self.connected(connected),
                 found = done(&mut self.look_up) => self.found(found),
                 () = clock::until(Some(deadline.into())) => {}
@@ -199,8 +205,9 @@ impl Carrier {
                 Output::Event(event) => self.handle_event(event),
                 Output::Timeout(_) if self.move_bytes() => {}
                 Output::Timeout(at) => {
-                    let others =
-                        [self.held_until, self.give_up_at, self.look_up_at, self.throttle.deadline()];
+                    let accepts_at = Some(self.accepts_at).filter(|at| *at > Instant::now());
+                    let throttle = self.throttle.deadline();
+                    let others = [self.held_until, self.give_up_at, self.look_up_at, accepts_at, throttle];
                     return others.into_iter().flatten().fold(at, Instant::min);
                 }
             }
@@ -211,7 +218,7 @@ impl Carrier {
     fn move_bytes(&mut self) -> bool {
         let Some(connection) = self.connection.as_mut() else { return false };
         let moved = if self.is_active {
-            shuttle(connection, &mut self.machine)
+            connection.shuttle(&mut self.machine)
         } else {
             connection.read(self.max_data).map(|()| false)
         };
@@ -250,12 +257,13 @@ impl Carrier {
     }
 
     /// A client has come. One is carried or held; the format has no room for a second one.
-    async fn admit(&mut self, accepted: io::Result<TcpStream>) {
+    fn admit(&mut self, accepted: io::Result<TcpStream>) {
         let tcp = match accepted {
             Ok(tcp) => tcp,
             Err(error) => {
                 self.say("accept", Level::Warning, &words::cannot_accept(&error));
-                return tokio::time::sleep(Duration::from_millis(100)).await;
+                self.accepts_at = Instant::now() + ACCEPT_PAUSE;
+                return;
             }
         };
         let connection = Connection::new(tcp);
@@ -373,6 +381,7 @@ impl Carrier {
 
     /// Says goodbye if there is somebody to say it to.
     async fn leave(&mut self) -> Outcome {
+        tracing::debug!(dropped = ?self.machine.dropped(), "leaving");
         self.machine.leave(Instant::now());
         self.settle().await;
         for line in self.throttle.finish() {
@@ -396,30 +405,6 @@ impl Carrier {
     }
 }
 
-/// Moves bytes between a connection and the peer; returns whether there were any.
-fn shuttle(connection: &mut Connection, machine: &mut Classic) -> io::Result<bool> {
-    let now = Instant::now();
-    connection.write()?;
-    if !connection.is_writing()
-        && let Some(piece) = machine.poll_data(now)
-    {
-        connection.put(piece);
-        return Ok(true);
-    }
-    let Some(room) = machine.wanted() else { return Ok(false) };
-    connection.read(room)?;
-    let data = connection.take(room);
-    if !data.is_empty() {
-        machine.send(&data, now);
-        return Ok(true);
-    }
-    if connection.is_finished() {
-        machine.finish(now);
-        return Ok(true);
-    }
-    Ok(false)
-}
-
 fn bind(address: SocketAddr) -> Result<UdpSocket, BindError> {
     let other = |source| BindError::new(Protocol::Udp, address, source);
     let socket = std::net::UdpSocket::bind(address).map_err(other)?;
@@ -431,26 +416,4 @@ fn bind(address: SocketAddr) -> Result<UdpSocket, BindError> {
         }
     }
     UdpSocket::from_std(socket).map_err(other)
-}
-
-async fn ready(connection: Option<&Connection>, reads: bool) -> io::Result<()> {
-    match connection {
-        Some(connection) => connection.ready(reads).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(tcp, _)| tcp),
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for what is under way, for ever if nothing is.
-async fn done<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
-    match under_way {
-        Some(under_way) => under_way.await,
-        None => std::future::pending().await,
-    }
 }

@@ -94,9 +94,10 @@ fn bytes_are_the_same_both_ways_whichever_side_stays_with_the_script() {
         let served = service.accept().expect("one client").0;
         let ends = [(client, 1), (served, 2)]
             .map(|(tcp, salt)| thread::spawn(move || exchange(tcp, salt, 3 - salt)));
-        for end in ends {
-            end.join().expect("what came is what was sent");
-        }
+        let [client, _served] = ends.map(|end| end.join().expect("what came is what was sent"));
+        // So that nobody takes it for half-closed, and waits.
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("settable");
+        drop(client);
         let ours = if ours_serves { &mut serve } else { &mut open };
         note(&ours.says("bytes sent"));
     }
@@ -116,13 +117,14 @@ fn await_listener(ground: &Ground) {
 }
 
 /// Sends one pattern and demands another one.
-fn exchange(tcp: TcpStream, sends: u64, expects: u64) {
+fn exchange(tcp: TcpStream, sends: u64, expects: u64) -> TcpStream {
     let mut writer = tcp.try_clone().expect("a second handle");
     let writing = thread::spawn(move || writer.write_all(&pattern(sends)));
     let mut got = vec![0; BYTES];
     (&tcp).read_exact(&mut got).expect("all of it arrives");
     writing.join().expect("no panic").expect("all of it is taken");
     assert!(got == pattern(expects), "other bytes");
+    tcp
 }
 
 /// Bytes that do not compress.

@@ -82,6 +82,7 @@ impl Classic {
         if let State::Closing { until, .. } = &mut self.state {
             *until = now + GONE;
         }
+        self.receiver.reset(); // what that run has sent does not belong to the next one
         let Some(asker) = self.state.asker() else { return };
         let (says_goodbye, tells) = asker.handle_busy(now);
         if says_goodbye {
@@ -126,11 +127,22 @@ impl Classic {
                 self.end(End::Restarted, now);
                 self.handle_data(parcel, now);
             }
+            Receipt::Old => self.handle_old(now),
             Receipt::Doubt => {
                 let State::Active(session) = &mut self.state else { return };
                 let answer = if session.is_copy(now) { wire::ack(number) } else { wire::question() };
                 self.transmit(answer);
             }
+        }
+    }
+
+    /// A piece came that a peer in step would not send any more.
+    fn handle_old(&mut self, now: Instant) {
+        let State::Active(session) = &mut self.state else { return };
+        if session.is_other_run(now) {
+            self.end(End::Restarted, now);
+        } else {
+            self.transmit(wire::question());
         }
     }
 
@@ -151,6 +163,14 @@ impl Classic {
             State::Active(_) => self.end(if has_all { End::Peer } else { End::PeerBroken }, now),
             State::Opening(_) => self.end(End::PeerBroken, now),
             State::Idle { .. } | State::Connecting | State::Closing { .. } => {}
+        }
+    }
+
+    /// The peer is heard for the first time.
+    pub(super) fn ask_anew(&mut self, now: Instant) {
+        if let Some(asker) = self.state.asker() {
+            asker.begin_anew(now);
+            self.ask_if_due(now);
         }
     }
 
@@ -244,7 +264,7 @@ impl Classic {
     pub(super) fn end(&mut self, end: End, now: Instant) {
         let began = match &self.state {
             State::Active(session) => session.began,
-            _ => now,
+            State::Idle { .. } | State::Opening(_) | State::Connecting | State::Closing { .. } => now,
         };
         let received = self.receiver.bytes();
         let rest = self.receiver.reset();

@@ -139,7 +139,11 @@ impl Classic {
     pub fn wanted(&self) -> Option<usize> {
         match &self.state {
             State::Active(session) if !session.is_finished => self.sender.room(),
-            _ => None,
+            State::Active(_)
+            | State::Idle { .. }
+            | State::Opening(_)
+            | State::Connecting
+            | State::Closing { .. } => None,
         }
     }
 
@@ -213,6 +217,9 @@ impl Classic {
         self.remote = from;
         if self.pulse.handle_heard(now) {
             self.tell(Event::Heard { from });
+            if message == Message::Heartbeat {
+                self.ask_anew(now);
+            }
         }
         self.handle_message(&message, now);
     }

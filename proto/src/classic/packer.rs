@@ -3,7 +3,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use md5::{Digest, Md5};
 
-use super::wire::{DIGEST_BYTES, Parcel};
+use super::wire::{DIGEST_BYTES, HEAD_BYTES, Parcel};
 
 /// Bytes that packing must save to be used; the script's figure.
 const MIN_GAIN_BYTES: usize = 100;
@@ -71,6 +71,12 @@ impl Packer {
 
     pub(super) fn ratio(&self) -> Ratio {
         self.ratio
+    }
+
+    /// Takes a datagram of so many bytes of data back out of the count: it is packed anew.
+    pub(super) fn take_back(&mut self, data: usize, datagram: usize) {
+        self.ratio.original = self.ratio.original.saturating_sub(data as u64);
+        self.ratio.packed = self.ratio.packed.saturating_sub((datagram - HEAD_BYTES) as u64);
     }
 
     /// Begins to count anew.

@@ -54,6 +54,8 @@ pub(super) enum Receipt {
     NewRun,
     /// It may be that, or a copy of the number 0 whose ack got lost: services greet everybody with the same words.
     Doubt,
+    /// It is older than a sender that is in step can send; or it was under way for long.
+    Old,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ pub(super) struct Receiver {
     inbox: VecDeque<Vec<u8>>,
     /// Of the first pieces.
     digests: Vec<[u8; DIGEST_BYTES]>,
+    last_digest: Option<[u8; DIGEST_BYTES]>,
     /// The one that is expected is here, and there is no room.
     waiting: Option<Waiting>,
     last_ack: Option<(u16, Instant)>,
@@ -121,17 +124,16 @@ impl Receiver {
             self.waiting.get_or_insert(Waiting { data, digest, since: now });
             return Receipt::Silence;
         }
-        if number < self.expected && self.taken < FIRST_ROUND {
-            let known = self.digests.get(usize::from(number));
-            if known.is_some_and(|known| *known != digest) {
-                return Receipt::NewRun;
-            }
-            let is_echo = self.last_ack.is_some_and(|(acked, at)| acked == number && now < at + ECHO);
-            if number == 0 && !is_echo {
-                return Receipt::Doubt;
-            }
+        let behind = self.behind(number);
+        let first = self.digests.get(usize::from(number)).filter(|_| self.taken < FIRST_ROUND);
+        let known = if behind == Some(1) { self.last_digest.as_ref() } else { first };
+        match behind {
+            Some(_) if known.is_some_and(|known| *known != digest) => Receipt::NewRun,
+            // Who stops and waits never sends an older one again.
+            Some(2..) => Receipt::Old,
+            Some(_) if number == 0 && !self.is_echo(number, now) => Receipt::Doubt,
+            Some(_) | None => self.again_or_wrong(number, now),
         }
-        self.again_or_wrong(number, now)
     }
 
     /// Keeps a first piece, unacked, until there is a session.
@@ -201,6 +203,7 @@ impl Receiver {
         if self.digests.len() < HELD_PIECES {
             self.digests.push(digest);
         }
+        self.last_digest = Some(digest);
         self.bytes += data.len() as u64;
         self.inbox.push_back(data);
         self.expected = number.wrapping_add(1);
@@ -217,14 +220,23 @@ impl Receiver {
     }
 
     fn again_or_wrong(&mut self, number: u16, now: Instant) -> Receipt {
-        let behind = self.expected.wrapping_sub(number);
-        if !(1..=0x7fff).contains(&behind) || u64::from(behind) > self.taken {
+        if self.behind(number).is_none() {
             return Receipt::Nack(self.expected);
         }
-        if self.last_ack.is_some_and(|(acked, at)| acked == number && now < at + ECHO) {
+        if self.is_echo(number, now) {
             return Receipt::Silence;
         }
         self.last_ack = Some((number, now));
         Receipt::Ack(number)
+    }
+
+    /// Returns how long ago that number was taken, in pieces; none if it was not.
+    fn behind(&self, number: u16) -> Option<u16> {
+        let behind = self.expected.wrapping_sub(number);
+        ((1..=0x7fff).contains(&behind) && u64::from(behind) <= self.taken).then_some(behind)
+    }
+
+    fn is_echo(&self, number: u16, now: Instant) -> bool {
+        self.last_ack.is_some_and(|(acked, at)| acked == number && now < at + ECHO)
     }
 }

@@ -271,6 +271,7 @@ impl Sender {
             self.flight = Some(flight);
             return Some(datagram);
         }
+        packer.take_back(flight.data.len(), flight.datagram.len());
         self.size = (flight.data.len() / 4).max(least);
         self.grow_after = (self.grow_after * 4).min(GROW_AFTER_MOST);
         self.smooth = 0;

@@ -15,7 +15,7 @@ const ASK_SOON: Duration = Duration::from_millis(250);
 const ASK_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Least time between two questions that an arrival makes urgent.
-const ASK_APART: Duration = Duration::from_secs(1);
+const ASK_APART: Duration = Duration::from_millis(250);
 
 /// Least time between two goodbyes: more than a round trip, so that none of them ends the peer's next run.
 const GOODBYE_APART: Duration = Duration::from_secs(1);
@@ -144,6 +144,11 @@ impl Asker {
         Some(self.asked_at.replace(now).is_none())
     }
 
+    /// The peer is heard for the first time: what was asked before has not arrived.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.next_at = now;
+    }
+
     /// Returns whether an answer can be one to this.
     pub(super) fn has_asked(&self) -> bool {
         self.asked_at.is_some()
@@ -193,7 +198,16 @@ pub(super) struct Session {
     trusted_at: Option<Instant>,
     /// When a first piece came again, and the peer was asked for it.
     copy_at: Option<Instant>,
+    /// How often a piece came that is older than the last one, and when.
+    olds: u32,
+    old_at: Option<Instant>,
 }
+
+/// Time between two old pieces that are no copies of each other: a little less than the script's second.
+const OLD_APART: Duration = Duration::from_millis(800);
+
+/// So many of them mean that the peer has been started again.
+const OLDS: u32 = 4;
 
 /// How long a client that has finished sending may wait for what comes. The format cannot say that it has; but most
 /// that finish sending have gone, and the next one waits.
@@ -215,6 +229,8 @@ impl Session {
             doubted_at: None,
             trusted_at: None,
             copy_at: None,
+            olds: 0,
+            old_at: None,
         }
     }
 
@@ -229,6 +245,16 @@ impl Session {
     /// The peer is the run that we know.
     pub(super) fn trust(&mut self, now: Instant) {
         (self.doubts, self.ask_at, self.trusted_at) = (0, None, Some(now));
+    }
+
+    /// A piece came that is older than the last one. Returns whether it must be another run: what is only under way for
+    /// long does not come again and again.
+    pub(super) fn is_other_run(&mut self, now: Instant) -> bool {
+        if self.old_at.is_none_or(|at| now >= at + OLD_APART) {
+            self.old_at = Some(now);
+            self.olds += 1;
+        }
+        self.olds >= OLDS
     }
 
     /// A first piece came again. Returns whether it is a copy for sure: the peer has proven itself since it was asked.

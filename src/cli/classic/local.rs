@@ -1,10 +1,15 @@
 //! The local TCP side: a client that may have to wait, or the service.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use pinhole::{
     bind::{BindError, Protocol},
     forward::{OpenSpec, ServeSpec},
+    proto::classic::Classic,
 };
 use tokio::{
     io::{AsyncWriteExt, Interest},
@@ -41,6 +46,22 @@ pub(super) async fn connect(spec: ServeSpec) -> io::Result<TcpStream> {
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
+/// Waits for the next client; for ever where none can come.
+pub(super) async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(tcp, _)| tcp),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a connection can be read or written, or is broken; for ever where there is none.
+pub(super) async fn ready(connection: Option<&Connection>, reads: bool) -> io::Result<()> {
+    match connection {
+        Some(connection) => connection.ready(reads).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// One TCP connection with what is on its way in both directions. Dropped, it is reset: a cut connection must not look
 /// like a finished one.
 pub(super) struct Connection {
@@ -61,6 +82,30 @@ impl Connection {
         Self { tcp, read: Vec::new(), has_eof: false, piece: Vec::new(), written: 0 }
     }
 
+    /// Moves bytes between this and the peer; returns whether there were any.
+    pub(super) fn shuttle(&mut self, machine: &mut Classic) -> io::Result<bool> {
+        let now = Instant::now();
+        self.write()?;
+        if !self.is_writing()
+            && let Some(piece) = machine.poll_data(now)
+        {
+            (self.piece, self.written) = (piece, 0);
+            return Ok(true);
+        }
+        let Some(room) = machine.wanted() else { return Ok(false) };
+        self.read(room)?;
+        let rest = self.read.split_off(room.min(self.read.len()));
+        let data = std::mem::replace(&mut self.read, rest);
+        if !data.is_empty() {
+            machine.send(&data, now);
+        } else if self.is_finished() {
+            machine.finish(now);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     /// Reads as much as is there, up to that.
     pub(super) fn read(&mut self, room: usize) -> io::Result<()> {
         while self.read.len() < room && !self.has_eof {
@@ -78,12 +123,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes what was read, up to that.
-    pub(super) fn take(&mut self, room: usize) -> Vec<u8> {
-        let rest = self.read.split_off(room.min(self.read.len()));
-        std::mem::replace(&mut self.read, rest)
-    }
-
     /// Returns whether nothing more will be read.
     pub(super) fn is_finished(&self) -> bool {
         self.has_eof && self.read.is_empty()
@@ -94,12 +133,8 @@ impl Connection {
         !self.has_eof && self.read.len() < room
     }
 
-    pub(super) fn put(&mut self, piece: Vec<u8>) {
-        (self.piece, self.written) = (piece, 0);
-    }
-
-    /// Writes what was put, as far as the system takes it at once.
-    pub(super) fn write(&mut self) -> io::Result<()> {
+    /// Writes what came from the peer, as far as the system takes it at once.
+    fn write(&mut self) -> io::Result<()> {
         while self.is_writing() {
             match self.tcp.try_write(&self.piece[self.written..]) {
                 Ok(written) => self.written += written,
@@ -110,12 +145,12 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn is_writing(&self) -> bool {
+    fn is_writing(&self) -> bool {
         self.written < self.piece.len()
     }
 
     /// Waits until it can be read or written, or is broken.
-    pub(super) async fn ready(&self, reads: bool) -> io::Result<()> {
+    async fn ready(&self, reads: bool) -> io::Result<()> {
         let mut interest = Interest::ERROR;
         if reads {
             interest |= Interest::READABLE;

@@ -106,6 +106,22 @@ fn everything_is_delivered_before_the_script_is_told_of_the_end() {
     }
 }
 
+/// Nothing is said on the wire; its next run tells.
+#[test]
+fn a_script_that_has_ended_by_itself_is_noticed_by_its_next_run_at_the_latest() {
+    let mut link = session(Role::Open);
+    link.script.to_send = b" and goodbye".to_vec().into();
+    link.script.finish();
+    link.run_until(|link| link.script.exit == Some(12));
+    assert_eq!(link.ours.got, b"from them and goodbye");
+    restart(&mut link);
+    link.script.to_send = b"from them".to_vec().into();
+    link.run_until(|link| !link.ours.ends().is_empty());
+    assert_eq!(link.ours.ends(), [End::Restarted]);
+    link.ours.machine.open(link.now);
+    link.run_until(|link| link.ours.got == b"from them");
+}
+
 #[test]
 fn a_client_that_has_finished_sending_still_gets_its_answer() {
     let mut link = session(Role::Open);
@@ -167,6 +183,20 @@ fn another_run_that_begins_with_the_same_word_is_not_taken_for_a_copy() {
     assert_eq!(link.ours.ends(), [End::Restarted]);
     assert_eq!(link.ours.count(&Event::Began), 2);
     assert_eq!(link.ours.got, b"from them");
+}
+
+/// What the former run has said is all that the new one could be told by, and that is the same.
+#[test]
+fn another_run_that_says_the_same_to_a_silent_client_is_not_spliced_into_the_former_one() {
+    let mut link = Link::new(Role::Open, 100, 1);
+    link.connect();
+    link.script.to_send = pattern(1, 2000).into();
+    link.run_until(|link| link.ours.got.len() == 2000);
+    link.script = Script::new(Role::Serve, 100, link.now);
+    link.script.to_send = [pattern(1, 2000), pattern(2, 900)].concat().into();
+    link.run_until(|link| !link.ours.ends().is_empty());
+    assert_eq!(link.ours.ends(), [End::Restarted]);
+    assert_eq!(link.ours.got, pattern(1, 2000));
 }
 
 #[test]

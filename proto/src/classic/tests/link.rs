@@ -58,10 +58,7 @@ impl Ours {
     }
 
     pub(super) fn ends(&self) -> Vec<End> {
-        let ended = |event: &Event| match event {
-            Event::Ended(summary) => Some(summary.end),
-            _ => None,
-        };
+        let ended = |event: &Event| if let Event::Ended(summary) = event { Some(summary.end) } else { None };
         self.events.iter().filter_map(ended).collect()
     }
 
@@ -139,6 +136,7 @@ pub(super) struct Link {
 }
 
 impl Link {
+    #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
     pub(super) fn new(role: Role, max_data: usize, seed: u64) -> Self {
         let now = Instant::now();
         Self {

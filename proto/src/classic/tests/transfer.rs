@@ -162,15 +162,8 @@ fn where_large_datagrams_do_not_arrive_small_ones_carry_it_and_the_user_is_told(
     link.ours.to_send = bytes.clone().into();
     link.run_until(|link| link.script.got.len() == 300_000);
     assert!(link.script.got == bytes, "they differ");
-    let sizes: Vec<usize> = link
-        .ours
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Cut { size } => Some(*size),
-            _ => None,
-        })
-        .collect();
+    let cut = |event: &Event| if let Event::Cut { size } = event { Some(*size) } else { None };
+    let sizes: Vec<usize> = link.ours.events.iter().filter_map(cut).collect();
     assert_eq!(sizes, [10_000, 2500, 1384]);
     assert!(link.elapsed() < Duration::from_secs(30), "{:?}", link.elapsed());
 }
