@@ -27,6 +27,15 @@ impl Classic {
     }
 
     fn handle_nack(&mut self, expected: u16, now: Instant) {
+        if self.state.asker().is_some_and(|asker| !asker.has_asked()) {
+            return; // the answer to an earlier question
+        }
+        if expected == 0
+            && self.is_uncertain
+            && self.state.asker().is_some_and(|asker| !asker.is_confirmed(now))
+        {
+            return;
+        }
         match (&self.state, expected) {
             (State::Active(_), _) => {
                 let size = self.sender.size();
@@ -43,7 +52,6 @@ impl Classic {
                 self.sender.answered(now);
                 self.begin(now);
             }
-            (State::Idle { asker: Some(asker) } | State::Closing { asker, .. }, 0) if !asker.has_asked() => {}
             (State::Idle { .. } | State::Closing { .. }, 0) => match self.config.role {
                 Role::Serve => {
                     self.set_state(State::Connecting, "the peer is ready");
@@ -82,6 +90,7 @@ impl Classic {
         if let State::Closing { until, .. } = &mut self.state {
             *until = now + GONE;
         }
+        self.is_uncertain = false; // what expects 0 after this is another run
         self.receiver.reset(); // what that run has sent does not belong to the next one
         let Some(asker) = self.state.asker() else { return };
         let (says_goodbye, tells) = asker.handle_busy(now);
@@ -107,7 +116,8 @@ impl Classic {
                 self.receiver.hold(number, digest, data, now)
             }
             (State::Idle { .. } | State::Connecting, Role::Serve) if number == 0 && !is_busy => {
-                self.receiver.keep(digest, data, now);
+                // Not kept: it may be of a run that ends before the session begins.
+                self.has_knocked = true;
                 self.ask_soon(now);
                 Receipt::Silence
             }
@@ -253,11 +263,14 @@ impl Classic {
     }
 
     pub(super) fn begin(&mut self, now: Instant) {
+        self.is_uncertain = false;
         self.sender.reset();
         self.packer.reset();
         self.set_state(State::Active(Session::new(now)), "both sides are ready");
         self.tell(Event::Began);
-        self.admit(now);
+        if std::mem::take(&mut self.has_knocked) {
+            self.transmit(wire::nack(0)); // has the peer send again at once
+        }
     }
 
     /// Ends a session, or the wait for one.
@@ -271,8 +284,15 @@ impl Classic {
         let (ratio, lasted) = (self.packer.ratio(), now.saturating_duration_since(began));
         self.tell(Event::Ended(Summary { end, rest, ratio, received, lasted }));
         let state = match end {
-            End::Local | End::Unacked | End::Silent => State::closing(now),
-            End::Peer | End::PeerBroken | End::Restarted => State::idle(self.config.role, now),
+            End::Local | End::Unacked | End::Silent => {
+                self.is_uncertain = self.sender.has_sent();
+                State::closing(now)
+            }
+            End::Peer | End::PeerBroken | End::Restarted => {
+                // A first piece under way may reach the new run.
+                self.is_uncertain = self.sender.next() == 0 && self.sender.has_sent();
+                State::idle(self.config.role, now)
+            }
         };
         self.set_state(state, "the session is over");
         self.ask_if_due(now);

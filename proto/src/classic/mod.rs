@@ -78,6 +78,10 @@ pub struct Classic {
     sender: Sender,
     receiver: Receiver,
     packer: Packer,
+    /// Something of the last session may still wait in the peer's socket.
+    is_uncertain: bool,
+    /// Serve side: a first piece has come before there was a session.
+    has_knocked: bool,
     dropped: Dropped,
     outbox: VecDeque<Output>,
     transmits: usize,
@@ -98,6 +102,8 @@ impl Classic {
             sender: Sender::new(max_data),
             receiver: Receiver::default(),
             packer: Packer::new(),
+            is_uncertain: false,
+            has_knocked: false,
             dropped: Dropped::default(),
             outbox: VecDeque::new(),
             transmits: 0,
@@ -115,10 +121,14 @@ impl Classic {
     /// Says that there is a local TCP connection: on the open side a client, on the serve side the service after
     /// [`Event::Wanted`]. [`Event::Began`] follows as soon as the peer is ready.
     pub fn open(&mut self, now: Instant) {
-        match (&self.state, self.config.role) {
-            (State::Idle { .. } | State::Closing { .. }, Role::Open) => {
+        match (&mut self.state, self.config.role) {
+            (State::Idle { .. }, Role::Open) => {
                 self.set_state(State::Opening(Asker::new(now)), "a client has come");
-                self.handle_timeout(now);
+                self.ask_if_due(now);
+            }
+            (State::Closing { asker, .. }, Role::Open) => {
+                let asker = std::mem::replace(asker, Asker::new(now));
+                self.set_state(State::Opening(asker), "a client has come");
             }
             (State::Connecting, Role::Serve) => self.begin(now),
             _ => {}

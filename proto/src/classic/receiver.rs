@@ -136,12 +136,7 @@ impl Receiver {
         }
     }
 
-    /// Keeps a first piece, unacked, until there is a session.
-    pub(super) fn keep(&mut self, digest: [u8; DIGEST_BYTES], data: Vec<u8>, now: Instant) {
-        self.waiting = Some(Waiting { data, digest, since: now });
-    }
-
-    /// Takes what was kept, or is acked late. Returns the number to ack.
+    /// Takes what had to wait, if there is room or it is time. Returns the number to ack.
     pub(super) fn admit(&mut self, now: Instant) -> Option<u16> {
         let waiting = self.waiting.take_if(|waiting| {
             let is_due = now >= waiting.since + SLOW_ACK && self.inbox.len() < MAX_PIECES;

@@ -33,6 +33,11 @@ const DOUBT_AFTER: [u32; 3] = [3, 8, 18];
 /// keeps a fragment for longer and delivers it after what was sent later.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// Time between the first answer and the second question. A peer that had not read its socket for a while answers
+/// everything in it at once: an old question, and then perhaps the piece. What it says to the second question is said
+/// after that.
+const CONFIRM: Duration = Duration::from_millis(500);
+
 /// Time for the answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -97,6 +102,10 @@ enum Phase {
     Quiet,
     /// The peer was asked what it expects.
     Asked(Instant),
+    /// It has not got the piece, it says.
+    Doubted(Instant),
+    /// It was asked again.
+    AskedAgain(Instant),
 }
 
 impl Sender {
@@ -180,12 +189,16 @@ impl Sender {
             return (Answer::OutOfStep, None);
         }
         match flight.phase {
-            Phase::Asked(_) => (Answer::InStep, self.cut(packer, now)),
+            Phase::Asked(_) => {
+                flight.phase = Phase::Doubted(now);
+                (Answer::InStep, None)
+            }
+            Phase::AskedAgain(_) => (Answer::InStep, self.cut(packer, now)),
             // One that came broken. Not more than one for each round trip: the answer may be about an older try.
             Phase::Trying if now >= flight.last_at + round_trip(self.rtt.as_ref()) => {
                 (Answer::InStep, Some(flight.again(now)))
             }
-            Phase::Trying | Phase::Quiet => (Answer::InStep, None),
+            Phase::Trying | Phase::Quiet | Phase::Doubted(_) => (Answer::InStep, None),
         }
     }
 
@@ -211,7 +224,11 @@ impl Sender {
                 flight.phase = Phase::Asked(now);
                 Step::Ask
             }
-            Phase::Asked(_) => Step::Send(flight.again(now)),
+            Phase::Doubted(_) => {
+                flight.phase = Phase::AskedAgain(now);
+                Step::Ask
+            }
+            Phase::Asked(_) | Phase::AskedAgain(_) => Step::Send(flight.again(now)),
         }
     }
 
@@ -220,7 +237,8 @@ impl Sender {
         Some(match flight.phase {
             Phase::Trying => flight.last_at + self.patience(flight.tries),
             Phase::Quiet => flight.last_at + QUIET.max(4 * round_trip(self.rtt.as_ref())),
-            Phase::Asked(at) => at + ANSWER.max(2 * round_trip(self.rtt.as_ref())),
+            Phase::Doubted(at) => at + CONFIRM,
+            Phase::Asked(at) | Phase::AskedAgain(at) => at + ANSWER.max(2 * round_trip(self.rtt.as_ref())),
         })
     }
 
@@ -236,6 +254,11 @@ impl Sender {
     /// Returns whether all is acked.
     pub(super) fn is_idle(&self) -> bool {
         self.flight.is_none() && self.rest.is_empty()
+    }
+
+    /// Returns whether anything was sent in this session.
+    pub(super) fn has_sent(&self) -> bool {
+        self.next > 0 || self.flight.is_some()
     }
 
     pub(super) fn next(&self) -> u16 {

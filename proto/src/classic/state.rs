@@ -26,6 +26,13 @@ const GOODBYES_IN_VAIN: u32 = 4;
 /// Silence after which nobody is there who could hold a former session.
 pub(super) const GONE: Duration = Duration::from_secs(12);
 
+/// Pause after a session before the first question: answers to earlier ones, late or doubled, say nothing about what the
+/// peer expects now.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Time between an answer that may be to an old question and the next one.
+const CONFIRM: Duration = Duration::from_millis(500);
+
 /// Pause after a service could not be reached.
 const RELUCTANCE: Duration = Duration::from_secs(1);
 
@@ -58,8 +65,9 @@ impl State {
         Self::Idle { asker }
     }
 
+    /// Once what is still under way from the session has arrived, the peer is asked.
     pub(super) fn closing(now: Instant) -> Self {
-        Self::Closing { asker: Asker::new(now), until: now + GONE }
+        Self::Closing { asker: Asker::new(now + SETTLE), until: now + GONE }
     }
 
     /// The same, after a service that could not be reached.
@@ -116,6 +124,8 @@ pub(super) struct Asker {
     asked_at: Option<Instant>,
     /// When the peer was last heard to hold a former session.
     busy_at: Option<Instant>,
+    /// When the peer has said that it is ready, and was to be asked again.
+    doubted_at: Option<Instant>,
     goodbye_at: Option<Instant>,
     goodbyes: u32,
 }
@@ -129,6 +139,7 @@ impl Asker {
             most: ASK_AT_LEAST,
             asked_at: None,
             busy_at: None,
+            doubted_at: None,
             goodbye_at: None,
             goodbyes: 0,
         }
@@ -152,6 +163,18 @@ impl Asker {
     /// Returns whether an answer can be one to this.
     pub(super) fn has_asked(&self) -> bool {
         self.asked_at.is_some()
+    }
+
+    /// The peer says that it is ready, and has perhaps said so long ago: a script that had not read its socket for a
+    /// while answers everything in it at once. Returns whether this is the answer to a question that was put after such
+    /// a first answer.
+    pub(super) fn is_confirmed(&mut self, now: Instant) -> bool {
+        let doubted_at = *self.doubted_at.get_or_insert(now);
+        if self.asked_at.is_some_and(|asked_at| asked_at >= doubted_at + CONFIRM) {
+            return true;
+        }
+        self.next_at = self.next_at.max(doubted_at + CONFIRM).min(now + CONFIRM);
+        false
     }
 
     /// Something has arrived that makes the answer interesting.

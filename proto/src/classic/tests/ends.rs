@@ -14,8 +14,10 @@ use crate::{
 const BOTH: [Role; 2] = [Role::Serve, Role::Open];
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts the script again, as its user or a loop does.
+/// Starts the script again, as its user or a loop does; that takes a while.
 fn restart(link: &mut Link) {
+    link.script.exit.get_or_insert(0);
+    link.run_for(Duration::from_millis(100));
     link.script = Script::new(link.script.role, 1000, link.now);
 }
 
@@ -180,8 +182,9 @@ fn another_run_that_begins_with_the_same_word_is_not_taken_for_a_copy() {
     link.script.to_send = b"from them".to_vec().into();
     link.script.accept();
     link.run_until(|link| link.script.next == 1);
+    link.run_for(SECOND);
     assert_eq!(link.ours.ends(), [End::Restarted]);
-    assert_eq!(link.ours.count(&Event::Began), 2);
+    assert_eq!(link.ours.count(&Event::Began), 2, "{:?}", link.ours.events);
     assert_eq!(link.ours.got, b"from them");
 }
 
@@ -213,6 +216,19 @@ fn a_first_piece_whose_ack_got_lost_is_acked_when_it_comes_again() {
         link.run_until(|link| link.script.next == 1);
         assert_eq!(link.ours.ends(), []);
     }
+}
+
+#[test]
+fn an_answer_to_a_question_of_before_begins_nothing() {
+    let mut link = session(Role::Open);
+    link.loses = Box::new(|is_ours, _| !is_ours);
+    link.ours.machine.close(link.now);
+    link.ours.machine.open(link.now);
+    for _ in 0..3 {
+        link.ours.machine.handle_datagram(THEIRS, &wire::nack(0), link.now);
+        link.run_for(Duration::from_millis(150));
+    }
+    assert_eq!(link.ours.count(&Event::Began), 1);
 }
 
 /// It would ack the first pieces as copies, and drop them.
@@ -297,6 +313,7 @@ fn stray_datagrams_change_nothing() {
 #[test]
 fn answers_go_to_the_port_where_the_peer_is_heard() {
     let mut link = session(Role::Open);
+    link.run_for(SECOND);
     let moved = std::net::SocketAddr::new(THEIRS.ip(), 61_000);
     link.ours.machine.handle_datagram(moved, b"HELOSRVR", link.now);
     link.ours.machine.send(b"x", link.now);

@@ -112,7 +112,10 @@ impl Life {
         }
     }
 
+    /// A program takes a while to start. One that did not could get the acks of its former run.
     fn restart(&mut self) {
+        self.link.script.exit.get_or_insert(0);
+        self.link.run_for(Duration::from_millis(100));
         self.link.script = Script::new(self.link.script.role, 2000, self.link.now);
         self.link.script.accept();
         self.theirs_sent.push(Vec::new());

@@ -73,6 +73,7 @@ fn numbers_come_round_after_65_535() {
     for role in BOTH {
         let mut link = Link::new(role, 1, 5);
         carry_both_ways(&mut link, 70_000);
+        link.run_for(Duration::from_secs(1));
         assert_eq!(link.script.expected, (70_000 % 65_536) as u16);
         assert_eq!(link.script.next, (70_000 % 65_536) as u16);
     }
@@ -166,6 +167,27 @@ fn where_large_datagrams_do_not_arrive_small_ones_carry_it_and_the_user_is_told(
     let sizes: Vec<usize> = link.ours.events.iter().filter_map(cut).collect();
     assert_eq!(sizes, [10_000, 2500, 1384]);
     assert!(link.elapsed() < Duration::from_secs(30), "{:?}", link.elapsed());
+}
+
+/// It answers old questions, and then takes the large piece that lies behind them in its socket.
+#[test]
+fn a_script_that_had_not_read_its_socket_gets_no_byte_twice() {
+    for pause in 1..60 {
+        let mut link = Link::new(Role::Open, 40_000, pause);
+        link.connect();
+        link.ours.to_send = b"x".to_vec().into();
+        link.run_until(|link| link.script.got.len() == 1);
+        link.faults.longest = 1472;
+        let bytes = pattern(pause, 9000);
+        link.ours.to_send = bytes.clone().into();
+        link.run_for(Duration::from_millis(100 * pause));
+        link.script.reads = false;
+        link.faults.longest = 0;
+        link.run_for(Duration::from_millis(170 * pause));
+        link.script.reads = true;
+        link.run_for(Duration::from_secs(60));
+        assert!(link.script.got[1..] == bytes, "pause {pause}: {} bytes", link.script.got.len() - 1);
+    }
 }
 
 #[test]
