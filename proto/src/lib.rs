@@ -12,8 +12,10 @@
 //! 4. [`stream`]: the few bytes at the head of each tunnelled TCP connection.
 //! 5. [`survey`]: what the two NATs do, found out by both sides together.
 //!
-//! [`nat`] is the vocabulary for what stands in between.
+//! [`nat`] is the vocabulary for what stands in between. [`classic`] stands apart: another protocol, for a peer that
+//! still runs the old script.
 
+pub mod classic;
 pub mod key;
 pub mod nat;
 pub mod probe;
@@ -23,6 +25,7 @@ pub mod survey;
 
 mod time;
 
+pub use classic::Classic;
 pub use key::Key;
 pub use puncher::Puncher;
 pub use time::Now;

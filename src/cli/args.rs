@@ -139,6 +139,16 @@ pub(crate) enum Verb {
 
     /// Show it all on this machine: two processes, a hole, a page, a bulk transfer
     Demo(DemoArgs),
+
+    /// Talk to a peer that still runs the old Python script: neither encrypted nor authenticated
+    #[command(
+        override_usage = "pinhole classic -c TCP_PORT PEER [UDP_PORT]      offer a local TCP service to the script
+       pinhole classic -l TCP_PORT PEER [UDP_PORT]      reach the script's service at a local port",
+        after_help = "The peer runs \"UDP Hole Puncher\" 0.12, as the other side: -l there for -c here, and the other way round.
+It carries one TCP connection a run: start it in a loop to have more than one, one after the other.
+docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l."
+    )]
+    Classic(ClassicArgs),
 }
 
 /// What can be done with a key.
@@ -323,6 +333,51 @@ pub(crate) struct CheckArgs {
     /// Print the report as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
+}
+
+/// The old script's grammar, for its own wire format.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("classic_side").args(["serve", "open"]).required(true))]
+pub(crate) struct ClassicArgs {
+    /// Offer the local TCP_PORT (or HOST:PORT) to the peer
+    #[arg(short = 'c', conflicts_with = "open")]
+    pub(crate) serve: bool,
+
+    /// Make the peer's service a local TCP_PORT (or BIND:PORT)
+    #[arg(short = 'l')]
+    pub(crate) open: bool,
+
+    /// TCP port; with -c also HOST:PORT, with -l also BIND:PORT (default: loopback only)
+    #[arg(value_name = "TCP_PORT")]
+    pub(crate) tcp: String,
+
+    /// Public IPv4 address, or name, of the other side
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: String,
+
+    /// UDP port of both sides
+    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
+    pub(crate) udp: u16,
+
+    /// One argument too many; named so in an error of ours
+    #[arg(hide = true)]
+    pub(crate) extra: Vec<String>,
+
+    /// Send from this local IP
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub(crate) bind: Ipv4Addr,
+
+    /// Give up after this many seconds without a word from the peer, with exit status 1 [default: wait for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) wait: Option<Duration>,
+
+    /// Send at most this many bytes in one datagram; not more than MAXBUF_SIZE in the peer's script
+    #[arg(long, value_name = "BYTES", default_value_t = 40_000, value_parser = clap::value_parser!(u16).range(1..=65_491))]
+    pub(crate) max_data: u16,
 
     /// Show what happens inside; twice for every datagram
     #[arg(short = 'd', action = ArgAction::Count)]

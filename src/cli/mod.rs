@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod classic;
 mod demo;
 mod journal;
 mod key;
@@ -55,6 +56,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Verb::Check(args)) => check::run(&args),
         Some(Verb::Status(args)) => status::run(&args),
         Some(Verb::Demo(args)) => demo::run(&args),
+        Some(Verb::Classic(args)) => classic::run(&args),
         None => tunnel::short(cli.short),
     };
     match result {

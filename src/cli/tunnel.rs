@@ -203,10 +203,21 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
 pub(super) fn advise(error: StartError) -> anyhow::Error {
     match &error {
         StartError::Bind(bind) => words::explain_bind(bind),
-        StartError::Peer(PeerError::Unresolved(_)) => {
+        StartError::Peer(peer) => advise_peer(peer.clone()),
+        StartError::Tls(_) | StartError::Entropy | StartError::Quic(_) => error.into(),
+    }
+}
+
+/// The same for a peer that cannot be used as named.
+pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
+    match error {
+        PeerError::Unresolved(_) => {
             anyhow!("{error}: check the spelling and the network, or use the peer's public IP")
         }
-        StartError::Peer(_) | StartError::Tls(_) | StartError::Entropy | StartError::Quic(_) => error.into(),
+        PeerError::PortInName(_)
+        | PeerError::OnlyIpv6(_)
+        | PeerError::NoMachine(_)
+        | PeerError::OwnAddress(_) => error.into(),
     }
 }
 
@@ -234,6 +245,7 @@ pub(super) fn raise_descriptor_limit() {
     }
 }
 
+/// Shows what happens inside, if that is wanted.
 pub(super) fn start_logging(debug: u8) {
     let level = match debug {
         0 => return,

@@ -253,7 +253,7 @@ impl Signals {
 }
 
 /// Waits for what is under way, for ever if nothing is.
-async fn done<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
+pub(super) async fn done<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
     match under_way {
         Some(under_way) => under_way.await,
         None => std::future::pending().await,

@@ -172,9 +172,7 @@ impl Endpoint {
         config.key = config.purpose.key(&config.key);
         let addresses = config.peer.resolve().await?;
         let (hub, arrivals) = Hub::bind(SocketAddr::new(config.bind, config.port))?;
-        if let Some(own) = addresses.iter().find(|a| peer::is_own(**a, hub.local_address())) {
-            return Err(PeerError::OwnAddress(*own).into());
-        }
+        Peer::check_foreign(&addresses, hub.local_address())?;
         let quic = quic_endpoint(&config, &hub)?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|_| StartError::Entropy)?;

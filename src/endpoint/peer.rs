@@ -21,7 +21,8 @@ impl Peer {
     }
 
     /// Returns whether the host is a name, which may mean another address later.
-    pub(super) fn is_name(&self) -> bool {
+    #[must_use]
+    pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
@@ -48,6 +49,18 @@ impl Peer {
         match usable.iter().find(|a| !is_unicast(a.ip())) {
             Some(odd) => Err(PeerError::NoMachine(odd.ip())),
             None => Ok(usable),
+        }
+    }
+
+    /// Checks that none of a peer's addresses is that of our own socket.
+    ///
+    /// # Errors
+    ///
+    /// When one is.
+    pub fn check_foreign(found: &[SocketAddr], local: SocketAddr) -> Result<(), PeerError> {
+        match found.iter().find(|address| is_own(**address, local)) {
+            Some(own) => Err(PeerError::OwnAddress(*own)),
+            None => Ok(()),
         }
     }
 }
@@ -79,7 +92,7 @@ pub enum PeerError {
 }
 
 /// Returns whether packets to `peer` would come back to the socket bound to `local`.
-pub(super) fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
+fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
     if peer.port() != local.port() {
         return false;
     }

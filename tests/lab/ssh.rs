@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// TCP port of sshd on host A.
-const SSHD_PORT: u16 = 2200;
+pub(crate) const SSHD_PORT: u16 = 2200;
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -88,7 +88,7 @@ fn a_typed_key_comes_back_within_the_round_trip_and_a_little() {
     assert!(median < ONE_WAY * 2 + OVERHEAD, "{median:?}");
 }
 
-fn ground_with_sshd(test: &str, link: LinkSpec) -> Option<(Ground, Sshd)> {
+pub(crate) fn ground_with_sshd(test: &str, link: LinkSpec) -> Option<(Ground, Sshd)> {
     if !Path::new(SSHD).exists() {
         note(&format!("SKIPPED {test}: no sshd here; install openssh-server"));
         return None;
@@ -99,7 +99,7 @@ fn ground_with_sshd(test: &str, link: LinkSpec) -> Option<(Ground, Sshd)> {
 }
 
 /// A running sshd on host A with keys of its own.
-struct Sshd {
+pub(crate) struct Sshd {
     folder: TempDir,
     _run: Run,
 }
@@ -128,7 +128,7 @@ impl Sshd {
     }
 
     /// Describes a client on host B that knows the key; the rest of its arguments is the caller's.
-    fn ssh(&self, ground: &Ground, client: &str) -> Command {
+    pub(crate) fn ssh(&self, ground: &Ground, client: &str) -> Command {
         let mut command = ground.lab.host(Side::B).command(client);
         command.args(["-F", "none", "-q", "-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes"]);
         command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]);

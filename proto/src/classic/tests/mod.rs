@@ -1,0 +1,5 @@
+mod ends;
+mod link;
+mod random;
+mod script;
+mod transfer;
