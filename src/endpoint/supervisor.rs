@@ -274,13 +274,14 @@ impl Supervisor {
     }
 
     /// Whatever was under way is lost: has the tunnel ask now, and not when a timer ends that has backed off. Where the
-    /// path carries probes, and yet nothing of the peer's tunnel comes, it knows of none any more.
+    /// path carries probes, and yet nothing of the peer's tunnel comes, it knows of none any more. The open side finds that
+    /// out, and dials anew; the serve side asks on, for its word of the path may not have come through.
     async fn wake_tunnel(&mut self) {
         let Some(waking) = &mut self.waking else { return };
         let now = Instant::now();
         if self.paths.acknowledged() != waking.acknowledged {
             self.waking = None;
-        } else if now >= waking.until {
+        } else if now >= waking.until && self.config.role == Role::Open {
             self.waking = None;
             self.handle_end(TunnelEnd::Broken).await;
         } else {

@@ -145,7 +145,7 @@ impl Program {
         let Some(waking) = &mut self.supervisor.waking else { return };
         if self.supervisor.paths.acknowledged() != waking.acknowledged {
             self.supervisor.waking = None;
-        } else if now.instant >= waking.until {
+        } else if now.instant >= waking.until && self.role == Role::Open {
             self.supervisor.waking = None;
             self.handle_end(Cause::Deaf, now);
         } else {

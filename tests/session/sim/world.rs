@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(super) weather: [Weather; 2],
     /// Whether round trips were ever long.
     pub(super) was_slow: bool,
+    /// Whether a host got another address while there was no path: the spare ports were in use by then.
+    has_moved_apart: bool,
     pub(super) began: Instant,
     pub(super) now: Instant,
     /// What must never happen and did.
@@ -116,6 +118,7 @@ impl World {
             hosts,
             weather: [(); 2].map(|()| Weather::new(setting.link)),
             was_slow: false,
+            has_moved_apart: false,
             began,
             now: began,
             fault: None,
@@ -218,6 +221,8 @@ impl World {
         }
         let [a, b, c, _] = old.octets();
         self.network.set_host_ip(side, Ipv4Addr::new(a, b, c, last_octet));
+        self.has_moved_apart |=
+            !self.hosts.iter().all(|host| host.program.as_ref().is_some_and(Program::is_up));
         let Self { hosts, network, now, .. } = self;
         hosts[side.index()].moves += 1;
         hosts[side.index()].handle_network_change(*now, network);
@@ -359,10 +364,9 @@ impl World {
         let [a, b] = self.hosts.each_ref().map(|host| host.unix(self.now));
         match punchable(self.nats[0].access(), self.nats[1].access()) {
             Verdict::Direct | Verdict::ByChance if self.has_lost_ports() => Promise::None,
-            // A host that moved while its path was lost needs slots.
-            Verdict::Direct | Verdict::ByChance if self.has_moved() && a.abs_diff(b) >= CLOCKS_AGREE => {
-                Promise::None
-            }
+            // What is left then are slots.
+            Verdict::Direct if self.has_moved_apart && a.abs_diff(b) >= CLOCKS_AGREE => Promise::None,
+            Verdict::ByChance if self.has_moved_apart => Promise::None,
             Verdict::Direct if !self.nats.iter().any(spoils) => Promise::Soon,
             Verdict::Direct | Verdict::ByChance if a.abs_diff(b) < CLOCKS_AGREE => Promise::Later,
             Verdict::Direct | Verdict::ByChance | Verdict::No(_) => Promise::None,
