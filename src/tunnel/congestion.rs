@@ -18,6 +18,8 @@ use std::{
 use noq::congestion::{Bbr3Config, Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use noq_proto::RttEstimator;
 
+use super::signs::Signs;
+
 /// Loss is counted over this time.
 const SPAN: Duration = Duration::from_secs(1);
 
@@ -90,6 +92,7 @@ impl ControllerFactory for PathCount {
             in_flight: 0,
             unknown: 0,
             spell: Spell::new(now),
+            signs: Signs::new(now),
             is_near: false,
         })
     }
@@ -118,6 +121,7 @@ struct Renewable {
     /// acknowledgement while the window is full, and two sides that both wait for one would wait for long.
     unknown: u64,
     spell: Spell,
+    signs: Signs,
     /// `inner` is loss-based, and nothing is paced.
     is_near: bool,
 }
@@ -129,7 +133,7 @@ impl Renewable {
             tracing::debug!(path, "congestion control begins anew");
             (self.path, self.inner, self.began) = (path, fresh(now, self.mtu), Some((now, None)));
             self.unknown = self.in_flight;
-            self.spell = Spell::new(now);
+            (self.spell, self.signs) = (Spell::new(now), Signs::new(now));
             self.is_near = false;
         }
     }
@@ -183,6 +187,7 @@ impl Controller for Renewable {
         self.paths.note_acknowledged();
         self.in_flight = self.in_flight.saturating_sub(bytes);
         if self.knows_time(sent) {
+            self.signs.note_acked(now, sent);
             self.note_round_trip(now, sent);
             self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);
         } else {
@@ -228,7 +233,9 @@ impl Controller for Renewable {
         self.spell.lost += 1;
         self.in_flight = self.in_flight.saturating_sub(lost_bytes.into());
         if self.knows_number(pn) {
-            self.inner.on_packet_lost(lost_bytes, pn, now);
+            if !self.signs.note_lost(now) {
+                self.inner.on_packet_lost(lost_bytes, pn, now);
+            }
         } else {
             self.unknown = self.unknown.saturating_sub(lost_bytes.into());
         }

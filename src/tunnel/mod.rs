@@ -8,6 +8,7 @@
 
 mod congestion;
 mod gate;
+mod signs;
 mod tls;
 pub(crate) mod transport;
 
