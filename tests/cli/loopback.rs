@@ -16,6 +16,9 @@ const SERVICE_PORT: u16 = 2200;
 /// TCP port of the tunnel on the open side's own address.
 const LOCAL_PORT: u16 = 2222;
 
+/// Two addresses each.
+const PAIRS_IN_A_NETWORK: u8 = 120;
+
 /// Numbers the pairs of this process.
 static PAIRS: AtomicU8 = AtomicU8::new(0);
 
@@ -29,9 +32,11 @@ impl Loopback {
     pub(crate) fn new() -> Self {
         let [_, _, high, low] = std::process::id().to_be_bytes();
         let pair = PAIRS.fetch_add(1, Ordering::Relaxed);
-        assert!(pair < 120, "more pairs than addresses");
+        assert!(pair < 2 * PAIRS_IN_A_NETWORK, "more pairs than addresses");
         // Not 127.0.x.x, where other programs live.
-        let ip = |last| Ipv4Addr::new(127, high | 0x80, low, last);
+        let second = if pair < PAIRS_IN_A_NETWORK { high | 0x80 } else { high & 0x3f | 0x40 };
+        let pair = pair % PAIRS_IN_A_NETWORK;
+        let ip = |last| Ipv4Addr::new(127, second, low, last);
         Self { serve_ip: ip(pair * 2 + 1), open_ip: ip(pair * 2 + 2) }
     }
 
