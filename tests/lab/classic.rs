@@ -94,10 +94,10 @@ fn bytes_are_the_same_both_ways_whichever_side_stays_with_the_script() {
         let served = service.accept().expect("one client").0;
         let ends = [(client, 1), (served, 2)]
             .map(|(tcp, salt)| thread::spawn(move || exchange(tcp, salt, 3 - salt)));
-        let [client, _served] = ends.map(|end| end.join().expect("what came is what was sent"));
-        // So that nobody takes it for half-closed, and waits.
-        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("settable");
-        drop(client);
+        for tcp in ends.map(|end| end.join().expect("what came is what was sent")) {
+            // So that nobody takes it for half-closed, and waits.
+            socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).expect("settable");
+        }
         let ours = if ours_serves { &mut serve } else { &mut open };
         note(&ours.says("bytes sent"));
     }

@@ -238,8 +238,9 @@ impl Classic {
 
     /// Acks what had to wait, or once more, if its time has come.
     pub(super) fn admit(&mut self, now: Instant) {
+        let rtt = self.sender.round_trip();
         if matches!(self.state, State::Active(_))
-            && let Some(number) = self.receiver.admit(now).or_else(|| self.receiver.nudge(now))
+            && let Some(number) = self.receiver.admit(now).or_else(|| self.receiver.nudge(rtt, now))
         {
             self.transmit(wire::ack(number));
         }

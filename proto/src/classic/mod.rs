@@ -274,7 +274,7 @@ impl Classic {
                 session.lingers_until,
                 self.sender.deadline(),
                 self.receiver.deadline(),
-                self.receiver.nudge_at(),
+                self.receiver.nudge_at(self.sender.round_trip()),
             ]),
             State::Idle { .. } | State::Opening(_) | State::Connecting | State::Closing { .. } => None,
         };

@@ -27,9 +27,9 @@ const SLOW_ACK: Duration = Duration::from_secs(20);
 const ECHO: Duration = Duration::from_millis(150);
 
 /// The script misses an ack that comes before it has begun to wait for it, a matter of milliseconds, and then waits for
-/// its second. So after a silence of so many usual times between two pieces the last ack is said once more; a script
-/// that has nothing under way does not mind.
-const NUDGE_AFTER_GAPS: u32 = 4;
+/// its second. So after a silence of so many round trips the last ack is said once more; a script that has nothing under
+/// way does not mind.
+const NUDGE_AFTER_TRIPS: u32 = 4;
 
 /// Least silence before that: time for a busy machine.
 const NUDGE_LEAST: Duration = Duration::from_millis(20);
@@ -73,7 +73,7 @@ pub(super) struct Receiver {
     last_ack: Option<(u16, Instant)>,
     /// When the last piece was taken.
     taken_at: Option<Instant>,
-    /// The usual time between two pieces of a flow.
+    /// The usual time between two pieces of a flow, where the round trip is not known.
     gap: Option<Duration>,
     has_nudged: bool,
 }
@@ -154,8 +154,8 @@ impl Receiver {
     }
 
     /// Returns the number to ack once more, if the peer seems to have missed its ack.
-    pub(super) fn nudge(&mut self, now: Instant) -> Option<u16> {
-        self.nudge_at().filter(|at| now >= *at)?;
+    pub(super) fn nudge(&mut self, rtt: Option<Duration>, now: Instant) -> Option<u16> {
+        self.nudge_at(rtt).filter(|at| now >= *at)?;
         self.has_nudged = true;
         let number = self.expected.wrapping_sub(1);
         self.last_ack = Some((number, now));
@@ -163,9 +163,11 @@ impl Receiver {
     }
 
     /// When [`Receiver::nudge`] is due.
-    pub(super) fn nudge_at(&self) -> Option<Instant> {
-        let silence = (self.gap? * NUDGE_AFTER_GAPS).max(NUDGE_LEAST);
-        let is_due = !self.has_nudged && self.waiting.is_none() && silence <= NUDGE_MOST;
+    pub(super) fn nudge_at(&self, rtt: Option<Duration>) -> Option<Instant> {
+        let silence = (rtt.or(self.gap)? * NUDGE_AFTER_TRIPS).max(NUDGE_LEAST);
+        // Another run of the peer would take a word about the number 0 for one about its own first piece.
+        let is_safe = self.expected != 1;
+        let is_due = !self.has_nudged && is_safe && self.waiting.is_none() && silence <= NUDGE_MOST;
         self.taken_at.filter(|_| is_due).map(|at| at + silence)
     }
 

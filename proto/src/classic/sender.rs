@@ -256,6 +256,11 @@ impl Sender {
         self.flight.is_none() && self.rest.is_empty()
     }
 
+    /// Returns the usual time of a round trip, if it is known.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.rtt.as_ref().map(|rtt| rtt.smoothed)
+    }
+
     /// Returns whether anything was sent in this session.
     pub(super) fn has_sent(&self) -> bool {
         self.next > 0 || self.flight.is_some()
