@@ -260,13 +260,16 @@ impl Survey {
         let Some(letter) = self.orders[speaker].letters.get(usize::from(heard.letter)).copied() else {
             return;
         };
+        if heard.from.port() == 0 {
+            return; // nobody sends from there
+        }
         let outside = self.sides[speaker].stand.outside;
         match self.stage {
             Stage::Filtering if heard.at == Socket::PAIR => {
                 let stray = STRAYS.iter().position(|socket| *socket == letter.from.0);
                 match stray {
                     // From another IP of a NAT that has several it cannot be answered.
-                    Some(_) if heard.from.ip() != outside.ip() || heard.from.port() == 0 => {}
+                    Some(_) if heard.from.ip() != outside.ip() => {}
                     Some(stray) => self.sides[listener].strays[stray] = Some(heard.from),
                     None => self.sides[listener].is_heard |= letter.from == Socket::PAIR,
                 }
@@ -389,7 +392,8 @@ impl Side {
     }
 
     fn inside_port(&self, socket: u16) -> Option<u16> {
-        self.ports.get(usize::from(socket).checked_sub(1)?).copied()
+        // Whoever reports port 0 has no socket there.
+        self.ports.get(usize::from(socket).checked_sub(1)?).copied().filter(|port| *port != 0)
     }
 
     /// Returns this side's outside address with that port.
