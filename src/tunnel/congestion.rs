@@ -93,6 +93,7 @@ impl ControllerFactory for PathCount {
             unknown: 0,
             spell: Spell::new(now),
             signs: Signs::new(now),
+            has_told_loss: false,
             is_near: false,
         })
     }
@@ -122,6 +123,8 @@ struct Renewable {
     unknown: u64,
     spell: Spell,
     signs: Signs,
+    /// `inner` knows of a loss that may turn out to be none.
+    has_told_loss: bool,
     /// `inner` is loss-based, and nothing is paced.
     is_near: bool,
 }
@@ -134,7 +137,7 @@ impl Renewable {
             (self.path, self.inner, self.began) = (path, fresh(now, self.mtu), Some((now, None)));
             self.unknown = self.in_flight;
             (self.spell, self.signs) = (Spell::new(now), Signs::new(now));
-            self.is_near = false;
+            (self.has_told_loss, self.is_near) = (false, false);
         }
     }
 
@@ -234,6 +237,7 @@ impl Controller for Renewable {
         self.in_flight = self.in_flight.saturating_sub(lost_bytes.into());
         if self.knows_number(pn) {
             if !self.signs.note_lost(now) {
+                self.has_told_loss = true;
                 self.inner.on_packet_lost(lost_bytes, pn, now);
             }
         } else {
@@ -242,7 +246,10 @@ impl Controller for Renewable {
     }
 
     fn on_spurious_congestion_event(&mut self) {
-        self.inner.on_spurious_congestion_event();
+        // Or BBR would undo what it has never done, and go back to its beginning.
+        if std::mem::take(&mut self.has_told_loss) || self.is_near {
+            self.inner.on_spurious_congestion_event();
+        }
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
@@ -372,5 +379,65 @@ mod tests {
         assert!(!is_paced(began, 2, NEAR * 100, &mut controller), "this machine, busy");
         paths.add();
         assert!(is_paced(began, 3, NEAR, &mut controller), "another path");
+    }
+
+    /// Counts the losses, and the withdrawals of losses, that it is told of.
+    #[derive(Debug, Clone, Default)]
+    struct Told(Arc<[AtomicU64; 2]>);
+
+    impl Told {
+        fn counts(&self) -> [u64; 2] {
+            [0, 1].map(|at| self.0[at].load(Ordering::Relaxed))
+        }
+    }
+
+    impl Controller for Told {
+        fn on_congestion_event(&mut self, _: Instant, _: Instant, _: bool, _: bool, _: u64, _: u64) {}
+
+        fn on_packet_lost(&mut self, _: u16, _: u64, _: Instant) {
+            self.0[0].fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn on_spurious_congestion_event(&mut self) {
+            self.0[1].fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn on_mtu_update(&mut self, _: u16) {}
+
+        fn window(&self) -> u64 {
+            u64::from(PACKET)
+        }
+
+        fn clone_box(&self) -> Box<dyn Controller> {
+            Box::new(self.clone())
+        }
+
+        fn initial_window(&self) -> u64 {
+            self.window()
+        }
+
+        fn into_any(self: Box<Self>) -> Box<dyn Any> {
+            self
+        }
+    }
+
+    #[test]
+    fn bbr_is_told_neither_of_a_loss_by_chance_nor_that_it_was_none() {
+        let now = Instant::now();
+        let controller = Arc::new(PathCount::default()).build(now, PACKET);
+        let mut controller = controller.into_any().downcast::<Renewable>().expect("ours");
+        let told = Told::default();
+        controller.inner = Box::new(told.clone());
+        controller.on_packet_lost(PACKET, 0, now);
+        controller.on_spurious_congestion_event();
+        assert_eq!(told.counts(), [0, 0], "it would go back to its beginning");
+        for number in 1..100 {
+            controller.on_packet_lost(PACKET, number, now);
+        }
+        let [losses, _] = told.counts();
+        assert!(losses > 80, "all lost is no chance");
+        controller.on_spurious_congestion_event();
+        controller.on_spurious_congestion_event();
+        assert_eq!(told.counts(), [losses, 1]);
     }
 }

@@ -71,16 +71,17 @@ impl Gate {
     /// Writes a chunk in its entirety.
     pub(crate) async fn write(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), WriteError> {
         let is_small = chunk.len() <= SMALL;
+        let places = if is_small { &self.small } else { &self.bulk };
         let mut chunks = [chunk];
         let mut rest = &mut chunks[..];
-        if is_small {
-            self.write_at_once(send, &mut rest).await?;
-        } else {
-            self.adapt();
-        }
-        if !rest.is_empty() {
-            let places = if is_small { &self.small } else { &self.bulk };
+        {
+            // Before the first attempt: one in vain is a stream that the library wakes from then on.
             let _place = places.acquire().await;
+            if is_small {
+                self.write_at_once(send, &mut rest).await?;
+            } else {
+                self.adapt();
+            }
             let until = Instant::now() + PATIENCE;
             while !rest.is_empty() {
                 match timeout_at(until, send.write_many_chunks(&mut rest)).await {
