@@ -32,12 +32,19 @@ struct Life {
 #[derive(Debug, arbitrary::Arbitrary)]
 enum Op {
     /// Any bytes from the peer, or from somebody else.
-    Datagram { stranger: bool, bytes: Vec<u8> },
+    Datagram {
+        stranger: bool,
+        bytes: Vec<u8>,
+    },
     Heartbeat,
     Ack(u16),
     Nack(u16),
     /// Data that is right.
-    Data { number: u16, fill: u8, length: u8 },
+    Data {
+        number: u16,
+        fill: u8,
+        length: u8,
+    },
     Question,
     Goodbye(u16),
     Open,
@@ -47,7 +54,9 @@ enum Op {
     Finish,
     Hurry,
     Close,
-    Wait { ms: u16 },
+    Wait {
+        ms: u16,
+    },
 }
 
 fuzz_target!(|life: Life| {
@@ -107,7 +116,9 @@ fn live(life: &Life) {
             Op::Finish => machine.finish(now),
             Op::Hurry => machine.hurry(now),
             Op::Close => machine.close(now),
-            Op::Wait { ms } => wait(&mut machine, &mut now, Duration::from_millis(u64::from(*ms)), &mut is_active),
+            Op::Wait { ms } => {
+                wait(&mut machine, &mut now, Duration::from_millis(u64::from(*ms)), &mut is_active)
+            }
         }
         drain(&mut machine, now, &mut is_active);
     }

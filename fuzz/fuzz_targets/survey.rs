@@ -10,7 +10,11 @@ use pinhole_proto::survey::{MAX_MAPPINGS, Message, Stand, Survey};
 fuzz_target!(|bytes: &[u8]| {
     if let Some(message) = Message::decode(bytes) {
         let written = message.encode();
-        assert_eq!(Message::decode(&written[4..]), Some(message), "a message changes when it is written again");
+        assert_eq!(
+            Message::decode(&written[4..]),
+            Some(message),
+            "a message changes when it is written again"
+        );
     }
     listen_to(bytes);
 });
