@@ -82,7 +82,7 @@ fn two_unpredictable_nats_are_told_what_helps() {
 /// Lets both sides try for a while and returns what they say at the end.
 fn gave_up(ground: &Ground) -> [String; 2] {
     let patient = |mut command: std::process::Command| {
-        command.args(["--wait", "26", "--json"]);
+        command.args(["--wait", "34", "--json"]);
         Run::start(command)
     };
     let runs = [patient(ground.serve(9)), patient(ground.open())];
