@@ -147,9 +147,11 @@ impl Budget {
         if self.own == Some(own) {
             return;
         }
+        let Some(before) = self.own.replace(own) else { return };
         let returning = self.former.remove(&own).unwrap_or_default();
-        if let Some(before) = self.own.replace(own) {
-            self.former.insert(before, std::mem::replace(&mut self.mappings, returning));
+        let left = std::mem::replace(&mut self.mappings, returning);
+        if !left.is_empty() {
+            self.former.insert(before, left);
         }
     }
 
