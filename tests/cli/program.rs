@@ -118,8 +118,13 @@ impl Run {
     }
 
     /// Waits until the program has ended.
-    pub(crate) fn ends(mut self) -> Ended {
-        let until = Instant::now() + PATIENCE;
+    pub(crate) fn ends(self) -> Ended {
+        self.ends_within(PATIENCE)
+    }
+
+    /// Waits until the program has ended, which may take as long as `patience`.
+    pub(crate) fn ends_within(mut self, patience: Duration) -> Ended {
+        let until = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 break status;
