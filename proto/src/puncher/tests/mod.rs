@@ -62,6 +62,17 @@ fn heavy_loss_delays_the_connection_but_does_not_prevent_it() {
 }
 
 #[test]
+fn probes_that_a_router_held_back_do_not_slow_down_the_nomination() {
+    let mut wire = Wire::new(Duration::from_secs(3));
+    wire.block = Some(SERVE);
+    wire.start_both();
+    wire.run_for(2990 * MS);
+    (wire.block, wire.delay) = (None, 20 * MS);
+    wire.run_until_connected();
+    assert!(wire.elapsed() <= 3400 * MS, "{:?}", wire.elapsed());
+}
+
+#[test]
 fn one_direction_alone_never_counts_as_connected() {
     let mut wire = Wire::new(5 * MS);
     wire.block = Some(SERVE);
