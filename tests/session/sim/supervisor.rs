@@ -17,6 +17,7 @@ use super::{
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const HANDSHAKE_RTTS: u32 = 16;
+const DEAF: Duration = Duration::from_secs(10);
 const TIMER_RTTS: u32 = 3;
 const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 const MAX_HANDSHAKES: usize = 16;
@@ -212,7 +213,7 @@ impl Program {
                 let next_at = if self.role == Role::Serve { now + connected.rtt } else { now };
                 let every = WAKE_EVERY.max(connected.rtt * 2);
                 let rtt = self.quic.get(handle).and_then(|connection| connection.rtt(PathId::ZERO));
-                let until = answer_by + rtt.unwrap_or_default() * TIMER_RTTS;
+                let until = answer_by + DEAF + rtt.unwrap_or_default() * TIMER_RTTS;
                 self.supervisor.waking = Some(Waking { acknowledged, next_at, every, until });
                 self.supervisor.paths.add();
             }
