@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::puncher::{
     Icmp, IcmpKind, Pair, SocketId,
     budget::Purpose,
     outbox::{Letter, Outbox},
@@ -40,7 +40,7 @@ const UNKNOWN: [u8; 4] = [3, 5, 4, 7];
 
 /// What is known of the way out.
 #[derive(Debug)]
-pub(super) struct Scout {
+pub(in crate::puncher) struct Scout {
     peer: Option<SocketAddr>,
     next_at: Option<Instant>,
     /// When this round began, or the last one.
@@ -65,20 +65,20 @@ struct Hop {
 }
 
 impl Scout {
-    pub(super) fn new(peer: Option<SocketAddr>, local: Option<IpAddr>, now: Instant) -> Self {
+    pub(in crate::puncher) fn new(peer: Option<SocketAddr>, local: Option<IpAddr>, now: Instant) -> Self {
         let is_public = local.is_some_and(|ip| !is_inside(ip));
         Self { peer, next_at: Some(now), began: now, rounds: 0, cursor: 0, hops: Vec::new(), is_public }
     }
 
     /// The network has changed: looks again, now.
-    pub(super) fn hurry(&mut self, local: Option<IpAddr>, now: Instant) {
+    pub(in crate::puncher) fn hurry(&mut self, local: Option<IpAddr>, now: Instant) {
         self.is_public = local.is_some_and(|ip| !is_inside(ip));
         if self.rounds > 0 && now >= self.began + HURRY {
             (self.next_at, self.cursor) = (Some(now), 0);
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, outbox: &mut Outbox, now: Now) {
+    pub(in crate::puncher) fn handle_timeout(&mut self, outbox: &mut Outbox, now: Now) {
         let Some(peer) = self.peer else { return self.next_at = None };
         while self.next_at.is_some_and(|at| now.instant >= at) {
             if self.cursor == 0 {
@@ -105,7 +105,7 @@ impl Scout {
         AGAIN.saturating_mul(1 << (self.rounds - 1).min(16)).min(RARELY)
     }
 
-    pub(super) fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
+    pub(in crate::puncher) fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
         let Some(nonce) = icmp.quoted.get(1..25) else { return };
         let Some(hop) = self.hops.iter_mut().find(|hop| hop.nonce.is_some_and(|own| own == nonce)) else {
             return;
@@ -117,13 +117,13 @@ impl Scout {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::puncher) fn deadline(&self) -> Option<Instant> {
         self.next_at
     }
 
     /// Returns the TTL that opens our NAT and does not reach theirs; `turn` counts the tries where it is not known.
     /// None where whatever leaves our NAT reaches theirs.
-    pub(super) fn low_ttl(&self, turn: u64) -> Option<u8> {
+    pub(in crate::puncher) fn low_ttl(&self, turn: u64) -> Option<u8> {
         let known = self.first_outside().or_else(|| self.past_the_inside());
         let wanted = known.unwrap_or(UNKNOWN[(turn % UNKNOWN.len() as u64) as usize]);
         let nearer = self.nearest_reach().map_or(wanted, |too_far| wanted.min(too_far - 1));
@@ -132,7 +132,7 @@ impl Scout {
 
     /// The outermost router that has answered, where only those of our own side have: all of them private, or just the
     /// first.
-    pub(super) fn ends_at(&self) -> Option<IpAddr> {
+    pub(in crate::puncher) fn ends_at(&self) -> Option<IpAddr> {
         let index = self.hops.iter().rposition(|hop| hop.dropped_by.is_some())?;
         let is_ours = index == 0 || self.first_outside().is_none();
         let is_done = self.rounds > 0 && self.nearest_reach().is_none();
