@@ -16,6 +16,9 @@ pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(300);
 /// Most sockets that fan out toward one port of the peer.
 pub(super) const MAX_FAN: usize = 480;
 
+/// Further sockets of a fan whose first ones have missed: as many as leave some room to sweep.
+pub(super) const MORE_FAN: usize = 240;
+
 /// Mappings kept back for slots.
 const FOR_SLOTS: usize = 36;
 

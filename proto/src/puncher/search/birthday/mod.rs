@@ -29,7 +29,7 @@ use self::campaign::{Campaign, Fanned};
 use crate::puncher::{
     Memory, Method, Pair, SocketId,
     bearings::Ground,
-    budget::{MAPPING_LIFE, MAX_FAN},
+    budget::{MAPPING_LIFE, MORE_FAN},
     outbox::Outbox,
     search::{Haste, KEPT_START},
 };
@@ -74,6 +74,10 @@ const NEWCOMER: Duration = Duration::from_secs(3600);
 /// Of our mappings one in so many is a socket of the fan, as long as nobody knows which half will meet the peer.
 const EVEN_SHARE: usize = 3;
 
+/// The same where that is known: a fan toward two ports, or a sweep beside which the fan is not needed unless the NATs are
+/// others now.
+const HALF_SHARE: usize = 4;
+
 /// Ports above a known one that are swept first; below it half as many.
 const NEAR: u16 = 48;
 
@@ -100,7 +104,7 @@ const fn seconds<const N: usize>(list: [u64; N]) -> [Duration; N] {
 #[derive(Debug)]
 pub(in crate::puncher) struct Birthday {
     since: Instant,
-    /// What has found the path that both sides have had.
+    /// What has found the path that both sides have had; for the first campaign.
     half: Option<Half>,
     /// When the passes of the first campaign begin.
     passes: &'static [Duration],
@@ -199,7 +203,8 @@ impl Birthday {
             old.close(outbox);
         }
         let Some(target) = ground.target(epoch) else { return };
-        let half = self.half;
+        // What has met the peer before comes first once. The NATs may be others now: later campaigns know nothing.
+        let half = self.half.take();
         let spare = ground.spare.filter(|_| half == Some(Half::Fan));
         let peers_spare = spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
         let targets: Vec<SocketAddr> = [target].into_iter().chain(peers_spare).collect();
@@ -210,11 +215,10 @@ impl Birthday {
             (false, true) => &WAITING_WINDOW,
         };
         let limits = outbox.limits();
-        let share = half.map_or(EVEN_SHARE, Half::fan_share);
-        let fan = limits.fan(share);
+        let fan = limits.fan(if half.is_some() { HALF_SHARE } else { EVEN_SHARE });
         let swept = limits.sweep(fan * targets.len());
         let (fan, swept) = if waits { (fan * 2 / 5, swept / 3) } else { (fan, swept) };
-        let more = if waits || peers_spare.is_none() { 0 } else { MAX_FAN };
+        let more = if waits || peers_spare.is_none() { 0 } else { MORE_FAN };
         let deal = ground.schedule.deal(epoch, ground.role, ground.port);
         tracing::debug!(epoch, %target, ?spare, half = ?half, fan, swept, aims = ?self.aims, "birthday begins");
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
@@ -257,14 +261,6 @@ impl Half {
             Method::Fan => Some(Self::Fan),
             Method::Sweep => Some(Self::Sweep),
             Method::Base | Method::Slot | Method::Spare => None,
-        }
-    }
-
-    /// Of our mappings one in so many is a socket of the fan. The other half has room too: the NATs may be others now.
-    fn fan_share(self) -> usize {
-        match self {
-            Self::Fan => 4, // toward two ports
-            Self::Sweep => 6,
         }
     }
 }
