@@ -7,14 +7,11 @@ use std::{
 };
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
-use pinhole::{
-    Phrase,
-    endpoint::DEFAULT_PORT,
-    forward::{OpenSpec, ServeSpec},
-    proto::puncher::Limits,
-};
+use pinhole::{Phrase, endpoint::DEFAULT_PORT, proto::puncher::Limits};
 
-use super::manual;
+use clap_complete::ArgValueCandidates;
+
+use super::{config, manual};
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Yellow.on_default().bold())
@@ -72,13 +69,13 @@ pub(crate) struct ShortForm {
     #[arg(value_name = "TCP_PORT", requires = "side", requires = "peer")]
     pub(crate) tcp: Option<String>,
 
-    /// Public IPv4 address, or name, of the other side
-    #[arg(value_name = "PEER")]
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
     pub(crate) peer: Option<String>,
 
-    /// UDP port of both sides
-    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
-    pub(crate) udp: u16,
+    /// UDP port of both sides [default: 5555]
+    #[arg(value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) udp: Option<u16>,
 
     /// One argument too many; named so in an error of ours
     #[arg(hide = true)]
@@ -96,9 +93,9 @@ pub(crate) enum Verb {
         after_help = "SPEC: PORT, HOST:PORT or NAME=[HOST:]PORT\n\nExample: pinhole serve 22 web=localhost:8080 --peer 203.0.113.9"
     )]
     Serve {
-        /// Services to offer
-        #[arg(value_name = "SPEC", required = true)]
-        specs: Vec<ServeSpec>,
+        /// Services to offer; without --peer also the PEER
+        #[arg(value_name = "SPEC|PEER", add = ArgValueCandidates::new(config::candidates))]
+        words: Vec<String>,
 
         #[command(flatten)]
         peer: PeerArgs,
@@ -112,9 +109,9 @@ pub(crate) enum Verb {
         after_help = "SPEC: PORT, PORT:SERVICE, BIND:PORT or BIND:PORT:SERVICE; SERVICE is a name or port that the peer offers\n\nExample: pinhole open 2222:22 8080:web --peer 198.51.100.4"
     )]
     Open {
-        /// Local ports and the services behind them
-        #[arg(value_name = "SPEC", required = true)]
-        specs: Vec<OpenSpec>,
+        /// Local ports and the services behind them; without --peer also the PEER
+        #[arg(value_name = "SPEC|PEER", add = ArgValueCandidates::new(config::candidates))]
+        words: Vec<String>,
 
         #[command(flatten)]
         peer: PeerArgs,
@@ -124,7 +121,12 @@ pub(crate) enum Verb {
     },
 
     /// Make, keep, show or check a key
+    #[command(after_help = KEY_HELP)]
     Key {
+        /// Show the key that would be used as a QR code, like `key show --qr`
+        #[arg(long)]
+        qr: bool,
+
         #[command(subcommand)]
         action: Option<KeyAction>,
     },
@@ -169,46 +171,106 @@ docs/classic.md has the details. As soon as both sides have pinhole, use pinhole
     },
 }
 
+const KEY_HELP: &str = "Examples:
+  pinhole key new --save       make one and keep it, mode 0600
+  pinhole key save home        ask for the one of the peer \"home\" and keep it in its key file
+  pinhole key show --qr        show it to a camera
+
+A key on the screen, as words or as a QR code, is a key for whoever sees the screen or a picture of it.
+
+Exit status: 0 done, 2 wrong use, no key, or a weak one.";
+
 /// What can be done with a key.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyAction {
     /// Print a new key: six common words, 77 bits (what `pinhole key` does)
     New {
-        /// Also keep it in the default key file, unless there is one
+        /// Also keep it in the key file, unless there is one
         #[arg(long)]
         save: bool,
+
+        #[command(flatten)]
+        place: KeyPlace,
+
+        /// Print it as a QR code, if stdout is a terminal
+        #[arg(long)]
+        qr: bool,
     },
-    /// Ask for a key and keep it in the default key file
-    Save,
+    /// Ask for a key and keep it in the key file
+    Save {
+        #[command(flatten)]
+        place: KeyPlace,
+    },
     /// Print the key that would be used
     Show {
         #[command(flatten)]
-        source: KeySource,
+        which: WhichKey,
+
+        /// Print it as a QR code, if stdout is a terminal
+        #[arg(long)]
+        qr: bool,
     },
     /// Say whether the key that would be used is strong enough
     Check {
         #[command(flatten)]
-        source: KeySource,
+        which: WhichKey,
     },
+}
+
+/// Where a key is kept. Without any of these: in the default file.
+#[derive(Debug, Args)]
+pub(crate) struct KeyPlace {
+    /// A name of the file of peers: keep it in its key file
+    #[arg(value_name = "NAME", conflicts_with = "key_file", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) name: Option<String>,
+
+    /// Keep it in this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Which key is looked for.
+#[derive(Debug, Args, Default)]
+pub(crate) struct WhichKey {
+    /// A name of the file of peers: the key for it
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) source: KeySource,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// Who the peer is.
 #[derive(Debug, Args)]
 pub(crate) struct PeerArgs {
-    /// Public IPv4 address, or name, of the other side
-    #[arg(long, value_name = "PEER")]
-    pub(crate) peer: String,
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(long, value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) peer: Option<String>,
 
-    /// UDP port of both sides
-    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
-    pub(crate) port: u16,
+    /// UDP port of both sides [default: 5555]
+    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) port: Option<u16>,
+}
+
+/// Where named peers come from. Without it: PINHOLE_CONFIG, then the default file.
+#[derive(Debug, Args, Default)]
+pub(crate) struct ConfigArgs {
+    /// The file of named peers [default: ~/.config/pinhole/config.toml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Where the key comes from. Without any of these: PINHOLE_KEY, then the default file, then the prompt.
 #[derive(Debug, Args, Default)]
 pub(crate) struct KeySource {
     /// Read the key from this file (mode 0600)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) key_file: Option<PathBuf>,
 
     /// The key itself; others on this machine can see it in `ps`
@@ -217,14 +279,17 @@ pub(crate) struct KeySource {
 }
 
 /// What serving and opening have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Default)]
 pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) key: KeySource,
 
-    /// Send from this local IP
-    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) bind: Ipv4Addr,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Send from this local IP [default: any]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<Ipv4Addr>,
 
     /// Give up after this many seconds without a tunnel, with exit status 1 [default: wait for ever]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
@@ -256,14 +321,14 @@ pub(crate) struct Common {
 }
 
 /// What the search may ask of the routers on the way.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Default)]
 pub(crate) struct LimitArgs {
     /// Never keep more than this many mappings alive at once in a router [default: 1536]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(192..=4096))]
+    #[arg(long, value_name = "N", value_parser = parse_max_mappings)]
     pub(crate) max_mappings: Option<u16>,
 
     /// Never send more than this many probes in a second [default: 500]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=2000))]
+    #[arg(long, value_name = "N", value_parser = parse_max_pps)]
     pub(crate) max_pps: Option<u16>,
 
     /// Be content with 512 mappings and 100 probes a second: for carrier lines with few ports
@@ -302,6 +367,18 @@ Nobody else is asked, but for a STUN server if you name one. A tunnel that runs 
 
 Exit status: 0 nothing stands in the way, 1 something does (the report says what), 2 wrong use.";
 
+impl CheckArgs {
+    /// Returns the UDP port of both sides.
+    pub(crate) fn udp_port(&self) -> u16 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
+
+    /// Returns the own IP to send from.
+    pub(crate) fn own_ip(&self) -> Ipv4Addr {
+        self.bind.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+}
+
 /// The two sides of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum CheckSide {
@@ -314,13 +391,13 @@ pub(crate) enum CheckSide {
 /// What is checked.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Public IPv4 address, or name, of the other side
-    #[arg(value_name = "PEER")]
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
     pub(crate) peer: Option<String>,
 
-    /// UDP port of both sides
-    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
-    pub(crate) port: u16,
+    /// UDP port of both sides [default: 5555]
+    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) port: Option<u16>,
 
     /// Which of the two sides this one plays in the check; the other side must play the other one
     #[arg(long = "as", value_name = "SIDE", value_enum, default_value_t = CheckSide::Open, requires = "peer")]
@@ -328,6 +405,9 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) key: KeySource,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 
     /// Wait so many seconds for the other side
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "120")]
@@ -344,9 +424,9 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 
-    /// Send from this local IP
-    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) bind: Ipv4Addr,
+    /// Send from this local IP [default: any]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<Ipv4Addr>,
 
     /// Print the report as one JSON object
     #[arg(long)]
@@ -418,16 +498,29 @@ fn parse_phrase(text: &str) -> Result<Phrase, String> {
     text.parse().map_err(|error: pinhole::proto::key::PhraseError| error.to_string())
 }
 
-fn parse_udp_port(text: &str) -> Result<u16, String> {
+pub(crate) fn parse_udp_port(text: &str) -> Result<u16, String> {
     text.parse().ok().filter(|port| *port != 0).ok_or_else(|| "use a UDP port from 1 to 65535".into())
 }
 
-fn parse_status(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn parse_max_mappings(text: &str) -> Result<u16, String> {
+    parse_within(text, 192, 4096)
+}
+
+pub(crate) fn parse_max_pps(text: &str) -> Result<u16, String> {
+    parse_within(text, 20, 2000)
+}
+
+fn parse_within(text: &str, least: u16, most: u16) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("use a number from {least} to {most}"))
+}
+
+pub(crate) fn parse_status(text: &str) -> Result<SocketAddr, String> {
     let port = text.parse().map(|port: u16| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     port.or_else(|_| text.parse()).map_err(|_| "a port or IP:PORT is wanted, like 127.0.0.1:8555".into())
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| "a number of seconds is wanted, like 30 or 0.5".into())
 }

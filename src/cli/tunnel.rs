@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    net::Ipv4Addr,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use tracing_subscriber::{
 
 use super::{
     Outcome,
-    args::{Common, ShortForm},
+    args::{Common, PeerArgs, ShortForm},
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
@@ -32,6 +33,7 @@ use super::{
     service::Manager,
     status, talk,
     watch::{End, Forwards, Keyed, Signals, Watch},
+    whom::{self, Whom},
     words,
 };
 
@@ -56,12 +58,16 @@ impl Services {
     }
 }
 
-pub(super) fn serve(specs: Vec<ServeSpec>, peer: String, port: u16, common: &Common) -> Result<Outcome> {
-    run(&Services::Serve(specs), Peer::new(peer, port), common)
+pub(super) fn serve(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
+    let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.serve)?;
+    whom.section.fill(&mut common);
+    run(&Services::Serve(specs), &whom, &common)
 }
 
-pub(super) fn open(specs: Vec<OpenSpec>, peer: String, port: u16, common: &Common) -> Result<Outcome> {
-    run(&Services::Open(specs), Peer::new(peer, port), common)
+pub(super) fn open(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
+    let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.open)?;
+    whom.section.fill(&mut common);
+    run(&Services::Open(specs), &whom, &common)
 }
 
 /// The old script's grammar.
@@ -81,17 +87,20 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
             "say which side this is: -c offers TCP_PORT to the peer, -l opens TCP_PORT for the peer's service"
         ),
     };
-    run(&services, Peer::new(peer, args.udp), &args.common)
+    let mut common = args.common;
+    let whom = Whom::find(&peer, args.udp, &common.config)?;
+    whom.section.fill(&mut common);
+    run(&services, &whom, &common)
 }
 
-fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
+fn run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
     check_status(common)?;
     talk::start();
     start_logging(common.debug);
     raise_descriptor_limit();
     let manager = Manager::of_environment();
     let found = keyring::find(&common.key, services.role())?;
-    introduce(services, &peer, &found);
+    introduce(services, &whom.peer, &found);
     let mut keyed = Keyed::new(found);
     let mut reporter = Reporter::new(common.json, common.debug == 0);
     let mut signals = None;
@@ -100,7 +109,7 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
             .enable_all()
             .build()
             .context("the runtime cannot start")?;
-        let run = Run { services, peer: &peer, keyed: &keyed, common, manager: &manager };
+        let run = Run { services, whom, keyed: &keyed, common, manager: &manager };
         let end = runtime.block_on(run.tunnel(&mut signals, &mut reporter));
         // With it goes all that might still hold a port.
         runtime.shutdown_timeout(SHUTDOWN);
@@ -114,7 +123,7 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
 /// From one key to the next.
 struct Run<'a> {
     services: &'a Services,
-    peer: &'a Peer,
+    whom: &'a Whom,
     keyed: &'a Keyed,
     common: &'a Common,
     manager: &'a Manager,
@@ -123,20 +132,21 @@ struct Run<'a> {
 impl Run<'_> {
     /// The signals are the same from run to run: none gets lost between two of them.
     async fn tunnel(self, signals: &mut Option<Signals>, reporter: &mut Reporter) -> Result<End> {
-        let Self { services, peer, keyed, common, manager } = self;
+        let Self { services, whom, keyed, common, manager } = self;
+        let peer = &whom.peer;
         let signals = match signals {
             Some(signals) => signals,
             None => signals.insert(Signals::new()?),
         };
         let config = Config {
-            bind: common.bind.into(),
+            bind: common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(),
             limits: common.limits.limits(),
             memory: memory::recall(services.role(), peer),
             patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
             ..Config::new(services.role(), keyed.key.clone(), peer.clone())
         };
         let endpoint = tokio::select! {
-            started = Endpoint::start(config) => started.map_err(advise)?,
+            started = Endpoint::start(config) => started.map_err(|error| whom.advise(error))?,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
         };
         warn_of_small_buffers(&endpoint, reporter);

@@ -7,6 +7,7 @@
 
 mod check;
 mod classic;
+mod config;
 mod demo;
 mod faults;
 mod first_use;
