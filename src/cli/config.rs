@@ -24,7 +24,7 @@ use self::section::Document;
 pub(super) use self::section::Section;
 
 /// Environment variable with the file's path.
-const VARIABLE: &str = "PINHOLE_CONFIG";
+pub(super) const VARIABLE: &str = "PINHOLE_CONFIG";
 
 /// Longest file that is read, bytes: thousands of peers.
 const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::args::KeySource;
 
 /// Environment variable with the key.
-const VARIABLE: &str = "PINHOLE_KEY";
+pub(crate) const VARIABLE: &str = "PINHOLE_KEY";
 
 /// Longest key file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 4096;

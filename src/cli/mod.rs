@@ -12,6 +12,7 @@ mod key;
 mod keyring;
 mod manual;
 mod memory;
+mod pipe;
 mod qr;
 mod report;
 mod service;
@@ -57,6 +58,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match cli.verb {
         Some(Verb::Serve { words, peer, common }) => tunnel::serve(&words, &peer, common),
         Some(Verb::Open { words, peer, common }) => tunnel::open(&words, &peer, common),
+        Some(Verb::Pipe(args)) => pipe::run(args),
         Some(Verb::Key { qr, action }) => key::run(action, qr).map(|()| Outcome::Done),
         Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Status(args)) => status::run(&args),

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use pinhole::{
     Config, Endpoint, Peer, Role,
+    bind::BindError,
     endpoint::{DEFAULT_PATIENCE, PeerError, StartError},
     forward::{self, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
@@ -27,7 +28,7 @@ use super::{
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
-    memory,
+    memory, pipe,
     report::Reporter,
     say,
     service::Manager,
@@ -40,20 +41,25 @@ use super::{
 /// Time that what still runs in the background may take to end.
 pub(super) const SHUTDOWN: Duration = Duration::from_millis(100);
 
+/// Time that the tunnel before this one may take to end.
+const LAST_ONE: Duration = Duration::from_secs(3);
+
 /// Descriptors that are asked for, or as many as the system allows.
 const WANTED_DESCRIPTORS: u64 = 65_536;
 
 /// What is forwarded.
-enum Services {
+pub(super) enum Services {
     Serve(Vec<ServeSpec>),
     Open(Vec<OpenSpec>),
+    /// Nothing but what pipes ask for, until none has come for so long.
+    Pipes(Duration),
 }
 
 impl Services {
     fn role(&self) -> Role {
         match self {
             Self::Serve(_) => Role::Serve,
-            Self::Open(_) => Role::Open,
+            Self::Open(_) | Self::Pipes(_) => Role::Open,
         }
     }
 }
@@ -61,13 +67,13 @@ impl Services {
 pub(super) fn serve(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
     let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.serve)?;
     whom.section.fill(&mut common);
-    run(&Services::Serve(specs), &whom, &common)
+    find_key_and_run(&Services::Serve(specs), &whom, &common)
 }
 
 pub(super) fn open(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
     let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.open)?;
     whom.section.fill(&mut common);
-    run(&Services::Open(specs), &whom, &common)
+    find_key_and_run(&Services::Open(specs), &whom, &common)
 }
 
 /// The old script's grammar.
@@ -90,19 +96,28 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
     let mut common = args.common;
     let whom = Whom::find(&peer, args.udp, &common.config)?;
     whom.section.fill(&mut common);
-    run(&services, &whom, &common)
+    find_key_and_run(&services, &whom, &common)
 }
 
-fn run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
+fn find_key_and_run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
     check_status(common)?;
+    talk::start();
+    let found = keyring::find(&common.key, services.role())?;
+    introduce(services, &whom.peer, &found);
+    run(services, whom, common, found)
+}
+
+/// Keeps a tunnel up until the user ends it.
+pub(super) fn run(services: &Services, whom: &Whom, common: &Common, found: Found) -> Result<Outcome> {
     talk::start();
     start_logging(common.debug);
     raise_descriptor_limit();
     let manager = Manager::of_environment();
-    let found = keyring::find(&common.key, services.role())?;
-    introduce(services, &whom.peer, &found);
     let mut keyed = Keyed::new(found);
-    let mut reporter = Reporter::new(common.json, common.debug == 0);
+    let mut reporter = match services {
+        Services::Pipes(_) => Reporter::of_troubles(),
+        Services::Serve(_) | Services::Open(_) => Reporter::new(common.json, common.debug == 0),
+    };
     let mut signals = None;
     loop {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -146,12 +161,13 @@ impl Run<'_> {
             ..Config::new(services.role(), keyed.key.clone(), peer.clone())
         };
         let endpoint = tokio::select! {
-            started = Endpoint::start(config) => started.map_err(|error| whom.advise(error))?,
+            started = start(config, services) => started.map_err(|error| whom.advise(error))?,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
         };
         warn_of_small_buffers(&endpoint, reporter);
         let mut forwards = start_forwards(&endpoint, services, reporter)?;
         let _shown = status::show(&endpoint, peer, common, reporter)?;
+        let pipes = open_to_pipes(&endpoint, services, peer, keyed, reporter)?;
         manager.ready();
         let watch = Watch {
             endpoint: &endpoint,
@@ -162,11 +178,53 @@ impl Run<'_> {
             signals,
             reporter,
             manager,
+            pipes: pipes.as_ref(),
+            rest: if let Services::Pipes(rest) = services { Some(*rest) } else { None },
         };
         let end = watch.run().await?;
+        // Whoever asks now starts another one.
+        drop(pipes);
         endpoint.close().await;
         Ok(end)
     }
+}
+
+/// Starts the endpoint. A tunnel for pipes may have to wait for the end of the one before it.
+async fn start(config: Config, services: &Services) -> Result<Endpoint, StartError> {
+    let until = tokio::time::Instant::now() + LAST_ONE;
+    loop {
+        match Endpoint::start(config.clone()).await {
+            Err(StartError::Bind(BindError::InUse { .. }))
+                if matches!(services, Services::Pipes(_)) && tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(SHUTDOWN).await;
+            }
+            started => return started,
+        }
+    }
+}
+
+/// Lets pipes ask this instance. One that is for nothing else must be able to.
+fn open_to_pipes(
+    endpoint: &Endpoint,
+    services: &Services,
+    peer: &Peer,
+    keyed: &Keyed,
+    reporter: &mut Reporter,
+) -> Result<Option<pipe::Desk>> {
+    if services.role() == Role::Serve {
+        return Ok(None);
+    }
+    let desk = pipe::Desk::open(endpoint, peer, &keyed.key);
+    if matches!(services, Services::Pipes(_)) {
+        let desk = desk?;
+        pipe::tell_ready();
+        return Ok(Some(desk));
+    }
+    let told = desk.inspect_err(|error| {
+        reporter.line(Level::Warning, &format!("`pinhole pipe` will not find this one: {error:#}"));
+    });
+    Ok(told.ok())
 }
 
 fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {
@@ -182,6 +240,7 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
             }
             Ok(Forwards::Listening(open))
         }
+        Services::Pipes(_) => Ok(Forwards::Listening(Vec::new())),
     }
 }
 

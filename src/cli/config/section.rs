@@ -16,7 +16,7 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::cli::args::{self, Common, KeySource, LimitArgs};
+use crate::cli::args::{self, Common, KeySource, LimitArgs, PipeArgs};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -80,6 +80,14 @@ impl Section {
             common.status = self.status;
             common.status_public |= self.status_public;
         }
+    }
+
+    pub(in crate::cli) fn fill_pipe(&self, args: &mut PipeArgs) {
+        self.fill_key(&mut args.key);
+        self.fill_limits(&mut args.limits);
+        args.bind = args.bind.or(self.bind);
+        args.wait = args.wait.or(self.wait);
+        args.patience = args.patience.or(self.patience);
     }
 
     pub(in crate::cli) fn fill_key(&self, key: &mut KeySource) {
