@@ -112,6 +112,8 @@ fn pair() -> io::Result<(TcpStream, TcpStream)> {
         let (theirs, from) = listener.accept()?;
         if from == own {
             ours.set_nodelay(true)?;
+            // Whatever ends this program, a connection that was cut is reset.
+            socket2::SockRef::from(&ours).set_linger(Some(Duration::ZERO))?;
             return Ok((ours, theirs));
         }
     }

@@ -45,8 +45,6 @@ enum News {
 /// Carries until both directions have ended.
 pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
     let Asked { tcp, mut socket } = asked;
-    // Whatever ends this program, a cut connection is reset.
-    socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO))?;
     let (news, heard) = channel();
     let (up, down, told) = (tcp.try_clone()?, tcp.try_clone()?, news.clone());
     thread::Builder::new().name("up".into()).spawn(move || upward(&up))?;
