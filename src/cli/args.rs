@@ -28,11 +28,15 @@ const EXAMPLES: &str = "Example: ssh from one home to another, nothing in betwee
   away     (public IP 203.0.113.9):   pinhole -l 2222 198.51.100.4
                                       ssh -p 2222 user@localhost
 
-PEER is the *public* IP, or a name, of the other side: what its router has. Both sides need the
-same key. The first `pinhole -c` makes one and shows it; `pinhole -l` asks for it.
+Without a local port:                 ssh -o ProxyCommand='pinhole pipe 22 %h' user@198.51.100.4
+With a name from the file of peers:   pinhole open home
+Try it on this machine alone:         pinhole demo
 
-Exit status: 0 done, 1 no path to the peer, 2 wrong use or a port that cannot be had.
-Try it on this machine alone: pinhole demo";
+PEER is the *public* IP, or a name, of the other side: what its router has; or a name of your own
+from ~/.config/pinhole/config.toml. Both sides need the same key. The first `pinhole -c` makes one
+and shows it; `pinhole -l` asks for it.
+
+Exit status: 0 done, 1 no path to the peer or a part has failed, 2 wrong use or a port that cannot be had.";
 
 /// Brings a TCP port of one machine to another, straight through both NATs.
 #[derive(Debug, Parser)]
@@ -90,7 +94,8 @@ pub(crate) struct ShortForm {
 pub(crate) enum Verb {
     /// Offer TCP services to the peer (-c with more than one service)
     #[command(
-        after_help = "SPEC: PORT, HOST:PORT or NAME=[HOST:]PORT\n\nExample: pinhole serve 22 web=localhost:8080 --peer 203.0.113.9"
+        override_usage = "pinhole serve [OPTIONS] SPEC... --peer PEER\n       pinhole serve [OPTIONS] NAME",
+        after_help = SERVE_HELP
     )]
     Serve {
         /// Services to offer; without --peer also the PEER
@@ -106,7 +111,8 @@ pub(crate) enum Verb {
 
     /// Make the peer's services local TCP ports (-l with more than one service)
     #[command(
-        after_help = "SPEC: PORT, PORT:SERVICE, BIND:PORT or BIND:PORT:SERVICE; SERVICE is a name or port that the peer offers\n\nExample: pinhole open 2222:22 8080:web --peer 198.51.100.4"
+        override_usage = "pinhole open [OPTIONS] SPEC... --peer PEER\n       pinhole open [OPTIONS] NAME",
+        after_help = OPEN_HELP
     )]
     Open {
         /// Local ports and the services behind them; without --peer also the PEER
@@ -140,12 +146,22 @@ pub(crate) enum Verb {
     Check(CheckArgs),
 
     /// Say what the running instances do: path, streams, bytes, history
-    #[command(
-        after_help = "Exit status: 0 if an instance runs, 1 if none does, 2 wrong use.\n\nroot sees the instances of all users, services included."
-    )]
+    #[command(after_help = "Examples:
+  pinhole status
+  pinhole status --json | jq .state
+  sudo pinhole status --watch
+
+root sees the instances of all users, services included.
+
+Exit status: 0 an instance runs, 1 none does, 2 wrong use.")]
     Status(StatusArgs),
 
     /// Show it all on this machine: two processes, a hole, a page, a bulk transfer
+    #[command(after_help = "Examples:
+  pinhole demo
+  sudo pinhole demo --nat home,carrier
+
+Exit status: 0 the page and the bulk came through, 1 they did not, 2 wrong use, or something that is needed cannot be had.")]
     Demo(DemoArgs),
 
     /// Talk to a peer that still runs the old Python script: neither encrypted nor authenticated
@@ -154,7 +170,9 @@ pub(crate) enum Verb {
        pinhole classic -l TCP_PORT PEER [UDP_PORT]      reach the script's service at a local port",
         after_help = "The peer runs \"UDP Hole Puncher\" 0.12, as the other side: -l there for -c here, and the other way round.
 It carries one TCP connection a run: start it in a loop to have more than one, one after the other.
-docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l."
+docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l.
+
+Exit status: 0 done, 1 no word from the peer, 2 wrong use or a port that cannot be had."
     )]
     Classic(ClassicArgs),
 
@@ -174,6 +192,24 @@ docs/classic.md has the details. As soon as both sides have pinhole, use pinhole
         folder: PathBuf,
     },
 }
+
+const SERVE_HELP: &str = "SPEC: PORT, HOST:PORT or NAME=[HOST:]PORT
+
+Examples:
+  pinhole serve 22 web=localhost:8080 --peer 203.0.113.9
+  pinhole serve office                what [peer.office] in the file of peers says
+  pinhole serve 22 office             the same with other services
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 1 no tunnel in the time of --wait or a part has failed, 2 wrong use or a port that cannot be had.";
+
+const OPEN_HELP: &str = "SPEC: PORT, PORT:SERVICE, BIND:PORT or BIND:PORT:SERVICE; SERVICE is a name or port that the peer offers
+
+Examples:
+  pinhole open 2222:22 8080:web --peer 198.51.100.4
+  pinhole open home                   what [peer.home] in the file of peers says
+  pinhole open 2222:22 home           the same with other ports
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 1 no tunnel in the time of --wait or a part has failed, 2 wrong use or a port that cannot be had.";
 
 const KEY_HELP: &str = "Examples:
   pinhole key new --save       make one and keep it, mode 0600

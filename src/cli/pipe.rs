@@ -58,7 +58,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
         wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),
     };
     let asked = find_or_start(&args, &whom, request)?;
-    Ok(stdio::carry(asked).context("the connection cannot be made within this machine")?)
+    stdio::carry(asked).context("the connection cannot be carried")
 }
 
 /// Finds an instance that has a tunnel to the peer, or starts one.

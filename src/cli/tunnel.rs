@@ -161,7 +161,7 @@ impl Run<'_> {
             ..Config::new(services.role(), keyed.key.clone(), peer.clone())
         };
         let endpoint = tokio::select! {
-            started = start(config, services) => started.map_err(|error| whom.advise(error))?,
+            started = start(config, services) => started.map_err(|error| advise_for(services, whom, error))?,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
         };
         warn_of_small_buffers(&endpoint, reporter);
@@ -202,6 +202,18 @@ async fn start(config: Config, services: &Services) -> Result<Endpoint, StartErr
             started => return started,
         }
     }
+}
+
+/// Adds the way out to a start that failed.
+fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyhow::Error {
+    let is_taken = matches!(error, StartError::Bind(BindError::InUse { .. }));
+    let advised = whom.advise(error);
+    if is_taken && matches!(services, Services::Pipes(_)) {
+        return anyhow!(
+            "{advised}. A pipe takes a tunnel that stands only if it is this user's, to the same peer and by the key that was named"
+        );
+    }
+    advised
 }
 
 /// Lets pipes ask this instance. One that is for nothing else must be able to.

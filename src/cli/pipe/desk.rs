@@ -241,9 +241,8 @@ fn receive(pipe: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut byte = [0];
     let mut bytes = [io::IoSliceMut::new(&mut byte)];
     recvmsg(pipe.as_fd(), &mut bytes, &mut control, NOT_FOR_CHILDREN)?;
-    let mut received = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
+    let mut received = control.drain().filter_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None }
     });
     Ok(received.next())
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     os::fd::AsFd,
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
 };
@@ -63,50 +63,34 @@ pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
 /// Waits for the end, and says how it was if that is worth a word.
 fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
     let (mut is_down, mut is_done) = (false, false);
-    let mut failed = None;
-    let mut patience = Duration::MAX;
+    let (mut cut, mut patience) = ("", Duration::MAX);
     while !(is_down && is_done) {
-        match next(heard, patience) {
-            Some(News::Down) => is_down = true,
-            Some(News::Said(Answer::Done)) => is_done = true,
-            Some(News::Said(Answer::Waiting { text })) => say(format_args!("pinhole: {text}")),
-            Some(News::Said(Answer::Failed { why })) => {
+        match heard.recv_timeout(patience) {
+            Ok(News::Down) => is_down = true,
+            Ok(News::Said(Answer::Done)) => is_done = true,
+            Ok(News::Said(Answer::Waiting { text })) => say(format_args!("pinhole: {text}")),
+            Ok(News::Said(Answer::Yes | Answer::Other)) => {}
+            Ok(News::Said(Answer::Failed { why })) => {
                 complain(&why);
                 return Outcome::NoPath;
             }
-            Some(News::Said(Answer::Yes | Answer::Other)) => {}
-            Some(News::NoReader) => return Outcome::NoPath,
-            Some(News::Reset) => {
-                failed = Some("the connection was cut");
-                patience = LAST;
+            Ok(News::NoReader) => return Outcome::NoPath,
+            // The reason is on its way, perhaps.
+            Ok(News::Reset) => (cut, patience) = ("the connection was cut", LAST),
+            Ok(News::Alone) if is_done => {}
+            Ok(News::Alone) => {
+                (cut, patience) = ("the pinhole that had the tunnel has ended", Duration::ZERO);
             }
-            Some(News::Alone) if is_done => {}
-            Some(News::Alone) => {
-                failed = Some("the pinhole that had the tunnel has ended");
-                patience = Duration::ZERO;
+            Err(_) => {
+                complain(cut);
+                return Outcome::NoPath;
             }
-            None => break,
         }
-    }
-    if let Some(why) = failed.filter(|_| !(is_down && is_done)) {
-        complain(why);
-        return Outcome::NoPath;
     }
     if let Err(error) = socket2::SockRef::from(tcp).set_linger(None) {
         tracing::debug!(%error, "TCP option refused");
     }
     Outcome::Done
-}
-
-/// Returns what comes next; none if nothing has come in time.
-fn next(heard: &Receiver<News>, patience: Duration) -> Option<News> {
-    if patience == Duration::MAX {
-        return heard.recv().ok();
-    }
-    match heard.recv_timeout(patience) {
-        Ok(news) => Some(news),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
 }
 
 /// stdin → connection. What goes wrong here is seen by whoever reads from the connection.
