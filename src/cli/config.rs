@@ -74,7 +74,7 @@ impl Peers {
     pub(super) fn say_names(&self, instead_of: &str) -> String {
         let file = self.file.display();
         if self.sections.is_empty() {
-            return format!("no peer is named in {file} (docs/config.md says how)");
+            return format!("{file} names no peer yet; [peer.NAME] there, with peer = \"ADDRESS\", does");
         }
         let mut names: Vec<&str> = self.sections.keys().map(String::as_str).take(MAX_LISTED).collect();
         if self.sections.len() > MAX_LISTED {
