@@ -49,7 +49,7 @@ impl Peers {
         let from_environment = std::env::var_os(VARIABLE).map(PathBuf::from);
         let wanted = named.map(Path::to_owned).or(from_environment);
         if wanted.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
-            return Ok(Self { file: "(none)".into(), ..Self::default() });
+            return Ok(Self::default());
         }
         let Some(file) = wanted.clone().or_else(default_file) else { return Ok(Self::default()) };
         match File::open(&file) {
@@ -73,6 +73,9 @@ impl Peers {
     /// Says which names there are, for somebody who has used another one.
     pub(super) fn say_names(&self, instead_of: &str) -> String {
         let file = self.file.display();
+        if self.file.as_os_str().is_empty() {
+            return format!("no file of peers is read, because {VARIABLE} is empty or there is no home");
+        }
         if self.sections.is_empty() {
             return format!("{file} names no peer yet; [peer.NAME] there, with peer = \"ADDRESS\", does");
         }

@@ -71,6 +71,7 @@ fn find_or_start(args: &PipeArgs, whom: &Whom, mut request: Request) -> Result<A
     if let Some(asked) = ask::everybody(&mut request, whom)? {
         return Ok(asked);
     }
+    ask::look_up(&mut request, whom)?.map_err(|error| whom.advise(error.into()))?;
     hold::start(args)?;
     match ask::everybody(&mut request, whom)? {
         Some(asked) => Ok(asked),

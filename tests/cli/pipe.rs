@@ -190,7 +190,14 @@ fn wrong_use_is_told_with_status_2() {
     let own = ends.open_ip.to_string();
     let same = with_key(pinhole(&["pipe", "22", &own, "--bind", &own]), KEY);
     let nameless = with_key(pinhole(&["pipe", "a b", &own]), KEY);
-    for (command, part) in [(without_a_key, "PINHOLE_KEY"), (same, "own address"), (nameless, "service")] {
+    let home = Home::with("[peer.home]\n");
+    let slip = with_key(home.run(&["pipe", "22", "home.invalid"]), KEY);
+    for (command, part) in [
+        (without_a_key, "PINHOLE_KEY"),
+        (same, "own address"),
+        (nameless, "service"),
+        (slip, "does not resolve: check the spelling and the network, or use the peer's public IP; "),
+    ] {
         let (run, _stdin) = start(command);
         let ended = run.ends();
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{}", ended.stderr);

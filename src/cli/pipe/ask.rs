@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use pinhole::endpoint::PeerError;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt::socket_peercred};
 
 use super::{
@@ -43,14 +44,24 @@ pub(super) fn everybody(request: &mut Request, whom: &Whom) -> Result<Option<Ask
     if let Some(asked) = ask_all(request)? {
         return Ok(Some(asked));
     }
+    // A name that does not resolve is told by whoever needs it.
+    let _needed_later = look_up(request, whom)?;
+    ask_all(request)
+}
+
+/// Looks the peer up, once.
+pub(super) fn look_up(request: &mut Request, whom: &Whom) -> Result<Result<(), PeerError>> {
     if request.way.addresses.is_empty() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("the runtime cannot start")?;
-        // A name that does not resolve is told by whoever needs it.
-        request.way.addresses = runtime.block_on(whom.peer.resolve()).unwrap_or_default();
+        let found = runtime.block_on(whom.peer.resolve());
         runtime.shutdown_background();
+        match found {
+            Ok(addresses) => request.way.addresses = addresses,
+            Err(error) => return Ok(Err(error)),
+        }
     }
-    ask_all(request)
+    Ok(Ok(()))
 }
 
 /// Asks one. None if it has another tunnel, or is not there any more.

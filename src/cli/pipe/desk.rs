@@ -171,7 +171,7 @@ impl Counter {
             }
             if !self.carrier.is_connected() {
                 let text =
-                    format!("no tunnel to {} yet: waiting {} s for it", self.peer.host, wait.as_secs_f64());
+                    format!("no tunnel to {} yet: waiting {} s in all", self.peer.host, wait.as_secs_f64());
                 let _gone = say(pipe, &Answer::Waiting { text }).await;
             }
             carried.await
