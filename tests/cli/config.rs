@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
@@ -113,6 +114,23 @@ fn the_file_is_found_by_option_and_environment_and_an_ip_needs_none() {
     fs::write(home.file("config.toml"), "not toml at all").expect("writable");
     home.refuses(&["-l", "2222", "home"], &["config.toml:1: "]);
     home.refuses(&["-l", "2222", "0.0.0.0"], &["0.0.0.0 is not the address of a machine"]);
+}
+
+#[test]
+fn a_section_s_key_file_is_read_again_when_that_is_asked_for() {
+    let ends = Loopback::new();
+    let home = Home::with(&sections(&ends));
+    let write_key = |key: &str| {
+        fs::write(home.file("home.key"), key).expect("writable");
+        fs::set_permissions(home.file("home.key"), fs::Permissions::from_mode(0o600)).expect("ours");
+    };
+    write_key(KEY);
+    let mut open = Run::start(home.run(&["open", "home"]));
+    open.says("waiting for the peer");
+    write_key("turbojet-lion-copier-dividing-brought-eject");
+    open.signal(Signal::HUP);
+    open.says("the key has changed");
+    open.says("listening on ");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn ssh_runs_a_command_and_scp_carries_200_mb_each_way_unchanged() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{output:?}");
 
     let (here, there, back) = (sshd.file("here"), sshd.file("there"), sshd.file("back"));
-    write_pattern(&here);
+    write_pattern(&here, FILE_BYTES);
     let remote = format!("root@localhost:{}", there.display());
     for (from, to, way) in [(path(&here), &*remote, "up"), (&*remote, path(&back), "down")] {
         let begun = Instant::now();
@@ -115,7 +115,7 @@ fn ssh_by_proxy_command_needs_no_local_port_and_leaves_a_running_tunnel_alone() 
     let mut open = Run::start(ground.open());
     open.says("tunnel up");
     let (here, there) = (sshd.file("here"), sshd.file("there"));
-    write_pattern(&here);
+    write_pattern(&here, FILE_BYTES / 10);
     let remote = format!("root@peer:{}", there.display());
     let output = by_pipe(&sshd, &ground, "scp").args([path(&here), &remote]).output().expect("scp runs");
     assert!(output.status.success(), "{output:?}");
@@ -203,8 +203,8 @@ impl Sshd {
 }
 
 /// Bytes that repeat with a period that no block has, and differ from block to block.
-fn write_pattern(file: &Path) {
-    let bytes = (0..FILE_BYTES as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
+fn write_pattern(file: &Path, bytes: usize) {
+    let bytes = (0..bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
     fs::write(file, bytes.collect::<Vec<u8>>()).expect("writable");
 }
 
