@@ -61,6 +61,10 @@ pub(super) const CALM: Duration = Duration::from_secs(30);
 /// An ack within this time has not waited anywhere.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
+/// An answer that took longer has waited somewhere, in a socket of a machine that slept, say: it is no round trip's
+/// measure, and no proof of a pair as it is now.
+pub(super) const LATE: Duration = Duration::from_secs(5);
+
 /// Shortest time between two nominating probes.
 const NOMINATION_GAP: Duration = Duration::from_millis(50);
 

@@ -21,26 +21,17 @@
 //! Bad datagrams are dropped and counted, never an error. Every table has a named bound.
 
 mod bearings;
-mod birthday;
 mod budget;
 mod checks;
 mod diagnosis;
 mod evidence;
-mod health;
-mod helper;
+mod incoming;
 mod interface;
-mod keepalive;
-mod keeper;
-mod lifetime;
 mod outbox;
+mod path;
 mod peers;
 mod replay;
-mod schedule;
-mod scout;
 mod search;
-mod slots;
-mod spare;
-mod watch;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -50,25 +41,25 @@ use std::{
 pub use budget::Limits;
 pub use diagnosis::{Diagnosis, Findings};
 pub use evidence::{SILENCE, Trouble};
-pub use health::Health;
 pub use interface::{
     Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, Sibling, SocketId,
     Traffic, Transmit,
 };
+pub use path::health::Health;
 pub use peers::FRESH;
-pub use schedule::{SLOT, Schedule};
+pub use search::schedule::{SLOT, Schedule};
 
 use self::{
     bearings::Bearings,
     budget::Purpose,
-    checks::{CALM, Checks, HURRY, PACE, PACE_KEPT, PROMPT, Proof, Source},
-    keepalive::Keepalive,
-    keeper::PathKeeper,
-    lifetime::Lifetime,
+    checks::{Checks, HURRY, PACE, PACE_KEPT, PROMPT, Source},
     outbox::{Letter, Outbox},
-    peers::{Peers, Sender, clock_distance},
+    path::Link,
+    path::keepalive::Keepalive,
+    path::keeper::PathKeeper,
+    path::lifetime::Lifetime,
+    peers::Peers,
     search::{Haste, Search},
-    watch::Link,
 };
 use crate::{
     Now, Role,
@@ -81,19 +72,12 @@ pub const MAX_PEER_ADDRESSES: usize = 8;
 /// Copies of a goodbye: nobody acks it.
 const BYE_COPIES: usize = 3;
 
-/// Clocks further apart than this are worth a word: slots need them closer.
-const CLOCK_WORD: Duration = Duration::from_secs(5);
-
 /// A change of the peer's addresses begins a search for a tunnel's path anew at most once in this time; otherwise the
 /// new ones are tested beside the others.
 const KEPT_AGAIN: Duration = Duration::from_secs(30);
 
 /// A change of the peer's addresses makes a search eager again at most once in this time.
 const EAGER_AGAIN: Duration = Duration::from_secs(600);
-
-/// An answer that took longer has waited somewhere, in a socket of a machine that slept, say: it is no round trip's
-/// measure, and no proof of a pair as it is now.
-const LATE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 enum State {
@@ -192,8 +176,11 @@ impl Puncher {
     /// Takes note that something has changed in this machine's network: an interface, an address, a route. A search
     /// becomes fast again, and a path at rest is tested; at most once in 5 s.
     pub fn handle_network_change(&mut self, now: Now) {
-        match &self.state {
-            State::Searching(_) => self.checks.hurry(now.instant),
+        match &mut self.state {
+            State::Searching(search) => {
+                self.checks.hurry(now.instant);
+                search.handle_network_change(self.bearings.local, now.instant);
+            }
             State::Connected(link) if link.keeper.is_at_rest() => {
                 if self.changed_at.is_some_and(|at| now.instant < at + HURRY) {
                     return;
@@ -345,190 +332,6 @@ impl Puncher {
         }
         if search.finds_peer_gone(now.instant) {
             self.outbox.tell(Event::PeerGone);
-        }
-    }
-
-    /// Both may be recordings, so they are believed only from the peer's IP and if they are fresh, and change nothing
-    /// but words.
-    fn handle_own_role(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        self.dropped.useless += 1;
-        if !self.bearings.is_peer_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
-            return;
-        }
-        let trouble = if probe.instance == self.outbox.instance {
-            Trouble::OwnEcho { from: pair.remote }
-        } else {
-            Trouble::SameRole { role: self.bearings.role }
-        };
-        self.tell(trouble);
-    }
-
-    fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8) {
-        self.dropped.unopened += 1;
-        if !self.bearings.is_peer_ip(pair.remote.ip()) {
-            return;
-        }
-        let State::Searching(search) = &mut self.state else { return };
-        // Another attempt to open it is made here alone: at the peer's expense, and in a search.
-        let sibling = self.sibling.as_ref().filter(|sibling| sibling.seal.open(datagram).is_ok());
-        let trouble = match sibling {
-            Some(Sibling { checks, .. }) => {
-                search.evidence.tell(Trouble::OtherVerb { from: pair.remote, checks: *checks })
-            }
-            None => search.evidence.handle_unopened(pair.remote, version),
-        };
-        if let Some(trouble) = trouble {
-            self.outbox.tell(Event::Trouble(trouble));
-        }
-    }
-
-    fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let Some(sender) = self.peers.admit(probe, self.bearings.is_peer_ip(pair.remote.ip()), now) else {
-            if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
-                return self.handle_rival(pair, probe, now);
-            }
-            self.dropped.replayed += 1;
-            return;
-        };
-        tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
-        self.note_heard(pair, probe, now);
-        if let State::Connected(link) = &mut self.state
-            && link.pair == pair
-            && probe.kind == Kind::Probe
-            && probe.epoch <= link.peer_epoch
-        {
-            link.keeper.handle_heard(&self.keepalive, now.instant);
-        }
-        match probe.kind {
-            Kind::Probe => self.handle_test(pair, probe, sender, now),
-            Kind::Ack => self.handle_ack(pair, probe, now),
-            Kind::Bye => self.handle_bye(sender, now),
-            Kind::Displaced => self.handle_displaced(probe, sender, now),
-        }
-    }
-
-    fn note_heard(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let State::Searching(search) = &mut self.state else { return };
-        self.outbox.heard_from = Some(pair.remote);
-        let main = self.bearings.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
-        let expected = main.is_none_or(|p| p.port() == pair.remote.port());
-        let first = search.handle_heard(pair, expected, now.instant);
-        search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.bearings.port, p.port())));
-        if first {
-            self.outbox.tell(Event::Heard { from: pair.remote });
-        }
-    }
-
-    /// The peer tests a pair: answer, test it as well, and follow a nomination.
-    fn handle_test(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
-        if sender == Sender::Current && self.peer_searches_again(probe) {
-            if let State::Connected(link) = &self.state
-                && link.keeper.has_been_silent_at_rest(now.instant)
-            {
-                self.keepalive.handle_death(now.instant);
-            }
-            self.outbox.tell(Event::PeerSearching);
-            self.bearings.note_loss(false, now.instant);
-            self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
-        }
-        let is_current = sender == Sender::Current;
-        // A test of the path in use by the run that uses it needs no test in return; and where our word that it is in use
-        // was lost, it is said again, however old its proof is.
-        let is_in_use = is_current && self.connected_pair() == Some(pair);
-        let proven = is_in_use || self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
-        let agree = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
-        self.send(Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) }, now);
-        if !proven {
-            self.checks.add_reflexive(pair, now.instant);
-        }
-        if agree {
-            self.connect(pair, now);
-        }
-        self.handle_timeout(now);
-    }
-
-    fn handle_ack(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        if self.handle_kept(pair, probe, now) {
-            return;
-        }
-        let check = self.checks.get_mut(pair);
-        let Some((rtt, check)) =
-            check.and_then(|c| Some((c.handle_ack(probe.token, now.instant).filter(|rtt| *rtt < LATE)?, c)))
-        else {
-            self.dropped.useless += 1;
-            return;
-        };
-        let proof = Proof { rtt, instance: probe.instance, observed: probe.observed };
-        if matches!(self.state, State::Searching(_)) {
-            check.handle_proof(proof, now.instant);
-        } else {
-            check.proof = Some(proof);
-        }
-        let is_better = self.bearings.role == Role::Open
-            && matches!(&self.state, State::Connected(link) if link.keeper.is_slower_than(rtt));
-        if is_better && check.nominated_at.is_none() {
-            check.nominate(now.instant);
-        }
-        let nominated = check.nominated_at.is_some();
-        // Only a prompt answer tells: others may have waited in a buffer while a machine slept.
-        if rtt < PROMPT {
-            self.note_clock(probe, rtt, now);
-        }
-        if self.peers.believe(probe.instance) {
-            self.handle_restart(now);
-        }
-        if probe.nominate && nominated && self.bearings.role == Role::Open {
-            self.connect(pair, now);
-        }
-        if let State::Searching(search) = &self.state
-            && self.bearings.role == Role::Open
-        {
-            let renews = search.is_renewal(now.instant);
-            self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, renews, now.instant);
-        }
-        self.handle_timeout(now);
-    }
-
-    fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {
-        self.bearings.note_clock(probe.unix_ms, rtt, now);
-        let apart = clock_distance(probe, now);
-        if apart > CLOCK_WORD {
-            self.tell(Trouble::Clock { apart });
-        }
-    }
-
-    fn handle_bye(&mut self, sender: Sender, now: Now) {
-        if sender == Sender::Newcomer {
-            return;
-        }
-        self.peers.retire();
-        self.checks.retain(|c| c.source == Source::Configured);
-        self.outbox.tell(Event::PeerLeft);
-        let paced_from = now.instant.checked_sub(CALM).unwrap_or(now.instant);
-        self.start_search(now, paced_from, Haste::Eager, "the peer left");
-    }
-
-    /// A run that was displaced is still there. It is told so, unless the one that displaced it has fallen silent.
-    fn handle_rival(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        if let State::Searching(search) = &self.state
-            && search.evidence.is_silent_for(SILENCE, now.instant)
-        {
-            return self.peers.forgive();
-        }
-        self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
-    }
-
-    /// The newer run wins. This one waits for its end, and does not fight.
-    fn handle_displaced(&mut self, probe: &Probe, sender: Sender, now: Now) {
-        let waits = matches!(&self.state, State::Searching(search) if search.haste() == Haste::Patient);
-        if sender == Sender::Newcomer || probe.token != self.outbox.instance || waits {
-            return;
-        }
-        self.outbox.tell(Event::Displaced);
-        let paced_from = now.instant.checked_sub(CALM * 20).unwrap_or(now.instant);
-        self.start_search(now, paced_from, Haste::Patient, "displaced by another run");
-        if let State::Searching(search) = &mut self.state {
-            search.evidence.be_content();
         }
     }
 

@@ -270,7 +270,7 @@ fn an_answer_that_was_read_after_a_sleep_proves_nothing() {
     wire.now = wire.now.after(Duration::from_secs(60));
     wire.run_until_connected();
     for side in [SERVE, OPEN] {
-        assert!(wire.connected(side).rtt < LATE, "{:?}", wire.connected(side));
+        assert!(wire.connected(side).rtt < checks::LATE, "{:?}", wire.connected(side));
     }
 }
 
@@ -459,7 +459,7 @@ fn a_path_that_died_at_rest_teaches_both_sides() {
     wire.run_for(Duration::from_secs(2 * 3600));
     let intervals = |wire: &Wire| wire.sides.each_ref().map(Puncher::keepalive);
     let rested = intervals(&wire);
-    assert!(rested.iter().all(|interval| *interval > keepalive::START), "{rested:?}");
+    assert!(rested.iter().all(|interval| *interval > path::keepalive::START), "{rested:?}");
     wire.lose = Some((1, 100));
     while !wire.events[OPEN].iter().any(|e| matches!(e, Event::PathLost(_))) {
         let until = wire.now.instant + Duration::from_secs(100);
@@ -468,7 +468,7 @@ fn a_path_that_died_at_rest_teaches_both_sides() {
     wire.lose = None;
     wire.run_for(Duration::from_secs(2));
     assert!(wire.events[SERVE].contains(&Event::PeerSearching), "{:?}", wire.events[SERVE]);
-    assert_eq!(intervals(&wire), [keepalive::START; 2]);
+    assert_eq!(intervals(&wire), [path::keepalive::START; 2]);
 }
 
 #[test]

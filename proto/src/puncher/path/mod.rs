@@ -1,39 +1,44 @@
 //! The path in use: watched, kept alive, given up; renewed and replaced by a nearer one where that is better.
 
+pub(in crate::puncher) mod health;
+pub(in crate::puncher) mod keepalive;
+pub(in crate::puncher) mod keeper;
+pub(in crate::puncher) mod lifetime;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::probe::Probe;
+use crate::puncher::{
     Event, Loss, Now, Pair, Puncher, Role, SocketId, State,
     checks::PROMPT,
-    keeper::{Care, PathKeeper},
-    lifetime::Lifetime,
     outbox::Letter,
+    path::keeper::{Care, PathKeeper},
+    path::lifetime::Lifetime,
     search::Haste,
 };
-use crate::probe::Probe;
 
 /// After so long a path is compared with the peer's other addresses; from the last one on again and again.
 const SURVEYS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(600)];
 
 /// The path in use.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) pair: Pair,
-    pub(super) peer_epoch: u32,
+pub(in crate::puncher) struct Link {
+    pub(in crate::puncher) pair: Pair,
+    pub(in crate::puncher) peer_epoch: u32,
     /// Our address as the peer saw it when the pair was proven.
-    pub(super) observed: Option<SocketAddr>,
+    pub(in crate::puncher) observed: Option<SocketAddr>,
     since: Instant,
     /// When to look whether another of the peer's addresses is nearer, and how often that was done.
     survey: (Instant, usize),
-    pub(super) keeper: PathKeeper,
+    pub(in crate::puncher) keeper: PathKeeper,
 }
 
 impl Link {
     /// Begins to use a pair.
-    pub(super) fn new(
+    pub(in crate::puncher) fn new(
         pair: Pair,
         peer_epoch: u32,
         observed: Option<SocketAddr>,
@@ -50,7 +55,7 @@ impl Link {
 
 impl Puncher {
     /// Looks after the path in use.
-    pub(super) fn keep(&mut self, now: Now) {
+    pub(in crate::puncher) fn keep(&mut self, now: Now) {
         let State::Connected(link) = &mut self.state else { return };
         match link.keeper.poll(&self.keepalive, now.instant) {
             Care::None => {}
@@ -71,7 +76,7 @@ impl Puncher {
     }
 
     /// Tests the path in use.
-    pub(super) fn send_kept_test(&mut self, now: Now) {
+    pub(in crate::puncher) fn send_kept_test(&mut self, now: Now) {
         let State::Connected(link) = &mut self.state else { return };
         let token = self.outbox.random();
         link.keeper.handle_sent(token, &self.keepalive, now.instant);
@@ -100,7 +105,7 @@ impl Puncher {
         }
     }
 
-    pub(super) fn lose_path(&mut self, loss: Loss, now: Now) {
+    pub(in crate::puncher) fn lose_path(&mut self, loss: Loss, now: Now) {
         self.outbox.tell(Event::PathLost(loss));
         self.bearings.note_loss(matches!(loss, Loss::Moved | Loss::Rerouted), now.instant);
         let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
@@ -108,7 +113,7 @@ impl Puncher {
     }
 
     /// Takes an ack of the keeper's; false if it is none.
-    pub(super) fn handle_kept(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
+    pub(in crate::puncher) fn handle_kept(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
         let State::Connected(link) = &mut self.state else { return false };
         if link.pair != pair {
             return false;
@@ -135,7 +140,7 @@ impl Puncher {
         true
     }
 
-    pub(super) fn link_deadline(&self, link: &Link) -> Instant {
+    pub(in crate::puncher) fn link_deadline(&self, link: &Link) -> Instant {
         let kept = link.keeper.deadline();
         match self.bearings.role {
             Role::Serve => kept,

@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Pair, SocketId, bearings::Ground, outbox::Outbox};
 use crate::probe::PROBE_BYTES;
+use crate::puncher::{Pair, SocketId, bearings::Ground, outbox::Outbox};
 
 /// Where TFTP servers listen.
 const TFTP: u16 = 69;
@@ -34,18 +34,18 @@ const TIMES: [Duration; 6] = [
 const PATIENT: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
-pub(super) struct Helper {
+pub(in crate::puncher) struct Helper {
     since: Instant,
     sent: u32,
     next_at: Instant,
 }
 
 impl Helper {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::puncher) fn new(now: Instant) -> Self {
         Self { since: now, sent: 0, next_at: now + TIMES[0] }
     }
 
-    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, ttl: u8, outbox: &mut Outbox) {
+    pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, ttl: u8, outbox: &mut Outbox) {
         let now = ground.now.instant;
         if now < self.next_at {
             return;
@@ -61,7 +61,7 @@ impl Helper {
         self.next_at = planned.unwrap_or(now + PATIENT);
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(in crate::puncher) fn deadline(&self) -> Instant {
         self.next_at
     }
 }

@@ -16,11 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    LATE, Traffic,
-    keepalive::{self, Keepalive},
-};
 use crate::Role;
+use crate::puncher::{
+    Traffic,
+    checks::LATE,
+    path::keepalive::{self, Keepalive},
+};
 
 /// A path that answers nothing for this long is dead, or for [`DEAD_AFTER_TIMEOUTS`] if that is longer.
 const DEAD_AFTER: Duration = Duration::from_millis(1500);
@@ -63,7 +64,7 @@ const STALE: Duration = Duration::from_millis(100);
 
 /// What is to be done about the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
+pub(in crate::puncher) enum Care {
     /// Nothing now.
     None,
     /// Send a test.
@@ -79,7 +80,7 @@ pub(super) enum Care {
 
 /// See the module's text.
 #[derive(Debug)]
-pub(super) struct PathKeeper {
+pub(in crate::puncher) struct PathKeeper {
     role: Role,
     rtt: Rtt,
     traffic: Traffic,
@@ -110,7 +111,7 @@ struct Doubt {
 
 impl PathKeeper {
     /// Begins to watch a path that was proven a moment ago.
-    pub(super) fn new(role: Role, rtt: Duration, traffic: Traffic, now: Instant) -> Self {
+    pub(in crate::puncher) fn new(role: Role, rtt: Duration, traffic: Traffic, now: Instant) -> Self {
         Self {
             role,
             rtt: Rtt::new(rtt),
@@ -128,7 +129,12 @@ impl PathKeeper {
     }
 
     /// Takes note of what the tunnel has sent and received by now.
-    pub(super) fn handle_traffic(&mut self, traffic: Traffic, keepalive: &Keepalive, now: Instant) {
+    pub(in crate::puncher) fn handle_traffic(
+        &mut self,
+        traffic: Traffic,
+        keepalive: &Keepalive,
+        now: Instant,
+    ) {
         let sends = traffic.sent != self.traffic.sent;
         let hears = traffic.received != self.traffic.received;
         self.traffic = traffic;
@@ -147,7 +153,7 @@ impl PathKeeper {
     }
 
     /// Takes note of a probe of the peer on this path.
-    pub(super) fn handle_heard(&mut self, keepalive: &Keepalive, now: Instant) {
+    pub(in crate::puncher) fn handle_heard(&mut self, keepalive: &Keepalive, now: Instant) {
         if self.has_slept(now) || now < self.stale_until {
             return; // it has waited
         }
@@ -157,7 +163,7 @@ impl PathKeeper {
 
     /// Finds the test that an ack answers; returns the round trip's time, and whether the path had been silent for
     /// the keepalive's whole interval before.
-    pub(super) fn handle_ack(
+    pub(in crate::puncher) fn handle_ack(
         &mut self,
         token: u64,
         keepalive: &Keepalive,
@@ -182,7 +188,7 @@ impl PathKeeper {
     }
 
     /// Takes note of a test that leaves now.
-    pub(super) fn handle_sent(&mut self, token: u64, keepalive: &Keepalive, now: Instant) {
+    pub(in crate::puncher) fn handle_sent(&mut self, token: u64, keepalive: &Keepalive, now: Instant) {
         if self.tests.len() == MAX_TESTS {
             self.tests.pop_front();
         }
@@ -196,7 +202,7 @@ impl PathKeeper {
     }
 
     /// Says what is to be done now.
-    pub(super) fn poll(&mut self, keepalive: &Keepalive, now: Instant) -> Care {
+    pub(in crate::puncher) fn poll(&mut self, keepalive: &Keepalive, now: Instant) -> Care {
         if self.has_slept(now) {
             tracing::debug!(late = ?(now - self.wakes_at), "slept");
             (self.waiting_since, self.doubt) = (None, None);
@@ -228,34 +234,34 @@ impl PathKeeper {
     }
 
     /// When [`Self::poll`] wants to be called.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(in crate::puncher) fn deadline(&self) -> Instant {
         self.wakes_at
     }
 
     /// Whether the next datagram of the tunnel should be told at once: nobody looks for it soon.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(in crate::puncher) fn is_at_rest(&self) -> bool {
         self.waiting_since.is_none() && self.doubt.is_none()
     }
 
     /// Whether nothing had moved for so long that a NAT may have forgotten the path. The peer that searches has noticed
     /// first; that this side would have asked later is no reason to do so the next time.
-    pub(super) fn has_been_silent_at_rest(&self, now: Instant) -> bool {
+    pub(in crate::puncher) fn has_been_silent_at_rest(&self, now: Instant) -> bool {
         self.waiting_since.is_none() && now >= self.heard_at + keepalive::START
     }
 
     /// For how long the tunnel had been at rest when the peer was last heard. The peer looks at the path again after
     /// about the same time.
-    pub(super) fn calm(&self) -> Duration {
+    pub(in crate::puncher) fn calm(&self) -> Duration {
         self.calm
     }
 
     /// The round trip's time, smoothed.
-    pub(super) fn rtt(&self) -> Duration {
+    pub(in crate::puncher) fn rtt(&self) -> Duration {
         self.rtt.smooth
     }
 
     /// The share of tests that were not answered, 0 to 1.
-    pub(super) fn loss(&self) -> f64 {
+    pub(in crate::puncher) fn loss(&self) -> f64 {
         f64::from(self.loss) / 256.0
     }
 
@@ -264,7 +270,7 @@ impl PathKeeper {
     }
 
     /// Whether a pair with that round trip is clearly faster.
-    pub(super) fn is_slower_than(&self, rtt: Duration) -> bool {
+    pub(in crate::puncher) fn is_slower_than(&self, rtt: Duration) -> bool {
         rtt + BETTER_BY < self.rtt.smooth * 3 / 4
     }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Pair, Puncher, State};
+use crate::puncher::{Pair, Puncher, State};
 
 /// What the keeper knows of the path in use.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::puncher::{
     Pair, SocketId,
     bearings::Ground,
     budget::Purpose,
     outbox::{Letter, Outbox},
-    schedule::{slot_at, speaker, to_next_slot},
     search::Haste,
+    search::schedule::{slot_at, speaker, to_next_slot},
 };
 
 /// When things happen in a slot, counted from its beginning.
@@ -75,7 +75,7 @@ const SOME: u64 = 8;
 const SPARSE: u64 = 20;
 
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::puncher) struct Slots {
     plan: &'static Plan,
     dense_until: Instant,
     kept: VecDeque<Slot>,
@@ -99,12 +99,17 @@ struct Slot {
 
 impl Slots {
     /// Makes one that begins at that time.
-    pub(super) fn new(haste: Haste, begin_at: Instant) -> Self {
+    pub(in crate::puncher) fn new(haste: Haste, begin_at: Instant) -> Self {
         let (plan, dense) = if haste.is_kept() { (&KEPT_PLAN, DENSE_KEPT) } else { (&USUAL, DENSE) };
         Self { plan, dense_until: begin_at + dense, kept: VecDeque::new(), last: None, next_at: begin_at }
     }
 
-    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+    pub(in crate::puncher) fn handle_timeout(
+        &mut self,
+        ground: &Ground<'_>,
+        low_ttl: Option<u8>,
+        outbox: &mut Outbox,
+    ) {
         let now = ground.now.instant;
         if now >= self.next_at {
             self.enter(ground, low_ttl, outbox);
@@ -114,15 +119,15 @@ impl Slots {
         }
     }
 
-    pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
+    pub(in crate::puncher) fn handle_open_failed(&mut self, socket: SocketId) {
         self.kept.retain(|slot| slot.pair.socket != socket);
     }
 
-    pub(super) fn has(&self, socket: SocketId) -> bool {
+    pub(in crate::puncher) fn has(&self, socket: SocketId) -> bool {
         self.kept.iter().any(|slot| slot.pair.socket == socket)
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(in crate::puncher) fn deadline(&self) -> Instant {
         self.kept.iter().filter_map(Slot::next_at).fold(self.next_at, Instant::min)
     }
 

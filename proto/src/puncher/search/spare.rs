@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::puncher::{
     Pair, SocketId,
     bearings::Ground,
     budget::Purpose,
@@ -26,7 +26,7 @@ const PACE: [(Duration, Duration); 4] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Spare {
+pub(in crate::puncher) struct Spare {
     begin_at: Instant,
     state: State,
 }
@@ -46,20 +46,20 @@ enum State {
 
 impl Spare {
     /// Makes one that begins at that time; or never, where the two sides have no path behind them.
-    pub(super) fn new(begin_at: Option<Instant>, now: Instant) -> Self {
+    pub(in crate::puncher) fn new(begin_at: Option<Instant>, now: Instant) -> Self {
         let state = if begin_at.is_some() { State::Waiting } else { State::Off };
         Self { begin_at: begin_at.unwrap_or(now), state }
     }
 
     /// Returns the socket on the spare port.
-    pub(super) fn socket(&self) -> Option<SocketId> {
+    pub(in crate::puncher) fn socket(&self) -> Option<SocketId> {
         match self.state {
             State::Open { socket, .. } => Some(socket),
             State::Waiting | State::Off => None,
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
+    pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
         let now = ground.now.instant;
         if matches!(self.state, State::Waiting) && now >= self.begin_at {
             self.state = ground.spare.map_or(State::Off, |ports| State::Open {
@@ -83,13 +83,13 @@ impl Spare {
         tracing::trace!(?pair, is_sent, "spare");
     }
 
-    pub(super) fn handle_open_failed(&mut self, failed: SocketId) {
+    pub(in crate::puncher) fn handle_open_failed(&mut self, failed: SocketId) {
         if self.socket() == Some(failed) {
             self.state = State::Off;
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::puncher) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Waiting => Some(self.begin_at),
             State::Open { next_at, .. } => Some(next_at),

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// The interval at first.
-pub(super) const START: Duration = Duration::from_secs(15);
+pub(in crate::puncher) const START: Duration = Duration::from_secs(15);
 
 /// The longest interval: so long a path that died in its sleep may stay unnoticed.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const ANSWERS: u32 = 12;
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
-pub(super) struct Keepalive {
+pub(in crate::puncher) struct Keepalive {
     interval: Duration,
     /// Answers since the interval last changed.
     answers: u32,
@@ -38,12 +38,12 @@ impl Default for Keepalive {
 
 impl Keepalive {
     /// The silence after which something must be sent.
-    pub(super) fn interval(&self) -> Duration {
+    pub(in crate::puncher) fn interval(&self) -> Duration {
         self.interval
     }
 
     /// The path has answered after a silence of the whole interval.
-    pub(super) fn handle_answer(&mut self, now: Instant) {
+    pub(in crate::puncher) fn handle_answer(&mut self, now: Instant) {
         self.ceiling = self.ceiling.filter(|(_, learned)| now < *learned + REMEMBERED);
         self.answers += 1;
         let longest = self.ceiling.map_or(LONGEST, |(ceiling, _)| ceiling - STEP);
@@ -54,7 +54,7 @@ impl Keepalive {
     }
 
     /// The path did not answer after a silence of the whole interval.
-    pub(super) fn handle_death(&mut self, now: Instant) {
+    pub(in crate::puncher) fn handle_death(&mut self, now: Instant) {
         if self.interval > START {
             self.ceiling = Some((self.interval, now));
         }

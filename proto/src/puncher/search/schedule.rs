@@ -7,7 +7,7 @@ use rand_core::{Rng, SeedableRng};
 use sha2::Sha256;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::budget::MAX_FAN;
+use crate::puncher::budget::MAX_FAN;
 use crate::{Key, Role};
 
 /// Length of a slot.
@@ -42,7 +42,7 @@ impl Schedule {
 
     /// Returns the own port and the peer's port of a slot. The two main ports are part of the question, so that two
     /// tunnels of one key do not ask for the same port.
-    pub(super) fn pair(&self, slot: u64, role: Role, own: u16, peers: u16) -> (u16, u16) {
+    pub(in crate::puncher) fn pair(&self, slot: u64, role: Role, own: u16, peers: u16) -> (u16, u16) {
         let (serve, open) = by_role(role, own, peers);
         let question =
             [b"slot".as_slice(), &slot.to_be_bytes(), &serve.to_be_bytes(), &open.to_be_bytes()].concat();
@@ -53,7 +53,7 @@ impl Schedule {
 
     /// Returns the own spare port and the peer's after a path that these searches have found; each with the main port of
     /// its side. Each path has others: what a NAT remembers of the former must not be in their way.
-    pub(super) fn spare(&self, role: Role, own: (u32, u16), peers: (u32, u16)) -> (u16, u16) {
+    pub(in crate::puncher) fn spare(&self, role: Role, own: (u32, u16), peers: (u32, u16)) -> (u16, u16) {
         let (serve, open) = by_role(role, own, peers);
         let words = |(epoch, port): (u32, u16)| (epoch.to_be_bytes(), port.to_be_bytes());
         let ((serve_epoch, serve_port), (open_epoch, open_port)) = (words(serve), words(open));
@@ -65,7 +65,7 @@ impl Schedule {
 
     /// Returns what a search in that epoch uses: the same whenever it asks, in another run of the program too, so that a
     /// search that begins again uses the mappings of the former.
-    pub(super) fn deal(&self, epoch: u64, role: Role, own: u16) -> Deal {
+    pub(in crate::puncher) fn deal(&self, epoch: u64, role: Role, own: u16) -> Deal {
         let role = match role {
             Role::Serve => b"serve".as_slice(),
             Role::Open => b"open",
@@ -95,11 +95,11 @@ impl Schedule {
 
 /// The sockets and the order of one birthday.
 #[derive(Debug, Clone)]
-pub(super) struct Deal {
+pub(in crate::puncher) struct Deal {
     /// Own ports to fan out from.
-    pub(super) fan: Vec<u16>,
+    pub(in crate::puncher) fan: Vec<u16>,
     /// Where the sweep starts.
-    pub(super) start: u32,
+    pub(in crate::puncher) start: u32,
 }
 
 /// Picks a port of a range whose size is a power of two.
@@ -123,17 +123,17 @@ impl std::fmt::Debug for Schedule {
 }
 
 /// Returns the number of the slot in which a wall clock is.
-pub(super) fn slot_at(unix: Duration) -> u64 {
+pub(in crate::puncher) fn slot_at(unix: Duration) -> u64 {
     unix.as_secs() / SLOT.as_secs()
 }
 
 /// Returns the time to the next slot.
-pub(super) fn to_next_slot(unix: Duration) -> Duration {
+pub(in crate::puncher) fn to_next_slot(unix: Duration) -> Duration {
     SLOT - Duration::new(unix.as_secs() % SLOT.as_secs(), unix.subsec_nanos())
 }
 
 /// Returns which side speaks first in a slot; the other one only opens its NAT and answers.
-pub(super) fn speaker(slot: u64) -> Role {
+pub(in crate::puncher) fn speaker(slot: u64) -> Role {
     if slot.is_multiple_of(2) { Role::Serve } else { Role::Open }
 }
 

@@ -1,25 +1,32 @@
 //! One search: everything that is tried at the same time until a pair is nominated.
 
+mod birthday;
+mod helper;
+pub(in crate::puncher) mod schedule;
+mod scout;
+mod slots;
+mod spare;
+
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use super::{
-    Findings, Icmp, Memory, Method, Pair, SocketId, Trouble,
-    bearings::Ground,
+use self::{
     birthday::{Birthday, HEAD_START, Ways},
-    evidence::Evidence,
     helper::Helper,
-    outbox::Outbox,
     schedule::slot_at,
     scout::Scout,
     slots::Slots,
     spare::Spare,
 };
+use crate::puncher::{
+    Findings, Icmp, Memory, Method, Pair, SocketId, Trouble, bearings::Ground, evidence::Evidence,
+    outbox::Outbox,
+};
 
 /// For this long a search uses every slot and sweeps again and again; after that it is patient.
-pub(super) const EAGER: Duration = Duration::from_secs(60);
+pub(in crate::puncher) const EAGER: Duration = Duration::from_secs(60);
 
 /// After so many passes a sweep that has met nothing says something: the other side has had the time to start, too.
 const THOROUGH: usize = 5;
@@ -37,7 +44,7 @@ const LEAST_TTL: u8 = 2;
 const EAGER_KEPT: Duration = Duration::from_secs(300);
 
 /// Where a tunnel waits for its path, the plain pairs have this long for themselves: most likely they will do.
-pub(super) const KEPT_START: Duration = Duration::from_millis(1500);
+pub(in crate::puncher) const KEPT_START: Duration = Duration::from_millis(1500);
 
 /// A renewal looks for a fresh path for this long; after that any will do.
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -47,7 +54,7 @@ const KEPT_SLOTS: Duration = Duration::from_millis(200);
 
 /// How urgent a search is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haste {
+pub(in crate::puncher) enum Haste {
     /// A user waits: for a minute everything is tried.
     Eager,
     /// A tunnel waits for its path: what was in use is tried all the time, and everything for some minutes.
@@ -60,14 +67,14 @@ pub(super) enum Haste {
 
 impl Haste {
     /// Whether a tunnel waits.
-    pub(super) fn is_kept(self) -> bool {
+    pub(in crate::puncher) fn is_kept(self) -> bool {
         matches!(self, Self::Kept | Self::Renewal)
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Search {
-    pub(super) evidence: Evidence,
+pub(in crate::puncher) struct Search {
+    pub(in crate::puncher) evidence: Evidence,
     haste: Haste,
     began: Instant,
     /// Refusals tell of the peer's program: a tunnel waits for it, and our own end is where it was.
@@ -84,7 +91,12 @@ pub(super) struct Search {
 
 impl Search {
     /// Begins a search. `calm` is for how long the tunnel had been at rest when its path was lost.
-    pub(super) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste, calm: Duration) -> Self {
+    pub(in crate::puncher) fn new(
+        ground: &Ground<'_>,
+        memory: Option<Memory>,
+        haste: Haste,
+        calm: Duration,
+    ) -> Self {
         let now = ground.now.instant;
         let eager_for = match haste {
             Haste::Eager => EAGER,
@@ -106,25 +118,25 @@ impl Search {
         }
     }
 
-    pub(super) fn haste(&self) -> Haste {
+    pub(in crate::puncher) fn haste(&self) -> Haste {
         self.haste
     }
 
     /// Whether the pairs of the path in use must not be chosen again.
-    pub(super) fn is_renewal(&self, now: Instant) -> bool {
+    pub(in crate::puncher) fn is_renewal(&self, now: Instant) -> bool {
         self.haste == Haste::Renewal && now < self.began + RENEWAL
     }
 
     /// Whether it is clear by now that the peer's program has ended; true once.
-    pub(super) fn finds_peer_gone(&mut self, now: Instant) -> bool {
+    pub(in crate::puncher) fn finds_peer_gone(&mut self, now: Instant) -> bool {
         self.is_heedful && self.evidence.finds_peer_gone(self.gone_after, now)
     }
 
-    pub(super) fn is_eager(&self, now: Instant) -> bool {
+    pub(in crate::puncher) fn is_eager(&self, now: Instant) -> bool {
         now < self.eager_until
     }
 
-    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
+    pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
         self.scout.handle_timeout(outbox, ground.now);
         let low_ttl = self.scout.low_ttl(slot_at(ground.unix) / 2);
         self.helper.handle_timeout(ground, low_ttl.unwrap_or(LEAST_TTL), outbox);
@@ -135,8 +147,13 @@ impl Search {
         self.birthday.handle_timeout(ground, ways, sweeper, outbox);
     }
 
+    /// The network has changed: the way out may be another one.
+    pub(in crate::puncher) fn handle_network_change(&mut self, local: Option<IpAddr>, now: Instant) {
+        self.scout.hurry(local, now);
+    }
+
     /// Takes note of what the network says; `is_ours` if it quotes what we have sent a moment ago.
-    pub(super) fn handle_icmp(
+    pub(in crate::puncher) fn handle_icmp(
         &mut self,
         icmp: &Icmp<'_>,
         is_ours: bool,
@@ -148,7 +165,7 @@ impl Search {
     }
 
     /// Takes note of a sealed word of the peer; true for the first one.
-    pub(super) fn handle_heard(&mut self, pair: Pair, expected: bool, now: Instant) -> bool {
+    pub(in crate::puncher) fn handle_heard(&mut self, pair: Pair, expected: bool, now: Instant) -> bool {
         if !expected {
             self.birthday.aim(pair.remote.port());
         }
@@ -159,13 +176,13 @@ impl Search {
         first
     }
 
-    pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
+    pub(in crate::puncher) fn handle_open_failed(&mut self, socket: SocketId) {
         self.slots.handle_open_failed(socket);
         self.spare.handle_open_failed(socket);
         self.birthday.handle_open_failed(socket);
     }
 
-    pub(super) fn findings(&self, now: Instant) -> Findings {
+    pub(in crate::puncher) fn findings(&self, now: Instant) -> Findings {
         let ends_at = self.scout.ends_at();
         let has_swept = self.birthday.passes() >= THOROUGH;
         let had_path = self.haste.is_kept();
@@ -173,14 +190,14 @@ impl Search {
     }
 
     /// Returns why there is no path if that is worth a word now, and was not said before.
-    pub(super) fn diagnose(&mut self, now: Instant) -> Option<Trouble> {
+    pub(in crate::puncher) fn diagnose(&mut self, now: Instant) -> Option<Trouble> {
         self.evidence
             .is_stuck(now)
             .then(|| self.findings(now))
             .and_then(|found| self.evidence.diagnose(found, now))
     }
 
-    pub(super) fn method(&self, pair: Pair) -> Method {
+    pub(in crate::puncher) fn method(&self, pair: Pair) -> Method {
         if self.slots.has(pair.socket) {
             return Method::Slot;
         }
@@ -189,7 +206,7 @@ impl Search {
         by_chance.unwrap_or(if is_spare { Method::Spare } else { Method::Base })
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(in crate::puncher) fn deadline(&self) -> Instant {
         let scout = self.scout.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
         let gone = self.evidence.gone_at(self.gone_after).filter(|_| self.is_heedful);

@@ -15,7 +15,7 @@ const TOLERANCE: u32 = 10;
 const RENEWALS: u32 = 50;
 
 #[derive(Debug, Default)]
-pub(super) struct Lifetime {
+pub(in crate::puncher) struct Lifetime {
     last: Option<Duration>,
     known: Option<Duration>,
     /// Renewals since it is known.
@@ -24,7 +24,7 @@ pub(super) struct Lifetime {
 
 impl Lifetime {
     /// Takes note of the age at which a path fell silent.
-    pub(super) fn handle_death(&mut self, age: Duration) {
+    pub(in crate::puncher) fn handle_death(&mut self, age: Duration) {
         let before = self.last.replace(age);
         let same =
             before.filter(|before| age >= SHORTEST && age.abs_diff(*before) < age.max(*before) / TOLERANCE);
@@ -34,7 +34,7 @@ impl Lifetime {
     }
 
     /// Takes note that a path is renewed. Once in a while it is tried whether that is still needed.
-    pub(super) fn handle_renewal(&mut self) {
+    pub(in crate::puncher) fn handle_renewal(&mut self) {
         self.renewals += 1;
         if self.renewals == RENEWALS {
             *self = Self::default();
@@ -42,7 +42,7 @@ impl Lifetime {
     }
 
     /// The age at which a path is to be renewed, if it is to be.
-    pub(super) fn renew_after(&self) -> Option<Duration> {
+    pub(in crate::puncher) fn renew_after(&self) -> Option<Duration> {
         self.known.map(|known| known * 4 / 5)
     }
 }

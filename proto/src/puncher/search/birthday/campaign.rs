@@ -1,0 +1,190 @@
+//! One set of mappings of a birthday, and the passes over it.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{Half, Ways};
+use crate::puncher::{
+    Pair, SocketId,
+    bearings::Ground,
+    budget::Purpose,
+    outbox::{Letter, Outbox},
+};
+
+/// In so many passes a side does what has met the peer the last time, and that alone: it is twice as fast.
+const HALF_PASSES: usize = 4;
+
+/// From this pass on further sockets, as many as find room, send to the peer's spare port where the own fan has met the
+/// peer before: the first ones have missed, or the peer cannot sweep much.
+const MORE_FROM_PASS: usize = 1;
+
+/// In the last pass one socket in so many ventures to reach a router that answers for itself. Not earlier: those are
+/// spoilt for a peer that comes later.
+const VENTURE_SHARE: usize = 11;
+
+/// After its last pass a campaign's sockets stay open for this long: the peer's sweep may still meet them. Linux forgets
+/// their mappings by then.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Probes leave in small groups: a timer for each would cost more than it is worth.
+const GROUP: Duration = Duration::from_millis(8);
+
+/// A socket of the fan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fanned {
+    /// Will be opened on this port when its first turn comes.
+    Closed(u16),
+    Open(SocketId),
+    /// Another program has the port, or there are no descriptors left.
+    Failed,
+}
+
+impl Fanned {
+    /// Returns the socket; opens it at its first turn, if its mapping has room.
+    fn socket(&mut self, remote: SocketAddr, now: Instant, outbox: &mut Outbox) -> Option<SocketId> {
+        match *self {
+            Self::Open(socket) => Some(socket),
+            Self::Failed => None,
+            Self::Closed(port) => {
+                let socket = outbox.has_room(port, remote, now).then(|| outbox.open(port))?;
+                *self = Self::Open(socket);
+                Some(socket)
+            }
+        }
+    }
+}
+
+/// One set of mappings and the passes over it.
+#[derive(Debug)]
+pub(super) struct Campaign {
+    pub(super) epoch: u64,
+    /// What is enough for the first passes, as far as the two NATs are what they were.
+    pub(super) half: Option<Half>,
+    /// Ports of the peer that the fan sends to: one, or two.
+    pub(super) targets: Vec<SocketAddr>,
+    pub(super) fan: Vec<Fanned>,
+    /// So many of the fan send to all targets, from the first pass on; the others to the last target, later.
+    pub(super) first: usize,
+    pub(super) sweeper: SocketId,
+    pub(super) sweep: Vec<u16>,
+    pub(super) began: Instant,
+    pub(super) passes: &'static [Duration],
+    pub(super) pass: usize,
+    /// Turns of this pass so far.
+    pub(super) cursor: usize,
+    pub(super) next_at: Option<Instant>,
+}
+
+impl Campaign {
+    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, ways: Ways, outbox: &mut Outbox) {
+        let now = ground.now.instant;
+        if self.next_at.is_none_or(|at| now < at) {
+            return;
+        }
+        if self.pass == self.passes.len() {
+            self.next_at = None;
+            return self.close(outbox);
+        }
+        while self.cursor < self.letters().iter().sum() {
+            let ready_at = outbox.ready_at(now).max(self.due_at().unwrap_or(now));
+            if now < ready_at {
+                return self.next_at = Some(ready_at + GROUP);
+            }
+            if let Some(letter) = self.letter(ways, now, outbox)
+                && outbox.send(&letter, Purpose::Search, ground.now).is_some()
+            {
+                outbox.dealt = Some((self.epoch, now));
+            }
+            self.cursor += 1;
+        }
+        tracing::debug!(pass = self.pass, letters = ?self.letters(), ?ways, unsent = outbox.unsent(), "birthday");
+        self.cursor = 0;
+        self.pass += 1;
+        let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
+        self.next_at = Some(next.unwrap_or(now + LINGER));
+    }
+
+    /// When the next turn is due if this pass is spread over the time until the next one.
+    fn due_at(&self) -> Option<Instant> {
+        let (begins, ends) = (*self.passes.get(self.pass)?, *self.passes.get(self.pass + 1)?);
+        let turns = u32::try_from(self.letters().iter().sum::<usize>()).ok().filter(|turns| *turns > 0)?;
+        let turn = u32::try_from(self.cursor).ok()?;
+        Some(self.began + begins + (ends - begins) / turns * turn)
+    }
+
+    /// Letters of this pass: of the fan, and of the sweep.
+    fn letters(&self) -> [usize; 2] {
+        let more = if self.pass < MORE_FROM_PASS { 0 } else { self.fan.len() - self.first };
+        let (fan, sweep) = (self.first * self.targets.len() + more, self.sweep.len());
+        match self.half.filter(|_| self.pass < HALF_PASSES) {
+            Some(Half::Fan) => [fan, 0],
+            Some(Half::Sweep) => [0, sweep],
+            None => [fan, sweep],
+        }
+    }
+
+    /// Returns the letter whose turn it is. Fan and sweep take turns: a line on which the carrier allows few mappings
+    /// gives some of them to both.
+    fn letter(&mut self, ways: Ways, now: Instant, outbox: &mut Outbox) -> Option<Letter> {
+        let [fanned, swept] = self.letters();
+        let both = fanned.min(swept);
+        let (fans, index) = match self.cursor {
+            turn if turn < 2 * both => (turn.is_multiple_of(2), turn / 2),
+            turn => (fanned > both, turn - both),
+        };
+        let token = outbox.random();
+        if fans {
+            let (index, remote) = self.fan_letter(index);
+            let arrives = self.may_arrive(ways, index);
+            if !arrives && ways.low_ttl.is_none() {
+                return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first
+            }
+            let pair = Pair { socket: self.fan[index].socket(remote, now, outbox)?, remote };
+            return Some(Letter { ttl: ways.low_ttl.filter(|_| !arrives), ..Letter::probe(pair, token) });
+        }
+        if ways.is_answering && ways.low_ttl.is_none() && index > self.sweep.len() / 2 {
+            return None; // as many as the other router may remember beside its own
+        }
+        let remote = SocketAddr::new(self.targets[0].ip(), self.sweep[index]);
+        let ttl = ways.low_ttl.filter(|_| ways.is_answering);
+        Some(Letter { ttl, ..Letter::probe(Pair { socket: self.sweeper, remote }, token) })
+    }
+
+    /// Returns the socket of a turn of the fan, and where it sends. All to the main port come first: a full table has room
+    /// for them.
+    fn fan_letter(&self, turn: usize) -> (usize, SocketAddr) {
+        let last = self.targets.len() - 1;
+        let target = (turn / self.first).min(last);
+        (turn - target * self.first, self.targets[target])
+    }
+
+    pub(super) fn close(&mut self, outbox: &mut Outbox) {
+        for fanned in std::mem::take(&mut self.fan) {
+            if let Fanned::Open(socket) = fanned {
+                outbox.close(socket);
+            }
+        }
+    }
+
+    /// Whether a packet of the fan may reach the other router. Half of the first pass must not even where that is
+    /// silent: its answer may have been lost.
+    fn may_arrive(&self, ways: Ways, index: usize) -> bool {
+        let ventures =
+            self.pass > 0 && self.pass + 1 == self.passes.len() && index.is_multiple_of(VENTURE_SHARE);
+        match (ways.is_answering, ways.low_ttl) {
+            (_, None) => self.pass > 0,
+            (true, Some(_)) => ventures,
+            (false, Some(_)) => self.pass > 0 || index.is_multiple_of(2),
+        }
+    }
+
+    pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
+        for fanned in &mut self.fan {
+            if *fanned == Fanned::Open(socket) {
+                *fanned = Fanned::Failed;
+            }
+        }
+    }
+}
