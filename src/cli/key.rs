@@ -1,57 +1,103 @@
 //! `pinhole key`: make, keep, show or check a key.
 
-use std::io::{IsTerminal, Write};
-
-use anyhow::{Result, bail};
-
-use super::{
-    args::{KeyAction, KeySource},
-    keyring::{self, Found, Origin},
-    say,
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
 };
 
-pub(super) fn run(action: Option<KeyAction>) -> Result<()> {
-    match action.unwrap_or(KeyAction::New { save: false }) {
-        KeyAction::New { save } => new(save),
-        KeyAction::Save => save(),
-        KeyAction::Show { source } => show(&source),
-        KeyAction::Check { source } => check(&source),
+use anyhow::{Result, bail};
+use pinhole::Phrase;
+
+use super::{
+    args::{ConfigArgs, KeyAction, KeyPlace, WhichKey},
+    config::{Peers, Section},
+    keyring::{self, Found, Origin},
+    qr, say,
+};
+
+pub(super) fn run(action: Option<KeyAction>, as_qr: bool) -> Result<()> {
+    match action {
+        None if as_qr => show(WhichKey::default(), true),
+        None => print(&keyring::generate()?, false),
+        Some(KeyAction::New { save: true, place, qr }) => new(&place, as_qr || qr),
+        Some(KeyAction::New { save: false, place, qr }) => {
+            if place.name.is_some() || place.key_file.is_some() {
+                bail!("the key would be printed and not kept: add --save to keep it");
+            }
+            print(&keyring::generate()?, as_qr || qr)
+        }
+        Some(KeyAction::Save { place }) => save(&place),
+        Some(KeyAction::Show { which, qr }) => show(which, as_qr || qr),
+        Some(KeyAction::Check { which }) => check(which),
     }
 }
 
-fn new(save: bool) -> Result<()> {
+/// Makes a key and keeps it.
+fn new(place: &KeyPlace, as_qr: bool) -> Result<()> {
     let phrase = keyring::generate()?;
-    if save {
-        let path = keyring::save(&phrase)?;
-        say(format_args!("kept in {}", path.display()));
-    }
-    print(phrase.as_str())
+    let path = find_place(place)?;
+    keyring::save(&phrase, &path)?;
+    say(format_args!("kept in {}", path.display()));
+    print(&phrase, as_qr)
 }
 
-fn save() -> Result<()> {
+fn save(place: &KeyPlace) -> Result<()> {
+    let path = find_place(place)?;
+    keyring::check_free(&path)?;
     let phrase = if std::io::stdin().is_terminal() { keyring::prompt()? } else { keyring::read_stdin()? };
     let found = keyring::checked(Found { phrase, origin: Origin::Prompt })?;
-    let path = keyring::save(&found.phrase)?;
+    keyring::save(&found.phrase, &path)?;
     say(format_args!("kept in {}", path.display()));
     Ok(())
 }
 
-fn show(source: &KeySource) -> Result<()> {
-    print(existing(source)?.phrase.as_str())
+fn show(which: WhichKey, as_qr: bool) -> Result<()> {
+    print(&existing(which)?.phrase, as_qr)
 }
 
-fn check(source: &KeySource) -> Result<()> {
-    let found = keyring::checked(existing(source)?)?;
+fn check(which: WhichKey) -> Result<()> {
+    let found = keyring::checked(existing(which)?)?;
     say(format_args!("the key {} is strong enough", describe(&found.origin)));
     Ok(())
 }
 
-fn existing(source: &KeySource) -> Result<Found> {
-    match keyring::look(source)? {
+fn existing(which: WhichKey) -> Result<Found> {
+    let WhichKey { name, mut source, config } = which;
+    if let Some(name) = &name {
+        section(name, &config)?.0.fill_key(&mut source);
+    }
+    match keyring::look(&source)? {
         Some(found) => Ok(found),
         None => bail!(
             "there is no key yet: `pinhole key new --save` makes one, `pinhole key save` keeps the other side's"
         ),
+    }
+}
+
+/// Returns the file in which a key is to be kept.
+fn find_place(place: &KeyPlace) -> Result<PathBuf> {
+    match (&place.name, &place.key_file) {
+        (Some(name), _) => {
+            let (section, peers) = section(name, &place.config)?;
+            match section.key_file() {
+                Some(file) => Ok(file.to_owned()),
+                None => bail!(
+                    "[peer.{name}] in {} uses the key that all others use: add `key-file = \"{name}.key\"` there for one of its own, or leave the name out",
+                    peers.file().display()
+                ),
+            }
+        }
+        (None, Some(file)) => Ok(file.clone()),
+        (None, None) => keyring::default_file(),
+    }
+}
+
+/// Returns what the file of peers says of a name, which must be there.
+fn section(name: &str, config: &ConfigArgs) -> Result<(Section, Peers)> {
+    let peers = Peers::read(config.config.as_deref())?;
+    match peers.get(name).cloned() {
+        Some(section) => Ok((section, peers)),
+        None => bail!("there is no peer {name:?}: {}", peers.say_names(name)),
     }
 }
 
@@ -66,7 +112,18 @@ pub(super) fn describe(origin: &Origin) -> String {
 }
 
 /// Prints the product: the only thing that goes to stdout.
-fn print(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}")?;
+fn print(phrase: &Phrase, as_qr: bool) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    if !as_qr {
+        writeln!(stdout, "{}", phrase.as_str())?;
+    } else if stdout.is_terminal() {
+        stdout.write_all(qr::draw(phrase)?.as_bytes())?;
+        say(format_args!(
+            "whoever sees this, or a picture of it, has the key: clear the screen when it is scanned"
+        ));
+    } else {
+        say(format_args!("stdout is no terminal to draw on: these are the words"));
+        writeln!(stdout, "{}", phrase.as_str())?;
+    }
     Ok(())
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::args::KeySource;
 
 /// Environment variable with the key.
-const VARIABLE: &str = "PINHOLE_KEY";
+pub(crate) const VARIABLE: &str = "PINHOLE_KEY";
 
 /// Longest key file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -95,7 +95,8 @@ pub(crate) fn checked(found: Found) -> Result<Found> {
 /// Makes a key and keeps it in the default file.
 fn make() -> Result<Found> {
     let phrase = generate()?;
-    let path = save(&phrase)?;
+    let path = default_file()?;
+    save(&phrase, &path)?;
     Ok(Found { phrase, origin: Origin::Made(path) })
 }
 
@@ -107,29 +108,32 @@ pub(crate) fn generate() -> Result<Phrase> {
     Ok(Phrase::generate(*entropy))
 }
 
-/// Keeps a key in the default file, which must not exist: a key is never overwritten.
-pub(crate) fn save(phrase: &Phrase) -> Result<PathBuf> {
-    let path = default_file()?;
+/// Says at once that a file cannot take a key because it is there.
+pub(crate) fn check_free(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        bail!("there is a key in {} already: remove that file first if you want another", path.display());
+    }
+    Ok(())
+}
+
+/// Keeps a key in a file, which must not exist: a key is never overwritten.
+pub(crate) fn save(phrase: &Phrase, path: &Path) -> Result<()> {
+    check_free(path)?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let mut file = match made {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("there is a key in {} already: remove that file first if you want another", path.display())
-        }
-        made => made.with_context(|| format!("cannot keep the key in {}", path.display()))?,
-    };
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = made.with_context(|| format!("cannot keep the key in {}", path.display()))?;
     let written = file
         .write_all(phrase.as_str().as_bytes())
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all());
     if let Err(error) = written {
         // Half a key is worse than none.
-        let _best_effort = fs::remove_file(&path);
+        let _best_effort = fs::remove_file(path);
         return Err(error).with_context(|| format!("cannot keep the key in {}", path.display()));
     }
-    Ok(path)
+    Ok(())
 }
 
 /// Asks for a key on the terminal, without echo.
@@ -160,7 +164,12 @@ pub(crate) fn default_file() -> Result<PathBuf> {
 
 fn read(path: &Path) -> Result<Found> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot read the key file {shown}"))?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+            "there is no key file {shown}: `pinhole key new --save --key-file {shown}` makes one, `pinhole key save --key-file {shown}` keeps the other side's"
+        ),
+        opened => opened.with_context(|| format!("cannot read the key file {shown}"))?,
+    };
     let metadata = file.metadata().with_context(|| format!("cannot look at the key file {shown}"))?;
     if metadata.is_file() && metadata.mode() & forbidden(path) != 0 {
         let quoted = shown.to_string().replace('\'', "'\\''");

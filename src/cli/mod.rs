@@ -5,17 +5,22 @@
 mod args;
 mod check;
 mod classic;
+mod config;
 mod demo;
 mod journal;
 mod key;
 mod keyring;
+mod manual;
 mod memory;
+mod pipe;
+mod qr;
 mod report;
 mod service;
 mod status;
 mod talk;
 mod tunnel;
 mod watch;
+mod whom;
 mod words;
 
 use std::{fmt, panic, process::ExitCode};
@@ -46,17 +51,21 @@ enum Outcome {
 }
 
 pub(crate) fn run() -> ExitCode {
+    manual::complete();
     let cli = Cli::parse();
     tell_panics();
     let _last_lines = talk::LastLines;
     let result = match cli.verb {
-        Some(Verb::Serve { specs, peer, common }) => tunnel::serve(specs, peer.peer, peer.port, &common),
-        Some(Verb::Open { specs, peer, common }) => tunnel::open(specs, peer.peer, peer.port, &common),
-        Some(Verb::Key { action }) => key::run(action).map(|()| Outcome::Done),
-        Some(Verb::Check(args)) => check::run(&args),
+        Some(Verb::Serve { words, peer, common }) => tunnel::serve(&words, &peer, common),
+        Some(Verb::Open { words, peer, common }) => tunnel::open(&words, &peer, common),
+        Some(Verb::Pipe(args)) => pipe::run(args),
+        Some(Verb::Key { qr, action }) => key::run(action, qr).map(|()| Outcome::Done),
+        Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Status(args)) => status::run(&args),
         Some(Verb::Demo(args)) => demo::run(&args),
         Some(Verb::Classic(args)) => classic::run(&args),
+        Some(Verb::Completions { shell }) => manual::completions(shell).map(|()| Outcome::Done),
+        Some(Verb::Man { folder }) => manual::pages(&folder).map(|()| Outcome::Done),
         None => tunnel::short(cli.short),
     };
     match result {

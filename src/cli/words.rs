@@ -229,7 +229,7 @@ pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> String {
 pub(super) fn explain_bind(error: &BindError) -> anyhow::Error {
     match error {
         BindError::InUse { protocol: Protocol::Udp, address } => anyhow!(
-            "{error}: is another pinhole running? Otherwise use another port on both sides, for example {}",
+            "{error}: is another pinhole running (`pinhole status` shows those of this user; one for `pinhole pipe` ends with the last pipe)? Otherwise use another port on both sides, for example {}",
             address.port().wrapping_add(1).max(1024)
         ),
         BindError::InUse { protocol: Protocol::Tcp, .. } => {

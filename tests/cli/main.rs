@@ -7,13 +7,16 @@
 
 mod check;
 mod classic;
+mod config;
 mod demo;
 mod faults;
 mod first_use;
 mod grammar;
 mod keys;
 mod loopback;
+mod manual;
 mod memory;
+mod pipe;
 mod ports;
 #[expect(dead_code, reason = "the laboratory's tests use more of it")]
 mod program;

@@ -8,16 +8,22 @@ mod stun;
 
 use anyhow::{Context, Result};
 use pinhole::{
-    Peer,
     check::{self, Machine},
     hub,
 };
 use serde_json::{Value, json};
 
 use self::{machine::Own, meet::Meeting, pair::Pair, sheet::Sheet};
-use super::{Outcome, args::CheckArgs, say, talk, tunnel, words};
+use super::{Outcome, args::CheckArgs, say, talk, tunnel, whom::Whom, words};
 
-pub(super) fn run(args: &CheckArgs) -> Result<Outcome> {
+pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
+    let whom = args.peer.as_deref().map(|peer| Whom::find(peer, args.port, &args.config)).transpose()?;
+    if let Some(Whom { peer, section, .. }) = &whom {
+        args.port = Some(peer.port);
+        args.bind = args.bind.or(section.bind());
+        section.fill_key(&mut args.key);
+        section.fill_limits(&mut args.limits);
+    }
     talk::start();
     tunnel::start_logging(args.debug);
     tunnel::raise_descriptor_limit();
@@ -25,13 +31,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome> {
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
-    let outcome = runtime.block_on(run_check(args));
+    let outcome = runtime.block_on(run_check(&args, whom.as_ref()));
     runtime.shutdown_timeout(tunnel::SHUTDOWN);
     outcome
 }
 
-async fn run_check(args: &CheckArgs) -> Result<Outcome> {
-    let own = look(args).await?;
+async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
+    let own = look(args, whom).await?;
     let alone = |outcome| {
         Report::new(&own, own.sentence(), Vec::new()).show(&own, args);
         Ok(outcome)
@@ -39,7 +45,7 @@ async fn run_check(args: &CheckArgs) -> Result<Outcome> {
     if own.standing().is_obstacle() {
         return alone(Outcome::NoPath);
     }
-    let Some(peer) = &args.peer else { return alone(Outcome::Done) };
+    let Some(whom) = whom else { return alone(Outcome::Done) };
     let Some(found) = meet::key(args)? else {
         say(format_args!(
             "no key here, so the other side is left alone: --key-file, PINHOLE_KEY or `pinhole key save`"
@@ -47,7 +53,7 @@ async fn run_check(args: &CheckArgs) -> Result<Outcome> {
         return alone(Outcome::Done);
     };
     let mut outcome = Outcome::NoPath;
-    let report = match meet::meet(args, &own, peer, &found).await? {
+    let report = match meet::meet(args, &own, &whom.peer, &found).await? {
         Meeting::Checked { outcome: checked, connected } => {
             outcome = Outcome::Done;
             let pair = Pair { role: meet::role(args), outcome: &checked, connected };
@@ -84,12 +90,11 @@ async fn run_check(args: &CheckArgs) -> Result<Outcome> {
 }
 
 /// Looks at what can be seen without the peer.
-async fn look(args: &CheckArgs) -> Result<Own> {
-    let main = (args.bind, args.port).into();
-    let peer = match &args.peer {
-        Some(name) => {
-            let found = Peer::new(name, args.port).resolve().await;
-            let found = found.map_err(|error| tunnel::advise(error.into()))?;
+async fn look(args: &CheckArgs, whom: Option<&Whom>) -> Result<Own> {
+    let main = (args.own_ip(), args.udp_port()).into();
+    let peer = match whom {
+        Some(whom) => {
+            let found = whom.peer.resolve().await.map_err(|error| whom.advise(error.into()))?;
             found.first().copied()
         }
         None => None,
@@ -97,11 +102,11 @@ async fn look(args: &CheckArgs) -> Result<Own> {
     let machine = Machine::look(main, peer);
     let hops = match peer {
         Some(peer) if machine.source.is_some() => {
-            hub::hops(args.bind.into(), peer).await.context("cannot look at the way to the peer")?
+            hub::hops(args.own_ip().into(), peer).await.context("cannot look at the way to the peer")?
         }
         Some(_) | None => Vec::new(),
     };
-    let own = Own { machine, hops, port: args.port, peer, stun: None };
+    let own = Own { machine, hops, port: args.udp_port(), peer, stun: None };
     match &args.stun {
         Some(host) if !own.standing().is_obstacle() => {
             let stun = check::ask_stun(main, host).await.context("--stun")?;
