@@ -1,6 +1,9 @@
 //! Which letters each side writes, round after round, and what their arrival means.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use super::{
     FilteringSeen, Heard, Letter, MappingSeen, Orders, PortsSeen, Report, Round, Seen, Socket, Stand, samples,
@@ -61,6 +64,8 @@ struct Side {
     /// The local ports of its new sockets.
     ports: Vec<u16>,
     /// The peer's two strays that got in, and where they came from.
+    /// Letters to further ports of the peer that came from the one outside port.
+    steady: BTreeSet<u16>,
     strays: [Option<SocketAddr>; 2],
     /// Whether the letters over the tunnel's pair arrived that went beside them.
     is_heard: bool,
@@ -278,12 +283,14 @@ impl Survey {
                 self.sides[speaker].keepers.insert(letter.from.0, heard.from.port());
             }
             Stage::Targets => {
-                let seen = &mut self.sides[speaker].mapping;
-                match *seen {
-                    MappingSeen::ByPort => {}
-                    MappingSeen::NotByPort | MappingSeen::Unknown => {
-                        *seen =
-                            if heard.from == outside { MappingSeen::NotByPort } else { MappingSeen::ByPort };
+                let (asked, side) = (self.orders[speaker].letters.len(), &mut self.sides[speaker]);
+                if heard.from != outside {
+                    side.mapping = MappingSeen::ByPort;
+                } else {
+                    side.steady.insert(heard.letter);
+                    // One alone may have got the same port by chance: a block has few.
+                    if side.mapping == MappingSeen::Unknown && side.steady.len() == asked {
+                        side.mapping = MappingSeen::NotByPort;
                     }
                 }
             }
@@ -361,6 +368,7 @@ impl Side {
             stand,
             mappings,
             ports: Vec::new(),
+            steady: BTreeSet::new(),
             strays: [None; 2],
             is_heard: false,
             keepers: BTreeMap::new(),

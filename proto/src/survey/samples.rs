@@ -41,14 +41,17 @@ pub(super) fn of_near(ports: &BTreeMap<u16, u16>, known: u16) -> PortsSeen {
     let near: BTreeMap<u16, u16> =
         ports.iter().filter(|(_, port)| is_near(port)).map(|(socket, port)| (*socket, *port)).collect();
     match near.len() {
-        0..UNCLEAR => PortsSeen::Random,
-        UNCLEAR => PortsSeen::Moved,
+        ..=CHANCE => PortsSeen::Random,
+        ..BLOCK => PortsSeen::Moved,
         _ => PortsSeen::Block { span: span(&near) },
     }
 }
 
-/// Fewer than these near the known port are chance, more are none.
-const UNCLEAR: usize = 3;
+/// So many near the known port may be chance: of 28 random ones each of the two times one in fifteen surveys meets one.
+const CHANCE: usize = 1;
+
+/// So many are none.
+const BLOCK: usize = 4;
 
 /// So many in one order are no chance.
 const IN_ORDER: usize = 5;
@@ -82,10 +85,20 @@ pub(super) fn near(known: u16, sockets: u16, room: usize) -> Vec<u16> {
     unique(row.chain(around(known, 0, room - room / 3)))
 }
 
-/// The ports at which further sockets are, if they follow each other as those that were met; and some more around the
-/// known one.
+/// The ports at which further sockets are: if those that were met are in no order, among them and the known one; if they
+/// follow each other, where these do, and some more around the known one.
 pub(super) fn predicted(met: &BTreeMap<u16, u16>, known: u16, sockets: &[u16], room: usize) -> Vec<u16> {
-    let stride = stride(met).unwrap_or(1);
+    let stride = stride(met);
+    let near = met.values().copied().filter(|port| port.abs_diff(known) <= AROUND.unsigned_abs() as u16);
+    let (lowest, highest) = near.fold((known, known), |(low, high), port| (low.min(port), high.max(port)));
+    let width = usize::from(highest - lowest);
+    if stride.is_none() && width >= room {
+        return unique((0..room).map(|n| wrapped(i32::from(lowest) + (width * n / room) as i32)));
+    }
+    if met.is_empty() {
+        return unique(around(known, 3, 2 * room).skip(room / 2).take(room));
+    }
+    let stride = stride.unwrap_or(1);
     let first = met.iter().next();
     let at = |socket: &u16| {
         let (other, port) = first?;
