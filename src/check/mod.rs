@@ -39,15 +39,15 @@ pub enum CheckError {
     #[error("the other side fell silent during the check")]
     Silent,
     /// The peer takes no check.
-    #[error("the other side takes no check")]
+    #[error("the other side takes no check: use the same release on both sides")]
     Refused,
     /// The peer's messages are of another version.
     #[error("the other side speaks another version of the check: use the same release on both sides")]
     OtherVersion,
     /// The peer says what makes no sense, or asks for too much.
-    #[error("the other side does not keep to the rules of a check")]
+    #[error("the other side does not keep to the rules of a check: use the same release on both sides")]
     Nonsense,
     /// A socket cannot be had.
-    #[error("{0}")]
+    #[error("no further socket can be had ({0})")]
     Socket(String),
 }

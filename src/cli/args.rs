@@ -14,6 +14,8 @@ use pinhole::{
     proto::puncher::Limits,
 };
 
+use super::message::Message;
+
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Yellow.on_default().bold())
     .usage(styling::AnsiColor::Yellow.on_default().bold())
@@ -396,20 +398,20 @@ pub(crate) struct DemoArgs {
     pub(crate) size: u32,
 }
 
-fn parse_phrase(text: &str) -> Result<Phrase, String> {
-    text.parse().map_err(|error: pinhole::proto::key::PhraseError| error.to_string())
+fn parse_phrase(text: &str) -> Result<Phrase, pinhole::proto::key::PhraseError> {
+    text.parse()
 }
 
-fn parse_udp_port(text: &str) -> Result<u16, String> {
-    text.parse().ok().filter(|port| *port != 0).ok_or_else(|| "use a UDP port from 1 to 65535".into())
+fn parse_udp_port(text: &str) -> Result<u16, Message> {
+    text.parse().ok().filter(|port| *port != 0).ok_or(Message::NoUdpPort)
 }
 
-fn parse_status(text: &str) -> Result<SocketAddr, String> {
+fn parse_status(text: &str) -> Result<SocketAddr, Message> {
     let port = text.parse().map(|port: u16| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
-    port.or_else(|_| text.parse()).map_err(|_| "a port or IP:PORT is wanted, like 127.0.0.1:8555".into())
+    port.or_else(|_| text.parse()).map_err(|_| Message::NoStatusAddress)
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+fn parse_seconds(text: &str) -> Result<Duration, Message> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| "a number of seconds is wanted, like 30 or 0.5".into())
+    seconds.ok_or(Message::NoSeconds)
 }

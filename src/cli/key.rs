@@ -2,11 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::{
     args::{KeyAction, KeySource},
     keyring::{self, Found, Origin},
+    message::Message,
     say,
 };
 
@@ -23,7 +24,7 @@ fn new(save: bool) -> Result<()> {
     let phrase = keyring::generate()?;
     if save {
         let path = keyring::save(&phrase)?;
-        say(format_args!("kept in {}", path.display()));
+        say(&Message::KeyKept(path));
     }
     print(phrase.as_str())
 }
@@ -32,7 +33,7 @@ fn save() -> Result<()> {
     let phrase = if std::io::stdin().is_terminal() { keyring::prompt()? } else { keyring::read_stdin()? };
     let found = keyring::checked(Found { phrase, origin: Origin::Prompt })?;
     let path = keyring::save(&found.phrase)?;
-    say(format_args!("kept in {}", path.display()));
+    say(&Message::KeyKept(path));
     Ok(())
 }
 
@@ -42,17 +43,12 @@ fn show(source: &KeySource) -> Result<()> {
 
 fn check(source: &KeySource) -> Result<()> {
     let found = keyring::checked(existing(source)?)?;
-    say(format_args!("the key {} is strong enough", describe(&found.origin)));
+    say(&Message::KeyIsStrong(describe(&found.origin)));
     Ok(())
 }
 
 fn existing(source: &KeySource) -> Result<Found> {
-    match keyring::look(source)? {
-        Some(found) => Ok(found),
-        None => bail!(
-            "there is no key yet: `pinhole key new --save` makes one, `pinhole key save` keeps the other side's"
-        ),
-    }
+    Ok(keyring::look(source)?.ok_or(Message::NoKeyYet)?)
 }
 
 /// Names where a key came from.

@@ -2,6 +2,8 @@
 //!
 //! stdout is the product (a key, JSON events, the demo's page); stderr is talk.
 
+#![deny(clippy::disallowed_macros, clippy::disallowed_methods)] // see clippy.toml
+
 mod args;
 mod check;
 mod classic;
@@ -10,6 +12,7 @@ mod journal;
 mod key;
 mod keyring;
 mod memory;
+mod message;
 mod report;
 mod service;
 mod status;
@@ -18,13 +21,14 @@ mod tunnel;
 mod watch;
 mod words;
 
-use std::{fmt, panic, process::ExitCode};
+use std::{panic, process::ExitCode};
 
 use clap::Parser;
 
 use self::{
     args::{Cli, Verb},
     journal::{Level, one_line},
+    message::Message,
 };
 
 /// There was no path to the peer, a part of the program has failed, or there is nobody to ask.
@@ -70,12 +74,12 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Says a line on stderr.
-fn say(line: fmt::Arguments<'_>) {
-    say_as(Level::Info, &line.to_string());
+/// Says a message on stderr.
+fn say(message: &Message) {
+    say_as(Level::Info, &one_line(&message.to_string()));
 }
 
-/// Says a line on stderr, in one piece.
+/// Says a line on stderr, in one piece. For what is not a message: events, results, commands to copy.
 fn say_as(level: Level, line: &str) {
     talk::err(format!("{}{line}\n", level.prefix()).into_bytes());
 }
@@ -86,7 +90,7 @@ fn tell_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |at| format!(" at {at}"));
         let why = panic.payload_as_str().unwrap_or("no reason given");
-        let line = one_line(&format!("a fault of pinhole itself{place}: {why}. Please report it"));
-        say_as(Level::Error, &line);
+        let fault = Message::OwnFault { place, why: why.to_owned() };
+        say_as(Level::Error, &one_line(&fault.to_string()));
     }));
 }

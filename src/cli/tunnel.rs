@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use pinhole::{
     Config, Endpoint, Peer, Role,
     endpoint::{DEFAULT_PATIENCE, PeerError, StartError},
@@ -27,8 +27,9 @@ use super::{
     key,
     keyring::{self, Found, Origin},
     memory,
+    message::{Message, OrSay},
     report::Reporter,
-    say,
+    say, say_as,
     service::Manager,
     status, talk,
     watch::{End, Forwards, Keyed, Signals, Watch},
@@ -67,19 +68,16 @@ pub(super) fn open(specs: Vec<OpenSpec>, peer: String, port: u16, common: &Commo
 /// The old script's grammar.
 pub(super) fn short(args: ShortForm) -> Result<Outcome> {
     if let Some(extra) = args.extra.first() {
-        bail!("'{extra}' is one argument too many: pinhole -c|-l TCP_PORT PEER [UDP_PORT]");
+        let form = "pinhole -c|-l TCP_PORT PEER [UDP_PORT]";
+        return Err(Message::OneTooMany { extra: extra.clone(), form }.into());
     }
     let (Some(tcp), Some(peer)) = (args.tcp, args.peer) else {
-        bail!(
-            "say what to do: `pinhole -c TCP_PORT PEER` offers a service, `pinhole -l TCP_PORT PEER` reaches it, `pinhole --help` explains"
-        );
+        return Err(Message::WhatToDo.into());
     };
     let services = match (args.serve, args.open) {
         (true, _) => Services::Serve(vec![tcp.parse()?]),
         (false, true) => Services::Open(vec![tcp.parse()?]),
-        (false, false) => bail!(
-            "say which side this is: -c offers TCP_PORT to the peer, -l opens TCP_PORT for the peer's service"
-        ),
+        (false, false) => return Err(Message::WhichSide.into()),
     };
     run(&services, Peer::new(peer, args.udp), &args.common)
 }
@@ -96,10 +94,8 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
     let mut reporter = Reporter::new(common.json, common.debug == 0);
     let mut signals = None;
     loop {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .context("the runtime cannot start")?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
         let run = Run { services, peer: &peer, keyed: &keyed, common, manager: &manager };
         let end = runtime.block_on(run.tunnel(&mut signals, &mut reporter));
         // With it goes all that might still hold a port.
@@ -167,7 +163,7 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
             for spec in specs {
                 let listening =
                     forward::listen(endpoint, spec).map_err(|error| words::explain_bind(&error))?;
-                reporter.line(Level::Info, &words::listening(listening.address(), spec));
+                reporter.say(Level::Info, &words::listening(listening.address(), spec));
                 open.push(listening);
             }
             Ok(Forwards::Listening(open))
@@ -178,10 +174,9 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
 /// Whoever reaches the page sees it.
 fn check_status(common: &Common) -> Result<()> {
     match common.status {
-        Some(address) if !address.ip().is_loopback() && !common.status_public => bail!(
-            "--status {address} is an address that other machines may reach, and the page asks nobody for a password: use 127.0.0.1:{}, or add --status-public",
-            address.port()
-        ),
+        Some(address) if !address.ip().is_loopback() && !common.status_public => {
+            Err(Message::PublicPage(address).into())
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -189,20 +184,19 @@ fn check_status(common: &Common) -> Result<()> {
 /// Says which key is used; after the first start, what to do on the other side.
 fn introduce(services: &Services, peer: &Peer, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
-        say(format_args!("made a key and kept it in {} (this is shown once)", path.display()));
-        say(format_args!("on the other machine run, with this machine's public IP in place of THIS_IP:"));
-        say(format_args!(""));
-        say(format_args!("  PINHOLE_KEY={} {}", found.phrase.as_str(), words::other_side(specs, peer.port)));
-        say(format_args!(""));
+        say(&Message::KeyMade(path.clone()));
+        say(&Message::OnTheOtherMachine);
+        let command = words::other_side(specs, peer.port);
+        say_as(Level::Info, &format!("\n  PINHOLE_KEY={} {command}\n", found.phrase.as_str()));
     } else if std::io::stderr().is_terminal() {
-        say(format_args!("using the key {}", key::describe(&found.origin)));
+        say(&Message::UsingKey(key::describe(&found.origin)));
     }
 }
 
 /// Adds the way out to a start that failed.
 pub(super) fn advise(error: StartError) -> anyhow::Error {
     match &error {
-        StartError::Bind(bind) => words::explain_bind(bind),
+        StartError::Bind(bind) => words::explain_bind(bind).into(),
         StartError::Peer(peer) => advise_peer(peer.clone()),
         StartError::Tls(_) | StartError::Entropy | StartError::Quic(_) => error.into(),
     }
@@ -211,9 +205,7 @@ pub(super) fn advise(error: StartError) -> anyhow::Error {
 /// The same for a peer that cannot be used as named.
 pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
     match error {
-        PeerError::Unresolved(_) => {
-            anyhow!("{error}: check the spelling and the network, or use the peer's public IP")
-        }
+        PeerError::Unresolved(_) => Message::NameDoesNotResolve(error.to_string()).into(),
         PeerError::PortInName(_)
         | PeerError::OnlyIpv6(_)
         | PeerError::NoMachine(_)
@@ -225,7 +217,7 @@ pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
 fn warn_of_small_buffers(endpoint: &Endpoint, reporter: &mut Reporter) {
     let granted = endpoint.hub().buffer_sizes();
     if granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES {
-        reporter.line(Level::Warning, &words::small_buffers(granted, WANTED_BUFFER_BYTES));
+        reporter.say(Level::Warning, &words::small_buffers(granted, WANTED_BUFFER_BYTES));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role, Tunnel,
     check::{self, CheckError, Plan},
@@ -10,7 +10,7 @@ use pinhole::{
     endpoint::{DEFAULT_PORT, Purpose},
     hub,
     proto::{
-        puncher::{Connected, Findings, Limits, Trouble},
+        puncher::{Connected, Diagnosis, Findings, Limits, Trouble},
         survey::{MAX_MAPPINGS, Outcome},
     },
 };
@@ -22,8 +22,10 @@ use tokio::{
 use super::{
     super::{
         args::{CheckArgs, CheckSide},
+        journal::{Level, one_line},
         keyring::{self, Found, Origin},
-        say, tunnel, words,
+        message::{Message, OrSay},
+        say, say_as, tunnel, words,
     },
     machine::Own,
 };
@@ -90,7 +92,7 @@ pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &str, found: &Found)
     let meeting = tokio::select! {
         meeting = search_and_check(&endpoint, &plan, args.wait) => meeting,
         interrupted = tokio::signal::ctrl_c() => {
-            interrupted.map_err(|error| anyhow!("cannot listen for Ctrl-C: {error}"))?;
+            interrupted.or_say(|| Message::NoSignals)?;
             Meeting::Ended
         }
     };
@@ -103,7 +105,7 @@ async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> M
         Ok(met) => met,
         Err(apart) => return apart,
     };
-    say(format_args!("the other side is there: surveying both NATs, about a quarter of a minute"));
+    say(&Message::Surveying);
     let progress = |part, parts| tracing::debug!(part, parts, "survey");
     let checked =
         tokio::time::timeout(WHOLE, check::both_sides(endpoint, &tunnel, connected, plan, progress)).await;
@@ -126,7 +128,7 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
                 Some(told) => Meeting::Told(told),
                 None => Meeting::Apart(endpoint.findings().await),
             }),
-            end = endpoint.ended() => return Err(Meeting::Told(words::failed(&end))),
+            end = endpoint.ended() => return Err(Meeting::Told(Message::PartEnded(end).to_string())),
         };
         match event {
             Ok(Event::Punched(by) | Event::PathChanged(by)) => connected = Some(by),
@@ -137,10 +139,7 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
             }
             Ok(Event::Trouble(Trouble::SameRole { role })) => {
                 sleep(LINGER).await;
-                return Err(Meeting::WrongUse(format!(
-                    "Both sides check as the {role} side: one of the two must run with --as {}.",
-                    role.other()
-                )));
+                return Err(Meeting::WrongUse(Message::SameSide(role).to_string()));
             }
             Ok(Event::Trouble(trouble @ Trouble::OwnEcho { .. })) => {
                 return Err(Meeting::WrongUse(words::describe_trouble(&trouble)));
@@ -148,12 +147,12 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
             // The user there may change over to a check meanwhile.
             Ok(Event::Trouble(trouble @ Trouble::OtherVerb { .. })) => {
                 let told = words::describe_trouble(&trouble);
-                say(format_args!("{told}"));
+                say_as(Level::Info, &told);
                 other_verb = Some(told);
             }
             Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. })) => {
                 if let Some(line) = words::describe(&event) {
-                    say(format_args!("{line}"));
+                    say_as(Level::Info, &one_line(&line));
                 }
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
@@ -178,11 +177,24 @@ fn introduce(args: &CheckArgs, peer: &str) {
         CheckSide::Open => " --as serve",
         CheckSide::Serve => "",
     };
-    let seconds = args.wait.as_secs_f64();
-    say(format_args!(
-        "waiting {seconds} s for the other side at {peer}. There, with this side's public IP in place of THIS_IP:"
-    ));
-    say(format_args!("  pinhole check THIS_IP{side}{port}"));
+    say(&Message::WaitingForCheck { seconds: args.wait.as_secs_f64(), peer: peer.to_owned() });
+    say_as(Level::Info, &format!("  pinhole check THIS_IP{side}{port}"));
+}
+
+/// The sentence for two sides that did not meet.
+pub(in super::super) fn apart(wait: Duration, why: Option<&Diagnosis>) -> String {
+    let seconds = wait.as_secs_f64();
+    match why {
+        Some(why) => {
+            format!("The two sides did not meet in {seconds} s: {}", words::sentence(&words::no_path(why)))
+        }
+        None => format!("The two sides did not meet in {seconds} s."),
+    }
+}
+
+/// The sentence for two sides that met, and no more.
+pub(in super::super) fn broken(error: &CheckError) -> String {
+    format!("The two sides met, but the check came to no end: {error}.")
 }
 
 #[cfg(test)]

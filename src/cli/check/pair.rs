@@ -10,7 +10,10 @@ use pinhole::{
 };
 use serde_json::{Value, json};
 
-use super::{super::words, sheet::line};
+use super::{
+    super::{message::Message, words},
+    sheet::line,
+};
 
 /// More loss than this is worth a word, of a hundred letters.
 const LOSS: u16 = 3;
@@ -29,7 +32,7 @@ pub(super) struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    pub(super) fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> Message {
         let seconds = self.connected.took.as_secs_f64();
         let figures = &self.outcome.figures;
         let rtt = words::rtt(std::time::Duration::from_micros(figures.rtt_min_us.into()));
@@ -40,42 +43,30 @@ impl Pair<'_> {
             }
         };
         let slowed = if self.throttled().is_some() { "; but UDP is slowed down after a burst" } else { "" };
-        format!(
-            "A tunnel works between the two sides: they met after {seconds:.1} s {how}; round trip {rtt}{slowed}."
-        )
+        Message::TunnelWorks { seconds, how, rtt, slowed }
     }
 
-    pub(super) fn advice(&self) -> Vec<String> {
+    pub(super) fn advice(&self) -> Vec<Message> {
         let mut advice = Vec::new();
         for (whose, seen) in [("this side's", self.own()), ("the peer's", self.peer())] {
             if is_unpredictable(seen) {
-                advice.push(format!(
-                    "{whose} NAT gives each connection an unpredictable port: a tunnel comes up only with a side that keeps its ports or lets any port in. To be sure of one, forward the UDP port (5555 unless you named another) on that router, or switch port randomisation off there"
-                ));
+                advice.push(Message::Unpredictable(whose));
             }
             let lost = seen.arrived.map_or(0, |arrived| 100_u16.saturating_sub(arrived));
             if lost > LOSS {
-                advice.push(format!("{lost} of 100 packets from {} get lost", whose.trim_end_matches("'s")));
+                advice.push(Message::PacketsLost { lost, from: whose.trim_end_matches("'s") });
             }
         }
         if let Some((first, last)) = self.throttled() {
-            advice.push(format!(
-                "the transfer fell from {} in its first second to {} in its last: somebody on the way slows UDP down",
-                rate(first),
-                rate(last)
-            ));
+            advice.push(Message::SlowedDown { first: rate(first), last: rate(last) });
         }
         let apart = self.ahead_ms().abs();
         if apart > CLOCK_MS {
-            advice.push(format!(
-                "the two machines' clocks are {} apart: two of pinhole's methods need them within 5 s; set them right",
-                words::span(std::time::Duration::from_millis(apart.unsigned_abs()))
-            ));
+            let apart = words::span(std::time::Duration::from_millis(apart.unsigned_abs()));
+            advice.push(Message::ClocksApart(apart));
         }
         if self.outcome.figures.datagram_bytes == SMALLEST_DATAGRAM {
-            advice.push(
-                "the path passes no datagram of more than 1,200 bytes: a tunnel works, and is slower than it could be".into(),
-            );
+            advice.push(Message::SmallPath);
         }
         advice
     }
@@ -301,17 +292,17 @@ mod tests {
         let figures = Figures { serve_ahead_ms: 9000, datagram_bytes: 1452, ..Figures::default() };
         let outcome = Outcome { seen: [Seen { arrived: Some(80), ..home }, random], figures };
         let pair = |role| Pair { role, outcome: &outcome, connected: connected() };
-        assert!(
-            pair(Role::Open).advice()[0].starts_with("this side's NAT"),
-            "{:?}",
-            pair(Role::Open).advice()
-        );
-        let advice = pair(Role::Serve).advice();
+        let advice = |role| pair(role).advice().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(advice(Role::Open)[0].starts_with("this side's NAT"), "{:?}", advice(Role::Open));
+        let advice = advice(Role::Serve);
         assert!(advice.iter().any(|line| line.starts_with("the peer's NAT")));
-        assert!(advice.iter().any(|line| line == "20 of 100 packets from this side get lost"), "{advice:?}");
+        assert!(
+            advice.iter().any(|line| line.starts_with("20 of 100 packets from this side get lost")),
+            "{advice:?}"
+        );
         assert!(advice.iter().any(|line| line.contains("clocks are 9 s apart")));
         assert_eq!((pair(Role::Open).ahead_ms(), pair(Role::Serve).ahead_ms()), (9000, -9000));
-        assert!(pair(Role::Open).sentence().contains("by trying many ports"));
+        assert!(pair(Role::Open).sentence().to_string().contains("by trying many ports"));
     }
 
     #[test]
