@@ -7,7 +7,8 @@
 //! 2. [`crate::hub::hops`] finds the first routers on the way to the peer, and so a carrier's NAT.
 //!    A STUN server may be asked as well ([`ask_stun`]), if the user names one.
 //! 3. An endpoint of the purpose [`Check`](crate::endpoint::Purpose::Check) punches, and brings up a tunnel.
-//! 4. [`both_sides`] surveys both NATs over it ([`pinhole_proto::survey`]), and measures the path.
+//! 4. [`both_sides`] surveys both NATs over it ([`pinhole_proto::survey`]), and measures the path;
+//!    and how long the NATs keep a mapping, if the user wants to know.
 
 mod clock;
 mod hand;
@@ -22,7 +23,7 @@ pub use self::{
     machine::{Address, Machine, Port},
     route::Gateway,
     stun::{StunError, StunSeen, ask_stun},
-    talk::{Plan, both_sides, low_ttl},
+    talk::{Plan, Progress, both_sides, low_ttl},
 };
 use crate::tunnel::TunnelEnd;
 

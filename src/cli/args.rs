@@ -11,7 +11,10 @@ use pinhole::{
     Phrase,
     endpoint::DEFAULT_PORT,
     forward::{OpenSpec, ServeSpec},
-    proto::puncher::Limits,
+    proto::{
+        puncher::Limits,
+        survey::{LEAST_LIFETIME, MOST_LIFETIME},
+    },
 };
 
 use super::message::Message;
@@ -320,6 +323,11 @@ pub(crate) struct CheckArgs {
     /// Transfer at most so many MiB in each direction, for four seconds at most; 0 for none
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub(crate) transfer: u32,
+
+    /// Also find out how long both NATs keep an idle mapping, in so many seconds (15 to 300); one side's wish is enough
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "180", requires = "peer",
+        value_parser = clap::value_parser!(u16).range(i64::from(LEAST_LIFETIME)..=i64::from(MOST_LIFETIME)))]
+    pub(crate) lifetime: Option<u16>,
 
     /// Also ask this STUN server (RFC 5780): a third party, which learns this side's public address
     #[arg(long, value_name = "HOST[:PORT]")]

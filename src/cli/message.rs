@@ -171,6 +171,8 @@ pub(super) enum Message {
     WaitingForCheck { seconds: f64, peer: String },
     #[error("the other side is there: surveying both NATs, about a quarter of a minute")]
     Surveying,
+    #[error("then looking for how long both NATs keep an idle mapping: {0} s, in which nothing else happens")]
+    WatchingMappings(u16),
     #[error("cannot look at the way to the peer")]
     CannotTrace,
     #[error("This machine has no way out to an IPv4 network, and pinhole needs one.")]

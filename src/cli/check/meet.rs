@@ -5,13 +5,13 @@ use std::{io::IsTerminal, time::Duration};
 use anyhow::Result;
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role, Tunnel,
-    check::{self, CheckError, Plan},
+    check::{self, CheckError, Plan, Progress},
     clock,
     endpoint::{DEFAULT_PORT, Purpose},
     hub,
     proto::{
         puncher::{Connected, Diagnosis, Findings, Limits, Trouble},
-        survey::{MAX_MAPPINGS, Outcome},
+        survey::{LIFETIME_MAPPINGS, MAX_MAPPINGS, MOST_LIFETIME, Outcome},
     },
 };
 use tokio::{
@@ -33,13 +33,13 @@ use super::{
 /// Time between learning of a wrong role and the end: the other side must hear of it too.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Longest time of a whole check once the tunnel is up.
+/// Longest time of a whole check once the tunnel is up, the wait for mappings to go left out.
 const WHOLE: Duration = Duration::from_secs(300);
 
 /// How it went.
 pub(super) enum Meeting {
     /// Both sides are checked.
-    Checked { outcome: Box<Outcome>, connected: Connected },
+    Checked { outcome: Box<Outcome>, connected: Connected, has_watched: bool },
     /// The two did not meet; what this side has found out, if it searched.
     Apart(Option<Findings>),
     /// What was said on the way says it all.
@@ -73,7 +73,7 @@ pub(super) fn role(args: &CheckArgs) -> Role {
 /// Searches for the other side's check, and makes the check of both with it.
 pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &str, found: &Found) -> Result<Meeting> {
     let key = Key::stretch(&found.phrase);
-    let (limits, mappings) = share(args.limits.limits());
+    let (limits, [mappings, lifetime_mappings]) = share(args.limits.limits());
     let config = Config {
         bind: args.bind.into(),
         limits,
@@ -88,6 +88,8 @@ pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &str, found: &Found)
         mappings,
         packets_per_second: limits.packets_per_second,
         transfer_bytes: args.transfer << 20,
+        lifetime_mappings,
+        lifetime_s: args.lifetime.unwrap_or(0),
     };
     let meeting = tokio::select! {
         meeting = search_and_check(&endpoint, &plan, args.wait) => meeting,
@@ -106,11 +108,19 @@ async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> M
         Err(apart) => return apart,
     };
     say(&Message::Surveying);
-    let progress = |part, parts| tracing::debug!(part, parts, "survey");
+    let mut has_watched = false;
+    let progress = |progress| match progress {
+        Progress::Survey(part, parts) => tracing::debug!(part, parts, "survey"),
+        Progress::Lifetime(seconds) => {
+            has_watched = true;
+            say(&Message::WatchingMappings(seconds));
+        }
+    };
+    let whole = WHOLE + Duration::from_secs(MOST_LIFETIME.into());
     let checked =
-        tokio::time::timeout(WHOLE, check::both_sides(endpoint, &tunnel, connected, plan, progress)).await;
+        tokio::time::timeout(whole, check::both_sides(endpoint, &tunnel, connected, plan, progress)).await;
     match checked {
-        Ok(Ok(outcome)) => Meeting::Checked { outcome: Box::new(outcome), connected },
+        Ok(Ok(outcome)) => Meeting::Checked { outcome: Box::new(outcome), connected, has_watched },
         Ok(Err(error)) => Meeting::Broken(error),
         Err(_) => Meeting::Broken(CheckError::Silent),
     }
@@ -161,14 +171,15 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
     }
 }
 
-/// Shares the mappings between the first look at the routers, the search and the survey after it.
-fn share(limits: Limits) -> (Limits, u16) {
+/// Shares the mappings between the first look at the routers, the search, and the survey and the watch after it.
+fn share(limits: Limits) -> (Limits, [u16; 2]) {
     let looked = u16::from(hub::HOPS);
     let limits =
         Limits { mappings: limits.mappings.saturating_sub(looked).max(Limits::LEAST.mappings), ..limits };
-    let kept =
-        (limits.mappings / 6).min(MAX_MAPPINGS).min(limits.mappings.saturating_sub(Limits::LEAST.mappings));
-    (Limits { mappings: limits.mappings - kept, ..limits }, kept)
+    let room = limits.mappings.saturating_sub(Limits::LEAST.mappings);
+    let survey = (limits.mappings / 6).min(MAX_MAPPINGS).min(room);
+    let watch = LIFETIME_MAPPINGS.min(room - survey);
+    (Limits { mappings: limits.mappings - survey - watch, ..limits }, [survey, watch])
 }
 
 fn introduce(args: &CheckArgs, peer: &str) {
@@ -204,10 +215,10 @@ mod tests {
     #[test]
     fn the_search_and_the_survey_share_what_the_user_allows() {
         for limits in [Limits::DEFAULT, Limits::GENTLE, Limits::LEAST] {
-            let (search, survey) = share(limits);
-            assert!(search.mappings + survey <= limits.mappings);
+            let (search, [survey, watch]) = share(limits);
+            assert!(search.mappings + survey + watch <= limits.mappings);
             assert!(search.mappings >= Limits::LEAST.mappings);
         }
-        assert_eq!(share(Limits::DEFAULT), (Limits { mappings: 1274, ..Limits::DEFAULT }, 254));
+        assert_eq!(share(Limits::DEFAULT), (Limits { mappings: 1254, ..Limits::DEFAULT }, [254, 20]));
     }
 }

@@ -56,9 +56,9 @@ async fn run_check(args: &CheckArgs) -> Result<Outcome> {
     };
     let mut outcome = Outcome::NoPath;
     let report = match meet::meet(args, &own, peer, &found).await? {
-        Meeting::Checked { outcome: checked, connected } => {
+        Meeting::Checked { outcome: checked, connected, has_watched } => {
             outcome = Outcome::Done;
-            let pair = Pair { role: meet::role(args), outcome: &checked, connected };
+            let pair = Pair { role: meet::role(args), outcome: &checked, connected, has_watched };
             let mut report = Report::new(&own, pair.sentence().to_string(), pair.advice());
             report.sheet.section("the path", pair.path_lines());
             report.sheet.section("this side, as the peer sees it", pair.own_lines());

@@ -5,7 +5,7 @@ use pinhole::{
     proto::{
         nat::{Access, Verdict, punchable},
         puncher::Connected,
-        survey::{FilteringSeen, MappingSeen, Outcome, PortsSeen, Seen, Transfer, index},
+        survey::{FilteringSeen, LifetimeSeen, MappingSeen, Outcome, PortsSeen, Seen, Transfer, index},
     },
 };
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ pub(super) struct Pair<'a> {
     pub(super) role: Role,
     pub(super) outcome: &'a Outcome,
     pub(super) connected: Connected,
+    /// Whether it was looked for how long mappings are kept.
+    pub(super) has_watched: bool,
 }
 
 impl Pair<'_> {
@@ -72,11 +74,24 @@ impl Pair<'_> {
     }
 
     pub(super) fn own_lines(&self) -> Vec<(String, String)> {
-        lines(self.own())
+        self.lines(self.role)
     }
 
     pub(super) fn peer_lines(&self) -> Vec<(String, String)> {
-        lines(self.peer())
+        self.lines(self.role.other())
+    }
+
+    fn lines(&self, of: Role) -> Vec<(String, String)> {
+        let mut lines = lines(&self.outcome.seen[index(of)]);
+        if self.has_watched {
+            let is_free = self.outcome.seen[index(of)].access() == Access::Open;
+            lines.push(line("idle mapping", lifetime(self.lifetime(of), is_free)));
+        }
+        lines
+    }
+
+    fn lifetime(&self, of: Role) -> Option<LifetimeSeen> {
+        self.outcome.lifetimes[index(of)]
     }
 
     pub(super) fn path_lines(&self) -> Vec<(String, String)> {
@@ -123,6 +138,7 @@ impl Pair<'_> {
         json!({
             "verdict": verdict,
             "nats": { "own": self.own(), "peer": self.peer() },
+            "mapping_lifetime": { "own": self.lifetime(self.role), "peer": self.lifetime(self.role.other()) },
             "path": {
                 "method": self.connected.method.name(),
                 "remote": self.connected.pair.remote.to_string(),
@@ -244,6 +260,21 @@ fn ports(seen: &Seen) -> String {
     }
 }
 
+fn lifetime(seen: Option<LifetimeSeen>, is_free: bool) -> String {
+    match seen {
+        None if is_free => "there is no NAT or firewall that could forget".into(),
+        None => "how long it is kept could not be found out with this peer".into(),
+        Some(LifetimeSeen { kept_s, gone_s: None }) if is_free => {
+            format!("nothing was forgotten in {kept_s} s: there is no NAT or firewall to be seen")
+        }
+        Some(LifetimeSeen { kept_s, gone_s: None }) => format!("kept for more than {kept_s} s"),
+        Some(LifetimeSeen { kept_s: 0, gone_s: Some(gone) }) => format!("kept for less than {gone} s"),
+        Some(LifetimeSeen { kept_s, gone_s: Some(gone) }) => {
+            format!("kept for between {kept_s} and {gone} s")
+        }
+    }
+}
+
 fn rate(bits: f64) -> String {
     match bits {
         bits if bits >= 1e7 => format!("{:.0} Mbit/s", bits / 1e6),
@@ -290,8 +321,9 @@ mod tests {
         let home = seen(5555, FilteringSeen::ExactPort, PortsSeen::Preserving);
         let random = seen(41_234, FilteringSeen::ExactPort, PortsSeen::Random);
         let figures = Figures { serve_ahead_ms: 9000, datagram_bytes: 1452, ..Figures::default() };
-        let outcome = Outcome { seen: [Seen { arrived: Some(80), ..home }, random], figures };
-        let pair = |role| Pair { role, outcome: &outcome, connected: connected() };
+        let outcome =
+            Outcome { seen: [Seen { arrived: Some(80), ..home }, random], figures, lifetimes: [None; 2] };
+        let pair = |role| Pair { role, outcome: &outcome, connected: connected(), has_watched: false };
         let advice = |role| pair(role).advice().iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(advice(Role::Open)[0].starts_with("this side's NAT"), "{:?}", advice(Role::Open));
         let advice = advice(Role::Serve);
@@ -314,5 +346,14 @@ mod tests {
         let names: Vec<String> = lines(&public).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["NAT", "filtering", "ports"]);
         assert!(filtering(&public).contains("firewall"));
+    }
+
+    #[test]
+    fn a_lifetime_is_told_as_what_was_seen_and_no_more() {
+        let told = |kept_s, gone_s| lifetime(Some(LifetimeSeen { kept_s, gone_s }), false);
+        assert_eq!(told(28, Some(43)), "kept for between 28 and 43 s");
+        assert_eq!(told(0, Some(14)), "kept for less than 14 s");
+        assert_eq!(told(178, None), "kept for more than 178 s");
+        assert!(lifetime(None, false).contains("could not be found out"));
     }
 }

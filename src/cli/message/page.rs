@@ -123,6 +123,7 @@ fn message(kind: Kind) -> Message {
         Kind::NoKeyForCheck => Message::NoKeyForCheck,
         Kind::WaitingForCheck => Message::WaitingForCheck { seconds: 120.0, peer: "203.0.113.9".into() },
         Kind::Surveying => Message::Surveying,
+        Kind::WatchingMappings => Message::WatchingMappings(180),
         Kind::CannotTrace => Message::CannotTrace,
         Kind::NoNetwork => Message::NoNetwork,
         Kind::PortTaken => Message::PortTaken(5555),
