@@ -14,7 +14,7 @@ use std::{
 pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(300);
 
 /// Most sockets that fan out toward one port of the peer.
-pub(super) const MAX_FAN: usize = 256;
+pub(super) const MAX_FAN: usize = 480;
 
 /// Mappings kept back for slots.
 const FOR_SLOTS: usize = 36;
@@ -43,8 +43,7 @@ const FOR_ARRIVALS: usize = 36;
 /// Hard bounds of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Mappings alive at once in one NAT. Of our sockets a quarter of that number, and never more than 256, take part in
-    /// a fan. Room is kept for what the peer's probes leave in a router that answers for itself; a router that does so
+    /// Mappings alive at once in one NAT. As many as a third of our sockets take part in a fan, and never more than 480. Room is kept for what the peer's probes leave in a router that answers for itself; a router that does so
     /// without a word of ICMP may get more from the peer.
     pub mappings: u16,
     /// Probes in any second, answers included.
@@ -61,15 +60,15 @@ impl Limits {
     /// Fewer than this leave no room to search; whoever asks for less gets these.
     pub const LEAST: Self = Self { mappings: 192, packets_per_second: 20 };
 
-    /// Sockets that fan out.
-    pub(super) fn fan(self) -> usize {
-        (self.search() / 4).min(MAX_FAN)
+    /// Sockets that fan out, as that share of the mappings.
+    pub(super) fn fan(self, share: usize) -> usize {
+        (self.search() / share).min(MAX_FAN)
     }
 
-    /// Ports of the peer that are swept beside a fan toward so many of its ports. The main pair and the helper's count
-    /// among them.
-    pub(super) fn sweep(self, targets: usize) -> usize {
-        self.search().saturating_sub(self.fan() * targets)
+    /// Ports of the peer that are swept beside so many mappings of a fan. The main pair and the helper's count among
+    /// them.
+    pub(super) fn sweep(self, fanned: usize) -> usize {
+        self.search().saturating_sub(fanned)
     }
 
     fn search(self) -> usize {
@@ -306,11 +305,11 @@ mod tests {
     }
 
     #[test]
-    fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_99_of_100_tries() {
+    fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_999_of_1000_tries() {
         let limits = Limits::DEFAULT;
-        assert_eq!((limits.fan(), limits.sweep(1)), (256, 1184));
-        let failure: f64 = (0..1184).map(|swept| 1.0 - 256.0 / (64_512.0 - f64::from(swept))).product();
-        assert!(failure < 0.01, "{failure}");
+        assert_eq!((limits.fan(3), limits.sweep(480)), (480, 960));
+        let failure: f64 = (0..960).map(|swept| 1.0 - 480.0 / (64_512.0 - f64::from(swept))).product();
+        assert!(failure < 0.001, "{failure}");
     }
 
     #[test]

@@ -431,13 +431,14 @@ impl Puncher {
             self.bearings.note_loss(false, now.instant);
             self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
         }
-        let proven = self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
-        let agree =
-            probe.nominate && self.bearings.role == Role::Serve && sender == Sender::Current && proven;
+        let is_current = sender == Sender::Current;
+        // A test of the path in use by the run that uses it needs no test in return; and where our word that it is in use
+        // was lost, it is said again, however old its proof is.
+        let is_in_use = is_current && self.connected_pair() == Some(pair);
+        let proven = is_in_use || self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
+        let agree = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
         self.send(Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) }, now);
-        // A test of the path in use by the run that uses it needs no test in return.
-        let is_in_use = sender == Sender::Current && self.connected_pair() == Some(pair);
-        if !(proven || is_in_use) {
+        if !proven {
             self.checks.add_reflexive(pair, now.instant);
         }
         if agree {
