@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, builder::styling};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
 use pinhole::{
     Phrase,
     endpoint::DEFAULT_PORT,
@@ -17,7 +17,7 @@ use pinhole::{
     },
 };
 
-use super::message::Message;
+use super::{manual, message::Message};
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Yellow.on_default().bold())
@@ -154,6 +154,22 @@ It carries one TCP connection a run: start it in a loop to have more than one, o
 docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l."
     )]
     Classic(ClassicArgs),
+
+    /// Print what a shell needs to complete pinhole's command line
+    #[command(after_help = manual::COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: manual::Shell,
+    },
+
+    /// Write the man pages into a folder: pinhole.1 and one for each command
+    #[command(after_help = manual::MAN_HELP)]
+    Man {
+        /// The folder, made if need be
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+    },
 }
 
 /// What can be done with a key.

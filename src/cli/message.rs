@@ -240,6 +240,12 @@ pub(super) enum Message {
     #[error("Both sides check as the {role} side: one of the two must run with --as {other}.", other = .0.other(), role = .0)]
     SameSide(Role),
 
+    // `pinhole completions` and `pinhole man`.
+    #[error("the {0} cannot be made")]
+    CannotDescribe(&'static str),
+    #[error("cannot write {0}")]
+    CannotWrite(PathBuf),
+
     // `pinhole demo`.
     #[error("no hole within {seconds} s between {stage}")]
     NoHole { seconds: u64, stage: String },

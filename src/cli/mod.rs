@@ -11,6 +11,7 @@ mod demo;
 mod journal;
 mod key;
 mod keyring;
+mod manual;
 mod memory;
 mod message;
 mod report;
@@ -50,6 +51,7 @@ enum Outcome {
 }
 
 pub(crate) fn run() -> ExitCode {
+    manual::complete();
     let cli = Cli::parse();
     tell_panics();
     let _last_lines = talk::LastLines;
@@ -61,6 +63,8 @@ pub(crate) fn run() -> ExitCode {
         Some(Verb::Status(args)) => status::run(&args),
         Some(Verb::Demo(args)) => demo::run(&args),
         Some(Verb::Classic(args)) => classic::run(&args),
+        Some(Verb::Completions { shell }) => manual::completions(shell).map(|()| Outcome::Done),
+        Some(Verb::Man { folder }) => manual::pages(&folder).map(|()| Outcome::Done),
         None => tunnel::short(cli.short),
     };
     match result {

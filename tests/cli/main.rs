@@ -13,6 +13,7 @@ mod first_use;
 mod grammar;
 mod keys;
 mod loopback;
+mod manual;
 mod memory;
 mod ports;
 #[expect(dead_code, reason = "the laboratory's tests use more of it")]

@@ -34,6 +34,8 @@ const RUNTIME: &str = env!("CARGO_TARGET_TMPDIR");
 pub(crate) fn isolate(command: &mut Command) {
     for variable in [
         "PINHOLE_KEY",
+        "PINHOLE_CONFIG",
+        "PINHOLE_COMPLETE",
         "XDG_CONFIG_HOME",
         "CREDENTIALS_DIRECTORY",
         "NOTIFY_SOCKET",

@@ -148,6 +148,8 @@ fn message(kind: Kind) -> Message {
         Kind::SmallPath => Message::SmallPath,
         Kind::Stun => Message::Stun,
         Kind::SameSide => Message::SameSide(Role::Open),
+        Kind::CannotDescribe => Message::CannotDescribe("page"),
+        Kind::CannotWrite => Message::CannotWrite("/home/me/man/pinhole.1".into()),
         Kind::NoHole => {
             Message::NoHole { seconds: 30, stage: "two ends on loopback, 127.0.0.1 and 127.0.0.2".into() }
         }
