@@ -340,7 +340,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub(crate) transfer: u32,
 
-    /// Also find out how long both NATs keep an idle mapping, in so many seconds (15 to 300); one side's wish is enough
+    /// Also find out how long both NATs keep an idle mapping, in so many seconds (15 to 300, or else 180); one side's wish is
+    /// enough
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "180", requires = "peer",
         value_parser = clap::value_parser!(u16).range(i64::from(LEAST_LIFETIME)..=i64::from(MOST_LIFETIME)))]
     pub(crate) lifetime: Option<u16>,

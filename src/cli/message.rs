@@ -29,6 +29,8 @@ pub(super) enum Message {
         "say what to do: `pinhole -c TCP_PORT PEER` offers a service, `pinhole -l TCP_PORT PEER` reaches it, `pinhole --help` explains"
     )]
     WhatToDo,
+    #[error("'{word}' is no command of pinhole: there are {commands}. `pinhole --help` explains")]
+    NoSuchCommand { word: String, commands: String },
     #[error(
         "say which side this is: -c offers TCP_PORT to the peer, -l opens TCP_PORT for the peer's service"
     )]
@@ -92,6 +94,8 @@ pub(super) enum Message {
     KeyIsStrong(String),
     #[error("using the key {0}")]
     UsingKey(String),
+    #[error("using the key in {0}; `pinhole key show` prints it for the other side")]
+    UsingKeyFile(PathBuf),
     #[error("made a key and kept it in {0} (this is shown once)")]
     KeyMade(PathBuf),
     #[error("on the other machine run, with this machine's public IP in place of THIS_IP:")]

@@ -24,7 +24,7 @@ mod words;
 
 use std::{panic, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use self::{
     args::{Cli, Verb},
@@ -52,7 +52,7 @@ enum Outcome {
 
 pub(crate) fn run() -> ExitCode {
     manual::complete();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     tell_panics();
     let _last_lines = talk::LastLines;
     let result = match cli.verb {
@@ -76,6 +76,26 @@ pub(crate) fn run() -> ExitCode {
             WRONG_USE.into()
         }
     }
+}
+
+/// Ends the program with what is wrong with the command line, or with the help that was asked for.
+fn refuse(error: &clap::Error) -> ! {
+    let first = std::env::args().nth(1).filter(|word| word.chars().all(|c| c.is_alphabetic() || c == '-'));
+    match (error.kind(), first) {
+        // Any word may be a TCP_PORT, so that the library misses PEER.
+        (ErrorKind::MissingRequiredArgument, Some(word)) if !word.starts_with('-') && !is_command(&word) => {
+            let commands: Vec<String> =
+                Cli::command().get_subcommands().map(|c| c.get_name().into()).collect();
+            let told = Message::NoSuchCommand { word, commands: commands.join(", ") };
+            say_as(Level::Error, &one_line(&format!("error: {told}")));
+            std::process::exit(WRONG_USE.into())
+        }
+        _ => error.exit(),
+    }
+}
+
+fn is_command(word: &str) -> bool {
+    Cli::command().get_subcommands().any(|command| command.get_name() == word)
 }
 
 /// Says a message on stderr.

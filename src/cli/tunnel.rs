@@ -189,7 +189,10 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
         let command = words::other_side(specs, peer.port);
         say_as(Level::Info, &format!("\n  PINHOLE_KEY={} {command}\n", found.phrase.as_str()));
     } else if std::io::stderr().is_terminal() {
-        say(&Message::UsingKey(key::describe(&found.origin)));
+        say(&match &found.origin {
+            Origin::File(path) => Message::UsingKeyFile(path.clone()),
+            origin => Message::UsingKey(key::describe(origin)),
+        });
     }
 }
 

@@ -54,6 +54,9 @@ fn message(kind: Kind) -> Message {
             Message::OneTooMany { extra: "5".into(), form }
         }
         Kind::WhatToDo => Message::WhatToDo,
+        Kind::NoSuchCommand => {
+            Message::NoSuchCommand { word: "sever".into(), commands: "serve, open, key".into() }
+        }
         Kind::WhichSide => Message::WhichSide,
         Kind::PublicPage => Message::PublicPage(([192, 168, 1, 2], 8555).into()),
         Kind::NoSeconds => Message::NoSeconds,
@@ -85,6 +88,7 @@ fn message(kind: Kind) -> Message {
         Kind::KeyKept => Message::KeyKept(key()),
         Kind::KeyIsStrong => Message::KeyIsStrong("from PINHOLE_KEY".into()),
         Kind::UsingKey => Message::UsingKey("from PINHOLE_KEY".into()),
+        Kind::UsingKeyFile => Message::UsingKeyFile(key()),
         Kind::KeyMade => Message::KeyMade(key()),
         Kind::OnTheOtherMachine => Message::OnTheOtherMachine,
         Kind::NoRuntime => Message::NoRuntime,
@@ -439,7 +443,7 @@ fn said() -> BTreeSet<String> {
     for task in ["supervisor", "offer", "local port"] {
         said.insert(Message::PartEnded(TaskEnd { task, has_panicked: false }).to_string());
     }
-    let shown = ["from the command line", "in /home/me/.config/pinhole/key", "as typed"];
+    let shown = ["from the command line", "as typed"];
     said.extend(shown.map(|origin| Message::UsingKey(origin.into()).to_string()));
     said.extend(typed().into_iter().chain(checks()).chain(classic::all_words()));
     said
