@@ -192,8 +192,11 @@ impl Puncher {
     /// Takes note that something has changed in this machine's network: an interface, an address, a route. A search
     /// becomes fast again, and a path at rest is tested; at most once in 5 s.
     pub fn handle_network_change(&mut self, now: Now) {
-        match &self.state {
-            State::Searching(_) => self.checks.hurry(now.instant),
+        match &mut self.state {
+            State::Searching(search) => {
+                self.checks.hurry(now.instant);
+                search.handle_network_change(self.bearings.local, now.instant);
+            }
             State::Connected(link) if link.keeper.is_at_rest() => {
                 if self.changed_at.is_some_and(|at| now.instant < at + HURRY) {
                     return;
