@@ -10,14 +10,15 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::st
 use pinhole::{
     Phrase,
     endpoint::DEFAULT_PORT,
-    forward::{OpenSpec, ServeSpec},
     proto::{
         puncher::Limits,
         survey::{LEAST_LIFETIME, MOST_LIFETIME},
     },
 };
 
-use super::{manual, message::Message};
+use clap_complete::ArgValueCandidates;
+
+use super::{config, manual, message::Message};
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Yellow.on_default().bold())
@@ -34,11 +35,15 @@ const EXAMPLES: &str = "Example: ssh from one home to another, nothing in betwee
   away     (public IP 203.0.113.9):   pinhole -l 2222 198.51.100.4
                                       ssh -p 2222 user@localhost
 
-PEER is the *public* IP, or a name, of the other side: what its router has. Both sides need the
-same key. The first `pinhole -c` makes one and shows it; `pinhole -l` asks for it.
+Without a local port:                 ssh -o ProxyCommand='pinhole pipe 22 %h' user@198.51.100.4
+With a name from the file of peers:   pinhole open home
+Try it on this machine alone:         pinhole demo
 
-Exit status: 0 done, 1 no path to the peer, 2 wrong use or a port that cannot be had.
-Try it on this machine alone: pinhole demo";
+PEER is the *public* IP, or a name, of the other side: what its router has; or a name of your own
+from ~/.config/pinhole/config.toml. Both sides need the same key. The first `pinhole -c` makes one
+and shows it; `pinhole -l` asks for it.
+
+Exit status: 0 done, 1 no path to the peer or a part has failed, 2 wrong use or a port that cannot be had.";
 
 /// Brings a TCP port of one machine to another, straight through both NATs.
 #[derive(Debug, Parser)]
@@ -75,13 +80,13 @@ pub(crate) struct ShortForm {
     #[arg(value_name = "TCP_PORT", requires = "side", requires = "peer")]
     pub(crate) tcp: Option<String>,
 
-    /// Public IPv4 address, or name, of the other side
-    #[arg(value_name = "PEER")]
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
     pub(crate) peer: Option<String>,
 
-    /// UDP port of both sides
-    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
-    pub(crate) udp: u16,
+    /// UDP port of both sides [default: 5555]
+    #[arg(value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) udp: Option<u16>,
 
     /// One argument too many; named so in an error of ours
     #[arg(hide = true)]
@@ -96,12 +101,13 @@ pub(crate) struct ShortForm {
 pub(crate) enum Verb {
     /// Offer TCP services to the peer (-c with more than one service)
     #[command(
-        after_help = "SPEC: PORT, HOST:PORT or NAME=[HOST:]PORT\n\nExample: pinhole serve 22 web=localhost:8080 --peer 203.0.113.9"
+        override_usage = "pinhole serve [OPTIONS] SPEC... --peer PEER\n       pinhole serve [OPTIONS] NAME",
+        after_help = SERVE_HELP
     )]
     Serve {
-        /// Services to offer
-        #[arg(value_name = "SPEC", required = true)]
-        specs: Vec<ServeSpec>,
+        /// Services to offer; without --peer also the PEER
+        #[arg(value_name = "SPEC|PEER", add = ArgValueCandidates::new(config::candidates))]
+        words: Vec<String>,
 
         #[command(flatten)]
         peer: PeerArgs,
@@ -112,12 +118,13 @@ pub(crate) enum Verb {
 
     /// Make the peer's services local TCP ports (-l with more than one service)
     #[command(
-        after_help = "SPEC: PORT, PORT:SERVICE, BIND:PORT or BIND:PORT:SERVICE; SERVICE is a name or port that the peer offers\n\nExample: pinhole open 2222:22 8080:web --peer 198.51.100.4"
+        override_usage = "pinhole open [OPTIONS] SPEC... --peer PEER\n       pinhole open [OPTIONS] NAME",
+        after_help = OPEN_HELP
     )]
     Open {
-        /// Local ports and the services behind them
-        #[arg(value_name = "SPEC", required = true)]
-        specs: Vec<OpenSpec>,
+        /// Local ports and the services behind them; without --peer also the PEER
+        #[arg(value_name = "SPEC|PEER", add = ArgValueCandidates::new(config::candidates))]
+        words: Vec<String>,
 
         #[command(flatten)]
         peer: PeerArgs,
@@ -126,8 +133,17 @@ pub(crate) enum Verb {
         common: Common,
     },
 
+    /// One connection of the tunnel as stdin and stdout, for ssh's ProxyCommand
+    #[command(after_help = PIPE_HELP)]
+    Pipe(PipeArgs),
+
     /// Make, keep, show or check a key
+    #[command(after_help = KEY_HELP)]
     Key {
+        /// Show the key that would be used as a QR code, like `key show --qr`
+        #[arg(long)]
+        qr: bool,
+
         #[command(subcommand)]
         action: Option<KeyAction>,
     },
@@ -137,12 +153,22 @@ pub(crate) enum Verb {
     Check(CheckArgs),
 
     /// Say what the running instances do: path, streams, bytes, history
-    #[command(
-        after_help = "Exit status: 0 if an instance runs, 1 if none does, 2 wrong use.\n\nroot sees the instances of all users, services included."
-    )]
+    #[command(after_help = "Examples:
+  pinhole status
+  pinhole status --json | jq .state
+  sudo pinhole status --watch
+
+root sees the instances of all users, services included.
+
+Exit status: 0 an instance runs, 1 none does, 2 wrong use.")]
     Status(StatusArgs),
 
     /// Show it all on this machine: two processes, a hole, a page, a bulk transfer
+    #[command(after_help = "Examples:
+  pinhole demo
+  sudo pinhole demo --nat home,carrier
+
+Exit status: 0 the page and the bulk came through, 1 they did not, 2 wrong use, or something that is needed cannot be had.")]
     Demo(DemoArgs),
 
     /// Talk to a peer that still runs the old Python script: neither encrypted nor authenticated
@@ -151,7 +177,9 @@ pub(crate) enum Verb {
        pinhole classic -l TCP_PORT PEER [UDP_PORT]      reach the script's service at a local port",
         after_help = "The peer runs \"UDP Hole Puncher\" 0.12, as the other side: -l there for -c here, and the other way round.
 It carries one TCP connection a run: start it in a loop to have more than one, one after the other.
-docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l."
+docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l.
+
+Exit status: 0 done, 1 no word from the peer, 2 wrong use or a port that cannot be had."
     )]
     Classic(ClassicArgs),
 
@@ -172,46 +200,181 @@ docs/classic.md has the details. As soon as both sides have pinhole, use pinhole
     },
 }
 
+const SERVE_HELP: &str = "SPEC: PORT, HOST:PORT or NAME=[HOST:]PORT
+
+Examples:
+  pinhole serve 22 web=localhost:8080 --peer 203.0.113.9
+  pinhole serve office                what [peer.office] in the file of peers says
+  pinhole serve 22 office             the same with other services
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 1 no tunnel in the time of --wait or a part has failed, 2 wrong use or a port that cannot be had.";
+
+const OPEN_HELP: &str = "SPEC: PORT, PORT:SERVICE, BIND:PORT or BIND:PORT:SERVICE; SERVICE is a name or port that the peer offers
+
+Examples:
+  pinhole open 2222:22 8080:web --peer 198.51.100.4
+  pinhole open home                   what [peer.home] in the file of peers says
+  pinhole open 2222:22 home           the same with other ports
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 1 no tunnel in the time of --wait or a part has failed, 2 wrong use or a port that cannot be had.";
+
+const KEY_HELP: &str = "Examples:
+  pinhole key new --save       make one and keep it, mode 0600
+  pinhole key save home        ask for the one of the peer \"home\" and keep it in its key file
+  pinhole key show --qr        show it to a camera
+
+A key on the screen, as words or as a QR code, is a key for whoever sees the screen or a picture of it.
+
+Exit status: 0 done, 2 wrong use, no key, or a weak one.";
+
 /// What can be done with a key.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyAction {
     /// Print a new key: six common words, 77 bits (what `pinhole key` does)
     New {
-        /// Also keep it in the default key file, unless there is one
+        /// Also keep it in the key file, unless there is one
         #[arg(long)]
         save: bool,
+
+        #[command(flatten)]
+        place: KeyPlace,
+
+        /// Print it as a QR code, if stdout is a terminal
+        #[arg(long)]
+        qr: bool,
     },
-    /// Ask for a key and keep it in the default key file
-    Save,
+    /// Ask for a key and keep it in the key file
+    Save {
+        #[command(flatten)]
+        place: KeyPlace,
+    },
     /// Print the key that would be used
     Show {
         #[command(flatten)]
-        source: KeySource,
+        which: WhichKey,
+
+        /// Print it as a QR code, if stdout is a terminal
+        #[arg(long)]
+        qr: bool,
     },
     /// Say whether the key that would be used is strong enough
     Check {
         #[command(flatten)]
-        source: KeySource,
+        which: WhichKey,
     },
+}
+
+/// Where a key is kept. Without any of these: in the default file.
+#[derive(Debug, Args)]
+pub(crate) struct KeyPlace {
+    /// A name of the file of peers: keep it in its key file
+    #[arg(value_name = "NAME", conflicts_with = "key_file", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) name: Option<String>,
+
+    /// Keep it in this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Which key is looked for.
+#[derive(Debug, Args, Default)]
+pub(crate) struct WhichKey {
+    /// A name of the file of peers: the key for it
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) source: KeySource,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+const PIPE_HELP: &str = "Examples:
+  ssh -o ProxyCommand='pinhole pipe 22 %h' user@198.51.100.4
+  pinhole pipe web home < request > answer
+
+It is a connection of the `pinhole open` that runs for this peer, of the same user. If none runs, a tunnel is started in the background and shared with the pipes that follow; it ends when none has needed it for half a minute. Nothing but the connection's bytes comes out of stdout.
+
+Exit status: 0 both directions have ended, 1 no path to the peer, refused, or cut, 2 wrong use or a port that cannot be had.";
+
+/// One connection, as stdin and stdout.
+#[derive(Debug, Args)]
+pub(crate) struct PipeArgs {
+    /// TCP port that the peer offers, or the service's name
+    #[arg(value_name = "TCP_PORT")]
+    pub(crate) service: String,
+
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) peer: String,
+
+    /// UDP port of both sides [default: 5555]
+    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) port: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) key: KeySource,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Send from this local IP [default: any]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<Ipv4Addr>,
+
+    /// Give up after this many seconds without a tunnel, with exit status 1 [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) wait: Option<Duration>,
+
+    /// Keep connections for so long while there is no path to the peer [default: 3600]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) patience: Option<Duration>,
+
+    /// Keep a tunnel that was started for this for so long after the last connection [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) stay: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// Be the tunnel in the background; the key comes from stdin
+    #[arg(long, hide = true)]
+    pub(crate) hold: bool,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
 }
 
 /// Who the peer is.
 #[derive(Debug, Args)]
 pub(crate) struct PeerArgs {
-    /// Public IPv4 address, or name, of the other side
-    #[arg(long, value_name = "PEER")]
-    pub(crate) peer: String,
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(long, value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) peer: Option<String>,
 
-    /// UDP port of both sides
-    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
-    pub(crate) port: u16,
+    /// UDP port of both sides [default: 5555]
+    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) port: Option<u16>,
+}
+
+/// Where named peers come from. Without it: PINHOLE_CONFIG, then the default file.
+#[derive(Debug, Args, Default)]
+pub(crate) struct ConfigArgs {
+    /// The file of named peers [default: ~/.config/pinhole/config.toml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Where the key comes from. Without any of these: PINHOLE_KEY, then the default file, then the prompt.
 #[derive(Debug, Args, Default)]
 pub(crate) struct KeySource {
     /// Read the key from this file (mode 0600)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) key_file: Option<PathBuf>,
 
     /// The key itself; others on this machine can see it in `ps`
@@ -220,14 +383,17 @@ pub(crate) struct KeySource {
 }
 
 /// What serving and opening have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Default)]
 pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) key: KeySource,
 
-    /// Send from this local IP
-    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) bind: Ipv4Addr,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Send from this local IP [default: any]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<Ipv4Addr>,
 
     /// Give up after this many seconds without a tunnel, with exit status 1 [default: wait for ever]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
@@ -259,14 +425,14 @@ pub(crate) struct Common {
 }
 
 /// What the search may ask of the routers on the way.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Default, Clone)]
 pub(crate) struct LimitArgs {
     /// Never keep more than this many mappings alive at once in a router [default: 1536]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(192..=4096))]
+    #[arg(long, value_name = "N", value_parser = parse_max_mappings)]
     pub(crate) max_mappings: Option<u16>,
 
     /// Never send more than this many probes in a second [default: 500]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=2000))]
+    #[arg(long, value_name = "N", value_parser = parse_max_pps)]
     pub(crate) max_pps: Option<u16>,
 
     /// Be content with 512 mappings and 100 probes a second: for carrier lines with few ports
@@ -305,6 +471,18 @@ Nobody else is asked, but for a STUN server if you name one. A tunnel that runs 
 
 Exit status: 0 nothing stands in the way, 1 something does (the report says what), 2 wrong use.";
 
+impl CheckArgs {
+    /// Returns the UDP port of both sides.
+    pub(crate) fn udp_port(&self) -> u16 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
+
+    /// Returns the own IP to send from.
+    pub(crate) fn own_ip(&self) -> Ipv4Addr {
+        self.bind.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+}
+
 /// The two sides of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum CheckSide {
@@ -317,13 +495,13 @@ pub(crate) enum CheckSide {
 /// What is checked.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Public IPv4 address, or name, of the other side
-    #[arg(value_name = "PEER")]
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
     pub(crate) peer: Option<String>,
 
-    /// UDP port of both sides
-    #[arg(long, value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
-    pub(crate) port: u16,
+    /// UDP port of both sides [default: 5555]
+    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) port: Option<u16>,
 
     /// Which of the two sides this one plays in the check; the other side must play the other one
     #[arg(long = "as", value_name = "SIDE", value_enum, default_value_t = CheckSide::Open, requires = "peer")]
@@ -331,6 +509,9 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) key: KeySource,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 
     /// Wait so many seconds for the other side
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "120")]
@@ -340,8 +521,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub(crate) transfer: u32,
 
-    /// Also find out how long both NATs keep an idle mapping, in so many seconds (15 to 300, or else 180); one side's wish is
-    /// enough
+    /// Also find out how long both NATs keep an idle mapping, in so many seconds (15 to 300, or else 180); one side's
+    /// wish is enough
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "180", requires = "peer",
         value_parser = clap::value_parser!(u16).range(i64::from(LEAST_LIFETIME)..=i64::from(MOST_LIFETIME)))]
     pub(crate) lifetime: Option<u16>,
@@ -353,9 +534,9 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 
-    /// Send from this local IP
-    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) bind: Ipv4Addr,
+    /// Send from this local IP [default: any]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<Ipv4Addr>,
 
     /// Print the report as one JSON object
     #[arg(long)]
@@ -427,16 +608,29 @@ fn parse_phrase(text: &str) -> Result<Phrase, pinhole::proto::key::PhraseError> 
     text.parse()
 }
 
-fn parse_udp_port(text: &str) -> Result<u16, Message> {
+pub(crate) fn parse_udp_port(text: &str) -> Result<u16, Message> {
     text.parse().ok().filter(|port| *port != 0).ok_or(Message::NoUdpPort)
 }
 
-fn parse_status(text: &str) -> Result<SocketAddr, Message> {
+pub(crate) fn parse_max_mappings(text: &str) -> Result<u16, Message> {
+    parse_within(text, 192, 4096)
+}
+
+pub(crate) fn parse_max_pps(text: &str) -> Result<u16, Message> {
+    parse_within(text, 20, 2000)
+}
+
+fn parse_within(text: &str, least: u16, most: u16) -> Result<u16, Message> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or(Message::NotWithin { least, most })
+}
+
+pub(crate) fn parse_status(text: &str) -> Result<SocketAddr, Message> {
     let port = text.parse().map(|port: u16| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     port.or_else(|_| text.parse()).map_err(|_| Message::NoStatusAddress)
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, Message> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, Message> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or(Message::NoSeconds)
 }

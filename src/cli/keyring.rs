@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Environment variable with the key.
-const VARIABLE: &str = "PINHOLE_KEY";
+pub(crate) const VARIABLE: &str = "PINHOLE_KEY";
 
 /// Longest key file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -94,7 +94,8 @@ pub(crate) fn checked(found: Found) -> Result<Found> {
 /// Makes a key and keeps it in the default file.
 fn make() -> Result<Found> {
     let phrase = generate()?;
-    let path = save(&phrase)?;
+    let path = default_file()?;
+    save(&phrase, &path)?;
     Ok(Found { phrase, origin: Origin::Made(path) })
 }
 
@@ -105,29 +106,32 @@ pub(crate) fn generate() -> Result<Phrase> {
     Ok(Phrase::generate(*entropy))
 }
 
-/// Keeps a key in the default file, which must not exist: a key is never overwritten.
-pub(crate) fn save(phrase: &Phrase) -> Result<PathBuf> {
-    let path = default_file()?;
+/// Says at once that a file cannot take a key because it is there.
+pub(crate) fn check_free(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(Message::KeyIsThere(path.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// Keeps a key in a file, which must not exist: a key is never overwritten.
+pub(crate) fn save(phrase: &Phrase, path: &Path) -> Result<()> {
+    check_free(path)?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).or_say(|| Message::CannotMakeFolder(folder.to_owned()))?;
     }
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let mut file = match made {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(Message::KeyIsThere(path).into());
-        }
-        made => made.or_say(|| Message::CannotKeepKey(path.clone()))?,
-    };
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = made.or_say(|| Message::CannotKeepKey(path.to_owned()))?;
     let written = file
         .write_all(phrase.as_str().as_bytes())
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all());
     if let Err(error) = written {
         // Half a key is worse than none.
-        let _best_effort = fs::remove_file(&path);
-        return Err(error).or_say(|| Message::CannotKeepKey(path));
+        let _best_effort = fs::remove_file(path);
+        return Err(error).or_say(|| Message::CannotKeepKey(path.to_owned()));
     }
-    Ok(path)
+    Ok(())
 }
 
 /// Asks for a key on the terminal, without echo.
@@ -154,7 +158,12 @@ pub(crate) fn default_file() -> Result<PathBuf> {
 
 fn read(path: &Path) -> Result<Found> {
     let unreadable = || Message::CannotReadKeyFile(path.to_owned());
-    let file = File::open(path).or_say(unreadable)?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Message::NoKeyFile(path.to_owned()).into());
+        }
+        opened => opened.or_say(unreadable)?,
+    };
     let metadata = file.metadata().or_say(unreadable)?;
     if metadata.is_file() && metadata.mode() & forbidden(path) != 0 {
         let quoted = path.display().to_string().replace('\'', "'\\''");

@@ -113,8 +113,10 @@ fn page(command: &clap::Command) -> io::Result<String> {
     for paragraph in after.split("\n\n") {
         let (wanted, text) = if let Some(rest) = paragraph.strip_prefix("Exit status: ") {
             ("EXIT STATUS", rest)
-        } else if paragraph.starts_with("Example") {
-            ("EXAMPLES", paragraph)
+        } else if let Some(rest) =
+            paragraph.strip_prefix("Example: ").or(paragraph.strip_prefix("Examples:\n"))
+        {
+            ("EXAMPLES", rest)
         } else if paragraph.starts_with(' ') {
             (heading, paragraph)
         } else {

@@ -47,6 +47,53 @@ pub(super) enum Message {
     #[error("a port or IP:PORT is wanted, like 127.0.0.1:8555")]
     NoStatusAddress,
 
+    #[error("{0:?} is not an IPv4 address of this machine")]
+    NoIpv4(String),
+    #[error("use a number from {least} to {most}")]
+    NotWithin { least: u16, most: u16 },
+
+    // Who is meant: the file of peers.
+    #[error("{why}; {names}")]
+    UnknownPeer { why: String, names: String },
+    #[error(
+        "{first:?} and {second:?} both name a peer: a tunnel has one. What is forwarded begins with a port, or has a ':' or '=' in it"
+    )]
+    TwoPeers { first: String, second: String },
+    #[error("say who the peer is, with --peer PEER or by its name: {names}")]
+    NoPeer { names: String },
+    #[error("there is no peer {name:?}: {names}")]
+    NoSuchPeer { name: String, names: String },
+    #[error("name what is to be forwarded to {peer}, a <SPEC> like 2222:22: see --help")]
+    NoSpec { peer: String },
+    #[error("{host:?} is no named peer, and a host needs a <SPEC> like 2222:22 as well: {names}")]
+    NoSpecForHost { host: String, names: String },
+    #[error(
+        "[peer.{name}] in {file} does not say what this side forwards: add `serve = [\"22\"]` or `open = [\"2222:22\"]` there, or type a <SPEC>"
+    )]
+    NoSpecInSection { name: String, file: PathBuf },
+    #[error(
+        "[peer.{name}] in {file} uses the key that all others use: add `key-file = \"{name}.key\"` there for one of its own, or leave the name out"
+    )]
+    NoKeyOfItsOwn { name: String, file: PathBuf },
+    #[error("cannot read the file of peers {0}")]
+    CannotReadPeers(PathBuf),
+    #[error("{0} is a folder: --config takes a file")]
+    PeersAreFolder(PathBuf),
+    #[error(
+        "{0} belongs to another user, who could have this one connect anywhere: make it your own, or root's"
+    )]
+    PeersOfAnother(PathBuf),
+    #[error("others can write to {path} (mode {mode:03o}): run `chmod go-w '{quoted}'`")]
+    PeersAreOpen { path: PathBuf, mode: u32, quoted: String },
+    #[error("{path} is longer than {kib} KiB, which no list of peers is")]
+    PeersTooLong { path: PathBuf, kib: u64 },
+    #[error("{place} {why}")]
+    InPeers { place: String, why: String },
+    #[error(
+        "{place} {name:?} cannot name a peer: use a letter first, then letters, digits, '.', '-' and '_'"
+    )]
+    NotAPeersName { place: String, name: String },
+
     // The key.
     #[error(
         "no key: give the one that the other side shows (`pinhole key show` there) with PINHOLE_KEY, --key-file, or `pinhole key save`"
@@ -78,6 +125,18 @@ pub(super) enum Message {
     CannotReadStdin,
     #[error("there is no home directory to keep the key in: use --key-file or PINHOLE_KEY")]
     NoHome,
+    #[error(
+        "there is no key file {0}: `pinhole key new --save --key-file {0}` makes one, `pinhole key save --key-file {0}` keeps the other side's"
+    )]
+    NoKeyFile(PathBuf),
+    #[error("the key would be printed and not kept: add --save to keep it")]
+    KeyWouldNotBeKept,
+    #[error("whoever sees this, or a picture of it, has the key: clear the screen when it is scanned")]
+    KeyIsShown,
+    #[error("stdout is no terminal to draw on: these are the words")]
+    NothingToDrawOn,
+    #[error("the key is too long for a QR code that fits a terminal: show the words")]
+    KeyTooLongToDraw,
     #[error("cannot read the key file {0}")]
     CannotReadKeyFile(PathBuf),
     #[error("others can read the key file {path} (mode {mode:03o}): run `chmod 600 '{quoted}'`")]
@@ -243,6 +302,32 @@ pub(super) enum Message {
     Stun,
     #[error("Both sides check as the {role} side: one of the two must run with --as {other}.", other = .0.other(), role = .0)]
     SameSide(Role),
+
+    // `pinhole pipe`.
+    #[error(
+        "{0:?} is no TCP port and cannot name a service: use what the peer offers, as in `pinhole pipe 22 PEER`"
+    )]
+    NoService(String),
+    #[error("`pinhole pipe` will not find this one: {0}")]
+    UnfoundByPipes(String),
+    #[error("no tunnel to {peer} yet: waiting {seconds} s in all")]
+    PipeWaits { peer: String, seconds: f64 },
+    #[error("the connection was cut")]
+    Cut,
+    #[error("the pinhole that had the tunnel has ended")]
+    TunnelsOwnerEnded,
+    #[error("the connection cannot be carried within this machine")]
+    CannotCarry,
+    #[error("cannot start a tunnel in the background")]
+    NoBackground,
+    #[error("the tunnel in the background did not start ({0})")]
+    BackgroundEnded(String),
+    #[error("the tunnel that was started just now does not answer: `pinhole status` may say why")]
+    NewTunnelIsSilent,
+    #[error(
+        "{0}. A pipe takes a tunnel that stands only if it is this user's, to the same peer and by the key that was named"
+    )]
+    PipeFindsPortTaken(String),
 
     // `pinhole completions` and `pinhole man`.
     #[error("the {0} cannot be made")]

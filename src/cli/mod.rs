@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod classic;
+mod config;
 mod demo;
 mod journal;
 mod key;
@@ -14,12 +15,15 @@ mod keyring;
 mod manual;
 mod memory;
 mod message;
+mod pipe;
+mod qr;
 mod report;
 mod service;
 mod status;
 mod talk;
 mod tunnel;
 mod watch;
+mod whom;
 mod words;
 
 use std::{panic, process::ExitCode};
@@ -56,10 +60,11 @@ pub(crate) fn run() -> ExitCode {
     tell_panics();
     let _last_lines = talk::LastLines;
     let result = match cli.verb {
-        Some(Verb::Serve { specs, peer, common }) => tunnel::serve(specs, peer.peer, peer.port, &common),
-        Some(Verb::Open { specs, peer, common }) => tunnel::open(specs, peer.peer, peer.port, &common),
-        Some(Verb::Key { action }) => key::run(action).map(|()| Outcome::Done),
-        Some(Verb::Check(args)) => check::run(&args),
+        Some(Verb::Serve { words, peer, common }) => tunnel::serve(&words, &peer, common),
+        Some(Verb::Open { words, peer, common }) => tunnel::open(&words, &peer, common),
+        Some(Verb::Pipe(args)) => pipe::run(args),
+        Some(Verb::Key { qr, action }) => key::run(action, qr).map(|()| Outcome::Done),
+        Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Status(args)) => status::run(&args),
         Some(Verb::Demo(args)) => demo::run(&args),
         Some(Verb::Classic(args)) => classic::run(&args),

@@ -34,6 +34,8 @@ pub(super) struct Reporter {
     waiting: String,
     /// Keeps a log short; none on a terminal.
     throttle: Option<Throttle<Kind>>,
+    /// Whether only troubles are said.
+    is_quiet: bool,
 }
 
 impl Reporter {
@@ -46,7 +48,12 @@ impl Reporter {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
         let throttle = (!std::io::stderr().is_terminal()).then(Throttle::new);
-        Self { json, live, waiting: String::new(), throttle }
+        Self { json, live, waiting: String::new(), throttle, is_quiet: false }
+    }
+
+    /// Makes a reporter that says troubles alone.
+    pub(super) fn of_troubles() -> Self {
+        Self { is_quiet: true, ..Self::new(false, false) }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -59,6 +66,9 @@ impl Reporter {
     }
 
     fn line(&mut self, level: Level, line: &str) {
+        if self.is_quiet && matches!(level, Level::Info | Level::Debug) {
+            return;
+        }
         let line = one_line(line);
         match &self.live {
             Some(bar) => bar.suspend(|| say_as(level, &line)),

@@ -2,12 +2,14 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    net::Ipv4Addr,
     time::Duration,
 };
 
 use anyhow::Result;
 use pinhole::{
     Config, Endpoint, Peer, Role,
+    bind::BindError,
     endpoint::{DEFAULT_PATIENCE, PeerError, StartError},
     forward::{self, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
@@ -22,47 +24,58 @@ use tracing_subscriber::{
 
 use super::{
     Outcome,
-    args::{Common, ShortForm},
+    args::{Common, PeerArgs, ShortForm},
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
     memory,
     message::{Message, OrSay},
+    pipe,
     report::Reporter,
     say, say_as,
     service::Manager,
     status, talk,
     watch::{End, Forwards, Keyed, Signals, Watch},
+    whom::{self, Whom},
     words,
 };
 
 /// Time that what still runs in the background may take to end.
 pub(super) const SHUTDOWN: Duration = Duration::from_millis(100);
 
+/// Time that the tunnel before this one may take to end.
+const LAST_ONE: Duration = Duration::from_secs(3);
+
 /// Descriptors that are asked for, or as many as the system allows.
 const WANTED_DESCRIPTORS: u64 = 65_536;
 
 /// What is forwarded.
-enum Services {
+pub(super) enum Services {
     Serve(Vec<ServeSpec>),
     Open(Vec<OpenSpec>),
+    /// Nothing but what pipes ask for, until none has come for so long.
+    Pipes(Duration),
 }
 
 impl Services {
     fn role(&self) -> Role {
         match self {
             Self::Serve(_) => Role::Serve,
-            Self::Open(_) => Role::Open,
+            Self::Open(_) | Self::Pipes(_) => Role::Open,
         }
     }
 }
 
-pub(super) fn serve(specs: Vec<ServeSpec>, peer: String, port: u16, common: &Common) -> Result<Outcome> {
-    run(&Services::Serve(specs), Peer::new(peer, port), common)
+pub(super) fn serve(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
+    let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.serve)?;
+    whom.section.fill(&mut common);
+    find_key_and_run(&Services::Serve(specs), &whom, &common)
 }
 
-pub(super) fn open(specs: Vec<OpenSpec>, peer: String, port: u16, common: &Common) -> Result<Outcome> {
-    run(&Services::Open(specs), Peer::new(peer, port), common)
+pub(super) fn open(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
+    let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.open)?;
+    whom.section.fill(&mut common);
+    find_key_and_run(&Services::Open(specs), &whom, &common)
 }
 
 /// The old script's grammar.
@@ -79,24 +92,36 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
         (false, true) => Services::Open(vec![tcp.parse()?]),
         (false, false) => return Err(Message::WhichSide.into()),
     };
-    run(&services, Peer::new(peer, args.udp), &args.common)
+    let mut common = args.common;
+    let whom = Whom::find(&peer, args.udp, &common.config)?;
+    whom.section.fill(&mut common);
+    find_key_and_run(&services, &whom, &common)
 }
 
-fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
+fn find_key_and_run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
     check_status(common)?;
+    talk::start();
+    let found = keyring::find(&common.key, services.role())?;
+    introduce(services, &whom.peer, &found);
+    run(services, whom, common, found)
+}
+
+/// Keeps a tunnel up until the user ends it.
+pub(super) fn run(services: &Services, whom: &Whom, common: &Common, found: Found) -> Result<Outcome> {
     talk::start();
     start_logging(common.debug);
     raise_descriptor_limit();
     let manager = Manager::of_environment();
-    let found = keyring::find(&common.key, services.role())?;
-    introduce(services, &peer, &found);
     let mut keyed = Keyed::new(found);
-    let mut reporter = Reporter::new(common.json, common.debug == 0);
+    let mut reporter = match services {
+        Services::Pipes(_) => Reporter::of_troubles(),
+        Services::Serve(_) | Services::Open(_) => Reporter::new(common.json, common.debug == 0),
+    };
     let mut signals = None;
     loop {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
-        let run = Run { services, peer: &peer, keyed: &keyed, common, manager: &manager };
+        let run = Run { services, whom, keyed: &keyed, common, manager: &manager };
         let end = runtime.block_on(run.tunnel(&mut signals, &mut reporter));
         // With it goes all that might still hold a port.
         runtime.shutdown_timeout(SHUTDOWN);
@@ -110,7 +135,7 @@ fn run(services: &Services, peer: Peer, common: &Common) -> Result<Outcome> {
 /// From one key to the next.
 struct Run<'a> {
     services: &'a Services,
-    peer: &'a Peer,
+    whom: &'a Whom,
     keyed: &'a Keyed,
     common: &'a Common,
     manager: &'a Manager,
@@ -119,25 +144,27 @@ struct Run<'a> {
 impl Run<'_> {
     /// The signals are the same from run to run: none gets lost between two of them.
     async fn tunnel(self, signals: &mut Option<Signals>, reporter: &mut Reporter) -> Result<End> {
-        let Self { services, peer, keyed, common, manager } = self;
+        let Self { services, whom, keyed, common, manager } = self;
+        let peer = &whom.peer;
         let signals = match signals {
             Some(signals) => signals,
             None => signals.insert(Signals::new()?),
         };
         let config = Config {
-            bind: common.bind.into(),
+            bind: common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(),
             limits: common.limits.limits(),
             memory: memory::recall(services.role(), peer),
             patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
             ..Config::new(services.role(), keyed.key.clone(), peer.clone())
         };
         let endpoint = tokio::select! {
-            started = Endpoint::start(config) => started.map_err(advise)?,
+            started = start(config, services) => started.map_err(|error| advise_for(services, whom, error))?,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
         };
         warn_of_small_buffers(&endpoint, reporter);
         let mut forwards = start_forwards(&endpoint, services, reporter)?;
         let _shown = status::show(&endpoint, peer, common, reporter)?;
+        let pipes = open_to_pipes(&endpoint, services, peer, keyed, reporter)?;
         manager.ready();
         let watch = Watch {
             endpoint: &endpoint,
@@ -148,11 +175,63 @@ impl Run<'_> {
             signals,
             reporter,
             manager,
+            pipes: pipes.as_ref(),
+            rest: if let Services::Pipes(rest) = services { Some(*rest) } else { None },
         };
         let end = watch.run().await?;
+        // Whoever asks now starts another one.
+        drop(pipes);
         endpoint.close().await;
         Ok(end)
     }
+}
+
+/// Starts the endpoint. A tunnel for pipes may have to wait for the end of the one before it.
+async fn start(config: Config, services: &Services) -> Result<Endpoint, StartError> {
+    let until = tokio::time::Instant::now() + LAST_ONE;
+    loop {
+        match Endpoint::start(config.clone()).await {
+            Err(StartError::Bind(BindError::InUse { .. }))
+                if matches!(services, Services::Pipes(_)) && tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(SHUTDOWN).await;
+            }
+            started => return started,
+        }
+    }
+}
+
+/// Adds the way out to a start that failed.
+fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyhow::Error {
+    let is_taken = matches!(error, StartError::Bind(BindError::InUse { .. }));
+    let advised = whom.advise(error);
+    if is_taken && matches!(services, Services::Pipes(_)) {
+        return Message::PipeFindsPortTaken(advised.to_string()).into();
+    }
+    advised
+}
+
+/// Lets pipes ask this instance. One that is for nothing else must be able to.
+fn open_to_pipes(
+    endpoint: &Endpoint,
+    services: &Services,
+    peer: &Peer,
+    keyed: &Keyed,
+    reporter: &mut Reporter,
+) -> Result<Option<pipe::Desk>> {
+    if services.role() == Role::Serve {
+        return Ok(None);
+    }
+    let desk = pipe::Desk::open(endpoint, peer, &keyed.key);
+    if matches!(services, Services::Pipes(_)) {
+        let desk = desk?;
+        pipe::tell_ready();
+        return Ok(Some(desk));
+    }
+    let told = desk.inspect_err(|error| {
+        reporter.say(Level::Warning, &Message::UnfoundByPipes(format!("{error:#}")));
+    });
+    Ok(told.ok())
 }
 
 fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {
@@ -168,6 +247,7 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
             }
             Ok(Forwards::Listening(open))
         }
+        Services::Pipes(_) => Ok(Forwards::Listening(Vec::new())),
     }
 }
 

@@ -27,6 +27,7 @@ use super::{
     keyring::{self, Found},
     memory,
     message::{Message, OrSay},
+    pipe,
     report::{self, Reporter},
     service::Manager,
     words,
@@ -103,12 +104,17 @@ pub(super) struct Watch<'a> {
     pub(super) signals: &'a mut Signals,
     pub(super) reporter: &'a mut Reporter,
     pub(super) manager: &'a Manager,
+    /// Where pipes ask.
+    pub(super) pipes: Option<&'a pipe::Desk>,
+    /// How long it goes on without a pipe, if it is there for them alone.
+    pub(super) rest: Option<Duration>,
 }
 
 impl Watch<'_> {
     /// Reports until the user ends it, the waiting time is over, there is another key, or something fails.
     pub(super) async fn run(self) -> Result<End> {
-        let Self { endpoint, forwards, peer, found, wait, signals, reporter, manager } = self;
+        let Self { endpoint, forwards, peer, found, wait, signals, reporter, manager, pipes, rest } = self;
+        let mut unused = pin!(rests(pipes, rest));
         let mut events = endpoint.events();
         let mut course = Course::new(wait);
         let mut reread = None;
@@ -132,6 +138,7 @@ impl Watch<'_> {
                         None => manager.ready(),
                     }
                 }
+                () = &mut unused => break,
                 _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
                 () = clock::until(held_back) => reporter.handle_timeout(),
                 () = clock::until(course.wrong_use_at) => return Ok(End::Outcome(Outcome::WrongUse)),
@@ -163,6 +170,14 @@ impl Watch<'_> {
         manager.stopping();
         reporter.finish(&Message::Leaving);
         Ok(End::Outcome(Outcome::Done))
+    }
+}
+
+/// Waits until no pipe has needed it for so long; for ever if it is there for more than pipes.
+async fn rests(pipes: Option<&pipe::Desk>, rest: Option<Duration>) {
+    match (pipes, rest) {
+        (Some(pipes), Some(rest)) => pipes.rests(rest).await,
+        _ => std::future::pending().await,
     }
 }
 

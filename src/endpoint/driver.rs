@@ -24,7 +24,7 @@ const QUEUE: usize = 64;
 
 /// What the endpoint wants of the puncher.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(crate) enum Command {
     SetPeer(Vec<SocketAddr>),
     Search,
     /// Say what the search has found out.

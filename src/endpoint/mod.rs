@@ -24,17 +24,20 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{
-    driver::Command,
-    life::Life,
-    status::{Ledger, Status},
-    supervisor::{Owner, Request, Supervisor},
+pub(crate) use self::{
+    driver::{Command, HealthAsker},
+    event::Events,
+    peer::source_toward,
 };
-pub(crate) use self::{driver::HealthAsker, event::Events, peer::source_toward};
 pub use self::{
     event::Event,
     life::TaskEnd,
     peer::{Peer, PeerError},
+};
+use self::{
+    life::Life,
+    status::{Ledger, Status},
+    supervisor::{Owner, Request, Supervisor},
 };
 use crate::{
     bind::BindError,
@@ -311,6 +314,10 @@ impl Endpoint {
 
     pub(crate) fn tunnel(&self) -> watch::Receiver<Option<Tunnel>> {
         self.tunnel.clone()
+    }
+
+    pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {
+        self.commands.downgrade()
     }
 
     pub(crate) fn reporter(&self) -> Events {

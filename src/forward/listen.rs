@@ -143,7 +143,7 @@ impl Local {
         let carried = self.meter.carry();
         let service = &self.request.service;
         let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
-        splice::splice_behind_reply(tcp, send, recv, &gate, &carried, refused).await;
+        let _is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, refused).await;
     }
 
     /// Waits for a tunnel that stands; none when too many wait, or it takes too long.

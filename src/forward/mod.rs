@@ -2,8 +2,10 @@
 //!
 //! The open side [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
 //! opens a stream and names a service. The serve side [`offer`]s: it connects each stream to the service. Then
-//! `splice` carries the bytes, half-closes and resets of both directions.
+//! `splice` carries the bytes, half-closes and resets of both directions. A [`Carrier`] is for single connections that
+//! came some other way than by a local port.
 
+mod carry;
 mod listen;
 mod offer;
 mod spec;
@@ -11,6 +13,7 @@ mod splice;
 mod urgency;
 
 pub use self::{
+    carry::{Carrier, NotCarried},
     listen::{HELD_CONNECTIONS, HELD_FOR, Listening, listen},
     offer::{CONNECT_TIMEOUT, DuplicateService, Offering, offer},
     spec::{OpenSpec, ServeSpec, SpecError},

@@ -62,7 +62,8 @@ pub(super) async fn splice(
     ends.conclude(&tcp, ended);
 }
 
-/// The same for the open side, whose stream begins with a reply. `refused` is called if that is a refusal.
+/// The same for the open side, whose stream begins with a reply. `refused` is called if that is a refusal. Returns
+/// whether both directions have ended as they should.
 pub(super) async fn splice_behind_reply(
     tcp: TcpStream,
     send: SendStream,
@@ -70,7 +71,7 @@ pub(super) async fn splice_behind_reply(
     gate: &Gate,
     carried: &Carried,
     refused: impl FnOnce(Reply),
-) {
+) -> bool {
     let mut ends = Ends { send, recv, clean: false };
     let down = async {
         match read_reply(&mut ends.recv).await {
@@ -89,7 +90,9 @@ pub(super) async fn splice_behind_reply(
         both = try_join(down, upward(&tcp, &mut ends.send, gate, carried)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
+    let is_clean = ended.is_ok();
     ends.conclude(&tcp, ended);
+    is_clean
 }
 
 /// Sets a TCP connection up for a tunnel: no delay for small writes, no eternal half-open connections, and RST when it

@@ -7,6 +7,7 @@
 
 mod check;
 mod classic;
+mod config;
 mod demo;
 mod faults;
 mod first_use;
@@ -15,6 +16,7 @@ mod keys;
 mod loopback;
 mod manual;
 mod memory;
+mod pipe;
 mod ports;
 #[expect(dead_code, reason = "the laboratory's tests use more of it")]
 mod program;

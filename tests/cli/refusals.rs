@@ -19,7 +19,8 @@ fn without_arguments_both_commands_are_shown() {
 fn what_is_missing_is_named() {
     assert_refused(&["-c", "22"], &["<PEER>", "pinhole -c TCP_PORT PEER"]);
     assert_refused(&["-l"], &["<TCP_PORT>", "pinhole -l TCP_PORT PEER"]);
-    assert_refused(&["serve", "22"], &["--peer <PEER>"]);
+    assert_refused(&["serve", "22"], &["--peer PEER"]);
+    assert_refused(&["serve"], &["--peer PEER"]);
     assert_refused(&["open", "--peer", "127.0.0.2"], &["<SPEC>"]);
 }
 

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     ground::{Ground, LOCAL_PORT, between, note},
-    program::Run,
+    program::{KEY, Run, isolate},
 };
 
 /// TCP port of sshd on host A.
@@ -86,6 +86,66 @@ fn a_typed_key_comes_back_within_the_round_trip_and_a_little() {
     let (median, worst) = (times[KEYSTROKES / 2], times[KEYSTROKES - 1]);
     note(&format!("typed key: median {median:.1?}, worst {worst:.1?}, round trip {:?}", ONE_WAY * 2));
     assert!(median < ONE_WAY * 2 + OVERHEAD, "{median:?}");
+}
+
+#[test]
+fn ssh_by_proxy_command_needs_no_local_port_and_leaves_a_running_tunnel_alone() {
+    let test = "ssh_by_proxy_command_needs_no_local_port_and_leaves_a_running_tunnel_alone";
+    let Some((ground, sshd)) = ground_with_sshd(test, LinkSpec::delayed(ONE_WAY)) else { return };
+    let mut serve = Run::start(ground.serve(SSHD_PORT));
+    serve.says("waiting for the peer");
+
+    // The first one starts a tunnel, the second one shares it, and outlives the first.
+    let begun = Instant::now();
+    let (mut first, mut keyboard) = start_cat(&sshd, &ground);
+    note(&format!("ssh by pipe, punch included: {:.1?}", begun.elapsed()));
+    let begun = Instant::now();
+    let (mut second, mut other_keyboard) = start_cat(&sshd, &ground);
+    note(&format!("ssh by pipe over a tunnel that stands: {:.1?}", begun.elapsed()));
+    drop(keyboard.take());
+    assert!(first.wait().expect("ssh ends").success());
+    let output = by_pipe(&sshd, &ground, "ssh").args(["root@peer", "echo $((6 * 7))"]).output();
+    let output = output.expect("ssh runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "there is nothing to say");
+    drop(other_keyboard.take());
+    assert!(second.wait().expect("ssh ends").success());
+    serve.says("peer left");
+
+    let mut open = Run::start(ground.open());
+    open.says("tunnel up");
+    let (here, there) = (sshd.file("here"), sshd.file("there"));
+    write_pattern(&here);
+    let remote = format!("root@peer:{}", there.display());
+    let output = by_pipe(&sshd, &ground, "scp").args([path(&here), &remote]).output().expect("scp runs");
+    assert!(output.status.success(), "{output:?}");
+    assert!(same(&here, &there), "{} differs", there.display());
+    let ended = open.interrupt();
+    assert_eq!(ended.stderr.matches("tunnel up").count(), 1, "{}", ended.stderr);
+}
+
+/// Describes a client on host B whose connection is a pipe's.
+fn by_pipe(sshd: &Sshd, ground: &Ground, client: &str) -> Command {
+    let peer = ground.lab.side(Side::A).public_ip();
+    let program = env!("CARGO_BIN_EXE_pinhole");
+    let mut command = sshd.ssh(ground, client);
+    isolate(&mut command);
+    command.env("PINHOLE_KEY", KEY).env("SHELL", "/bin/sh");
+    command.args(["-o", &format!("ProxyCommand={program} pipe {SSHD_PORT} {peer} --stay 1")]);
+    command
+}
+
+/// Starts `cat` over there, and waits until it has answered.
+fn start_cat(sshd: &Sshd, ground: &Ground) -> (Child, Option<ChildStdin>) {
+    let mut ssh = by_pipe(sshd, ground, "ssh");
+    let mut ssh =
+        ssh.args(["root@peer", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("ssh");
+    let mut keyboard = ssh.stdin.take().expect("stdin was piped");
+    keyboard.write_all(b"here\n").expect("ssh reads");
+    let mut line = String::new();
+    BufReader::new(ssh.stdout.as_mut().expect("stdout was piped")).read_line(&mut line).expect("ssh writes");
+    assert_eq!(line, "here\n");
+    (ssh, Some(keyboard))
 }
 
 pub(crate) fn ground_with_sshd(test: &str, link: LinkSpec) -> Option<(Ground, Sshd)> {

@@ -63,6 +63,19 @@ impl Key {
         Self { secret: *self.derive(b"pinhole v1 check") }
     }
 
+    /// Derives what names the key to another program of the same user, which may or may not have the same key. Nobody
+    /// else is told.
+    #[must_use]
+    pub fn tag(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v1 local tag")
+    }
+
+    /// Returns whether a tag is that of this key, in a time that does not depend on where they differ.
+    #[must_use]
+    pub fn is_named_by(&self, tag: &[u8; 32]) -> bool {
+        self.tag().iter().zip(tag).fold(0, |differ, (own, theirs)| differ | (own ^ theirs)) == 0
+    }
+
     /// Derives the secret of the slot schedule.
     pub(crate) fn slot_schedule(&self) -> Zeroizing<[u8; 32]> {
         self.derive(b"pinhole v1 slot schedule")
@@ -117,11 +130,18 @@ mod tests {
                 key.letter_seal(),
                 key.identity_seed(Role::Serve),
                 key.identity_seed(Role::Open),
+                key.tag(),
             ]
         };
         let derived: std::collections::BTreeSet<_> =
             [of(&key), of(&key.for_check())].iter().flatten().map(|derived| **derived).collect();
-        assert_eq!(derived.len(), 8);
+        assert_eq!(derived.len(), 10);
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_own_tag_alone() {
+        let (one, other) = (key("correct horse battery staple"), key("correct horse battery stable"));
+        assert!(one.is_named_by(&one.tag()) && !one.is_named_by(&other.tag()));
     }
 
     /// Two releases that derive different keys from one phrase could not talk: this value is part of the protocol.

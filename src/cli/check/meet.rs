@@ -71,17 +71,17 @@ pub(super) fn role(args: &CheckArgs) -> Role {
 }
 
 /// Searches for the other side's check, and makes the check of both with it.
-pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &str, found: &Found) -> Result<Meeting> {
+pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &Peer, found: &Found) -> Result<Meeting> {
     let key = Key::stretch(&found.phrase);
     let (limits, [mappings, lifetime_mappings]) = share(args.limits.limits());
     let config = Config {
-        bind: args.bind.into(),
+        bind: args.own_ip().into(),
         limits,
         purpose: Purpose::Check,
-        ..Config::new(role(args), key.clone(), Peer::new(peer, args.port))
+        ..Config::new(role(args), key.clone(), peer.clone())
     };
     let endpoint = Endpoint::start(config).await.map_err(tunnel::advise)?;
-    introduce(args, peer);
+    introduce(args, &peer.host);
     let plan = Plan {
         key,
         low_ttl: own.peer.map_or(1, |peer| check::low_ttl(own.machine.source, &own.hops, peer)),
@@ -183,7 +183,10 @@ fn share(limits: Limits) -> (Limits, [u16; 2]) {
 }
 
 fn introduce(args: &CheckArgs, peer: &str) {
-    let port = if args.port == DEFAULT_PORT { String::new() } else { format!(" --port {}", args.port) };
+    let port = match args.udp_port() {
+        DEFAULT_PORT => String::new(),
+        port => format!(" --port {port}"),
+    };
     let side = match args.side {
         CheckSide::Open => " --as serve",
         CheckSide::Serve => "",

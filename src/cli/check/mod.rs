@@ -15,7 +15,6 @@ pub(super) use self::{
 
 use anyhow::Result;
 use pinhole::{
-    Peer,
     check::{self, Machine},
     hub,
 };
@@ -27,21 +26,29 @@ use super::{
     args::CheckArgs,
     message::{Message, OrSay},
     say, talk, tunnel,
+    whom::Whom,
 };
 
-pub(super) fn run(args: &CheckArgs) -> Result<Outcome> {
+pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
+    let whom = args.peer.as_deref().map(|peer| Whom::find(peer, args.port, &args.config)).transpose()?;
+    if let Some(Whom { peer, section, .. }) = &whom {
+        args.port = Some(peer.port);
+        args.bind = args.bind.or(section.bind());
+        section.fill_key(&mut args.key);
+        section.fill_limits(&mut args.limits);
+    }
     talk::start();
     tunnel::start_logging(args.debug);
     tunnel::raise_descriptor_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
-    let outcome = runtime.block_on(run_check(args));
+    let outcome = runtime.block_on(run_check(&args, whom.as_ref()));
     runtime.shutdown_timeout(tunnel::SHUTDOWN);
     outcome
 }
 
-async fn run_check(args: &CheckArgs) -> Result<Outcome> {
-    let own = look(args).await?;
+async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
+    let own = look(args, whom).await?;
     let alone = |outcome| {
         Report::new(&own, own.sentence().to_string(), Vec::new()).show(&own, args);
         Ok(outcome)
@@ -49,13 +56,13 @@ async fn run_check(args: &CheckArgs) -> Result<Outcome> {
     if own.standing().is_obstacle() {
         return alone(Outcome::NoPath);
     }
-    let Some(peer) = &args.peer else { return alone(Outcome::Done) };
+    let Some(whom) = whom else { return alone(Outcome::Done) };
     let Some(found) = meet::key(args)? else {
         say(&Message::NoKeyForCheck);
         return alone(Outcome::Done);
     };
     let mut outcome = Outcome::NoPath;
-    let report = match meet::meet(args, &own, peer, &found).await? {
+    let report = match meet::meet(args, &own, &whom.peer, &found).await? {
         Meeting::Checked { outcome: checked, connected, has_watched } => {
             outcome = Outcome::Done;
             let pair = Pair { role: meet::role(args), outcome: &checked, connected, has_watched };
@@ -85,12 +92,11 @@ async fn run_check(args: &CheckArgs) -> Result<Outcome> {
 }
 
 /// Looks at what can be seen without the peer.
-async fn look(args: &CheckArgs) -> Result<Own> {
-    let main = (args.bind, args.port).into();
-    let peer = match &args.peer {
-        Some(name) => {
-            let found = Peer::new(name, args.port).resolve().await;
-            let found = found.map_err(|error| tunnel::advise(error.into()))?;
+async fn look(args: &CheckArgs, whom: Option<&Whom>) -> Result<Own> {
+    let main = (args.own_ip(), args.udp_port()).into();
+    let peer = match whom {
+        Some(whom) => {
+            let found = whom.peer.resolve().await.map_err(|error| whom.advise(error.into()))?;
             found.first().copied()
         }
         None => None,
@@ -98,11 +104,11 @@ async fn look(args: &CheckArgs) -> Result<Own> {
     let machine = Machine::look(main, peer);
     let hops = match peer {
         Some(peer) if machine.source.is_some() => {
-            hub::hops(args.bind.into(), peer).await.or_say(|| Message::CannotTrace)?
+            hub::hops(args.own_ip().into(), peer).await.or_say(|| Message::CannotTrace)?
         }
         Some(_) | None => Vec::new(),
     };
-    let own = Own { machine, hops, port: args.port, peer, stun: None };
+    let own = Own { machine, hops, port: args.udp_port(), peer, stun: None };
     match &args.stun {
         Some(host) if !own.standing().is_obstacle() => {
             let stun = check::ask_stun(main, host).await.or_say(|| Message::Stun)?;

@@ -33,6 +33,13 @@ const DOCUMENT: &str = include_str!("../../../docs/messages.md");
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What is said of the file of peers.
+const NAMES: &str = "/home/me/.config/pinhole/config.toml names home, office; did you mean \"home\"?";
+
+fn peers() -> std::path::PathBuf {
+    "/home/me/.config/pinhole/config.toml".into()
+}
+
 fn peer() -> SocketAddr {
     ([203, 0, 113, 9], 5555).into()
 }
@@ -62,6 +69,48 @@ fn message(kind: Kind) -> Message {
         Kind::NoSeconds => Message::NoSeconds,
         Kind::NoUdpPort => Message::NoUdpPort,
         Kind::NoStatusAddress => Message::NoStatusAddress,
+        Kind::NoIpv4 => Message::NoIpv4("localhost".into()),
+        Kind::NotWithin => Message::NotWithin { least: 20, most: 2000 },
+        Kind::UnknownPeer => {
+            Message::UnknownPeer { why: message(Kind::NameDoesNotResolve).to_string(), names: NAMES.into() }
+        }
+        Kind::TwoPeers => Message::TwoPeers { first: "home".into(), second: "office".into() },
+        Kind::NoPeer => Message::NoPeer { names: NAMES.into() },
+        Kind::NoSuchPeer => Message::NoSuchPeer { name: "homme".into(), names: NAMES.into() },
+        Kind::NoSpec => Message::NoSpec { peer: "203.0.113.9".into() },
+        Kind::NoSpecForHost => Message::NoSpecForHost { host: "homme".into(), names: NAMES.into() },
+        Kind::NoSpecInSection => Message::NoSpecInSection { name: "home".into(), file: peers() },
+        Kind::NoKeyOfItsOwn => Message::NoKeyOfItsOwn { name: "home".into(), file: peers() },
+        Kind::CannotReadPeers => Message::CannotReadPeers(peers()),
+        Kind::PeersAreFolder => Message::PeersAreFolder("/home/me/.config".into()),
+        Kind::PeersOfAnother => Message::PeersOfAnother(peers()),
+        Kind::PeersAreOpen => {
+            Message::PeersAreOpen { path: peers(), mode: 0o666, quoted: peers().display().to_string() }
+        }
+        Kind::PeersTooLong => Message::PeersTooLong { path: peers(), kib: 1024 },
+        Kind::InPeers => Message::InPeers {
+            place: "/home/me/.config/pinhole/config.toml:3:".into(),
+            why: "there is no `patiense`: did you mean `patience`?".into(),
+        },
+        Kind::NotAPeersName => Message::NotAPeersName {
+            place: "/home/me/.config/pinhole/config.toml:1:".into(),
+            name: "22".into(),
+        },
+        Kind::NoKeyFile => Message::NoKeyFile("/home/me/home.key".into()),
+        Kind::KeyWouldNotBeKept => Message::KeyWouldNotBeKept,
+        Kind::KeyIsShown => Message::KeyIsShown,
+        Kind::NothingToDrawOn => Message::NothingToDrawOn,
+        Kind::KeyTooLongToDraw => Message::KeyTooLongToDraw,
+        Kind::NoService => Message::NoService("a b".into()),
+        Kind::UnfoundByPipes => Message::UnfoundByPipes(Message::NoFolder.to_string()),
+        Kind::PipeWaits => Message::PipeWaits { peer: "home.example".into(), seconds: 60.0 },
+        Kind::Cut => Message::Cut,
+        Kind::TunnelsOwnerEnded => Message::TunnelsOwnerEnded,
+        Kind::CannotCarry => Message::CannotCarry,
+        Kind::NoBackground => Message::NoBackground,
+        Kind::BackgroundEnded => Message::BackgroundEnded("exit status: 2".into()),
+        Kind::NewTunnelIsSilent => Message::NewTunnelIsSilent,
+        Kind::PipeFindsPortTaken => Message::PipeFindsPortTaken("UDP port 5555 is in use on 0.0.0.0".into()),
         Kind::NoKey => Message::NoKey,
         Kind::NoKeyYet => Message::NoKeyYet,
         Kind::KeyVariableIsNoText => Message::KeyVariableIsNoText,

@@ -62,7 +62,7 @@ impl Drop for Desk {
 }
 
 /// Removes a socket that nobody listens at, from a folder of this user: root must not be led to remove something else.
-pub(super) fn sweep(path: &Path) {
+pub(in crate::cli) fn sweep(path: &Path) {
     let Ok(meta) = fs::symlink_metadata(path) else { return };
     let age = meta.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
     let is_old = age.is_some_and(|age| age > STALE);
@@ -106,7 +106,7 @@ async fn serve(listener: UnixListener, status: Status) {
 }
 
 /// Whether the client is of the same user, or root.
-fn is_ours(client: &UnixStream) -> bool {
+pub(in crate::cli) fn is_ours(client: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     client.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }

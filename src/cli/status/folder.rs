@@ -26,7 +26,7 @@ const NAME: usize = 32;
 const MAX_SOCKETS: usize = 256;
 
 /// Makes the folder of this instance, if need be. Nobody else may write to it.
-pub(super) fn make() -> Result<PathBuf> {
+pub(in crate::cli) fn make() -> Result<PathBuf> {
     let folder = own().or_say(|| Message::NoFolder)?;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.or_say(|| Message::CannotUse(folder.clone()))?;
@@ -39,13 +39,22 @@ pub(super) fn make() -> Result<PathBuf> {
 
 /// Names the socket of this process: process, role and peer.
 pub(super) fn socket_name(role: Role, peer: &Peer) -> String {
+    format!("{}-{role}-{}.sock", std::process::id(), plain(peer))
+}
+
+/// Writes a peer so that it can be part of a file's name.
+pub(in crate::cli) fn plain(peer: &Peer) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
-    let peer: String = peer.to_string().chars().take(NAME).map(plain).collect();
-    format!("{}-{role}-{peer}.sock", std::process::id())
+    peer.to_string().chars().take(NAME).map(plain).collect()
 }
 
 /// Lists the sockets of all instances that this user may ask; of all users for root.
 pub(super) fn sockets() -> Vec<PathBuf> {
+    sockets_with("sock")
+}
+
+/// Lists the sockets whose names end so.
+pub(in crate::cli) fn sockets_with(extension: &str) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = [own(), of_user(), Some(SYSTEM.into())].into_iter().flatten().collect();
     folders.extend(entries(Path::new(SYSTEM)).map(|entry| entry.path()));
     if is_root() {
@@ -53,7 +62,7 @@ pub(super) fn sockets() -> Vec<PathBuf> {
     }
     folders.sort();
     folders.dedup();
-    let named = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sock");
+    let named = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
     let mut sockets: Vec<PathBuf> = folders
         .iter()
         .flat_map(|folder| entries(folder).map(|entry| entry.path()).filter(named).take(MAX_SOCKETS))

@@ -1,8 +1,8 @@
 //! What a running instance shows of itself: on a local socket, for `pinhole status`; and on a page, if asked for.
 
 mod ask;
-mod desk;
-mod folder;
+pub(in crate::cli) mod desk;
+pub(in crate::cli) mod folder;
 mod metrics;
 mod page;
 mod text;

@@ -1,0 +1,95 @@
+//! `pinhole pipe`: one connection of the tunnel as stdin and stdout, for ssh's `ProxyCommand`.
+//!
+//! A pipe has no tunnel of its own: of two programs with one key on a side the newer one would get the tunnel, and the
+//! second `ssh` would end the first. So it asks the instance of this user that has a tunnel to the peer, a `pinhole
+//! open`; or, if there is none, it starts one in the background ([`hold`]), which the next pipes find as well and which
+//! ends by itself when nobody has needed it for a while.
+//!
+//! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`desk`]).
+//! 2. The instance that says yes is handed one end of a TCP connection within this machine, made for this. It carries
+//!    that as any other: half-closes and resets arrive here as they are.
+//! 3. [`stdio`] copies between the other end and stdin and stdout; over the socket comes how it ended.
+
+mod ask;
+mod desk;
+mod hold;
+mod stdio;
+mod wire;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use pinhole::{Key, proto::stream::valid_name};
+
+use self::{
+    ask::Asked,
+    wire::{Request, Way},
+};
+pub(super) use self::{desk::Desk, hold::tell_ready};
+use super::{
+    Outcome,
+    args::PipeArgs,
+    journal::{Level, one_line},
+    keyring::{self, Origin},
+    message::{Message, OrSay},
+    say_as,
+    whom::Whom,
+};
+
+/// Time that a tunnel may take unless told otherwise.
+const WAIT: Duration = Duration::from_secs(60);
+
+pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
+    let whom = Whom::find(&args.peer, args.port, &args.config)?;
+    whom.section.fill_pipe(&mut args);
+    (args.peer, args.port) = (whom.peer.host.clone(), Some(whom.peer.port));
+    if args.hold {
+        return hold::hold(&args, &whom);
+    }
+    if !valid_name(&args.service) {
+        return Err(Message::NoService(args.service.clone()).into());
+    }
+    let request = Request {
+        way: Way::new(&whom.peer),
+        key: named_key(&args)?,
+        service: args.service.clone(),
+        wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),
+    };
+    let asked = find_or_start(&args, &whom, request)?;
+    stdio::carry(asked).or_say(|| Message::CannotCarry)
+}
+
+/// Finds an instance that has a tunnel to the peer, or starts one.
+fn find_or_start(args: &PipeArgs, whom: &Whom, mut request: Request) -> Result<Asked> {
+    if let Some(asked) = ask::everybody(&mut request, whom)? {
+        return Ok(asked);
+    }
+    // Of several pipes at once the first starts it, and the others find it.
+    let _turn = hold::take_turn(&whom.peer)?;
+    if let Some(asked) = ask::everybody(&mut request, whom)? {
+        return Ok(asked);
+    }
+    ask::look_up(&mut request, whom)?.map_err(|error| whom.advise(error.into()))?;
+    hold::start(args)?;
+    match ask::everybody(&mut request, whom)? {
+        Some(asked) => Ok(asked),
+        None => Err(Message::NewTunnelIsSilent.into()),
+    }
+}
+
+/// Returns the tag of the key that was named. The default file's is for whoever has no better one, and a tunnel to the
+/// peer that stands has.
+fn named_key(args: &PipeArgs) -> Result<Option<String>> {
+    let default = keyring::default_file().ok();
+    let found = keyring::look(&args.key)?;
+    let named = found.filter(|found| match &found.origin {
+        Origin::File(path) => args.key.key_file.is_some() || Some(path) != default.as_ref(),
+        Origin::Argument | Origin::Environment | Origin::Prompt | Origin::Made(_) => true,
+    });
+    Ok(named.map(|found| wire::hex(&*Key::stretch(&found.phrase).tag())))
+}
+
+/// Says why a pipe has ended that should not have.
+fn complain(why: &str) {
+    say_as(Level::Error, &one_line(&format!("pinhole: {why}")));
+}

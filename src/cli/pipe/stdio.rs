@@ -1,0 +1,161 @@
+//! Copies between a connection and stdin and stdout, faithfully: an end of one is an end of the other, and what was cut
+//! does not look finished.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+    os::fd::AsFd,
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
+use super::{
+    super::{Outcome, message::Message},
+    ask::{self, Asked},
+    complain,
+    wire::Answer,
+};
+
+/// Largest piece, bytes.
+const PIECE: usize = 64 << 10;
+
+/// Time for the last bytes or the last words to come when the other has come.
+const LAST: Duration = Duration::from_secs(2);
+
+/// What happens while it is carried.
+enum News {
+    /// All that was to come has been written to stdout.
+    Down,
+    /// The connection was reset.
+    Reset,
+    /// Nobody reads stdout any more.
+    NoReader,
+    Said(Answer),
+    /// The instance is gone.
+    Alone,
+}
+
+/// Carries until both directions have ended.
+pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
+    let Asked { tcp, mut socket } = asked;
+    let (news, heard) = channel();
+    let (up, down, told) = (tcp.try_clone()?, tcp.try_clone()?, news.clone());
+    thread::Builder::new().name("up".into()).spawn(move || upward(&up))?;
+    thread::Builder::new().name("down".into()).spawn(move || {
+        let _nobody_asks = news.send(downward(&down));
+    })?;
+    thread::Builder::new().name("told".into()).spawn(move || {
+        while let Ok(Some(answer)) = ask::read(&mut socket) {
+            let _nobody_asks = told.send(News::Said(answer));
+        }
+        let _nobody_asks = told.send(News::Alone);
+    })?;
+    Ok(conclude(&tcp, &heard))
+}
+
+/// Waits for the end, and says how it was if that is worth a word.
+fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
+    let (mut is_down, mut is_done) = (false, false);
+    let (mut cut, mut patience) = (Message::Cut, Duration::MAX);
+    while !(is_down && is_done) {
+        match heard.recv_timeout(patience) {
+            Ok(News::Down) => is_down = true,
+            Ok(News::Said(Answer::Done)) => is_done = true,
+            Ok(News::Said(Answer::Waiting { text })) => complain(&text),
+            Ok(News::Said(Answer::Yes | Answer::Other)) => {}
+            Ok(News::Said(Answer::Failed { why })) => {
+                complain(&why);
+                return Outcome::NoPath;
+            }
+            Ok(News::NoReader) => return Outcome::NoPath,
+            // The reason is on its way, perhaps.
+            Ok(News::Reset) => (cut, patience) = (Message::Cut, LAST),
+            Ok(News::Alone) if is_done => {}
+            Ok(News::Alone) => {
+                (cut, patience) = (Message::TunnelsOwnerEnded, Duration::ZERO);
+            }
+            Err(_) => {
+                complain(&cut.to_string());
+                return Outcome::NoPath;
+            }
+        }
+    }
+    if let Err(error) = socket2::SockRef::from(tcp).set_linger(None) {
+        tracing::debug!(%error, "TCP option refused");
+    }
+    Outcome::Done
+}
+
+/// stdin → connection. What goes wrong here is seen by whoever reads from the connection.
+fn upward(mut tcp: &TcpStream) {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match rustix::io::read(rustix::stdio::stdin(), &mut piece) {
+            Ok(0) => break,
+            Ok(read) => {
+                if tcp.write_all(&piece[..read]).is_err() {
+                    return;
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => await_ready(&io::stdin(), PollFlags::IN),
+            // A terminal that has gone, for example: all has been said.
+            Err(_) => break,
+        }
+    }
+    let _closed_by_the_other_side = tcp.shutdown(Shutdown::Write);
+}
+
+/// Connection → stdout.
+fn downward(mut tcp: &TcpStream) -> News {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match tcp.read(&mut piece) {
+            Ok(0) => {
+                close_stdout();
+                return News::Down;
+            }
+            Ok(read) => {
+                if write(&piece[..read]).is_err() {
+                    return News::NoReader;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return News::Reset,
+        }
+    }
+}
+
+/// Writes all of it at once: a line's end means nothing here.
+fn write(mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => await_ready(&io::stdout(), PollFlags::OUT),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whoever has started us may have made our descriptors non-blocking for its own sake.
+fn await_ready(descriptor: &impl AsFd, ready: PollFlags) {
+    let _ready_or_gone = poll(&mut [PollFd::new(descriptor, ready)], None);
+}
+
+/// Lets whoever reads stdout see its end while stdin goes on.
+fn close_stdout() {
+    if let Ok(nowhere) = OpenOptions::new().write(true).open("/dev/null")
+        && let Err(error) = rustix::stdio::dup2_stdout(nowhere)
+    {
+        tracing::debug!(%error, "stdout stays open");
+    }
+}

@@ -1,0 +1,90 @@
+//! The open side without a local port: single connections that somebody hands over.
+
+use std::time::Duration;
+
+use pinhole_proto::{
+    puncher::Findings,
+    stream::{Reply, Request},
+};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot, watch},
+};
+
+use super::splice::{self, prepare};
+use crate::{
+    Endpoint, Event, Tunnel,
+    endpoint::{Command, Events},
+};
+
+/// Carries connections over an endpoint's tunnels. Cheap to clone; it does not keep the endpoint alive.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    tunnel: watch::Receiver<Option<Tunnel>>,
+    commands: mpsc::WeakSender<Command>,
+    events: Events,
+}
+
+/// Says why a connection was not carried to its end. Its other end was reset.
+#[derive(Debug)]
+pub enum NotCarried {
+    /// There was no tunnel in time; what the search has found, if one is under way.
+    NoTunnel(Option<Findings>),
+    /// The peer has refused it.
+    Refused(Reply),
+    /// It was cut or reset, by either end or with the tunnel.
+    Broken,
+}
+
+impl Carrier {
+    /// Makes one for an endpoint.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self { tunnel: endpoint.tunnel(), commands: endpoint.commands(), events: endpoint.reporter() }
+    }
+
+    /// Returns whether a tunnel stands now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.tunnel.borrow().is_some()
+    }
+
+    /// Carries a connection to a service of the peer until both directions have ended. It waits for the tunnel if
+    /// it must.
+    ///
+    /// # Errors
+    ///
+    /// When there is no tunnel in time, the peer refuses, or something cuts the connection.
+    pub async fn carry(&self, tcp: TcpStream, request: Request, wait: Duration) -> Result<(), NotCarried> {
+        prepare(&tcp);
+        let mut tunnels = self.tunnel.clone();
+        let in_time = tokio::time::timeout(wait, tunnels.wait_for(Option::is_some)).await;
+        let tunnel = match in_time.map(|tunnel| tunnel.ok().and_then(|tunnel| tunnel.clone())) {
+            Ok(Some(tunnel)) => tunnel,
+            Ok(None) => return Err(NotCarried::Broken),
+            Err(_) => return Err(NotCarried::NoTunnel(self.findings().await)),
+        };
+        let (mut send, recv) = tunnel.open_stream().await.map_err(|_| NotCarried::Broken)?;
+        let gate = tunnel.gate();
+        gate.write(&mut send, request.encode().into()).await.map_err(|_| NotCarried::Broken)?;
+        let from = tcp.peer_addr().map_or_else(|_| "pipe".into(), |from| format!("pipe {from}"));
+        let carried = self.events.ledger().add_forward(&request.service, from).carry();
+        let mut refusal = None;
+        let refused = |reply| {
+            refusal = Some(reply);
+            self.events.tell(Event::ServiceFailed { service: request.service.clone(), reply });
+        };
+        let is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, refused).await;
+        match refusal {
+            Some(reply) => Err(NotCarried::Refused(reply)),
+            None if is_clean => Ok(()),
+            None => Err(NotCarried::Broken),
+        }
+    }
+
+    async fn findings(&self) -> Option<Findings> {
+        let (answer, found) = oneshot::channel();
+        self.commands.upgrade()?.send(Command::Findings(answer)).await.ok()?;
+        found.await.ok().flatten()
+    }
+}
