@@ -271,7 +271,9 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
     } else if std::io::stderr().is_terminal() {
         say(&match &found.origin {
             Origin::File(path) => Message::UsingKeyFile(path.clone()),
-            origin => Message::UsingKey(key::describe(origin)),
+            origin @ (Origin::Argument | Origin::Environment | Origin::Prompt | Origin::Made(_)) => {
+                Message::UsingKey(key::describe(origin))
+            }
         });
     }
 }
