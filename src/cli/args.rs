@@ -1,5 +1,9 @@
 //! The command line: definitions only.
 
+mod key;
+mod parse;
+mod pipe;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -8,7 +12,6 @@ use std::{
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
 use pinhole::{
-    Phrase,
     endpoint::DEFAULT_PORT,
     proto::{
         puncher::Limits,
@@ -18,7 +21,13 @@ use pinhole::{
 
 use clap_complete::ArgValueCandidates;
 
-use super::{config, manual, message::Message};
+use self::{key::KEY_HELP, pipe::PIPE_HELP};
+pub(crate) use self::{
+    key::{KeyAction, KeyPlace, KeySource, WhichKey},
+    parse::{parse_max_mappings, parse_max_pps, parse_seconds, parse_status, parse_udp_port},
+    pipe::PipeArgs,
+};
+use super::{config, manual};
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Yellow.on_default().bold())
@@ -218,138 +227,6 @@ Examples:
 
 Exit status: 0 ended by Ctrl-C or SIGTERM, 1 no tunnel in the time of --wait or a part has failed, 2 wrong use or a port that cannot be had.";
 
-const KEY_HELP: &str = "Examples:
-  pinhole key new --save       make one and keep it, mode 0600
-  pinhole key save home        ask for the one of the peer \"home\" and keep it in its key file
-  pinhole key show --qr        show it to a camera
-
-A key on the screen, as words or as a QR code, is a key for whoever sees the screen or a picture of it.
-
-Exit status: 0 done, 2 wrong use, no key, or a weak one.";
-
-/// What can be done with a key.
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyAction {
-    /// Print a new key: six common words, 77 bits (what `pinhole key` does)
-    New {
-        /// Also keep it in the key file, unless there is one
-        #[arg(long)]
-        save: bool,
-
-        #[command(flatten)]
-        place: KeyPlace,
-
-        /// Print it as a QR code, if stdout is a terminal
-        #[arg(long)]
-        qr: bool,
-    },
-    /// Ask for a key and keep it in the key file
-    Save {
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// Print the key that would be used
-    Show {
-        #[command(flatten)]
-        which: WhichKey,
-
-        /// Print it as a QR code, if stdout is a terminal
-        #[arg(long)]
-        qr: bool,
-    },
-    /// Say whether the key that would be used is strong enough
-    Check {
-        #[command(flatten)]
-        which: WhichKey,
-    },
-}
-
-/// Where a key is kept. Without any of these: in the default file.
-#[derive(Debug, Args)]
-pub(crate) struct KeyPlace {
-    /// A name of the file of peers: keep it in its key file
-    #[arg(value_name = "NAME", conflicts_with = "key_file", add = ArgValueCandidates::new(config::candidates))]
-    pub(crate) name: Option<String>,
-
-    /// Keep it in this file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) key_file: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-}
-
-/// Which key is looked for.
-#[derive(Debug, Args, Default)]
-pub(crate) struct WhichKey {
-    /// A name of the file of peers: the key for it
-    #[arg(value_name = "NAME", add = ArgValueCandidates::new(config::candidates))]
-    pub(crate) name: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) source: KeySource,
-
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-}
-
-const PIPE_HELP: &str = "Examples:
-  ssh -o ProxyCommand='pinhole pipe 22 %h' user@198.51.100.4
-  pinhole pipe web home < request > answer
-
-It is a connection of the `pinhole open` that runs for this peer, of the same user. If none runs, a tunnel is started in the background and shared with the pipes that follow; it ends when none has needed it for half a minute. Nothing but the connection's bytes comes out of stdout.
-
-Exit status: 0 both directions have ended, 1 no path to the peer, refused, or cut, 2 wrong use or a port that cannot be had.";
-
-/// One connection, as stdin and stdout.
-#[derive(Debug, Args)]
-pub(crate) struct PipeArgs {
-    /// TCP port that the peer offers, or the service's name
-    #[arg(value_name = "TCP_PORT")]
-    pub(crate) service: String,
-
-    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
-    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
-    pub(crate) peer: String,
-
-    /// UDP port of both sides [default: 5555]
-    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
-    pub(crate) port: Option<u16>,
-
-    #[command(flatten)]
-    pub(crate) key: KeySource,
-
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-
-    /// Send from this local IP [default: any]
-    #[arg(long, value_name = "IP")]
-    pub(crate) bind: Option<Ipv4Addr>,
-
-    /// Give up after this many seconds without a tunnel, with exit status 1 [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) wait: Option<Duration>,
-
-    /// Keep connections for so long while there is no path to the peer [default: 3600]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) patience: Option<Duration>,
-
-    /// Keep a tunnel that was started for this for so long after the last connection [default: 30]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) stay: Option<Duration>,
-
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-
-    /// Be the tunnel in the background; the key comes from stdin
-    #[arg(long, hide = true)]
-    pub(crate) hold: bool,
-
-    /// Show what happens inside; twice for every datagram
-    #[arg(short = 'd', action = ArgAction::Count)]
-    pub(crate) debug: u8,
-}
-
 /// Who the peer is.
 #[derive(Debug, Args)]
 pub(crate) struct PeerArgs {
@@ -368,18 +245,6 @@ pub(crate) struct ConfigArgs {
     /// The file of named peers [default: ~/.config/pinhole/config.toml]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-}
-
-/// Where the key comes from. Without any of these: PINHOLE_KEY, then the default file, then the prompt.
-#[derive(Debug, Args, Default)]
-pub(crate) struct KeySource {
-    /// Read the key from this file (mode 0600)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) key_file: Option<PathBuf>,
-
-    /// The key itself; others on this machine can see it in `ps`
-    #[arg(long, value_name = "WORDS", conflicts_with = "key_file", value_parser = parse_phrase)]
-    pub(crate) key: Option<Phrase>,
 }
 
 /// What serving and opening have in common.
@@ -602,35 +467,4 @@ pub(crate) struct DemoArgs {
     /// Size of the bulk transfer, MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) size: u32,
-}
-
-fn parse_phrase(text: &str) -> Result<Phrase, pinhole::proto::key::PhraseError> {
-    text.parse()
-}
-
-pub(crate) fn parse_udp_port(text: &str) -> Result<u16, Message> {
-    text.parse().ok().filter(|port| *port != 0).ok_or(Message::NoUdpPort)
-}
-
-pub(crate) fn parse_max_mappings(text: &str) -> Result<u16, Message> {
-    parse_within(text, 192, 4096)
-}
-
-pub(crate) fn parse_max_pps(text: &str) -> Result<u16, Message> {
-    parse_within(text, 20, 2000)
-}
-
-fn parse_within(text: &str, least: u16, most: u16) -> Result<u16, Message> {
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or(Message::NotWithin { least, most })
-}
-
-pub(crate) fn parse_status(text: &str) -> Result<SocketAddr, Message> {
-    let port = text.parse().map(|port: u16| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
-    port.or_else(|_| text.parse()).map_err(|_| Message::NoStatusAddress)
-}
-
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration, Message> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or(Message::NoSeconds)
 }

@@ -3,7 +3,8 @@
 //! A pipe has no tunnel of its own: of two programs with one key on a side the newer one would get the tunnel, and the
 //! second `ssh` would end the first. So it asks the instance of this user that has a tunnel to the peer, a `pinhole
 //! open`; or, if there is none, it starts one in the background ([`hold`]), which the next pipes find as well and which
-//! ends by itself when nobody has needed it for a while.
+//! ends by itself when nobody has needed it for a while, or at once when nobody needs it and another program of this
+//! user wants its UDP port.
 //!
 //! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`desk`]).
 //! 2. The instance that says yes is handed one end of a TCP connection within this machine, made for this. It carries
@@ -25,7 +26,7 @@ use self::{
     ask::Asked,
     wire::{Request, Way},
 };
-pub(super) use self::{desk::Desk, hold::tell_ready};
+pub(super) use self::{ask::to_leave, desk::Desk, hold::tell_ready};
 use super::{
     Outcome,
     args::PipeArgs,
@@ -70,10 +71,12 @@ fn find_or_start(args: &PipeArgs, whom: &Whom, mut request: Request) -> Result<A
         return Ok(asked);
     }
     ask::look_up(&mut request, whom)?.map_err(|error| whom.advise(error.into()))?;
-    hold::start(args)?;
-    match ask::everybody(&mut request, whom)? {
-        Some(asked) => Ok(asked),
-        None => Err(Message::NewTunnelIsSilent.into()),
+    let started = hold::start(args);
+    // Somebody else may have taken the port meanwhile, and have a tunnel.
+    match (ask::everybody(&mut request, whom)?, started) {
+        (Some(asked), _) => Ok(asked),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(Message::NewTunnelIsSilent.into()),
     }
 }
 

@@ -186,14 +186,24 @@ impl Run<'_> {
     }
 }
 
-/// Starts the endpoint. A tunnel for pipes may have to wait for the end of the one before it.
+/// Starts the endpoint. A tunnel for pipes that nobody needs gives its port up, which takes a moment; and another one
+/// for pipes may be about to end.
 async fn start(config: Config, services: &Services) -> Result<Endpoint, StartError> {
     let until = tokio::time::Instant::now() + LAST_ONE;
+    let mut is_given_up = None;
     loop {
         match Endpoint::start(config.clone()).await {
-            Err(StartError::Bind(BindError::InUse { .. }))
-                if matches!(services, Services::Pipes(_)) && tokio::time::Instant::now() < until =>
+            Err(StartError::Bind(BindError::InUse { protocol, address }))
+                if tokio::time::Instant::now() < until =>
             {
+                if is_given_up.is_none() {
+                    let port = config.port;
+                    let asked = tokio::task::spawn_blocking(move || pipe::to_leave(port)).await;
+                    is_given_up = Some(asked.unwrap_or(false));
+                }
+                if is_given_up == Some(false) && !matches!(services, Services::Pipes(_)) {
+                    return Err(BindError::InUse { protocol, address }.into());
+                }
                 tokio::time::sleep(SHUTDOWN).await;
             }
             started => return started,
@@ -222,8 +232,9 @@ fn open_to_pipes(
     if services.role() == Role::Serve {
         return Ok(None);
     }
-    let desk = pipe::Desk::open(endpoint, peer, &keyed.key);
-    if matches!(services, Services::Pipes(_)) {
+    let for_pipes = matches!(services, Services::Pipes(_));
+    let desk = pipe::Desk::open(endpoint, peer, &keyed.key, for_pipes);
+    if for_pipes {
         let desk = desk?;
         pipe::tell_ready();
         return Ok(Some(desk));

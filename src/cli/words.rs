@@ -225,7 +225,7 @@ pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> Message {
 pub(super) fn explain_bind(error: &BindError) -> Message {
     let way_out = match error {
         BindError::InUse { protocol: Protocol::Udp, address } => format!(
-            "is another pinhole running (`pinhole status` shows those of this user; one for `pinhole pipe` ends by itself)? Otherwise use another port on both sides, for example {}",
+            "is another pinhole running (`pinhole status` shows those of this user; one for `pinhole pipe` ends with the last pipe)? Otherwise use another port on both sides, for example {}",
             address.port().wrapping_add(1).max(1024)
         ),
         BindError::InUse { protocol: Protocol::Tcp, .. } => "end that program, or open another port".into(),

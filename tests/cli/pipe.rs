@@ -20,7 +20,8 @@ use crate::{
 fn pipe(ends: &Loopback, more: &[&str]) -> Command {
     let (peer, own) = (ends.serve_ip.to_string(), ends.open_ip.to_string());
     let service = ends.service().port().to_string();
-    with_key(pinhole(&[&["pipe", &service, &peer, "--bind", &own, "--stay", "0"], more].concat()), KEY)
+    let at_once = if more.contains(&"--stay") { &[][..] } else { &["--stay", "0"] };
+    with_key(pinhole(&[&["pipe", &service, &peer, "--bind", &own], at_once, more].concat()), KEY)
 }
 
 /// Starts a program whose stdin is the other end of what is returned.
@@ -79,6 +80,28 @@ fn pipes_without_an_instance_share_one_that_ends_by_itself() {
     assert_eq!(send(pipe(&ends, &[]), "and a fifth\n"), "and a fifth\n");
     serve.says("peer left");
     assert_eq!(serve.interrupt().stderr.matches("tunnel up").count(), 2);
+}
+
+#[test]
+fn a_tunnel_that_no_pipe_needs_makes_way_for_another_program() {
+    let ends = Loopback::new();
+    start_echo(ends.service());
+    let mut serve = Run::start(ends.serve(&[]));
+    let stay = ["--stay", "600"];
+    assert_eq!(send(pipe(&ends, &stay), "hello\n"), "hello\n");
+    let (mut run, mut stdin) = start(pipe(&ends, &[]));
+    stdin.write_all(b"I am here\n").expect("it reads");
+    run.prints("I am here");
+    let refused = Run::start(ends.open(&[])).ends();
+    assert_eq!(refused.code, Some(2), "a pipe needs it: {}", refused.stderr);
+    assert!(refused.stderr.contains("pinhole status"), "{}", refused.stderr);
+    drop(stdin);
+    assert_eq!(run.ends().code, Some(0));
+    let mut open = Run::start(ends.open(&[]));
+    open.says("tunnel up");
+    serve.says("peer left");
+    assert_eq!(ends.ask("in its place"), "in its place");
+    assert_eq!(send(pipe(&ends, &stay), "over that one\n"), "over that one\n");
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Asks running instances whether they have a tunnel to the peer, and hands one of them a connection.
 
 use std::{
-    io::{self, BufRead, BufReader, ErrorKind, IoSlice, Read},
+    io::{self, BufRead, BufReader, ErrorKind, IoSlice, Read, Write},
     mem::MaybeUninit,
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::{fd::AsFd, unix::net::UnixStream},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use super::{
         status::{desk, folder},
         whom::Whom,
     },
-    wire::{Answer, MAX_LINE_BYTES, Request, to_line},
+    wire::{Answer, MAX_LINE_BYTES, Request, Wanted, to_line},
 };
 
 /// Time for an instance to answer.
@@ -65,9 +65,18 @@ pub(super) fn look_up(request: &mut Request, whom: &Whom) -> Result<Result<(), P
     Ok(Ok(()))
 }
 
+/// Asks tunnels that were started for pipes, and have none, to give a UDP port up. Returns whether one does.
+pub(in crate::cli) fn to_leave(port: u16) -> bool {
+    let leaves = |path: &PathBuf| {
+        let said = connect(path).and_then(|socket| exchange(socket, &Wanted::Leave { port }));
+        matches!(said, Ok((_, Some(Answer::Done))))
+    };
+    folder::sockets_with("pipe").iter().filter(|path| leaves(path)).count() > 0
+}
+
 /// Asks one. None if it has another tunnel, or is not there any more.
 fn ask(path: &Path, request: &Request) -> Result<Option<Asked>> {
-    let mut socket = match connect(path) {
+    let socket = match connect(path) {
         Ok(socket) => socket,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             desk::sweep(path);
@@ -75,10 +84,7 @@ fn ask(path: &Path, request: &Request) -> Result<Option<Asked>> {
         }
         Err(_) => return Ok(None),
     };
-    let said = write(&mut socket, to_line(request).as_bytes()).and_then(|()| {
-        let mut socket = BufReader::new(socket);
-        read(&mut socket).map(|answer| (socket, answer))
-    });
+    let said = exchange(socket, &Wanted::Carry(request.clone()));
     let Ok((socket, Some(Answer::Yes))) = said else { return Ok(None) };
     let (tcp, theirs) = pair().or_say(|| Message::CannotCarry)?;
     match hand_over(socket.get_ref(), &theirs) {
@@ -102,8 +108,12 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
-fn write(socket: &mut UnixStream, line: &[u8]) -> io::Result<()> {
-    io::Write::write_all(socket, line)
+/// Says what is wanted, and hears the answer.
+fn exchange(mut socket: UnixStream, wanted: &Wanted) -> io::Result<(BufReader<UnixStream>, Option<Answer>)> {
+    socket.write_all(to_line(wanted).as_bytes())?;
+    let mut socket = BufReader::new(socket);
+    let answer = read(&mut socket)?;
+    Ok((socket, answer))
 }
 
 /// Reads an answer; none at the end.

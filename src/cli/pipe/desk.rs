@@ -23,7 +23,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest},
     net::{TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -34,7 +34,7 @@ use super::{
         status::{desk, folder},
         words,
     },
-    wire::{Answer, MAX_LINE_BYTES, Request, Way, from_hex, to_line},
+    wire::{Answer, MAX_LINE_BYTES, Request, Wanted, Way, from_hex, to_line},
 };
 
 /// Pipes at a time.
@@ -57,32 +57,43 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub(in crate::cli) struct Desk {
     path: PathBuf,
     pipes: watch::Receiver<usize>,
+    leave: Arc<Notify>,
     _task: JoinSet<()>,
 }
 
 impl Desk {
-    /// Opens it.
-    pub(in crate::cli) fn open(endpoint: &Endpoint, peer: &Peer, key: &Key) -> Result<Self> {
+    /// Opens it. An instance that is there `for_pipes` alone leaves when somebody else needs its port.
+    pub(in crate::cli) fn open(endpoint: &Endpoint, peer: &Peer, key: &Key, for_pipes: bool) -> Result<Self> {
         let name = format!("{}-{}.pipe", std::process::id(), folder::plain(peer));
         let path = folder::make()?.join(name);
         folder::sockets_with("pipe").iter().for_each(|other| desk::sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        let (count, pipes) = watch::channel(0);
+        let leave = Arc::new(Notify::new());
         let counter = Arc::new(Counter {
+            leave: for_pipes.then(|| leave.clone()),
+            count: pipes.clone(),
             carrier: Carrier::new(endpoint),
             status: endpoint.status(),
             peer: peer.clone(),
             key: key.clone(),
         });
-        let (count, pipes) = watch::channel(0);
         let mut task = JoinSet::new();
         task.spawn(serve(listener, counter, count));
-        Ok(Self { path, pipes, _task: task })
+        Ok(Self { path, pipes, leave, _task: task })
     }
 
-    /// Waits until there has been no pipe for this long.
+    /// Waits until there has been no pipe for this long, or there is none and somebody needs the port.
     pub(in crate::cli) async fn rests(&self, rest: Duration) {
+        tokio::select! {
+            () = self.is_unused(rest) => {}
+            () = self.leave.notified() => {}
+        }
+    }
+
+    async fn is_unused(&self, rest: Duration) {
         let mut pipes = self.pipes.clone();
         let mut patience = rest.max(FIRST);
         while timeout(patience, pipes.wait_for(|pipes| *pipes > 0)).await.is_ok_and(|came| came.is_ok()) {
@@ -139,6 +150,9 @@ impl Drop for Place {
 
 /// What all pipes share.
 struct Counter {
+    /// Told when the port is given up.
+    leave: Option<Arc<Notify>>,
+    count: watch::Receiver<usize>,
     carrier: Carrier,
     status: Status,
     peer: Peer,
@@ -154,7 +168,10 @@ impl Counter {
 
     #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
     async fn serve(&self, pipe: &mut UnixStream) -> Result<()> {
-        let request = timeout(WORD, read(pipe)).await.context("it says nothing")??;
+        let request = match timeout(WORD, read(pipe)).await.context("it says nothing")?? {
+            Wanted::Carry(request) => request,
+            Wanted::Leave { port } => return self.leave(pipe, port).await,
+        };
         if !self.is_for_us(&request).await {
             return say(pipe, &Answer::Other).await;
         }
@@ -187,6 +204,17 @@ impl Counter {
         say(pipe, &last).await
     }
 
+    /// Gives the port up, if nobody but the one who asks is there.
+    async fn leave(&self, pipe: &mut UnixStream, port: u16) -> Result<()> {
+        match &self.leave {
+            Some(leave) if port == self.peer.port && *self.count.borrow() == 1 => {
+                leave.notify_one();
+                say(pipe, &Answer::Done).await
+            }
+            Some(_) | None => say(pipe, &Answer::Other).await,
+        }
+    }
+
     /// Whether the peer is this one, and the key too if one was named.
     async fn is_for_us(&self, request: &Request) -> bool {
         if !valid_name(&request.service) {
@@ -201,7 +229,7 @@ impl Counter {
     }
 }
 
-async fn read(pipe: &mut UnixStream) -> Result<Request> {
+async fn read(pipe: &mut UnixStream) -> Result<Wanted> {
     let mut line = String::new();
     // Nothing follows before the answer, so nothing can be read with it and lost.
     BufReader::new(pipe.take(MAX_LINE_BYTES)).read_line(&mut line).await?;

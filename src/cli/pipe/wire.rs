@@ -1,7 +1,7 @@
 //! What a pipe and an instance tell each other over the instance's socket: a line of JSON each.
 //!
 //! ```text
-//! pipe       a Request
+//! pipe       a Request; or Leave, to which the answer is Done or Other
 //! instance   Answer::Other, and the end; or Answer::Yes
 //! pipe       one byte, with the descriptor of a TCP connection
 //! instance   Answer::Waiting, if there is no tunnel yet; then Answer::Done or Answer::Failed, and the end
@@ -16,6 +16,19 @@ use serde::{Deserialize, Serialize};
 
 /// Longest line, bytes.
 pub(super) const MAX_LINE_BYTES: u64 = 16 << 10;
+
+/// What somebody wants of an instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Wanted {
+    /// Carry a connection.
+    Carry(Request),
+    /// Give the UDP port up, if you are there for pipes alone and have none.
+    Leave {
+        /// The port.
+        port: u16,
+    },
+}
 
 /// What a pipe wants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
