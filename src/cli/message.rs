@@ -209,11 +209,13 @@ pub(super) enum Message {
     NoneRuns,
     #[error("there are services of other users, which root can see: sudo pinhole status")]
     OthersRun,
+    #[cfg_attr(not(any(feature = "tui", test)), expect(dead_code, reason = "said by the live view alone"))]
     #[error("--watch draws on a terminal, and this is none: use `pinhole status`, or --json")]
     NoTerminal,
     #[cfg_attr(all(feature = "tui", not(test)), expect(dead_code, reason = "said without the feature alone"))]
     #[error("this pinhole was built without the live view (feature `tui`): use `pinhole status`, or --json")]
     NoLiveView,
+    #[cfg_attr(not(any(feature = "tui", test)), expect(dead_code, reason = "said by the live view alone"))]
     #[error("the terminal cannot be drawn on")]
     CannotDraw,
     #[error("this system names no folder for its socket")]
