@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use pinhole_proto::survey::{MAX_MAPPINGS, Message, Stand, Survey};
+use pinhole_proto::survey::{MAX_MAPPINGS, MOST_LIFETIME, Message, Report, Round, Stand, Survey};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(message) = Message::decode(bytes) {
@@ -28,21 +28,30 @@ fn listen_to(mut bytes: &[u8]) {
     let stands = [stand([192, 168, 4, 2], [198, 51, 100, 4]), stand([192, 168, 9, 2], [203, 0, 113, 9])];
     let mut survey = Survey::new(stands, [MAX_MAPPINGS; 2]);
     let mut rounds = 0;
-    while let Some(round) = survey.next_round() {
+    let mut report = || {
+        let (head, rest) = bytes.split_at(bytes.len().min(64));
+        bytes = rest;
+        match Message::decode(head) {
+            Some(Message::Report(report)) => report,
+            _ => Report::default(),
+        }
+    };
+    let mut look_at = |round: &Round| {
         rounds += 1;
-        assert!(rounds < 20, "a survey without an end");
+        assert!(rounds < 40, "a survey without an end");
         for (index, orders) in round.orders.iter().enumerate() {
             assert!(orders.are_modest(stands[1 - index].outside), "orders that the other side refuses");
         }
-        let mut report = || {
-            let (head, rest) = bytes.split_at(bytes.len().min(64));
-            bytes = rest;
-            match Message::decode(head) {
-                Some(Message::Report(report)) => report,
-                _ => Default::default(),
-            }
-        };
+    };
+    while let Some(round) = survey.next_round() {
+        look_at(&round);
         survey.handle_reports([report(), report()]);
     }
+    let mut lifetime = survey.lifetime(MOST_LIFETIME);
+    while let Some(due) = lifetime.next_round() {
+        look_at(&due.round);
+        lifetime.handle_reports([report(), report()]);
+    }
+    let _judged = lifetime.seen();
     let _judged = survey.seen().map(|seen| seen.access());
 }

@@ -3,25 +3,28 @@
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, SocketAddrV4},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use natlab::{
-    Arrival, LinkSpec, NatSpec, Network, Place, Side,
+    Arrival, LinkSpec, NatSpec, Network, Place, Side, UdpTimers,
     chance::Chance,
     punch::{Met, Punch},
 };
 use pinhole_proto::{
     nat::{Verdict, punchable},
     survey::{
-        Agreement, Heard, MAX_MAPPINGS, MappingSeen, Orders, PortsSeen, Report, Round, Seen, Socket, Stand,
-        Survey, of_token, token,
+        Agreement, Heard, LIFETIME_MAPPINGS, LifetimeSeen, MAX_MAPPINGS, MappingSeen, Orders, PortsSeen,
+        Report, Round, Seen, Since, Socket, Stand, Survey, of_token, token,
     },
 };
 
 /// Time between two letters, and between two repeats.
 const GAP: Duration = Duration::from_millis(4);
 const PASS: Duration = Duration::from_millis(40);
+
+/// Time between two packets of a tunnel at rest.
+const KEEPALIVE: Duration = Duration::from_secs(8);
 
 /// Time for the last letters of a round.
 const GRACE: Duration = Duration::from_millis(500);
@@ -32,12 +35,19 @@ struct World {
     nats: [NatSpec; 2],
     /// By the socket's number.
     ports: [Vec<u16>; 2],
+    /// Where the tunnel's socket of each side is seen.
+    outside: [SocketAddr; 2],
     chance: Chance,
     flows: [std::collections::BTreeSet<(u16, SocketAddr)>; 2],
 }
 
 /// Lets two sides meet and surveys them; none where they do not meet.
 fn survey(a: &NatSpec, b: &NatSpec, seed: u64) -> Option<([Seen; 2], World)> {
+    let (machine, world) = surveyed(a, b, seed)?;
+    Some((machine.seen(), world))
+}
+
+fn surveyed(a: &NatSpec, b: &NatSpec, seed: u64) -> Option<(Survey, World)> {
     let mut punch = Punch::new(a.clone(), b.clone(), seed);
     punch.link = LinkSpec { loss: 0.02, ..LinkSpec::delayed(Duration::from_millis(20)) };
     let Met { network, pairs } = punch.meet()?;
@@ -51,6 +61,7 @@ fn survey(a: &NatSpec, b: &NatSpec, seed: u64) -> Option<([Seen; 2], World)> {
         network,
         nats: [a.clone(), b.clone()],
         ports: pairs.map(|(port, _)| vec![port]),
+        outside: [pairs[1].1, pairs[0].1],
         chance: Chance::new(seed),
         flows: Default::default(),
     };
@@ -58,7 +69,39 @@ fn survey(a: &NatSpec, b: &NatSpec, seed: u64) -> Option<([Seen; 2], World)> {
         let reports = world.carry_out(&round);
         machine.handle_reports(reports);
     }
-    Some((machine.seen(), world))
+    Some((machine, world))
+}
+
+/// Finds out how long both NATs keep a mapping; also, how long that took.
+fn lifetimes(a: &NatSpec, b: &NatSpec, seconds: u16) -> ([Option<LifetimeSeen>; 2], Duration) {
+    let (machine, mut world) = (0..9).find_map(|seed| surveyed(a, b, seed)).expect("one of nine meets");
+    let begun = world.network.now();
+    let flows = world.flows.clone().map(|flows| flows.len());
+    let mut lifetime = machine.lifetime(seconds);
+    let (mut last, mut quiet) = (begun, begun);
+    while let Some(due) = lifetime.next_round() {
+        let since = if due.since == Since::Quiet { quiet } else { last };
+        world.rest_until(since + due.after);
+        let began = world.network.now();
+        lifetime.handle_reports(world.carry_out(&due.round));
+        last = world.network.now();
+        if due.since == Since::Last {
+            quiet = began;
+        }
+    }
+    for (after, before) in world.flows.iter().zip(flows) {
+        let made = after.len() - before;
+        assert!(made <= usize::from(LIFETIME_MAPPINGS), "{a} × {b}: {made} mappings");
+    }
+    (lifetime.seen(), world.network.now() - begun)
+}
+
+/// Returns a preset whose NATs forget an answered flow after so many seconds, and any other after ten.
+fn forgetful(name: &str, seconds: u64) -> NatSpec {
+    let preset = NatSpec::preset(name).expect("a preset");
+    let timers = UdpTimers { unreplied: Duration::from_secs(10), stream: Duration::from_secs(seconds) };
+    let boxes: Vec<_> = preset.boxes().iter().map(|spec| spec.clone().with_timers(timers)).collect();
+    NatSpec::new(name, boxes)
 }
 
 impl World {
@@ -85,6 +128,18 @@ impl World {
         reports
     }
 
+    /// Lets time pass in which the tunnel alone keeps its pair awake, as its keepalive does.
+    fn rest_until(&mut self, until: Instant) {
+        while self.network.now() < until {
+            let next = (self.network.now() + KEEPALIVE).min(until);
+            self.network.advance_to(next);
+            for index in 0..2 {
+                let SocketAddr::V4(to) = self.outside[1 - index] else { panic!("the model has IPv4") };
+                self.network.send(Place::Host(Side::BOTH[index]), self.ports[index][0], to, 64, Vec::new());
+            }
+        }
+    }
+
     fn open(&mut self, index: usize, count: u16) -> Vec<u16> {
         let opened: Vec<u16> = (0..count).map(|_| 33_000 + self.chance.below(20_000) as u16).collect();
         let place = Place::Host(Side::BOTH[index]);
@@ -107,7 +162,7 @@ impl World {
 
     fn run_until(
         &mut self,
-        until: std::time::Instant,
+        until: Instant,
         round: u32,
         counts: &mut [BTreeMap<(u16, u16, SocketAddr), u16>; 2],
     ) {
@@ -187,4 +242,35 @@ fn what_a_peer_cannot_tell_is_not_claimed() {
     let ([_, cone_seen], _) = met;
     assert_eq!(cone_seen.ports, PortsSeen::Moved, "letters of further sockets cannot reach the peer");
     assert_eq!(cone_seen.mapping, MappingSeen::NotByPort, "those that the peer has written from hear it");
+}
+
+#[test]
+fn how_long_each_nat_keeps_a_mapping_is_found_between_two_silences() {
+    let seen = |kept_s, gone_s| Some(LifetimeSeen { kept_s, gone_s });
+    for (a, b) in [("home", "home"), ("firewall", "cone"), ("carrier", "restricted"), ("reject", "home")] {
+        let (found, took) = lifetimes(&forgetful(a, 35), &forgetful(b, 120), 180);
+        assert_eq!(found, [seen(28, Some(43)), seen(118, Some(148))], "{a} × {b}");
+        assert!(took > Duration::from_secs(178) && took < Duration::from_secs(195), "{took:?}");
+    }
+    let [a, b] = [forgetful("home", 12), forgetful("home", 300)];
+    assert_eq!(lifetimes(&a, &b, 60).0, [seen(0, Some(14)), seen(58, None)]);
+}
+
+#[test]
+fn a_side_that_forgets_nothing_is_said_to_keep_all() {
+    let open = NatSpec::preset("open").expect("a preset");
+    let kept = Some(LifetimeSeen { kept_s: 88, gone_s: None });
+    let forgot = Some(LifetimeSeen { kept_s: 43, gone_s: Some(58) });
+    assert_eq!(lifetimes(&open, &forgetful("home", 50), 90).0, [kept, forgot]);
+    // Its new sockets do not get in at the exact filter of a peer whose ports move.
+    assert_eq!(lifetimes(&open, &forgetful("random", 50), 90).0, [None, forgot]);
+}
+
+#[test]
+fn a_lifetime_that_the_peer_cannot_see_is_not_claimed() {
+    // New sockets of the unpredictable side do not get in at an exact filter.
+    let (found, took) = lifetimes(&forgetful("random", 40), &forgetful("home", 20), 60);
+    assert_eq!(found[0], None);
+    assert!(found[1].is_none_or(|seen| seen == LifetimeSeen { kept_s: 14, gone_s: Some(28) }), "{found:?}");
+    assert!(took < Duration::from_secs(75), "{took:?}");
 }

@@ -137,8 +137,8 @@ impl std::fmt::Display for Reply {
         f.write_str(match self {
             Self::Connected => "connected",
             Self::NoSuchService => "the peer offers no service of that name",
-            Self::Refused => "the service refused the connection: is it running?",
-            Self::Unreachable => "the service cannot be reached from the peer",
+            Self::Refused => "it refused the connection: is it running?",
+            Self::Unreachable => "its machine does not answer, or there is no way to it from the serve side",
             Self::Unavailable => "the peer cannot take another connection now",
         })
     }

@@ -72,7 +72,7 @@ impl Hand {
             round: 0,
             counts: BTreeMap::new(),
             flows: BTreeSet::new(),
-            max_flows: plan.mappings.into(),
+            max_flows: usize::from(plan.mappings) + usize::from(plan.lifetime_mappings),
         }
     }
 

@@ -7,7 +7,8 @@
 //! 2. [`crate::hub::hops`] finds the first routers on the way to the peer, and so a carrier's NAT.
 //!    A STUN server may be asked as well ([`ask_stun`]), if the user names one.
 //! 3. An endpoint of the purpose [`Check`](crate::endpoint::Purpose::Check) punches, and brings up a tunnel.
-//! 4. [`both_sides`] surveys both NATs over it ([`pinhole_proto::survey`]), and measures the path.
+//! 4. [`both_sides`] surveys both NATs over it ([`pinhole_proto::survey`]), and measures the path;
+//!    and how long the NATs keep a mapping, if the user wants to know.
 
 mod clock;
 mod hand;
@@ -22,7 +23,7 @@ pub use self::{
     machine::{Address, Machine, Port},
     route::Gateway,
     stun::{StunError, StunSeen, ask_stun},
-    talk::{Plan, both_sides, low_ttl},
+    talk::{Plan, Progress, both_sides, low_ttl},
 };
 use crate::tunnel::TunnelEnd;
 
@@ -39,15 +40,15 @@ pub enum CheckError {
     #[error("the other side fell silent during the check")]
     Silent,
     /// The peer takes no check.
-    #[error("the other side takes no check")]
+    #[error("the other side takes no check: use the same release on both sides")]
     Refused,
     /// The peer's messages are of another version.
     #[error("the other side speaks another version of the check: use the same release on both sides")]
     OtherVersion,
     /// The peer says what makes no sense, or asks for too much.
-    #[error("the other side does not keep to the rules of a check")]
+    #[error("the other side does not keep to the rules of a check: use the same release on both sides")]
     Nonsense,
     /// A socket cannot be had.
-    #[error("{0}")]
+    #[error("no further socket can be had ({0})")]
     Socket(String),
 }

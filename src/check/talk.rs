@@ -9,15 +9,21 @@ use pinhole_proto::{
     Key, Role,
     probe::ProbeSeal,
     puncher::Connected,
-    survey::{Figures, Hello, MAX_MAPPINGS, Message, Outcome, Report, Stand, Survey, Transfer, index},
+    survey::{
+        Figures, Hello, Lifetime, LifetimeSeen, MAX_MAPPINGS, MOST_LIFETIME, Message, Outcome, Report, Round,
+        Since, Stand, Survey, Transfer, index,
+    },
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{CheckError, hand::Hand, wire::Wire};
 use crate::{Endpoint, Tunnel, clock::now, endpoint::source_toward};
 
 /// Time beyond a round trip for the last letters of a round.
 const GRACE: Duration = Duration::from_millis(150);
+
+/// Time between two words while nothing is to be done: well below that for a word (`wire.rs`).
+const WORD_EACH: Duration = Duration::from_secs(15);
 
 /// Round trips that are measured.
 const PINGS: usize = 20;
@@ -44,10 +50,23 @@ pub struct Plan {
     pub packets_per_second: u16,
     /// Bytes of the transfer in each direction, at most; 0 for none. The smaller number of the two sides counts.
     pub transfer_bytes: u32,
+    /// Mappings that may be made besides to find out how long they live.
+    pub lifetime_mappings: u16,
+    /// Time for that, seconds; 0 for none. The larger number of the two sides counts.
+    pub lifetime_s: u16,
+}
+
+/// What is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// This part of the survey, of so many.
+    Survey(u32, u32),
+    /// How long mappings live: it takes about this many seconds.
+    Lifetime(u16),
 }
 
 /// Checks both sides over a tunnel of an endpoint made for that ([`crate::endpoint::Purpose::Check`]). `connected` is
-/// the path it runs over; `progress` is told which of how many parts is under way.
+/// the path it runs over; `progress` is told what is under way.
 ///
 /// # Errors
 ///
@@ -57,7 +76,7 @@ pub async fn both_sides(
     tunnel: &Tunnel,
     connected: Connected,
     plan: &Plan,
-    progress: impl FnMut(u32, u32),
+    mut progress: impl FnMut(Progress),
 ) -> Result<Outcome, CheckError> {
     let role = endpoint.role();
     let seal = ProbeSeal::of_letters(&plan.key.for_check());
@@ -73,6 +92,7 @@ pub async fn both_sides(
         stand: Stand { inside, outside: connected.pair.remote },
         mappings,
         transfer_bytes: plan.transfer_bytes,
+        lifetime_s: plan.lifetime_s.min(MOST_LIFETIME),
     };
     let wire = match role {
         Role::Open => Wire::open(tunnel).await?,
@@ -86,7 +106,13 @@ pub async fn both_sides(
     }
     match role {
         Role::Open => talk.conduct(peer, tunnel, progress).await,
-        Role::Serve => talk.follow().await,
+        Role::Serve => {
+            let seconds = talk.lifetime_with(peer);
+            if seconds > 0 {
+                progress(Progress::Lifetime(seconds));
+            }
+            talk.follow().await
+        }
     }
 }
 
@@ -102,7 +128,7 @@ impl Talk {
         mut self,
         peer: Hello,
         tunnel: &Tunnel,
-        mut progress: impl FnMut(u32, u32),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Outcome, CheckError> {
         let mut figures = Figures::default();
         self.ping(&mut figures).await?;
@@ -115,15 +141,9 @@ impl Talk {
         let mut survey = Survey::new(stands, by_role(peer.mappings, self.own.mappings));
         while let Some(round) = survey.next_round() {
             let (part, parts) = survey.progress();
-            progress(part, parts);
-            let [serve, open] = round.orders;
-            self.wire.say(&Message::Round { number: round.number, orders: serve }).await?;
-            let ports = self.hand.carry_out(round.number, &open).await?;
-            self.expect_sent().await?;
-            sleep(self.rtt + GRACE).await;
-            self.wire.say(&Message::Ask).await?;
-            let Message::Report(theirs) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
-            survey.handle_reports(by_role(theirs, self.hand.report(ports)));
+            progress(Progress::Survey(part, parts));
+            let reports = self.carry_out(round).await?;
+            survey.handle_reports(reports);
         }
         let bytes = self.own.transfer_bytes.min(peer.transfer_bytes);
         if bytes > 0 {
@@ -134,10 +154,67 @@ impl Talk {
             figures.transfers[index(Role::Open)] = taken;
         }
         figures.datagram_bytes = tunnel.datagram_bytes().unwrap_or(0);
-        let outcome = Outcome { seen: survey.seen(), figures };
-        self.wire.say(&Message::Outcome(outcome.clone())).await?;
+        let seconds = self.lifetime_with(peer);
+        let lifetimes = if seconds > 0 {
+            progress(Progress::Lifetime(seconds));
+            self.watch_mappings(survey.lifetime(seconds)).await?
+        } else {
+            [None; 2]
+        };
+        let outcome = Outcome { seen: survey.seen(), figures, lifetimes };
+        self.wire.say(&Message::Outcome(Box::new(outcome.clone()))).await?;
         self.wire.finish().await;
         Ok(outcome)
+    }
+
+    /// Returns how long both are to look for how long mappings live, seconds.
+    fn lifetime_with(&self, peer: Hello) -> u16 {
+        self.own.lifetime_s.max(peer.lifetime_s).min(MOST_LIFETIME)
+    }
+
+    /// Has both sides carry out their orders, and returns what they heard.
+    async fn carry_out(&mut self, round: Round) -> Result<[Report; 2], CheckError> {
+        let [serve, open] = round.orders;
+        self.wire.say(&Message::Round { number: round.number, orders: serve }).await?;
+        let ports = self.hand.carry_out(round.number, &open).await?;
+        self.expect_sent().await?;
+        sleep(self.rtt + GRACE).await;
+        self.wire.say(&Message::Ask).await?;
+        let Message::Report(theirs) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+        Ok(by_role(theirs, self.hand.report(ports)))
+    }
+
+    /// Leaves mappings alone, and looks after which silence they are gone.
+    async fn watch_mappings(
+        &mut self,
+        mut lifetime: Lifetime,
+    ) -> Result<[Option<LifetimeSeen>; 2], CheckError> {
+        let (mut last, mut quiet) = (Instant::now(), Instant::now());
+        while let Some(due) = lifetime.next_round() {
+            let since = match due.since {
+                Since::Last => last,
+                Since::Quiet => quiet,
+            };
+            self.wait_until(since + due.after).await?;
+            let began = Instant::now();
+            lifetime.handle_reports(self.carry_out(due.round).await?);
+            last = Instant::now();
+            if due.since == Since::Last {
+                quiet = began;
+            }
+        }
+        Ok(lifetime.seen())
+    }
+
+    /// Waits, with a word now and then so that the other side does not take this one for dead.
+    async fn wait_until(&mut self, until: Instant) -> Result<(), CheckError> {
+        while until.saturating_duration_since(Instant::now()) > WORD_EACH {
+            sleep(WORD_EACH).await;
+            self.wire.say(&Message::Ping).await?;
+            let Message::Pong(_) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+        }
+        sleep_until(until).await;
+        Ok(())
     }
 
     /// Does what the other side asks until it tells the outcome.
@@ -161,7 +238,7 @@ impl Talk {
                 }
                 Message::Outcome(outcome) => {
                     self.wire.finish().await;
-                    return Ok(outcome);
+                    return Ok(*outcome);
                 }
                 Message::Hello(_)
                 | Message::Sent

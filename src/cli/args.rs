@@ -11,7 +11,13 @@ use std::{
 };
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
-use pinhole::{endpoint::DEFAULT_PORT, proto::puncher::Limits};
+use pinhole::{
+    endpoint::DEFAULT_PORT,
+    proto::{
+        puncher::Limits,
+        survey::{LEAST_LIFETIME, MOST_LIFETIME},
+    },
+};
 
 use clap_complete::ArgValueCandidates;
 
@@ -379,6 +385,12 @@ pub(crate) struct CheckArgs {
     /// Transfer at most so many MiB in each direction, for four seconds at most; 0 for none
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub(crate) transfer: u32,
+
+    /// Also find out how long both NATs keep an idle mapping, in so many seconds (15 to 300, or else 180); one side's
+    /// wish is enough
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "180", requires = "peer",
+        value_parser = clap::value_parser!(u16).range(i64::from(LEAST_LIFETIME)..=i64::from(MOST_LIFETIME)))]
+    pub(crate) lifetime: Option<u16>,
 
     /// Also ask this STUN server (RFC 5780): a third party, which learns this side's public address
     #[arg(long, value_name = "HOST[:PORT]")]

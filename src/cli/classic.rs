@@ -5,6 +5,9 @@
 mod local;
 mod words;
 
+#[cfg(test)]
+pub(super) use self::words::all as all_words;
+
 use std::{
     io,
     net::SocketAddr,
@@ -12,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use pinhole::{
     Peer, Role,
     bind::{BindError, Protocol},
@@ -28,6 +31,7 @@ use super::{
     Outcome,
     args::ClassicArgs,
     journal::{Level, Throttle, one_line},
+    message::{Message, OrSay},
     say_as, talk,
     tunnel::{advise_peer, start_logging},
     watch::{Signals, done},
@@ -60,12 +64,13 @@ pub(super) fn run(args: &ClassicArgs) -> Result<Outcome> {
     talk::start();
     start_logging(args.debug);
     if let Some(extra) = args.extra.first() {
-        bail!("'{extra}' is one argument too many: pinhole classic -c|-l TCP_PORT PEER [UDP_PORT]");
+        let form = "pinhole classic -c|-l TCP_PORT PEER [UDP_PORT]";
+        return Err(Message::OneTooMany { extra: extra.clone(), form }.into());
     }
     let spec = if args.serve { Spec::Serve(args.tcp.parse()?) } else { Spec::Open(args.tcp.parse()?) };
     say_as(Level::Warning, &words::caveat(args.serve, &args.tcp, &args.peer));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("the runtime cannot start")?.block_on(async {
+    runtime.or_say(|| Message::NoRuntime)?.block_on(async {
         let mut signals = Signals::new()?;
         let mut carrier = tokio::select! {
             carrier = Carrier::start(args, spec) => carrier?,
@@ -115,11 +120,11 @@ impl Carrier {
         let peer = Peer::new(args.peer.clone(), args.udp);
         let addresses = peer.resolve().await.map_err(advise_peer)?;
         let udp = bind(SocketAddr::new(args.bind.into(), args.udp)).map_err(|error| explain_bind(&error))?;
-        let own = udp.local_addr().context("the UDP socket has no address")?;
+        let own = udp.local_addr().or_say(|| Message::NoAddress("UDP socket"))?;
         Peer::check_foreign(&addresses, own).map_err(advise_peer)?;
-        let address = *addresses.first().context("the peer has no address")?;
+        let address = *addresses.first().or_say(|| Message::NoAddress("peer"))?;
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).context("the system gives no entropy")?;
+        getrandom::fill(&mut seed).map_err(Message::NoRandomNumbers)?;
         let role = match spec {
             Spec::Serve(_) => Role::Serve,
             Spec::Open(_) => Role::Open,
@@ -157,9 +162,9 @@ impl Carrier {
     fn listen(&mut self) -> Result<()> {
         if let Spec::Open(spec) = &self.spec {
             let listener = local::listen(spec).map_err(|error| explain_bind(&error))?;
-            let address = listener.local_addr().context("the listener has no address")?;
+            let address = listener.local_addr().or_say(|| Message::NoAddress("local port"))?;
             self.listener = Some(listener);
-            self.say("listen", Level::Info, &format!("listening on {address}"));
+            self.say("listen", Level::Info, &Message::Listening(address).to_string());
         }
         Ok(())
     }
@@ -172,7 +177,7 @@ impl Carrier {
                 biased;
                 () = signals.end() => return Ok(self.leave().await),
                 readable = self.udp.readable() => {
-                    readable.context("the UDP socket is broken")?;
+                    readable.or_say(|| Message::SocketFailed)?;
                     self.receive();
                 }
                 ready = local::ready(self.connection.as_ref(), reads) => if ready.is_err() { self.abort() },
@@ -317,7 +322,7 @@ impl Carrier {
         match event {
             Event::Heard { from } => {
                 self.give_up_at = None;
-                self.say("heard", Level::Info, &format!("the peer is heard: {from}"));
+                self.say("heard", Level::Info, &words::heard(from));
             }
             Event::Lost => {
                 self.give_up_at = self.wait.map(|wait| Instant::now() + wait);
@@ -331,7 +336,7 @@ impl Carrier {
             Event::Began => {
                 (self.is_active, self.has_refused, self.is_peer_busy) = (true, false, false);
                 self.held_until = None;
-                self.say("began", Level::Info, "connected: bytes flow");
+                self.say("began", Level::Info, words::BEGAN);
             }
             Event::Busy => {
                 self.is_peer_busy = true;

@@ -16,9 +16,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use clap_complete::CompletionCandidate;
 use etcetera::BaseStrategy;
+
+use super::message::{Message, OrSay};
 
 use self::section::Document;
 pub(super) use self::section::Section;
@@ -57,8 +59,7 @@ impl Peers {
                 Ok(Self { file, ..Self::default() })
             }
             opened => {
-                let opened =
-                    opened.with_context(|| format!("cannot read the file of peers {}", file.display()))?;
+                let opened = opened.or_say(|| Message::CannotReadPeers(file.clone()))?;
                 let sections = parse(&text(&opened, &file)?, &file)?;
                 Ok(Self { file, sections })
             }
@@ -124,42 +125,38 @@ fn default_file() -> Option<PathBuf> {
 /// Reads a file that none but this user and root can write to.
 fn text(file: &File, path: &Path) -> Result<String> {
     let shown = path.display();
-    let metadata = file.metadata().with_context(|| format!("cannot look at {shown}"))?;
+    let metadata = file.metadata().or_say(|| Message::CannotReadPeers(path.to_owned()))?;
     if metadata.is_dir() {
-        bail!("{shown} is a folder: --config takes a file");
+        return Err(Message::PeersAreFolder(path.to_owned()).into());
     }
     let (own, owner) = (rustix::process::geteuid().as_raw(), metadata.uid());
     if metadata.is_file() && owner != own && owner != 0 {
-        bail!(
-            "{shown} belongs to another user, who could have this one connect anywhere: make it your own, or root's"
-        );
+        return Err(Message::PeersOfAnother(path.to_owned()).into());
     }
     if metadata.is_file() && metadata.mode() & 0o022 != 0 {
         let (mode, quoted) = (metadata.mode() & 0o777, shown.to_string().replace('\'', "'\\''"));
-        bail!("others can write to {shown} (mode {mode:03o}): run `chmod go-w '{quoted}'`");
+        return Err(Message::PeersAreOpen { path: path.to_owned(), mode, quoted }.into());
     }
     let mut text = String::new();
     let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
-    let read = read.with_context(|| format!("cannot read {shown}"))?;
+    let read = read.or_say(|| Message::CannotReadPeers(path.to_owned()))?;
     if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_BYTES) {
-        bail!("{shown} is longer than {} KiB, which no list of peers is", MAX_FILE_BYTES >> 10);
+        return Err(Message::PeersTooLong { path: path.to_owned(), kib: MAX_FILE_BYTES >> 10 }.into());
     }
     Ok(text)
 }
 
 fn parse(text: &str, file: &Path) -> Result<BTreeMap<String, Section>> {
     let document: Document = toml::from_str(text)
-        .map_err(|error| anyhow!("{}{}", place(text, file, error.span()), explain(&error)))?;
+        .map_err(|error| Message::InPeers { place: place(text, file, error.span()), why: explain(&error) })?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut sections = BTreeMap::new();
     for (name, mut section) in document.peer {
         let span = name.span();
         let name = name.into_inner();
         if !is_name(&name) {
-            bail!(
-                "{}{name:?} cannot name a peer: use a letter first, then letters, digits, '.', '-' and '_'",
-                place(text, file, Some(span))
-            );
+            let place = place(text, file, Some(span));
+            return Err(Message::NotAPeersName { place, name }.into());
         }
         section.complete(folder);
         sections.insert(name, section);
@@ -171,7 +168,7 @@ fn parse(text: &str, file: &Path) -> Result<BTreeMap<String, Section>> {
 fn place(text: &str, file: &Path, span: Option<Range<usize>>) -> String {
     let before = span.and_then(|span| text.get(..span.start));
     let line = before.map_or_else(String::new, |before| format!("{}:", before.matches('\n').count() + 1));
-    format!("{}:{line} ", file.display())
+    format!("{}:{line}", file.display())
 }
 
 /// Says what is wrong, and what was meant if a key is not known.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::message::Message;
+
 /// Lines of one kind that are said in [`SPAN`].
 pub(super) const LINES: u32 = 60;
 
@@ -119,7 +121,7 @@ impl<K: PartialEq> Throttle<K> {
     fn end(&mut self, is_over: impl Fn(&Span<K>) -> bool) -> Vec<String> {
         let over = self.spans.extract_if(.., |span| is_over(span));
         over.filter(|span| span.held > 0)
-            .map(|span| format!("and {} more like that, the last: {}", span.held, span.last))
+            .map(|span| Message::MoreLikeThat { held: span.held, last: span.last }.to_string())
             .collect()
     }
 }

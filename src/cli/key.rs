@@ -5,13 +5,14 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use pinhole::Phrase;
 
 use super::{
     args::{ConfigArgs, KeyAction, KeyPlace, WhichKey},
     config::{Peers, Section},
     keyring::{self, Found, Origin},
+    message::Message,
     qr, say,
 };
 
@@ -22,7 +23,7 @@ pub(super) fn run(action: Option<KeyAction>, as_qr: bool) -> Result<()> {
         Some(KeyAction::New { save: true, place, qr }) => new(&place, as_qr || qr),
         Some(KeyAction::New { save: false, place, qr }) => {
             if place.name.is_some() || place.key_file.is_some() {
-                bail!("the key would be printed and not kept: add --save to keep it");
+                return Err(Message::KeyWouldNotBeKept.into());
             }
             print(&keyring::generate()?, as_qr || qr)
         }
@@ -37,7 +38,7 @@ fn new(place: &KeyPlace, as_qr: bool) -> Result<()> {
     let phrase = keyring::generate()?;
     let path = find_place(place)?;
     keyring::save(&phrase, &path)?;
-    say(format_args!("kept in {}", path.display()));
+    say(&Message::KeyKept(path));
     print(&phrase, as_qr)
 }
 
@@ -47,7 +48,7 @@ fn save(place: &KeyPlace) -> Result<()> {
     let phrase = if std::io::stdin().is_terminal() { keyring::prompt()? } else { keyring::read_stdin()? };
     let found = keyring::checked(Found { phrase, origin: Origin::Prompt })?;
     keyring::save(&found.phrase, &path)?;
-    say(format_args!("kept in {}", path.display()));
+    say(&Message::KeyKept(path));
     Ok(())
 }
 
@@ -57,7 +58,7 @@ fn show(which: WhichKey, as_qr: bool) -> Result<()> {
 
 fn check(which: WhichKey) -> Result<()> {
     let found = keyring::checked(existing(which)?)?;
-    say(format_args!("the key {} is strong enough", describe(&found.origin)));
+    say(&Message::KeyIsStrong(describe(&found.origin)));
     Ok(())
 }
 
@@ -66,12 +67,7 @@ fn existing(which: WhichKey) -> Result<Found> {
     if let Some(name) = &name {
         section(name, &config)?.0.fill_key(&mut source);
     }
-    match keyring::look(&source)? {
-        Some(found) => Ok(found),
-        None => bail!(
-            "there is no key yet: `pinhole key new --save` makes one, `pinhole key save` keeps the other side's"
-        ),
-    }
+    Ok(keyring::look(&source)?.ok_or(Message::NoKeyYet)?)
 }
 
 /// Returns the file in which a key is to be kept.
@@ -81,10 +77,9 @@ fn find_place(place: &KeyPlace) -> Result<PathBuf> {
             let (section, peers) = section(name, &place.config)?;
             match section.key_file() {
                 Some(file) => Ok(file.to_owned()),
-                None => bail!(
-                    "[peer.{name}] in {} uses the key that all others use: add `key-file = \"{name}.key\"` there for one of its own, or leave the name out",
-                    peers.file().display()
-                ),
+                None => {
+                    Err(Message::NoKeyOfItsOwn { name: name.clone(), file: peers.file().to_owned() }.into())
+                }
             }
         }
         (None, Some(file)) => Ok(file.clone()),
@@ -97,7 +92,7 @@ fn section(name: &str, config: &ConfigArgs) -> Result<(Section, Peers)> {
     let peers = Peers::read(config.config.as_deref())?;
     match peers.get(name).cloned() {
         Some(section) => Ok((section, peers)),
-        None => bail!("there is no peer {name:?}: {}", peers.say_names(name)),
+        None => Err(Message::NoSuchPeer { name: name.into(), names: peers.say_names(name) }.into()),
     }
 }
 
@@ -118,11 +113,9 @@ fn print(phrase: &Phrase, as_qr: bool) -> Result<()> {
         writeln!(stdout, "{}", phrase.as_str())?;
     } else if stdout.is_terminal() {
         stdout.write_all(qr::draw(phrase)?.as_bytes())?;
-        say(format_args!(
-            "whoever sees this, or a picture of it, has the key: clear the screen when it is scanned"
-        ));
+        say(&Message::KeyIsShown);
     } else {
-        say(format_args!("stdout is no terminal to draw on: these are the words"));
+        say(&Message::NothingToDrawOn);
         writeln!(stdout, "{}", phrase.as_str())?;
     }
     Ok(())

@@ -7,12 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use etcetera::BaseStrategy;
 use pinhole::{Phrase, Role};
 use zeroize::Zeroizing;
 
-use super::args::KeySource;
+use super::{
+    args::KeySource,
+    message::{Message, OrSay},
+};
 
 /// Environment variable with the key.
 pub(crate) const VARIABLE: &str = "PINHOLE_KEY";
@@ -47,9 +50,7 @@ pub(crate) fn find(source: &KeySource, role: Role) -> Result<Found> {
         Role::Open if io::stdin().is_terminal() => {
             checked(Found { phrase: prompt()?, origin: Origin::Prompt })
         }
-        Role::Open => bail!(
-            "no key: give the one that the other side shows (`pinhole key show` there) with {VARIABLE}, --key-file, or `pinhole key save`"
-        ),
+        Role::Open => Err(Message::NoKey.into()),
     }
 }
 
@@ -62,12 +63,12 @@ pub(crate) fn look(source: &KeySource) -> Result<Option<Found>> {
         return read(path).map(Some);
     }
     if let Some(text) = std::env::var_os(VARIABLE) {
-        let text = Zeroizing::new(text.into_string().map_err(|_| anyhow!("{VARIABLE} is not UTF-8 text"))?);
-        let phrase = text.parse().with_context(|| format!("{VARIABLE} has no usable key"))?;
+        let text = Zeroizing::new(text.into_string().map_err(|_| Message::KeyVariableIsNoText)?);
+        let phrase = text.parse().or_say(|| Message::KeyVariableIsUseless)?;
         return Ok(Some(Found { phrase, origin: Origin::Environment }));
     }
     let path = default_file()?;
-    if path.try_exists().with_context(|| format!("cannot look for {}", path.display()))? {
+    if path.try_exists().or_say(|| Message::CannotLookFor(path.clone()))? {
         return read(&path).map(Some);
     }
     Ok(None)
@@ -86,9 +87,7 @@ pub(crate) fn reread(found: &Found) -> Result<Option<Found>> {
 
 /// Refuses a key that could be guessed.
 pub(crate) fn checked(found: Found) -> Result<Found> {
-    if let Err(weak) = found.phrase.check_strength() {
-        bail!("{weak}. Make a good one with `pinhole key new`");
-    }
+    found.phrase.check_strength().map_err(Message::WeakKey)?;
     Ok(found)
 }
 
@@ -103,15 +102,14 @@ fn make() -> Result<Found> {
 /// Makes a key.
 pub(crate) fn generate() -> Result<Phrase> {
     let mut entropy = Zeroizing::new([0; 32]);
-    getrandom::fill(entropy.as_mut())
-        .map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(entropy.as_mut()).map_err(Message::NoRandomNumbers)?;
     Ok(Phrase::generate(*entropy))
 }
 
 /// Says at once that a file cannot take a key because it is there.
 pub(crate) fn check_free(path: &Path) -> Result<()> {
     if path.symlink_metadata().is_ok() {
-        bail!("there is a key in {} already: remove that file first if you want another", path.display());
+        return Err(Message::KeyIsThere(path.to_owned()).into());
     }
     Ok(())
 }
@@ -120,10 +118,10 @@ pub(crate) fn check_free(path: &Path) -> Result<()> {
 pub(crate) fn save(phrase: &Phrase, path: &Path) -> Result<()> {
     check_free(path)?;
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        fs::create_dir_all(folder).or_say(|| Message::CannotMakeFolder(folder.to_owned()))?;
     }
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = made.with_context(|| format!("cannot keep the key in {}", path.display()))?;
+    let mut file = made.or_say(|| Message::CannotKeepKey(path.to_owned()))?;
     let written = file
         .write_all(phrase.as_str().as_bytes())
         .and_then(|()| file.write_all(b"\n"))
@@ -131,7 +129,7 @@ pub(crate) fn save(phrase: &Phrase, path: &Path) -> Result<()> {
     if let Err(error) = written {
         // Half a key is worse than none.
         let _best_effort = fs::remove_file(path);
-        return Err(error).with_context(|| format!("cannot keep the key in {}", path.display()));
+        return Err(error).or_say(|| Message::CannotKeepKey(path.to_owned()));
     }
     Ok(())
 }
@@ -140,7 +138,7 @@ pub(crate) fn save(phrase: &Phrase, path: &Path) -> Result<()> {
 pub(crate) fn prompt() -> Result<Phrase> {
     let typed = Zeroizing::new(
         rpassword::prompt_password("Key (the words that the other side shows): ")
-            .context("cannot ask for the key")?,
+            .or_say(|| Message::CannotAskForKey)?,
     );
     Ok(typed.parse()?)
 }
@@ -148,44 +146,38 @@ pub(crate) fn prompt() -> Result<Phrase> {
 /// Reads a key from standard input when that is no terminal.
 pub(crate) fn read_stdin() -> Result<Phrase> {
     let mut text = Zeroizing::new(String::new());
-    io::stdin()
-        .take(MAX_FILE_BYTES)
-        .read_to_string(&mut text)
-        .context("cannot read the key from standard input")?;
+    io::stdin().take(MAX_FILE_BYTES).read_to_string(&mut text).or_say(|| Message::CannotReadStdin)?;
     Ok(text.parse()?)
 }
 
 /// Returns the default key file's path.
 pub(crate) fn default_file() -> Result<PathBuf> {
-    let dirs = etcetera::choose_base_strategy()
-        .context("there is no home directory to keep the key in: use --key-file or PINHOLE_KEY")?;
+    let dirs = etcetera::choose_base_strategy().or_say(|| Message::NoHome)?;
     Ok(dirs.config_dir().join("pinhole").join("key"))
 }
 
 fn read(path: &Path) -> Result<Found> {
-    let shown = path.display();
+    let unreadable = || Message::CannotReadKeyFile(path.to_owned());
     let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-            "there is no key file {shown}: `pinhole key new --save --key-file {shown}` makes one, `pinhole key save --key-file {shown}` keeps the other side's"
-        ),
-        opened => opened.with_context(|| format!("cannot read the key file {shown}"))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Message::NoKeyFile(path.to_owned()).into());
+        }
+        opened => opened.or_say(unreadable)?,
     };
-    let metadata = file.metadata().with_context(|| format!("cannot look at the key file {shown}"))?;
+    let metadata = file.metadata().or_say(unreadable)?;
     if metadata.is_file() && metadata.mode() & forbidden(path) != 0 {
-        let quoted = shown.to_string().replace('\'', "'\\''");
-        bail!(
-            "others can read the key file {shown} (mode {:03o}): run `chmod 600 '{quoted}'`",
-            metadata.mode() & 0o777
-        );
+        let quoted = path.display().to_string().replace('\'', "'\\''");
+        let mode = metadata.mode() & 0o777;
+        return Err(Message::KeyFileIsOpen { path: path.to_owned(), mode, quoted }.into());
     }
     if metadata.is_dir() {
-        bail!("{shown} is a folder: --key-file takes a file");
+        return Err(Message::KeyFileIsFolder(path.to_owned()).into());
     }
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_FILE_BYTES)
         .read_to_string(&mut text)
-        .with_context(|| format!("the key file {shown} is not text"))?;
-    let phrase = text.parse().with_context(|| format!("the key file {shown} has no usable key"))?;
+        .or_say(|| Message::KeyFileIsNoText(path.to_owned()))?;
+    let phrase = text.parse().or_say(|| Message::KeyFileIsUseless(path.to_owned()))?;
     Ok(Found { phrase, origin: Origin::File(path.to_owned()) })
 }
 

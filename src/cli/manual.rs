@@ -5,7 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::{
     CompleteEnv,
@@ -16,7 +16,11 @@ use clap_mangen::{
     roff::{Roff, roman},
 };
 
-use super::{args::Cli, talk};
+use super::{
+    args::Cli,
+    message::{Message, OrSay},
+    talk,
+};
 
 /// Environment variable by which a shell's script asks.
 const VARIABLE: &str = "PINHOLE_COMPLETE";
@@ -58,7 +62,7 @@ pub(super) fn completions(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
     shell
         .write_registration(VARIABLE, "pinhole", "pinhole", "pinhole", &mut script)
-        .context("the script cannot be made")?;
+        .or_say(|| Message::CannotDescribe("script"))?;
     if shell.is("zsh") {
         script.extend(AT_ONCE.as_bytes());
     }
@@ -72,17 +76,17 @@ const AT_ONCE: &str =
 
 /// `pinhole man`: writes a page for each command.
 pub(super) fn pages(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    fs::create_dir_all(folder).or_say(|| Message::CannotMakeFolder(folder.to_owned()))?;
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     write_pages(&command, folder)
 }
 
 fn write_pages(command: &clap::Command, folder: &Path) -> Result<()> {
-    let page = page(command).context("the page cannot be made")?;
+    let page = page(command).or_say(|| Message::CannotDescribe("page"))?;
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let path = folder.join(format!("{name}.1"));
-    fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, page).or_say(|| Message::CannotWrite(path.clone()))?;
     let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
     shown.into_iter().try_for_each(|below| write_pages(below, folder))
 }

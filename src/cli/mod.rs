@@ -2,6 +2,8 @@
 //!
 //! stdout is the product (a key, JSON events, the demo's page); stderr is talk.
 
+#![deny(clippy::disallowed_macros, clippy::disallowed_methods)] // see clippy.toml
+
 mod args;
 mod check;
 mod classic;
@@ -12,6 +14,7 @@ mod key;
 mod keyring;
 mod manual;
 mod memory;
+mod message;
 mod pipe;
 mod qr;
 mod report;
@@ -23,13 +26,14 @@ mod watch;
 mod whom;
 mod words;
 
-use std::{fmt, panic, process::ExitCode};
+use std::{panic, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use self::{
     args::{Cli, Verb},
     journal::{Level, one_line},
+    message::Message,
 };
 
 /// There was no path to the peer, a part of the program has failed, or there is nobody to ask.
@@ -52,7 +56,7 @@ enum Outcome {
 
 pub(crate) fn run() -> ExitCode {
     manual::complete();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     tell_panics();
     let _last_lines = talk::LastLines;
     let result = match cli.verb {
@@ -79,12 +83,32 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Says a line on stderr.
-fn say(line: fmt::Arguments<'_>) {
-    say_as(Level::Info, &line.to_string());
+/// Ends the program with what is wrong with the command line, or with the help that was asked for.
+fn refuse(error: &clap::Error) -> ! {
+    let first = std::env::args().nth(1).filter(|word| word.chars().all(|c| c.is_alphabetic() || c == '-'));
+    match (error.kind(), first) {
+        // Any word may be a TCP_PORT, so that the library misses PEER.
+        (ErrorKind::MissingRequiredArgument, Some(word)) if !word.starts_with('-') && !is_command(&word) => {
+            let commands: Vec<String> =
+                Cli::command().get_subcommands().map(|c| c.get_name().into()).collect();
+            let told = Message::NoSuchCommand { word, commands: commands.join(", ") };
+            say_as(Level::Error, &one_line(&format!("error: {told}")));
+            std::process::exit(WRONG_USE.into())
+        }
+        _ => error.exit(),
+    }
 }
 
-/// Says a line on stderr, in one piece.
+fn is_command(word: &str) -> bool {
+    Cli::command().get_subcommands().any(|command| command.get_name() == word)
+}
+
+/// Says a message on stderr.
+fn say(message: &Message) {
+    say_as(Level::Info, &one_line(&message.to_string()));
+}
+
+/// Says a line on stderr, in one piece. For what is not a message: events, results, commands to copy.
 fn say_as(level: Level, line: &str) {
     talk::err(format!("{}{line}\n", level.prefix()).into_bytes());
 }
@@ -95,7 +119,7 @@ fn tell_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |at| format!(" at {at}"));
         let why = panic.payload_as_str().unwrap_or("no reason given");
-        let line = one_line(&format!("a fault of pinhole itself{place}: {why}. Please report it"));
-        say_as(Level::Error, &line);
+        let fault = Message::OwnFault { place, why: why.to_owned() };
+        say_as(Level::Error, &one_line(&fault.to_string()));
     }));
 }

@@ -19,7 +19,7 @@ mod wire;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use pinhole::{Key, proto::stream::valid_name};
 
 use self::{
@@ -32,6 +32,7 @@ use super::{
     args::PipeArgs,
     journal::{Level, one_line},
     keyring::{self, Origin},
+    message::{Message, OrSay},
     say_as,
     whom::Whom,
 };
@@ -47,10 +48,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
         return hold::hold(&args, &whom);
     }
     if !valid_name(&args.service) {
-        bail!(
-            "{:?} is no TCP port and cannot name a service: use what the peer offers, as in `pinhole pipe 22 PEER`",
-            args.service
-        );
+        return Err(Message::NoService(args.service.clone()).into());
     }
     let request = Request {
         way: Way::new(&whom.peer),
@@ -59,7 +57,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
         wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),
     };
     let asked = find_or_start(&args, &whom, request)?;
-    stdio::carry(asked).context("the connection cannot be carried")
+    stdio::carry(asked).or_say(|| Message::CannotCarry)
 }
 
 /// Finds an instance that has a tunnel to the peer, or starts one.
@@ -78,9 +76,7 @@ fn find_or_start(args: &PipeArgs, whom: &Whom, mut request: Request) -> Result<A
     match (ask::everybody(&mut request, whom)?, started) {
         (Some(asked), _) => Ok(asked),
         (None, Err(error)) => Err(error),
-        (None, Ok(())) => {
-            bail!("the tunnel that was started just now does not answer: `pinhole status` may say why")
-        }
+        (None, Ok(())) => Err(Message::NewTunnelIsSilent.into()),
     }
 }
 

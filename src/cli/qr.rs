@@ -1,10 +1,12 @@
 //! A key as a QR code for a terminal: two rows of dots in a line of text, dark on light whatever the terminal's colours
 //! are.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use pinhole::Phrase;
 use qrcodegen_no_heap::{Mask, QrCode, QrCodeEcc, Version};
 use zeroize::Zeroizing;
+
+use super::message::Message;
 
 /// Largest code: with its margins 77 columns, which fit a terminal of 80.
 const LARGEST: Version = Version::new(13);
@@ -29,8 +31,7 @@ pub(super) fn draw(phrase: &Phrase) -> Result<Zeroizing<String>> {
         None::<Mask>,
         true,
     );
-    let code =
-        code.map_err(|_| anyhow!("the key is too long for a QR code that fits a terminal: show the words"))?;
+    let code = code.map_err(|_| Message::KeyTooLongToDraw)?;
     let ends = code.size() + MARGIN;
     let mut text = Zeroizing::new(String::with_capacity(1 << 14));
     for y in (-MARGIN..ends).step_by(2) {

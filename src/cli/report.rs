@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     journal::{Level, Throttle, one_line},
+    message::Message,
     say_as, talk, words,
 };
 
@@ -59,8 +60,12 @@ impl Reporter {
         self.live.is_some()
     }
 
-    /// Says a line above the live line.
-    pub(super) fn line(&mut self, level: Level, line: &str) {
+    /// Says a message above the live line.
+    pub(super) fn say(&mut self, level: Level, message: &Message) {
+        self.line(level, &message.to_string());
+    }
+
+    fn line(&mut self, level: Level, line: &str) {
         if self.is_quiet && matches!(level, Level::Info | Level::Debug) {
             return;
         }
@@ -83,10 +88,10 @@ impl Reporter {
     }
 
     /// Says the last line, after whatever was held back.
-    pub(super) fn finish(&mut self, line: &str) {
+    pub(super) fn finish(&mut self, message: &Message) {
         let held = self.throttle.as_mut().map(Throttle::finish);
         held.into_iter().flatten().for_each(|line| self.line(Level::Info, &line));
-        self.line(Level::Info, line);
+        self.say(Level::Info, message);
     }
 
     /// Says that it is over, and why, as far as this side can tell.

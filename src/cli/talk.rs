@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::message::Message;
+
 /// Lines that wait for a reader.
 const QUEUE: usize = 1024;
 
@@ -111,8 +113,7 @@ fn write_all(lines: &Receiver<Piece>, mut stream: impl Write, lost: Option<&Atom
         let _closed = match piece {
             Piece::Text(text) => {
                 let lost = lost.map_or(0, |lost| lost.swap(0, Ordering::Relaxed));
-                let told =
-                    if lost > 0 { writeln!(stream, "{lost} lines lost: nobody read them") } else { Ok(()) };
+                let told = if lost > 0 { writeln!(stream, "{}", Message::LinesLost(lost)) } else { Ok(()) };
                 told.and_then(|()| stream.write_all(&text)).and_then(|()| stream.flush())
             }
             Piece::Mark(written) => {

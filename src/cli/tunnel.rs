@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use pinhole::{
     Config, Endpoint, Peer, Role,
     bind::BindError,
@@ -28,9 +28,11 @@ use super::{
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
-    memory, pipe,
+    memory,
+    message::{Message, OrSay},
+    pipe,
     report::Reporter,
-    say,
+    say, say_as,
     service::Manager,
     status, talk,
     watch::{End, Forwards, Keyed, Signals, Watch},
@@ -79,19 +81,16 @@ pub(super) fn open(words: &[String], peer: &PeerArgs, mut common: Common) -> Res
 /// The old script's grammar.
 pub(super) fn short(args: ShortForm) -> Result<Outcome> {
     if let Some(extra) = args.extra.first() {
-        bail!("'{extra}' is one argument too many: pinhole -c|-l TCP_PORT PEER [UDP_PORT]");
+        let form = "pinhole -c|-l TCP_PORT PEER [UDP_PORT]";
+        return Err(Message::OneTooMany { extra: extra.clone(), form }.into());
     }
     let (Some(tcp), Some(peer)) = (args.tcp, args.peer) else {
-        bail!(
-            "say what to do: `pinhole -c TCP_PORT PEER` offers a service, `pinhole -l TCP_PORT PEER` reaches it, `pinhole --help` explains"
-        );
+        return Err(Message::WhatToDo.into());
     };
     let services = match (args.serve, args.open) {
         (true, _) => Services::Serve(vec![tcp.parse()?]),
         (false, true) => Services::Open(vec![tcp.parse()?]),
-        (false, false) => bail!(
-            "say which side this is: -c offers TCP_PORT to the peer, -l opens TCP_PORT for the peer's service"
-        ),
+        (false, false) => return Err(Message::WhichSide.into()),
     };
     let mut common = args.common;
     let whom = Whom::find(&peer, args.udp, &common.config)?;
@@ -120,10 +119,8 @@ pub(super) fn run(services: &Services, whom: &Whom, common: &Common, found: Foun
     };
     let mut signals = None;
     loop {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .context("the runtime cannot start")?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
         let run = Run { services, whom, keyed: &keyed, common, manager: &manager };
         let end = runtime.block_on(run.tunnel(&mut signals, &mut reporter));
         // With it goes all that might still hold a port.
@@ -219,9 +216,7 @@ fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyhow::Er
     let is_taken = matches!(error, StartError::Bind(BindError::InUse { .. }));
     let advised = whom.advise(error);
     if is_taken && matches!(services, Services::Pipes(_)) {
-        return anyhow!(
-            "{advised}. A pipe takes a tunnel that stands only if it is this user's, to the same peer and by the key that was named"
-        );
+        return Message::PipeFindsPortTaken(advised.to_string()).into();
     }
     advised
 }
@@ -245,7 +240,7 @@ fn open_to_pipes(
         return Ok(Some(desk));
     }
     let told = desk.inspect_err(|error| {
-        reporter.line(Level::Warning, &format!("`pinhole pipe` will not find this one: {error:#}"));
+        reporter.say(Level::Warning, &Message::UnfoundByPipes(format!("{error:#}")));
     });
     Ok(told.ok())
 }
@@ -258,7 +253,7 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
             for spec in specs {
                 let listening =
                     forward::listen(endpoint, spec).map_err(|error| words::explain_bind(&error))?;
-                reporter.line(Level::Info, &words::listening(listening.address(), spec));
+                reporter.say(Level::Info, &words::listening(listening.address(), spec));
                 open.push(listening);
             }
             Ok(Forwards::Listening(open))
@@ -270,10 +265,9 @@ fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Repor
 /// Whoever reaches the page sees it.
 fn check_status(common: &Common) -> Result<()> {
     match common.status {
-        Some(address) if !address.ip().is_loopback() && !common.status_public => bail!(
-            "--status {address} is an address that other machines may reach, and the page asks nobody for a password: use 127.0.0.1:{}, or add --status-public",
-            address.port()
-        ),
+        Some(address) if !address.ip().is_loopback() && !common.status_public => {
+            Err(Message::PublicPage(address).into())
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -281,20 +275,24 @@ fn check_status(common: &Common) -> Result<()> {
 /// Says which key is used; after the first start, what to do on the other side.
 fn introduce(services: &Services, peer: &Peer, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
-        say(format_args!("made a key and kept it in {} (this is shown once)", path.display()));
-        say(format_args!("on the other machine run, with this machine's public IP in place of THIS_IP:"));
-        say(format_args!(""));
-        say(format_args!("  PINHOLE_KEY={} {}", found.phrase.as_str(), words::other_side(specs, peer.port)));
-        say(format_args!(""));
+        say(&Message::KeyMade(path.clone()));
+        say(&Message::OnTheOtherMachine);
+        let command = words::other_side(specs, peer.port);
+        say_as(Level::Info, &format!("\n  PINHOLE_KEY={} {command}\n", found.phrase.as_str()));
     } else if std::io::stderr().is_terminal() {
-        say(format_args!("using the key {}", key::describe(&found.origin)));
+        say(&match &found.origin {
+            Origin::File(path) => Message::UsingKeyFile(path.clone()),
+            origin @ (Origin::Argument | Origin::Environment | Origin::Prompt | Origin::Made(_)) => {
+                Message::UsingKey(key::describe(origin))
+            }
+        });
     }
 }
 
 /// Adds the way out to a start that failed.
 pub(super) fn advise(error: StartError) -> anyhow::Error {
     match &error {
-        StartError::Bind(bind) => words::explain_bind(bind),
+        StartError::Bind(bind) => words::explain_bind(bind).into(),
         StartError::Peer(peer) => advise_peer(peer.clone()),
         StartError::Tls(_) | StartError::Entropy | StartError::Quic(_) => error.into(),
     }
@@ -303,9 +301,7 @@ pub(super) fn advise(error: StartError) -> anyhow::Error {
 /// The same for a peer that cannot be used as named.
 pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
     match error {
-        PeerError::Unresolved(_) => {
-            anyhow!("{error}: check the spelling and the network, or use the peer's public IP")
-        }
+        PeerError::Unresolved(_) => Message::NameDoesNotResolve(error.to_string()).into(),
         PeerError::PortInName(_)
         | PeerError::OnlyIpv6(_)
         | PeerError::NoMachine(_)
@@ -317,7 +313,7 @@ pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
 fn warn_of_small_buffers(endpoint: &Endpoint, reporter: &mut Reporter) {
     let granted = endpoint.hub().buffer_sizes();
     if granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES {
-        reporter.line(Level::Warning, &words::small_buffers(granted, WANTED_BUFFER_BYTES));
+        reporter.say(Level::Warning, &words::small_buffers(granted, WANTED_BUFFER_BYTES));
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use pinhole::{
     Endpoint, Event, Key, Peer, clock,
     endpoint::TaskEnd,
@@ -25,7 +25,9 @@ use super::{
     Outcome,
     journal::Level,
     keyring::{self, Found},
-    memory, pipe,
+    memory,
+    message::{Message, OrSay},
+    pipe,
     report::{self, Reporter},
     service::Manager,
     words,
@@ -130,7 +132,7 @@ impl Watch<'_> {
                 },
                 result = done(&mut reread) => {
                     reread = None;
-                    reporter.line(Level::Info, &result.line);
+                    reporter.say(Level::Info, &result.told);
                     match result.another {
                         Some(keyed) => return Ok(End::NewKey(Box::new(keyed))),
                         None => manager.ready(),
@@ -166,7 +168,7 @@ impl Watch<'_> {
             }
         }
         manager.stopping();
-        reporter.finish("leaving");
+        reporter.finish(&Message::Leaving);
         Ok(End::Outcome(Outcome::Done))
     }
 }
@@ -181,7 +183,7 @@ async fn rests(pipes: Option<&pipe::Desk>, rest: Option<Duration>) {
 
 /// A part is gone without which the program only looks alive: it ends, and may be started again.
 fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
-    reporter.line(Level::Error, &words::failed(end));
+    reporter.say(Level::Error, &Message::PartEnded(end.clone()));
     End::Outcome(Outcome::Failed)
 }
 
@@ -243,7 +245,7 @@ pub(super) struct Signals {
 impl Signals {
     /// Listens from now on. What it hears while nobody asks is kept.
     pub(super) fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
+        let listen = |kind| signal(kind).or_say(|| Message::NoSignals);
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -276,7 +278,7 @@ pub(super) async fn done<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Out
 
 /// What came of reading everything again.
 struct ReRead {
-    line: String,
+    told: Message,
     another: Option<Keyed>,
 }
 
@@ -285,13 +287,13 @@ impl ReRead {
     async fn new(endpoint: &Endpoint, found: &Found) -> Self {
         match keyring::reread(found) {
             Ok(Some(another)) => match tokio::task::spawn_blocking(|| Keyed::new(another)).await {
-                Ok(keyed) => Self { line: words::KEY_CHANGED.into(), another: Some(keyed) },
-                Err(error) => Self { line: words::reread(Some(&error.to_string()), &[]), another: None },
+                Ok(keyed) => Self { told: Message::KeyChanged, another: Some(keyed) },
+                Err(error) => Self { told: words::reread(Some(&error.to_string()), &[]), another: None },
             },
-            Ok(None) => Self { line: words::reread(None, &look_up(endpoint).await), another: None },
+            Ok(None) => Self { told: words::reread(None, &look_up(endpoint).await), another: None },
             Err(error) => {
                 let why = format!("{error:#}");
-                Self { line: words::reread(Some(&why), &look_up(endpoint).await), another: None }
+                Self { told: words::reread(Some(&why), &look_up(endpoint).await), another: None }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::Result;
 use pinhole::{
     Peer,
     endpoint::{DEFAULT_PORT, PeerError, StartError},
@@ -12,6 +12,7 @@ use pinhole::{
 use super::{
     args::{ConfigArgs, PeerArgs},
     config::{Peers, Section, is_name},
+    message::Message,
     tunnel::advise,
 };
 
@@ -45,7 +46,10 @@ impl Whom {
     pub(super) fn advise(&self, error: StartError) -> anyhow::Error {
         let is_unknown = matches!(error, StartError::Peer(PeerError::Unresolved(_)));
         match &self.hint {
-            Some(hint) if is_unknown => anyhow!("{:#}; {hint}", advise(error)),
+            Some(hint) if is_unknown => {
+                let why = format!("{:#}", advise(error));
+                Message::UnknownPeer { why, names: hint.clone() }.into()
+            }
             Some(_) | None => advise(error),
         }
     }
@@ -64,40 +68,33 @@ pub(super) fn sort<S: FromStr<Err = SpecError> + Clone>(
         match peer {
             None if names_peer => peer = Some(word),
             Some(first) if names_peer => {
-                bail!("{first:?} and {word:?} both name a peer: a tunnel has one. {NO_SPEC}")
+                return Err(Message::TwoPeers { first: first.to_owned(), second: word.clone() }.into());
             }
             Some(_) | None => specs.push(word.parse()?),
         }
     }
     let Some(peer) = peer else {
         let names = Peers::read(config.config.as_deref())?.say_names("");
-        bail!("say who the peer is, with --peer PEER or by its name: {names}");
+        return Err(Message::NoPeer { names }.into());
     };
     let whom = Whom::find(peer, named.port, config)?;
     if specs.is_empty() {
         specs.clone_from(of_section(&whom.section));
     }
     if specs.is_empty() {
-        bail!("{}", say_no_specs(peer, &whom, config)?);
+        return Err(say_no_specs(peer, &whom, config)?.into());
     }
     Ok((specs, whom))
 }
 
-const NO_SPEC: &str = "What is forwarded begins with a port, or has a ':' or '=' in it";
-
 /// There is nothing to forward: why not?
-fn say_no_specs(typed: &str, whom: &Whom, config: &ConfigArgs) -> Result<String> {
+fn say_no_specs(typed: &str, whom: &Whom, config: &ConfigArgs) -> Result<Message> {
     if !is_name(typed) {
-        return Ok(format!("name what is to be forwarded to {typed}, a <SPEC> like 2222:22: see --help"));
+        return Ok(Message::NoSpec { peer: typed.to_owned() });
     }
     let peers = Peers::read(config.config.as_deref())?;
     Ok(match &whom.hint {
-        Some(names) => {
-            format!("{typed:?} is no named peer, and a host needs a <SPEC> like 2222:22 as well: {names}")
-        }
-        None => format!(
-            "[peer.{typed}] in {} does not say what this side forwards: add `serve = [\"22\"]` or `open = [\"2222:22\"]` there, or type a <SPEC>",
-            peers.file().display()
-        ),
+        Some(names) => Message::NoSpecForHost { host: typed.to_owned(), names: names.clone() },
+        None => Message::NoSpecInSection { name: typed.to_owned(), file: peers.file().to_owned() },
     })
 }

@@ -2,15 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::anyhow;
 use pinhole::{
     Event, Role,
     bind::{BindError, Protocol},
-    endpoint::{DEFAULT_PORT, TaskEnd},
+    endpoint::DEFAULT_PORT,
     forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
     hub::BufferSizes,
     proto::puncher::{Connected, Diagnosis, Findings, Loss, Trouble},
 };
+
+use super::message::Message;
 
 /// Returns the line for an event, if the user should see one.
 pub(super) fn describe(event: &Event) -> Option<String> {
@@ -53,7 +54,7 @@ pub(super) fn describe(event: &Event) -> Option<String> {
 }
 
 /// What helps a side that is out of means, mostly.
-const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
+pub(super) const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
 
 pub(super) fn describe_trouble(trouble: &Trouble) -> String {
     match trouble {
@@ -80,7 +81,7 @@ pub(super) fn describe_trouble(trouble: &Trouble) -> String {
         Trouble::OwnEcho { from } => format!(
             "our own packets come back from {from}: PEER is this side's own public address. Name the other side's; if both machines are behind one router, name the other's local address"
         ),
-        Trouble::NoPath(found) => format!("{}. Still trying", no_path(&found.diagnosis())),
+        Trouble::NoPath(found) => format!("{} Still trying", sentence(&no_path(&found.diagnosis()))),
         Trouble::Clock { apart } => {
             format!("the two machines' clocks are {} apart; that works, but set them right", span(*apart))
         }
@@ -95,7 +96,7 @@ pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
                 format!(" (its router made port {seen} of {expected})")
             });
             format!(
-                "the peer is heard from {from}{moved}, but does not hear us: a router or firewall on either side does not let our packets through. {FORWARD}"
+                "the peer is heard from {from}{moved}, but does not hear us: a router or firewall on either side does not let our packets through. To mend that, {FORWARD}"
             )
         }
         Diagnosis::OneWay { from, peer_hears: true, own_port_moved, .. } => {
@@ -103,7 +104,7 @@ pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
                 format!(" Our router makes port {seen} of {own}.")
             });
             format!(
-                "both sides hear each other, the peer from {from}, but no pair of ports carries packets both ways.{moved} {FORWARD}"
+                "both sides hear each other, the peer from {from}, but no pair of ports carries packets both ways.{moved} To mend that, {FORWARD}"
             )
         }
         Diagnosis::SendRefused => {
@@ -119,7 +120,7 @@ pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
             "our own router {router} answers, but nothing behind it does. Does pinhole run on the other side, with *our* public address as PEER? If it does, this network lets no UDP out, or no answers in: allow outgoing UDP at the router, or use another network"
         ),
         Diagnosis::Refused => format!(
-            "PEER's router or machine answers that nobody is there: does pinhole run on the other side, with *our* public address as PEER and the same UDP port? If it does: {FORWARD}"
+            "PEER's router or machine answers that nobody is there: does pinhole run on the other side, with *our* public address as PEER and the same UDP port? If it does, {FORWARD}"
         ),
         Diagnosis::Vanished => {
             "nothing from the peer since the path was lost: its machine, its network or ours is down, or its address has changed".into()
@@ -131,6 +132,11 @@ pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
             "nothing from the peer, by any method. Does pinhole run there, with *our* public address as PEER and the same UDP port? If it does, either a firewall on its side blocks UDP (it is told so there), or both routers give each connection an unpredictable port, and then nothing but this helps: {FORWARD}"
         ),
     }
+}
+
+/// Ends a sentence that does not end by itself.
+pub(super) fn sentence(text: &str) -> String {
+    if text.ends_with(['.', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
 /// What always helps.
@@ -183,11 +189,11 @@ pub(super) fn span(time: Duration) -> String {
     }
 }
 
-pub(super) fn listening(address: SocketAddr, spec: &OpenSpec) -> String {
+pub(super) fn listening(address: SocketAddr, spec: &OpenSpec) -> Message {
     if spec.any {
-        format!("listening on {address}")
+        Message::Listening(address)
     } else {
-        format!("listening on {address} for the peer's service {}", spec.service)
+        Message::ListeningFor { address, service: spec.service.clone() }
     }
 }
 
@@ -199,52 +205,41 @@ pub(super) fn gave_up(wait: Duration, found: Option<&Findings>) -> String {
     }
 }
 
-/// A part of the program is gone.
-pub(super) fn failed(end: &TaskEnd) -> String {
-    format!("{end}, and pinhole is of no use without it: ending. Please report it")
-}
-
-/// Said before the start with another key.
-pub(super) const KEY_CHANGED: &str = "re-read: the key has changed; starting over with the new one";
-
 /// Everything was read again, and the key stays: it has not changed, or what is there now is of no use.
-pub(super) fn reread(useless: Option<&str>, addresses: &[SocketAddr]) -> String {
+pub(super) fn reread(useless: Option<&str>, addresses: &[SocketAddr]) -> Message {
     let key =
         useless.map_or_else(|| "key unchanged".into(), |why| format!("the former key stays in use ({why})"));
     let peers: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-    match peers.as_slice() {
-        [] => format!("re-read: {key}, the peer's name was not looked up in time"),
-        peers => format!("re-read: {key}, peer {}", peers.join(", ")),
-    }
+    let peer = match peers.as_slice() {
+        [] => "the peer's name was not looked up in time".into(),
+        peers => format!("peer {}", peers.join(", ")),
+    };
+    Message::ReRead { key, peer }
 }
 
-pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> String {
-    let kib = granted.receive.min(granted.send) >> 10;
-    format!(
-        "the system allows UDP buffers of {kib} KiB only, which slows fast links down: `sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}` mends that"
-    )
+pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> Message {
+    Message::SmallBuffers { kib: granted.receive.min(granted.send) >> 10, wanted }
 }
 
 /// Adds the way out to a local port that cannot be had.
-pub(super) fn explain_bind(error: &BindError) -> anyhow::Error {
-    match error {
-        BindError::InUse { protocol: Protocol::Udp, address } => anyhow!(
-            "{error}: is another pinhole running (`pinhole status` shows those of this user; one for `pinhole pipe` ends with the last pipe)? Otherwise use another port on both sides, for example {}",
+pub(super) fn explain_bind(error: &BindError) -> Message {
+    let way_out = match error {
+        BindError::InUse { protocol: Protocol::Udp, address } => format!(
+            "is another pinhole running (`pinhole status` shows those of this user; one for `pinhole pipe` ends with the last pipe)? Otherwise use another port on both sides, for example {}",
             address.port().wrapping_add(1).max(1024)
         ),
-        BindError::InUse { protocol: Protocol::Tcp, .. } => {
-            anyhow!("{error}: end that program, or open another port")
-        }
+        BindError::InUse { protocol: Protocol::Tcp, .. } => "end that program, or open another port".into(),
         BindError::Permission { protocol, address } => {
             let example = suggest_unprivileged(address.port());
             let both = if *protocol == Protocol::Udp { " on both sides" } else { "" };
-            anyhow!("{error}: use a port from 1024 on{both}, for example {example}")
+            format!("use a port of 1024 or more{both}, for example {example}")
         }
         BindError::NotLocal { .. } => {
-            anyhow!("{error}: name one of its own (`ip address` lists them), or 0.0.0.0 for all of them")
+            "name one of its own (`ip address` lists them), or 0.0.0.0 for all of them".into()
         }
-        BindError::Other { source, .. } => anyhow!("{error}: {source}"),
-    }
+        BindError::Other { source, .. } => source.to_string(),
+    };
+    Message::CannotBind { error: error.to_string(), way_out }
 }
 
 /// The command for the other side, with THIS_IP for what only its user knows.

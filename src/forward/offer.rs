@@ -35,7 +35,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Two services with one name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("two services are named {0:?}: give one of them another name with NAME=[HOST:]PORT")]
-pub struct DuplicateService(String);
+pub struct DuplicateService(pub String);
 
 /// Services that are offered. Dropping it withdraws them; connections that stand go on.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use natlab::{Lab, NatSpec, STRANGER_IPS, Side};
+use natlab::{Lab, LabSpec, NatSpec, STRANGER_IPS, Side, UdpTimers};
 use pinhole::proto::survey::{Agreement, Seen};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stun_types::{
     attribute::{MappedSocketAddr, RawAttribute, XorMappedAddress},
     message::{Message, MessageWriteVec},
@@ -53,6 +53,33 @@ fn name_both(a: &str, b: &str) {
         assert!(agreement <= least, "{name} in {a} × {b}: {own:?}");
     }
     assert!(open["pair"]["path"]["sent_bits_per_second"].as_f64().is_some_and(|rate| rate > 0.0));
+}
+
+#[test]
+fn how_long_each_nat_keeps_a_mapping_is_told_to_both() {
+    let test = "how_long_each_nat_keeps_a_mapping_is_told_to_both";
+    let forgetful = |seconds| {
+        let home = NatSpec::preset("home").expect("a preset");
+        let timers = UdpTimers { unreplied: Duration::from_secs(10), stream: Duration::from_secs(seconds) };
+        NatSpec::new("forgetful", home.boxes().iter().map(|spec| spec.clone().with_timers(timers)).collect())
+    };
+    let Some(ground) = Ground::or_skip(test, LabSpec::new(forgetful(21), forgetful(90))) else { return };
+    // One side's wish is enough.
+    let runs =
+        [(Side::A, "serve", &[][..]), (Side::B, "open", &["--lifetime", "30"])].map(|(side, role, wish)| {
+            let peer = ground.lab.side(side.other()).public_ip().to_string();
+            let args = [&[&peer, "--as", role, "--transfer", "0", "--json"], wish].concat();
+            Run::start(check(&ground.lab, side, &args))
+        });
+    let [serve, open] = runs.map(|run| {
+        let ended = run.ends_within(Duration::from_secs(90));
+        assert!(ended.stderr.contains("how long both NATs keep an idle mapping: 30 s"), "{}", ended.stderr);
+        report(&ended, 0)["pair"]["mapping_lifetime"].take()
+    });
+    let [short, long] =
+        [json!({ "kept_s": 14, "gone_s": 28 }), json!({ "kept_s": 28, "gone_s": Value::Null })];
+    assert_eq!((&serve["own"], &serve["peer"]), (&short, &long));
+    assert_eq!((&open["own"], &open["peer"]), (&long, &short));
 }
 
 #[test]

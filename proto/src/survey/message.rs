@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Orders, Report, Seen, Stand};
+use super::{LifetimeSeen, Orders, Report, Seen, Stand};
 
 /// Longest message, bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 10;
@@ -20,11 +20,13 @@ pub struct Hello {
     pub mappings: u16,
     /// Bytes that it is willing to take in a transfer.
     pub transfer_bytes: u32,
+    /// Time that it wants spent on how long mappings are kept, seconds; 0 for none.
+    pub lifetime_s: u16,
 }
 
 impl Hello {
     /// The version spoken here.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 }
 
 /// What was measured of the way from the one that conducts to the other side and back, and of a transfer each way.
@@ -81,6 +83,9 @@ pub struct Outcome {
     pub seen: [Seen; 2],
     /// What was measured.
     pub figures: Figures,
+    /// How long each side's NAT keeps a mapping, by [`super::index`]; none where that was not looked at, or could not
+    /// be seen.
+    pub lifetimes: [Option<LifetimeSeen>; 2],
 }
 
 /// A message.
@@ -114,7 +119,7 @@ pub enum Message {
     /// How it arrived.
     Took(Transfer),
     /// The end: all that was found out.
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
 }
 
 impl Message {

@@ -12,10 +12,13 @@
 //!    it first opens it for a sample of ports near the known one: sequences and blocks are met there, chance is not.
 //! 5. *Loss*: a hundred letters each way.
 //!
+//! Where a user wants it, [`Lifetime`] then finds out how long both NATs keep a mapping without traffic.
+//!
 //! Some things cannot be known with one address on each side, and are not claimed: see [`Seen`]. There is no time in
 //! here: the shell waits for letters to arrive before it reports.
 
 mod judge;
+mod lifetime;
 mod message;
 mod plan;
 mod samples;
@@ -26,15 +29,18 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     judge::{Agreement, FilteringSeen, MappingSeen, PortsSeen, Seen},
+    lifetime::{
+        Due, LEAST_LIFETIME, LIFETIME_MAPPINGS, Lifetime, LifetimeSeen, MOST_LIFETIME, SILENCES, Since,
+    },
     message::{Figures, Hello, MAX_MESSAGE_BYTES, Message, Outcome, Transfer},
     plan::Survey,
 };
 
-/// Mappings that one side makes at most for a survey. A side whose search keeps so many back never exceeds its bound.
+/// Mappings that one side makes at most for a survey, without [`LIFETIME_MAPPINGS`]. A side whose search keeps so many back never exceeds its bound.
 pub const MAX_MAPPINGS: u16 = 256;
 
 /// Sockets that one side opens at most for a survey.
-pub const MAX_SOCKETS: u16 = 66;
+pub const MAX_SOCKETS: u16 = 76;
 
 /// Letters in the orders of one round.
 pub const MAX_LETTERS: usize = 320;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    FilteringSeen, Heard, Letter, MappingSeen, Orders, PortsSeen, Report, Round, Seen, Socket, Stand, samples,
+    FilteringSeen, Heard, Letter, Lifetime, MappingSeen, Orders, PortsSeen, Report, Round, Seen, Socket,
+    Stand, lifetime, samples,
 };
 
 /// The sockets of each purpose, by number.
@@ -136,6 +137,17 @@ impl Survey {
             | Stage::Done => {}
         }
         self.stage = self.stage.next();
+    }
+
+    /// Goes on with how long both NATs keep a mapping without traffic, in about that many seconds.
+    #[must_use]
+    pub fn lifetime(&self, seconds: u16) -> Lifetime {
+        let side = |index: usize| {
+            let side = &self.sides[index];
+            let opened = u16::try_from(side.ports.len()).unwrap_or(u16::MAX);
+            lifetime::Side::new(side.stand, side.keeps(), opened)
+        };
+        Lifetime::new([side(0), side(1)], self.number, seconds)
     }
 
     /// Returns what was seen of both sides.

@@ -10,7 +10,7 @@ use pinhole::{
 use serde_json::{Value, json};
 
 use super::{
-    super::{tunnel::ENOUGH_BUFFER_BYTES, words},
+    super::{message::Message, tunnel::ENOUGH_BUFFER_BYTES, words},
     sheet::line,
     stun,
 };
@@ -82,36 +82,24 @@ impl Own {
     }
 
     /// The sentence that matters as long as nothing is known of the peer.
-    pub(super) fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> Message {
         let port = self.port;
         let told = self.stun.as_ref().map(stun::sentence);
         let only_a_peer = told.unwrap_or(ONLY_A_PEER);
         let firewall = told.unwrap_or(FIREWALL);
         match (self.standing(), &self.machine.port) {
-            (Standing::NoNetwork, _) => {
-                "This machine has no way out to an IPv4 network, and pinhole needs one.".into()
-            }
-            (_, Port::Taken { in_use: true, .. }) => format!(
-                "Another program on this machine has UDP port {port}; is a pinhole running? Ask that one, end it for the check, or check on another port: --port, on both sides."
-            ),
-            (_, Port::Taken { why, .. }) => format!("UDP port {port} cannot be had: {why}."),
-            (Standing::Carrier, _) => format!(
-                "This machine is behind a carrier's NAT: forwarding a port at the router at home does not help. {only_a_peer}"
-            ),
-            (Standing::TwoNats, _) => format!(
-                "This machine is behind two routers with private addresses, perhaps two NATs: a port must be forwarded on both. {only_a_peer}"
-            ),
-            (Standing::Public, _) => {
-                format!("This machine has a public address: no NAT is in its way. {firewall}")
-            }
-            (Standing::Nat | Standing::PortTaken, _) => {
-                format!("This machine is behind a NAT, and nothing on it stands in the way. {only_a_peer}")
-            }
+            (Standing::NoNetwork, _) => Message::NoNetwork,
+            (_, Port::Taken { in_use: true, .. }) => Message::PortTaken(port),
+            (_, Port::Taken { why, .. }) => Message::PortRefused(why.clone()),
+            (Standing::Carrier, _) => Message::BehindCarrier(only_a_peer),
+            (Standing::TwoNats, _) => Message::BehindTwoRouters(only_a_peer),
+            (Standing::Public, _) => Message::PublicAddress(firewall),
+            (Standing::Nat | Standing::PortTaken, _) => Message::BehindNat(only_a_peer),
         }
     }
 
     /// What the user should mend, though a tunnel may come up without.
-    pub(super) fn advice(&self) -> Vec<String> {
+    pub(super) fn advice(&self) -> Vec<Message> {
         let mut advice = Vec::new();
         if let Port::Free(granted) = self.machine.port
             && granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES
@@ -119,29 +107,17 @@ impl Own {
             advice.push(words::small_buffers(granted, WANTED_BUFFER_BYTES));
         }
         match self.machine.clock {
-            Clock::Unsynchronised => advice.push(
-                "nothing keeps this machine's clock right: two of pinhole's methods need both clocks within 5 s; `timedatectl set-ntp true` mends that on many systems".into(),
-            ),
-            Clock::Synchronised { within } if within > CLOCK_BOUND => advice.push(format!(
-                "this machine's clock may be {} off: two of pinhole's methods need both clocks within 5 s",
-                words::span(within)
-            )),
+            Clock::Unsynchronised => advice.push(Message::ClockNotKept),
+            Clock::Synchronised { within } if within > CLOCK_BOUND => {
+                advice.push(Message::ClockOff(words::span(within)));
+            }
             Clock::Synchronised { .. } | Clock::Unknown => {}
         }
-        if let Some(limit) = self.machine.descriptors.filter(|limit| *limit < SEARCH_DESCRIPTORS) {
-            advice.push(format!(
-                "this program may have {limit} files open at most, too few for a whole search: raise the limit (`ulimit -Hn`)"
-            ));
-        }
+        let few = self.machine.descriptors.filter(|limit| *limit < SEARCH_DESCRIPTORS);
+        advice.extend(few.map(Message::FewDescriptors));
         let told = |kind| self.hops.iter().find(|hop| hop.kind == Some(kind)).and_then(|hop| hop.router);
-        if let Some(by) = told(IcmpKind::Prohibited) {
-            advice.push(format!("{by} refuses our UDP packets: a firewall there forbids them"));
-        }
-        if let Some(by) = told(IcmpKind::Unreachable) {
-            advice.push(format!(
-                "{by} says that there is no way to the peer: is PEER right, and is it online?"
-            ));
-        }
+        advice.extend(told(IcmpKind::Prohibited).map(Message::RouterForbids));
+        advice.extend(told(IcmpKind::Unreachable).map(Message::RouterKnowsNoWay));
         advice
     }
 
@@ -251,8 +227,8 @@ impl Own {
     }
 }
 
-const ONLY_A_PEER: &str = "Which ports its NAT gives and whom it lets in, only a check with the other side can tell: `pinhole check PEER`, on both sides.";
-const FIREWALL: &str =
+pub(in super::super) const ONLY_A_PEER: &str = "Which ports its NAT gives and whom it lets in, only a check with the other side can tell: `pinhole check PEER`, on both sides.";
+pub(in super::super) const FIREWALL: &str =
     "Whether a firewall is, only a check with the other side can tell: `pinhole check PEER`, on both sides.";
 
 fn clock_line(clock: Clock) -> String {
@@ -315,16 +291,18 @@ mod tests {
     #[test]
     fn whatever_is_wrong_comes_with_a_way_out() {
         let mut poor = own(Some("192.168.4.2"), &["192.168.4.1"]);
-        assert_eq!(poor.advice(), Vec::<String>::new());
+        assert!(poor.advice().is_empty());
         poor.machine.port = Port::Free(BufferSizes { receive: 208 << 10, send: 208 << 10 });
         poor.machine.clock = Clock::Unsynchronised;
         poor.machine.descriptors = Some(64);
         poor.hops[0].kind = Some(IcmpKind::Prohibited);
-        let advice = poor.advice().join("\n");
+        let advice: String = poor.advice().iter().map(ToString::to_string).collect();
         for way_out in ["sysctl -w", "timedatectl", "ulimit -Hn", "192.168.4.1 refuses"] {
             assert!(advice.contains(way_out), "{way_out} in {advice}");
         }
         poor.machine.port = Port::Taken { in_use: true, why: "UDP port 5555 is in use".into() };
-        assert!(poor.sentence().contains("is a pinhole running?") && poor.standing().is_obstacle());
+        assert!(
+            poor.sentence().to_string().contains("is a pinhole running?") && poor.standing().is_obstacle()
+        );
     }
 }

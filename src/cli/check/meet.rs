@@ -2,16 +2,16 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role, Tunnel,
-    check::{self, CheckError, Plan},
+    check::{self, CheckError, Plan, Progress},
     clock,
     endpoint::{DEFAULT_PORT, Purpose},
     hub,
     proto::{
-        puncher::{Connected, Findings, Limits, Trouble},
-        survey::{MAX_MAPPINGS, Outcome},
+        puncher::{Connected, Diagnosis, Findings, Limits, Trouble},
+        survey::{LIFETIME_MAPPINGS, MAX_MAPPINGS, MOST_LIFETIME, Outcome},
     },
 };
 use tokio::{
@@ -22,8 +22,10 @@ use tokio::{
 use super::{
     super::{
         args::{CheckArgs, CheckSide},
+        journal::{Level, one_line},
         keyring::{self, Found, Origin},
-        say, tunnel, words,
+        message::{Message, OrSay},
+        say, say_as, tunnel, words,
     },
     machine::Own,
 };
@@ -31,13 +33,13 @@ use super::{
 /// Time between learning of a wrong role and the end: the other side must hear of it too.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Longest time of a whole check once the tunnel is up.
+/// Longest time of a whole check once the tunnel is up, the wait for mappings to go left out.
 const WHOLE: Duration = Duration::from_secs(300);
 
 /// How it went.
 pub(super) enum Meeting {
     /// Both sides are checked.
-    Checked { outcome: Box<Outcome>, connected: Connected },
+    Checked { outcome: Box<Outcome>, connected: Connected, has_watched: bool },
     /// The two did not meet; what this side has found out, if it searched.
     Apart(Option<Findings>),
     /// What was said on the way says it all.
@@ -71,7 +73,7 @@ pub(super) fn role(args: &CheckArgs) -> Role {
 /// Searches for the other side's check, and makes the check of both with it.
 pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &Peer, found: &Found) -> Result<Meeting> {
     let key = Key::stretch(&found.phrase);
-    let (limits, mappings) = share(args.limits.limits());
+    let (limits, [mappings, lifetime_mappings]) = share(args.limits.limits());
     let config = Config {
         bind: args.own_ip().into(),
         limits,
@@ -86,11 +88,13 @@ pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &Peer, found: &Found
         mappings,
         packets_per_second: limits.packets_per_second,
         transfer_bytes: args.transfer << 20,
+        lifetime_mappings,
+        lifetime_s: args.lifetime.unwrap_or(0),
     };
     let meeting = tokio::select! {
         meeting = search_and_check(&endpoint, &plan, args.wait) => meeting,
         interrupted = tokio::signal::ctrl_c() => {
-            interrupted.map_err(|error| anyhow!("cannot listen for Ctrl-C: {error}"))?;
+            interrupted.or_say(|| Message::NoSignals)?;
             Meeting::Ended
         }
     };
@@ -103,12 +107,20 @@ async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> M
         Ok(met) => met,
         Err(apart) => return apart,
     };
-    say(format_args!("the other side is there: surveying both NATs, about a quarter of a minute"));
-    let progress = |part, parts| tracing::debug!(part, parts, "survey");
+    say(&Message::Surveying);
+    let mut has_watched = false;
+    let progress = |progress| match progress {
+        Progress::Survey(part, parts) => tracing::debug!(part, parts, "survey"),
+        Progress::Lifetime(seconds) => {
+            has_watched = true;
+            say(&Message::WatchingMappings(seconds));
+        }
+    };
+    let whole = WHOLE + Duration::from_secs(MOST_LIFETIME.into());
     let checked =
-        tokio::time::timeout(WHOLE, check::both_sides(endpoint, &tunnel, connected, plan, progress)).await;
+        tokio::time::timeout(whole, check::both_sides(endpoint, &tunnel, connected, plan, progress)).await;
     match checked {
-        Ok(Ok(outcome)) => Meeting::Checked { outcome: Box::new(outcome), connected },
+        Ok(Ok(outcome)) => Meeting::Checked { outcome: Box::new(outcome), connected, has_watched },
         Ok(Err(error)) => Meeting::Broken(error),
         Err(_) => Meeting::Broken(CheckError::Silent),
     }
@@ -126,7 +138,7 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
                 Some(told) => Meeting::Told(told),
                 None => Meeting::Apart(endpoint.findings().await),
             }),
-            end = endpoint.ended() => return Err(Meeting::Told(words::failed(&end))),
+            end = endpoint.ended() => return Err(Meeting::Told(Message::PartEnded(end).to_string())),
         };
         match event {
             Ok(Event::Punched(by) | Event::PathChanged(by)) => connected = Some(by),
@@ -137,10 +149,7 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
             }
             Ok(Event::Trouble(Trouble::SameRole { role })) => {
                 sleep(LINGER).await;
-                return Err(Meeting::WrongUse(format!(
-                    "Both sides check as the {role} side: one of the two must run with --as {}.",
-                    role.other()
-                )));
+                return Err(Meeting::WrongUse(Message::SameSide(role).to_string()));
             }
             Ok(Event::Trouble(trouble @ Trouble::OwnEcho { .. })) => {
                 return Err(Meeting::WrongUse(words::describe_trouble(&trouble)));
@@ -148,12 +157,12 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
             // The user there may change over to a check meanwhile.
             Ok(Event::Trouble(trouble @ Trouble::OtherVerb { .. })) => {
                 let told = words::describe_trouble(&trouble);
-                say(format_args!("{told}"));
+                say_as(Level::Info, &told);
                 other_verb = Some(told);
             }
             Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. })) => {
                 if let Some(line) = words::describe(&event) {
-                    say(format_args!("{line}"));
+                    say_as(Level::Info, &one_line(&line));
                 }
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
@@ -162,14 +171,15 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
     }
 }
 
-/// Shares the mappings between the first look at the routers, the search and the survey after it.
-fn share(limits: Limits) -> (Limits, u16) {
+/// Shares the mappings between the first look at the routers, the search, and the survey and the watch after it.
+fn share(limits: Limits) -> (Limits, [u16; 2]) {
     let looked = u16::from(hub::HOPS);
     let limits =
         Limits { mappings: limits.mappings.saturating_sub(looked).max(Limits::LEAST.mappings), ..limits };
-    let kept =
-        (limits.mappings / 6).min(MAX_MAPPINGS).min(limits.mappings.saturating_sub(Limits::LEAST.mappings));
-    (Limits { mappings: limits.mappings - kept, ..limits }, kept)
+    let room = limits.mappings.saturating_sub(Limits::LEAST.mappings);
+    let survey = (limits.mappings / 6).min(MAX_MAPPINGS).min(room);
+    let watch = LIFETIME_MAPPINGS.min(room - survey);
+    (Limits { mappings: limits.mappings - survey - watch, ..limits }, [survey, watch])
 }
 
 fn introduce(args: &CheckArgs, peer: &str) {
@@ -181,11 +191,24 @@ fn introduce(args: &CheckArgs, peer: &str) {
         CheckSide::Open => " --as serve",
         CheckSide::Serve => "",
     };
-    let seconds = args.wait.as_secs_f64();
-    say(format_args!(
-        "waiting {seconds} s for the other side at {peer}. There, with this side's public IP in place of THIS_IP:"
-    ));
-    say(format_args!("  pinhole check THIS_IP{side}{port}"));
+    say(&Message::WaitingForCheck { seconds: args.wait.as_secs_f64(), peer: peer.to_owned() });
+    say_as(Level::Info, &format!("  pinhole check THIS_IP{side}{port}"));
+}
+
+/// The sentence for two sides that did not meet.
+pub(in super::super) fn apart(wait: Duration, why: Option<&Diagnosis>) -> String {
+    let seconds = wait.as_secs_f64();
+    match why {
+        Some(why) => {
+            format!("The two sides did not meet in {seconds} s: {}", words::sentence(&words::no_path(why)))
+        }
+        None => format!("The two sides did not meet in {seconds} s."),
+    }
+}
+
+/// The sentence for two sides that met, and no more.
+pub(in super::super) fn broken(error: &CheckError) -> String {
+    format!("The two sides met, but the check came to no end: {error}.")
 }
 
 #[cfg(test)]
@@ -195,10 +218,10 @@ mod tests {
     #[test]
     fn the_search_and_the_survey_share_what_the_user_allows() {
         for limits in [Limits::DEFAULT, Limits::GENTLE, Limits::LEAST] {
-            let (search, survey) = share(limits);
-            assert!(search.mappings + survey <= limits.mappings);
+            let (search, [survey, watch]) = share(limits);
+            assert!(search.mappings + survey + watch <= limits.mappings);
             assert!(search.mappings >= Limits::LEAST.mappings);
         }
-        assert_eq!(share(Limits::DEFAULT), (Limits { mappings: 1274, ..Limits::DEFAULT }, 254));
+        assert_eq!(share(Limits::DEFAULT), (Limits { mappings: 1254, ..Limits::DEFAULT }, [254, 20]));
     }
 }

@@ -6,7 +6,14 @@ mod pair;
 mod sheet;
 mod stun;
 
-use anyhow::{Context, Result};
+#[cfg(test)]
+pub(super) use self::{
+    machine::{FIREWALL, ONLY_A_PEER},
+    meet::{apart, broken},
+    stun::all_sentences as stun_sentences,
+};
+
+use anyhow::Result;
 use pinhole::{
     check::{self, Machine},
     hub,
@@ -14,7 +21,13 @@ use pinhole::{
 use serde_json::{Value, json};
 
 use self::{machine::Own, meet::Meeting, pair::Pair, sheet::Sheet};
-use super::{Outcome, args::CheckArgs, say, talk, tunnel, whom::Whom, words};
+use super::{
+    Outcome,
+    args::CheckArgs,
+    message::{Message, OrSay},
+    say, talk, tunnel,
+    whom::Whom,
+};
 
 pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
     let whom = args.peer.as_deref().map(|peer| Whom::find(peer, args.port, &args.config)).transpose()?;
@@ -27,10 +40,8 @@ pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
     talk::start();
     tunnel::start_logging(args.debug);
     tunnel::raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the runtime cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
     let outcome = runtime.block_on(run_check(&args, whom.as_ref()));
     runtime.shutdown_timeout(tunnel::SHUTDOWN);
     outcome
@@ -39,7 +50,7 @@ pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
 async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
     let own = look(args, whom).await?;
     let alone = |outcome| {
-        Report::new(&own, own.sentence(), Vec::new()).show(&own, args);
+        Report::new(&own, own.sentence().to_string(), Vec::new()).show(&own, args);
         Ok(outcome)
     };
     if own.standing().is_obstacle() {
@@ -47,17 +58,15 @@ async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
     }
     let Some(whom) = whom else { return alone(Outcome::Done) };
     let Some(found) = meet::key(args)? else {
-        say(format_args!(
-            "no key here, so the other side is left alone: --key-file, PINHOLE_KEY or `pinhole key save`"
-        ));
+        say(&Message::NoKeyForCheck);
         return alone(Outcome::Done);
     };
     let mut outcome = Outcome::NoPath;
     let report = match meet::meet(args, &own, &whom.peer, &found).await? {
-        Meeting::Checked { outcome: checked, connected } => {
+        Meeting::Checked { outcome: checked, connected, has_watched } => {
             outcome = Outcome::Done;
-            let pair = Pair { role: meet::role(args), outcome: &checked, connected };
-            let mut report = Report::new(&own, pair.sentence(), pair.advice());
+            let pair = Pair { role: meet::role(args), outcome: &checked, connected, has_watched };
+            let mut report = Report::new(&own, pair.sentence().to_string(), pair.advice());
             report.sheet.section("the path", pair.path_lines());
             report.sheet.section("this side, as the peer sees it", pair.own_lines());
             report.sheet.section("the peer's side, as seen from here", pair.peer_lines());
@@ -66,10 +75,7 @@ async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
         }
         Meeting::Apart(findings) => {
             let diagnosis = findings.map(|found| found.diagnosis());
-            let why = diagnosis.as_ref().map_or_else(String::new, |why| format!(": {}", words::no_path(why)));
-            let seconds = args.wait.as_secs_f64();
-            let sentence = format!("The two sides did not meet in {seconds} s{why}.");
-            let mut report = Report::new(&own, sentence, Vec::new());
+            let mut report = Report::new(&own, meet::apart(args.wait, diagnosis.as_ref()), Vec::new());
             report.value["cause"] = json!(diagnosis.map(|why| why.name()));
             report
         }
@@ -78,12 +84,8 @@ async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
             outcome = Outcome::WrongUse;
             Report::new(&own, sentence, Vec::new())
         }
-        Meeting::Broken(error) => Report::new(
-            &own,
-            format!("The two sides met, but the check came to no end: {error}."),
-            Vec::new(),
-        ),
-        Meeting::Ended => Report::new(&own, own.sentence(), Vec::new()),
+        Meeting::Broken(error) => Report::new(&own, meet::broken(&error), Vec::new()),
+        Meeting::Ended => Report::new(&own, own.sentence().to_string(), Vec::new()),
     };
     report.show(&own, args);
     Ok(outcome)
@@ -102,14 +104,14 @@ async fn look(args: &CheckArgs, whom: Option<&Whom>) -> Result<Own> {
     let machine = Machine::look(main, peer);
     let hops = match peer {
         Some(peer) if machine.source.is_some() => {
-            hub::hops(args.own_ip().into(), peer).await.context("cannot look at the way to the peer")?
+            hub::hops(args.own_ip().into(), peer).await.or_say(|| Message::CannotTrace)?
         }
         Some(_) | None => Vec::new(),
     };
     let own = Own { machine, hops, port: args.udp_port(), peer, stun: None };
     match &args.stun {
         Some(host) if !own.standing().is_obstacle() => {
-            let stun = check::ask_stun(main, host).await.context("--stun")?;
+            let stun = check::ask_stun(main, host).await.or_say(|| Message::Stun)?;
             Ok(Own { stun: Some(stun), ..own })
         }
         Some(_) | None => Ok(own),
@@ -124,8 +126,9 @@ struct Report {
 
 impl Report {
     /// Begins with the sentence that matters and what to mend, on this machine and elsewhere.
-    fn new(own: &Own, sentence: String, mut advice: Vec<String>) -> Self {
+    fn new(own: &Own, sentence: String, mut advice: Vec<Message>) -> Self {
         advice.extend(own.advice());
+        let advice: Vec<String> = advice.iter().map(ToString::to_string).collect();
         let value = json!({ "sentence": sentence, "advice": advice, "own": own.json() });
         Self { sheet: Sheet::new(sentence, &advice), value }
     }

@@ -5,12 +5,15 @@ use pinhole::{
     proto::{
         nat::{Access, Verdict, punchable},
         puncher::Connected,
-        survey::{FilteringSeen, MappingSeen, Outcome, PortsSeen, Seen, Transfer, index},
+        survey::{FilteringSeen, LifetimeSeen, MappingSeen, Outcome, PortsSeen, Seen, Transfer, index},
     },
 };
 use serde_json::{Value, json};
 
-use super::{super::words, sheet::line};
+use super::{
+    super::{message::Message, words},
+    sheet::line,
+};
 
 /// More loss than this is worth a word, of a hundred letters.
 const LOSS: u16 = 3;
@@ -26,10 +29,12 @@ pub(super) struct Pair<'a> {
     pub(super) role: Role,
     pub(super) outcome: &'a Outcome,
     pub(super) connected: Connected,
+    /// Whether it was looked for how long mappings are kept.
+    pub(super) has_watched: bool,
 }
 
 impl Pair<'_> {
-    pub(super) fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> Message {
         let seconds = self.connected.took.as_secs_f64();
         let figures = &self.outcome.figures;
         let rtt = words::rtt(std::time::Duration::from_micros(figures.rtt_min_us.into()));
@@ -40,52 +45,53 @@ impl Pair<'_> {
             }
         };
         let slowed = if self.throttled().is_some() { "; but UDP is slowed down after a burst" } else { "" };
-        format!(
-            "A tunnel works between the two sides: they met after {seconds:.1} s {how}; round trip {rtt}{slowed}."
-        )
+        Message::TunnelWorks { seconds, how, rtt, slowed }
     }
 
-    pub(super) fn advice(&self) -> Vec<String> {
+    pub(super) fn advice(&self) -> Vec<Message> {
         let mut advice = Vec::new();
         for (whose, seen) in [("this side's", self.own()), ("the peer's", self.peer())] {
             if is_unpredictable(seen) {
-                advice.push(format!(
-                    "{whose} NAT gives each connection an unpredictable port: a tunnel comes up only with a side that keeps its ports or lets any port in. To be sure of one, forward the UDP port (5555 unless you named another) on that router, or switch port randomisation off there"
-                ));
+                advice.push(Message::Unpredictable(whose));
             }
             let lost = seen.arrived.map_or(0, |arrived| 100_u16.saturating_sub(arrived));
             if lost > LOSS {
-                advice.push(format!("{lost} of 100 packets from {} get lost", whose.trim_end_matches("'s")));
+                advice.push(Message::PacketsLost { lost, from: whose.trim_end_matches("'s") });
             }
         }
         if let Some((first, last)) = self.throttled() {
-            advice.push(format!(
-                "the transfer fell from {} in its first second to {} in its last: somebody on the way slows UDP down",
-                rate(first),
-                rate(last)
-            ));
+            advice.push(Message::SlowedDown { first: rate(first), last: rate(last) });
         }
         let apart = self.ahead_ms().abs();
         if apart > CLOCK_MS {
-            advice.push(format!(
-                "the two machines' clocks are {} apart: two of pinhole's methods need them within 5 s; set them right",
-                words::span(std::time::Duration::from_millis(apart.unsigned_abs()))
-            ));
+            let apart = words::span(std::time::Duration::from_millis(apart.unsigned_abs()));
+            advice.push(Message::ClocksApart(apart));
         }
         if self.outcome.figures.datagram_bytes == SMALLEST_DATAGRAM {
-            advice.push(
-                "the path passes no datagram of more than 1,200 bytes: a tunnel works, and is slower than it could be".into(),
-            );
+            advice.push(Message::SmallPath);
         }
         advice
     }
 
     pub(super) fn own_lines(&self) -> Vec<(String, String)> {
-        lines(self.own())
+        self.lines(self.role)
     }
 
     pub(super) fn peer_lines(&self) -> Vec<(String, String)> {
-        lines(self.peer())
+        self.lines(self.role.other())
+    }
+
+    fn lines(&self, of: Role) -> Vec<(String, String)> {
+        let mut lines = lines(&self.outcome.seen[index(of)]);
+        if self.has_watched {
+            let is_free = self.outcome.seen[index(of)].access() == Access::Open;
+            lines.push(line("idle mapping", lifetime(self.lifetime(of), is_free)));
+        }
+        lines
+    }
+
+    fn lifetime(&self, of: Role) -> Option<LifetimeSeen> {
+        self.outcome.lifetimes[index(of)]
     }
 
     pub(super) fn path_lines(&self) -> Vec<(String, String)> {
@@ -132,6 +138,7 @@ impl Pair<'_> {
         json!({
             "verdict": verdict,
             "nats": { "own": self.own(), "peer": self.peer() },
+            "mapping_lifetime": { "own": self.lifetime(self.role), "peer": self.lifetime(self.role.other()) },
             "path": {
                 "method": self.connected.method.name(),
                 "remote": self.connected.pair.remote.to_string(),
@@ -253,6 +260,21 @@ fn ports(seen: &Seen) -> String {
     }
 }
 
+fn lifetime(seen: Option<LifetimeSeen>, is_free: bool) -> String {
+    match seen {
+        None if is_free => "there is no NAT or firewall that could forget".into(),
+        None => "how long it is kept could not be found out with this peer".into(),
+        Some(LifetimeSeen { kept_s, gone_s: None }) if is_free => {
+            format!("nothing was forgotten in {kept_s} s: there is no NAT or firewall to be seen")
+        }
+        Some(LifetimeSeen { kept_s, gone_s: None }) => format!("kept for more than {kept_s} s"),
+        Some(LifetimeSeen { kept_s: 0, gone_s: Some(gone) }) => format!("kept for less than {gone} s"),
+        Some(LifetimeSeen { kept_s, gone_s: Some(gone) }) => {
+            format!("kept for between {kept_s} and {gone} s")
+        }
+    }
+}
+
 fn rate(bits: f64) -> String {
     match bits {
         bits if bits >= 1e7 => format!("{:.0} Mbit/s", bits / 1e6),
@@ -299,19 +321,20 @@ mod tests {
         let home = seen(5555, FilteringSeen::ExactPort, PortsSeen::Preserving);
         let random = seen(41_234, FilteringSeen::ExactPort, PortsSeen::Random);
         let figures = Figures { serve_ahead_ms: 9000, datagram_bytes: 1452, ..Figures::default() };
-        let outcome = Outcome { seen: [Seen { arrived: Some(80), ..home }, random], figures };
-        let pair = |role| Pair { role, outcome: &outcome, connected: connected() };
-        assert!(
-            pair(Role::Open).advice()[0].starts_with("this side's NAT"),
-            "{:?}",
-            pair(Role::Open).advice()
-        );
-        let advice = pair(Role::Serve).advice();
+        let outcome =
+            Outcome { seen: [Seen { arrived: Some(80), ..home }, random], figures, lifetimes: [None; 2] };
+        let pair = |role| Pair { role, outcome: &outcome, connected: connected(), has_watched: false };
+        let advice = |role| pair(role).advice().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(advice(Role::Open)[0].starts_with("this side's NAT"), "{:?}", advice(Role::Open));
+        let advice = advice(Role::Serve);
         assert!(advice.iter().any(|line| line.starts_with("the peer's NAT")));
-        assert!(advice.iter().any(|line| line == "20 of 100 packets from this side get lost"), "{advice:?}");
+        assert!(
+            advice.iter().any(|line| line.starts_with("20 of 100 packets from this side get lost")),
+            "{advice:?}"
+        );
         assert!(advice.iter().any(|line| line.contains("clocks are 9 s apart")));
         assert_eq!((pair(Role::Open).ahead_ms(), pair(Role::Serve).ahead_ms()), (9000, -9000));
-        assert!(pair(Role::Open).sentence().contains("by trying many ports"));
+        assert!(pair(Role::Open).sentence().to_string().contains("by trying many ports"));
     }
 
     #[test]
@@ -323,5 +346,14 @@ mod tests {
         let names: Vec<String> = lines(&public).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["NAT", "filtering", "ports"]);
         assert!(filtering(&public).contains("firewall"));
+    }
+
+    #[test]
+    fn a_lifetime_is_told_as_what_was_seen_and_no_more() {
+        let told = |kept_s, gone_s| lifetime(Some(LifetimeSeen { kept_s, gone_s }), false);
+        assert_eq!(told(28, Some(43)), "kept for between 28 and 43 s");
+        assert_eq!(told(0, Some(14)), "kept for less than 14 s");
+        assert_eq!(told(178, None), "kept for more than 178 s");
+        assert!(lifetime(None, false).contains("could not be found out"));
     }
 }

@@ -7,6 +7,8 @@ use pinhole::{
 use serde_json::{Value, json};
 
 use super::sheet::line;
+#[cfg(test)]
+use crate::cli::message::Message;
 
 /// What it means for a tunnel.
 pub(super) fn sentence(seen: &StunSeen) -> &'static str {
@@ -53,6 +55,21 @@ pub(super) fn json(seen: &StunSeen) -> Value {
         "mapping": seen.mapping.map(Mapping::name),
         "filtering": seen.filtering.map(Filtering::name),
     })
+}
+
+/// One of each sentence, for docs/messages.md.
+#[cfg(test)]
+pub(in super::super) fn all_sentences() -> Vec<String> {
+    let seen = |outside, filtering| StunSeen {
+        server: ([198, 51, 100, 7], 3478).into(),
+        inside: ([192, 168, 4, 2], 5555).into(),
+        outside: ([198, 51, 100, 4], outside).into(),
+        mapping: None,
+        filtering,
+    };
+    let open = Some(Filtering::EndpointIndependent);
+    let all = [seen(5555, None), seen(61_000, open), seen(61_000, None)];
+    all.iter().map(|seen| Message::BehindNat(sentence(seen)).to_string()).collect()
 }
 
 const ONE_ADDRESS: &str = "not told: the server has no second address (RFC 5780)";

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use pinhole::proto::classic::{End, Ratio, Summary};
 
-use super::super::words::span;
+use super::super::words::{RAISE, span};
 
 /// What everybody who uses this must know.
 pub(super) fn caveat(serves: bool, tcp: &str, peer: &str) -> String {
@@ -18,6 +18,10 @@ pub(super) fn waiting(peer: &str, address: SocketAddr) -> String {
     let found = address.to_string();
     let found = if found == peer { String::new() } else { format!(" ({found})") };
     format!("waiting for the peer's script at {peer}{found}")
+}
+
+pub(super) fn heard(from: SocketAddr) -> String {
+    format!("the peer is heard: {from}")
 }
 
 pub(super) fn ended(summary: &Summary) -> String {
@@ -53,7 +57,7 @@ pub(super) fn no_service(service: &str, error: &io::Error) -> String {
 }
 
 pub(super) fn cannot_accept(error: &io::Error) -> String {
-    format!("local connections cannot be accepted now: {error}")
+    format!("cannot take local connections at the moment ({error}): {RAISE}")
 }
 
 pub(super) fn held(is_heard: bool, is_busy: bool) -> String {
@@ -74,8 +78,44 @@ pub(super) fn gave_up(wait: Duration) -> String {
     )
 }
 
+pub(super) const BEGAN: &str = "connected: bytes flow";
+
 pub(super) const LOST: &str = "nothing heard from the peer for ten heartbeats; waiting for it";
 
 pub(super) const BUSY: &str = "the peer's script still holds the connection of a former session: end it there and start it again; by itself it notices within five minutes";
 
 pub(super) const SECOND_CLIENT: &str = "a second connection at the same time was reset: the old script's format has room for one. pinhole on both sides has room for thousands";
+
+/// One of each, for docs/messages.md.
+#[cfg(test)]
+pub(in super::super) fn all() -> Vec<String> {
+    let peer = SocketAddr::from(([203, 0, 113, 9], 5555));
+    let refused = io::Error::from_raw_os_error(111);
+    let none_left = io::Error::from_raw_os_error(24);
+    let ratio = |original| Ratio { original, packed: original / 2 };
+    let ends = [End::Local, End::Peer, End::PeerBroken, End::Restarted, End::Unacked, End::Silent];
+    let mut all: Vec<String> = ends
+        .map(|end| {
+            match end {
+                End::Local | End::Peer | End::PeerBroken | End::Restarted | End::Unacked | End::Silent => {}
+            }
+            let lasted = Duration::from_secs(7);
+            ended(&Summary { end, ratio: ratio(2000), received: 300, lasted, rest: Vec::new() })
+        })
+        .into();
+    all.extend([
+        caveat(true, "22", "203.0.113.9"),
+        waiting("home.example:5555", peer),
+        heard(peer),
+        super::words::ratio(ratio(1_000_000)),
+        cut(1372),
+        no_service("localhost:22", &refused),
+        cannot_accept(&none_left),
+        held(false, false),
+        held(true, false),
+        held(true, true),
+        gave_up(Duration::from_secs(30)),
+    ]);
+    all.extend([BEGAN, LOST, BUSY, SECOND_CLIENT].map(str::to_owned));
+    all
+}

@@ -16,7 +16,10 @@ use serde::{
 };
 use toml::Spanned;
 
-use crate::cli::args::{self, Common, KeySource, LimitArgs, PipeArgs};
+use crate::cli::{
+    args::{self, Common, KeySource, LimitArgs, PipeArgs},
+    message::Message,
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -175,7 +178,7 @@ fn specs<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(from: D) -> R
 
 fn parsed<'de, D: Deserializer<'de>, T>(
     from: D,
-    parse: fn(&str) -> Result<T, String>,
+    parse: fn(&str) -> Result<T, Message>,
 ) -> Result<Option<T>, D::Error> {
     let Word(text) = Word::deserialize(from)?;
     parse(&text).map(Some).map_err(Error::custom)
@@ -202,9 +205,7 @@ fn status<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::E
 }
 
 fn ip<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ipv4Addr>, D::Error> {
-    let parse =
-        |text: &str| text.parse().map_err(|_| format!("{text:?} is not an IPv4 address of this machine"));
-    parsed(from, parse)
+    parsed(from, |text| text.parse().map_err(|_| Message::NoIpv4(text.to_owned())))
 }
 
 #[cfg(test)]

@@ -12,13 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use natlab::Side;
 use pinhole::Phrase;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Running, stage::Stage};
+use super::{
+    super::message::{Message, OrSay},
+    Running,
+    stage::Stage,
+};
 
 /// A running `pinhole`, which is killed if it was not ended before.
 pub(super) struct End {
@@ -53,11 +57,11 @@ impl End {
         let mut command = stage.command(side)?;
         command.args(args).env("PINHOLE_KEY", key.as_str());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start the second process")?;
+        let mut child = command.spawn().or_say(|| Message::demo("cannot start the second process"))?;
         let pid = Pid::from_child(&child);
         running.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
         let (sender, events) = channel();
-        let stdout = child.stdout.take().context("the process has no stdout")?;
+        let stdout = child.stdout.take().or_say(|| Message::demo("the process has no stdout"))?;
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let Ok(event) = serde_json::from_str(&line) else { continue };
@@ -86,14 +90,14 @@ impl End {
 
     /// Ends the process as a user would, with Ctrl-C.
     pub(super) fn end(&mut self) -> Result<()> {
-        kill_process(self.pid, Signal::INT).context("the process is gone already")?;
-        let status = self.child.wait().context("cannot wait for the process")?;
+        kill_process(self.pid, Signal::INT).or_say(|| Message::demo("the process is gone already"))?;
+        let status = self.child.wait().or_say(|| Message::demo("cannot wait for the process"))?;
         if !status.success() {
             let mut talk = String::new();
             if let Some(stderr) = &mut self.child.stderr {
                 stderr.read_to_string(&mut talk)?;
             }
-            bail!("an end of the tunnel failed ({status}): {talk}");
+            return Err(Message::demo(format!("an end of the tunnel failed ({status}): {talk}")).into());
         }
         Ok(())
     }

@@ -14,13 +14,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{end::End, stage::Stage};
-use super::{Outcome, args::DemoArgs, keyring, say, words};
+use super::{
+    Outcome,
+    args::DemoArgs,
+    journal::Level,
+    keyring,
+    message::{Message, OrSay},
+    say, say_as, words,
+};
 
 /// Time for the tunnel to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,61 +42,68 @@ pub(super) fn run(args: &DemoArgs) -> Result<Outcome> {
     let stage = Stage::build(args.nat.as_deref())?;
     let size = u64::from(args.size) << 20;
     let running = Running::default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
     runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).or_say(|| Message::NoSignals)?;
+        let mut terminate = signal(SignalKind::terminate()).or_say(|| Message::NoSignals)?;
         let ends = running.clone();
         let mut show = tokio::task::spawn_blocking(move || show(&stage, size, &ends));
         tokio::select! {
-            shown = &mut show => return shown.context("the demo broke off")?,
+            shown = &mut show => return shown.or_say(|| Message::demo("a part of it has ended"))?,
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         end_all(&running);
         let _interrupted = show.await;
-        say(format_args!("interrupted"));
+        say(&Message::Interrupted);
         Ok(Outcome::Done)
     })
 }
 
 fn show(stage: &Stage, size: u64, running: &Running) -> Result<Outcome> {
-    say(format_args!("{}", stage.describe()));
+    show_line(&stage.describe());
     let service = service::start(stage.serve_listener()?, size)?;
     let key = keyring::generate()?;
     let begun = Instant::now();
     let mut serve = End::start(stage, &key, End::serve_args(stage, service), running)?;
     let mut open = End::start(stage, &key, End::open_args(stage), running)?;
     let Some(punched) = open.wait_for("punched", PATIENCE) else {
-        say(format_args!("no hole within {} s between {}", PATIENCE.as_secs(), stage.describe()));
+        say(&Message::NoHole { seconds: PATIENCE.as_secs(), stage: stage.describe() });
         return Ok(Outcome::NoPath);
     };
-    ensure!(
+    demand(
         open.wait_for("tunnel_up", PATIENCE).is_some(),
-        "the hole carries packets, but no tunnel came up"
-    );
+        "the hole carries packets, but no tunnel came up",
+    )?;
     let page = fetch_page(stage)?;
     let first_byte = begun.elapsed();
     writeln!(std::io::stdout(), "{page}")?;
     let ping = ping(stage)?;
     let rate = fetch_bulk(stage, size)?;
-    say(format_args!("hole punched      {:.2} s after the start, at {}", punched.seconds, punched.remote));
-    say(format_args!(
+    show_line(&format!("hole punched      {:.2} s after the start, at {}", punched.seconds, punched.remote));
+    show_line(&format!(
         "first byte        {:.2} s after the start, both keys stretched",
         first_byte.as_secs_f64()
     ));
-    say(format_args!(
+    show_line(&format!(
         "round trip        {} as the punch saw it, {} through the tunnel (median of {PINGS})",
         words::rtt(punched.rtt),
         words::rtt(ping)
     ));
-    say(format_args!("throughput        {:.0} Mbit/s for {} MiB", rate * 8.0 / 1e6, size >> 20));
+    show_line(&format!("throughput        {:.0} Mbit/s for {} MiB", rate * 8.0 / 1e6, size >> 20));
     open.end()?;
     serve.end()?;
     Ok(Outcome::Done)
+}
+
+/// Shows a line of the demo's result.
+fn show_line(line: &str) {
+    say_as(Level::Info, line);
+}
+
+fn demand(holds: bool, otherwise: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Message::demo(otherwise).into()) }
 }
 
 fn end_all(running: &Running) {
@@ -101,8 +115,8 @@ fn end_all(running: &Running) {
 fn fetch_page(stage: &Stage) -> Result<String> {
     let mut tcp = request(stage, "/")?;
     let mut page = String::new();
-    tcp.read_to_string(&mut page).context("the page did not come through")?;
-    ensure!(page == service::PAGE, "the page came through with errors");
+    tcp.read_to_string(&mut page).or_say(|| Message::demo("the page did not come through"))?;
+    demand(page == service::PAGE, "the page came through with errors")?;
     Ok(page)
 }
 
@@ -116,8 +130,8 @@ fn ping(stage: &Stage) -> Result<Duration> {
         let at = Instant::now();
         tcp.write_all(&sent)?;
         let mut back = [0];
-        tcp.read_exact(&mut back).context("an echo got lost")?;
-        ensure!(back == sent, "an echo came back wrong");
+        tcp.read_exact(&mut back).or_say(|| Message::demo("an echo got lost"))?;
+        demand(back == sent, "an echo came back wrong")?;
         times.push(at.elapsed());
     }
     times.sort_unstable();
@@ -133,22 +147,25 @@ fn fetch_bulk(stage: &Stage, size: u64) -> Result<f64> {
     let mut got = 0;
     let at = Instant::now();
     loop {
-        let read = tcp.read(&mut buffer).context("the bulk transfer broke off")?;
+        let read = tcp.read(&mut buffer).or_say(|| Message::demo("the bulk transfer broke off"))?;
         if read == 0 {
             break;
         }
-        ensure!(service::is_bulk(got, &buffer[..read]), "the bulk came through with errors near byte {got}");
+        demand(
+            service::is_bulk(got, &buffer[..read]),
+            &format!("the bulk came through with errors near byte {got}"),
+        )?;
         got += read as u64;
         bar.set_position(got);
     }
     let seconds = at.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    ensure!(got == size, "the bulk transfer ended after {got} of {size} bytes");
+    demand(got == size, &format!("the bulk transfer ended after {got} of {size} bytes"))?;
     Ok(got as f64 / seconds)
 }
 
 fn request(stage: &Stage, path: &str) -> Result<TcpStream> {
-    let mut tcp = stage.connect().context("cannot reach the local end of the tunnel")?;
+    let mut tcp = stage.connect().or_say(|| Message::demo("cannot reach the local end of the tunnel"))?;
     tcp.set_read_timeout(Some(PATIENCE))?;
     tcp.write_all(path.as_bytes())?;
     tcp.write_all(b"\n")?;

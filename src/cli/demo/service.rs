@@ -6,7 +6,9 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use super::super::message::{Message, OrSay};
 
 /// What the demo shows.
 pub(super) const PAGE: &str = "
@@ -25,7 +27,7 @@ const MAX_LINE: u64 = 64;
 
 /// Serves until the process ends.
 pub(super) fn start(listener: TcpListener, size: u64) -> Result<SocketAddr> {
-    let address = listener.local_addr().context("the demo's service has no address")?;
+    let address = listener.local_addr().or_say(|| Message::NoAddress("demo's service"))?;
     thread::spawn(move || {
         for tcp in listener.incoming().flatten() {
             thread::spawn(move || serve(tcp, size));

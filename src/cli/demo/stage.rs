@@ -6,9 +6,11 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use natlab::{Lab, LabSpec, NatSpec, Side};
 use pinhole::endpoint::DEFAULT_PORT;
+
+use super::super::message::{Message, OrSay};
 
 /// Attempts to find a UDP port that is free on both loopback addresses.
 const PORT_ATTEMPTS: usize = 20;
@@ -41,7 +43,7 @@ impl Stage {
         let udp = free_udp_port()?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|l| l.local_addr())
-            .context("no free TCP port")?
+            .or_say(|| Message::NoFreePort)?
             .port();
         Ok(Self { place: Place::Loopback, udp, tcp })
     }
@@ -49,10 +51,10 @@ impl Stage {
     fn lab(nats: &str) -> Result<Self> {
         let names: Vec<&str> = nats.split(',').map(str::trim).collect();
         let [a, b] = names[..] else {
-            bail!("--nat wants two names with a comma between them, like cone,home")
+            return Err(Message::TwoNats.into());
         };
         let spec = LabSpec::new(preset(a)?, preset(b)?);
-        let lab = Lab::build(spec).context("the laboratory cannot be built")?;
+        let lab = Lab::build(spec).or_say(|| Message::NoLaboratory)?;
         let names = [a.to_owned(), b.to_owned()];
         Ok(Self { place: Place::Lab { lab: Box::new(lab), names }, udp: DEFAULT_PORT, tcp: 2222 })
     }
@@ -93,7 +95,7 @@ impl Stage {
 
     /// Returns a command that runs this program as `side`.
     pub(super) fn command(&self, side: Side) -> Result<Command> {
-        let program = std::env::current_exe().context("cannot find the own program file")?;
+        let program = std::env::current_exe().or_say(|| Message::demo("cannot find the own program file"))?;
         Ok(match &self.place {
             Place::Loopback => Command::new(program),
             Place::Lab { lab, .. } => lab.host(side).command(&program.to_string_lossy()),
@@ -102,7 +104,7 @@ impl Stage {
 
     /// Opens the service's port on the serve side's host.
     pub(super) fn serve_listener(&self) -> Result<TcpListener> {
-        self.on(Side::A, || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?.context("no free TCP port")
+        self.on(Side::A, || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?.or_say(|| Message::NoFreePort)
     }
 
     /// Connects to the tunnel's local port on the open side's host.
@@ -114,27 +116,28 @@ impl Stage {
     fn on<T: Send>(&self, side: Side, work: impl FnOnce() -> io::Result<T> + Send) -> Result<io::Result<T>> {
         match &self.place {
             Place::Loopback => Ok(work()),
-            Place::Lab { lab, .. } => lab.host(side).enter(work).context("cannot enter the laboratory"),
+            Place::Lab { lab, .. } => {
+                lab.host(side).enter(work).or_say(|| Message::demo("cannot enter the laboratory"))
+            }
         }
     }
 }
 
 fn preset(name: &str) -> Result<NatSpec> {
-    NatSpec::preset(name).map_err(|unknown| anyhow!("{unknown}"))
+    Ok(NatSpec::preset(name)?)
 }
 
 fn free_udp_port() -> Result<u16> {
     for _ in 0..PORT_ATTEMPTS {
-        let first = UdpSocket::bind((LOOPBACK[0], 0)).context("no free UDP port")?;
-        let port = first.local_addr().context("no free UDP port")?.port();
+        let first = UdpSocket::bind((LOOPBACK[0], 0)).or_say(|| Message::NoFreePort)?;
+        let port = first.local_addr().or_say(|| Message::NoFreePort)?.port();
         match UdpSocket::bind((LOOPBACK[1], port)) {
             Ok(_) => return Ok(port),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => {
-                return Err(error)
-                    .context("127.0.0.2 cannot be used: on macOS run `sudo ifconfig lo0 alias 127.0.0.2`");
+                return Err(error).or_say(|| Message::NoSecondLoopback);
             }
         }
     }
-    bail!("no UDP port is free on both 127.0.0.1 and 127.0.0.2")
+    Err(Message::NoFreePort.into())
 }

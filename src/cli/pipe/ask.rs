@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use pinhole::endpoint::PeerError;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt::socket_peercred};
 
 use super::{
     super::{
+        message::{Message, OrSay},
         status::{desk, folder},
         whom::Whom,
     },
@@ -53,7 +54,7 @@ pub(super) fn everybody(request: &mut Request, whom: &Whom) -> Result<Option<Ask
 pub(super) fn look_up(request: &mut Request, whom: &Whom) -> Result<Result<(), PeerError>> {
     if request.way.addresses.is_empty() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.context("the runtime cannot start")?;
+        let runtime = runtime.or_say(|| Message::NoRuntime)?;
         let found = runtime.block_on(whom.peer.resolve());
         runtime.shutdown_background();
         match found {
@@ -85,7 +86,7 @@ fn ask(path: &Path, request: &Request) -> Result<Option<Asked>> {
     };
     let said = exchange(socket, &Wanted::Carry(request.clone()));
     let Ok((socket, Some(Answer::Yes))) = said else { return Ok(None) };
-    let (tcp, theirs) = pair().context("there is no connection within this machine")?;
+    let (tcp, theirs) = pair().or_say(|| Message::CannotCarry)?;
     match hand_over(socket.get_ref(), &theirs) {
         Ok(()) => {
             socket.get_ref().set_read_timeout(None)?;

@@ -30,6 +30,7 @@ use tokio::{
 
 use super::{
     super::{
+        message::{Message, OrSay},
         status::{desk, folder},
         words,
     },
@@ -67,7 +68,7 @@ impl Desk {
         let path = folder::make()?.join(name);
         folder::sockets_with("pipe").iter().for_each(|other| desk::sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).with_context(|| format!("{}", path.display()))?;
+        let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let (count, pipes) = watch::channel(0);
         let leave = Arc::new(Notify::new());
@@ -165,6 +166,7 @@ impl Counter {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
     async fn serve(&self, pipe: &mut UnixStream) -> Result<()> {
         let request = match timeout(WORD, read(pipe)).await.context("it says nothing")?? {
             Wanted::Carry(request) => request,
@@ -187,8 +189,8 @@ impl Counter {
                 () = quiet => {}
             }
             if !self.carrier.is_connected() {
-                let text =
-                    format!("no tunnel to {} yet: waiting {} s in all", self.peer.host, wait.as_secs_f64());
+                let peer = self.peer.host.clone();
+                let text = Message::PipeWaits { peer, seconds: wait.as_secs_f64() }.to_string();
                 let _gone = say(pipe, &Answer::Waiting { text }).await;
             }
             carried.await
@@ -197,7 +199,7 @@ impl Counter {
             Ok(()) => Answer::Done,
             Err(NotCarried::NoTunnel(found)) => Answer::Failed { why: words::gave_up(wait, found.as_ref()) },
             Err(NotCarried::Refused(reply)) => Answer::Failed { why: format!("service {service}: {reply}") },
-            Err(NotCarried::Broken) => Answer::Failed { why: "the connection was cut".into() },
+            Err(NotCarried::Broken) => Answer::Failed { why: Message::Cut.to_string() },
         };
         say(pipe, &last).await
     }
@@ -234,6 +236,7 @@ async fn read(pipe: &mut UnixStream) -> Result<Wanted> {
     Ok(serde_json::from_str(&line)?)
 }
 
+#[expect(clippy::disallowed_methods, reason = "told with -d alone")]
 async fn say(pipe: &mut UnixStream, answer: &Answer) -> Result<()> {
     let line = to_line(answer);
     timeout(WORD, pipe.write_all(line.as_bytes())).await.context("it does not listen")??;
@@ -241,6 +244,7 @@ async fn say(pipe: &mut UnixStream, answer: &Answer) -> Result<()> {
 }
 
 /// Takes the connection that a pipe hands over.
+#[expect(clippy::disallowed_macros, reason = "told with -d alone")]
 async fn take(pipe: &UnixStream) -> Result<TcpStream> {
     let descriptor = loop {
         pipe.readable().await?;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use pinhole::{Peer, Role};
 use rustix::fs::{FlockOperation, flock};
 
@@ -20,6 +20,7 @@ use super::super::{
     args::{Common, PipeArgs},
     config,
     keyring::{self, Found, Origin},
+    message::{Message, OrSay},
     status::folder,
     tunnel::{self, Services},
     whom::Whom,
@@ -38,10 +39,10 @@ pub(super) struct Turn(#[expect(dead_code, reason = "held")] File);
 /// Waits for the turn.
 pub(super) fn take_turn(peer: &Peer) -> Result<Turn> {
     let path = folder::make()?.join(format!("{}.lock", folder::plain(peer)));
-    let shown = || format!("cannot wait for a turn with {}", path.display());
+    let shown = || Message::CannotUse(path.clone());
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = file.with_context(shown)?;
-    flock(&file, FlockOperation::LockExclusive).with_context(shown)?;
+    let file = file.or_say(shown)?;
+    flock(&file, FlockOperation::LockExclusive).or_say(shown)?;
     Ok(Turn(file))
 }
 
@@ -49,7 +50,7 @@ pub(super) fn take_turn(peer: &Peer) -> Result<Turn> {
 /// comes out of this program's stderr; the other streams are not its own, so nobody waits for their end.
 pub(super) fn start(args: &PipeArgs) -> Result<()> {
     let found = keyring::find(&args.key, Role::Open)?;
-    let program = std::env::current_exe().context("the own program is not found")?;
+    let program = std::env::current_exe().or_say(|| Message::NoBackground)?;
     let mut child = Command::new(program)
         .args(words(args))
         .current_dir("/")
@@ -60,7 +61,7 @@ pub(super) fn start(args: &PipeArgs) -> Result<()> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("cannot start a tunnel in the background")?;
+        .or_say(|| Message::NoBackground)?;
     if let Some(mut stdin) = child.stdin.take() {
         let _told_by_its_end = stdin.write_all(found.phrase.as_str().as_bytes());
     }
@@ -72,9 +73,9 @@ pub(super) fn start(args: &PipeArgs) -> Result<()> {
     if line.trim_end() == READY {
         return Ok(());
     }
-    let status = child.wait().context("the tunnel in the background is lost")?;
+    let status = child.wait().or_say(|| Message::NoBackground)?;
     let _all_is_said = relay.map(JoinHandle::join);
-    bail!("the tunnel in the background did not start ({status})")
+    Err(Message::BackgroundEnded(status.to_string()).into())
 }
 
 /// What is typed for it, but for the key.
@@ -102,7 +103,7 @@ fn pass_on(child: &mut Child) -> Result<Option<JoinHandle<()>>> {
         let _closed = io::copy(&mut said, &mut io::stderr());
     };
     let relay = thread::Builder::new().name("talk".into()).spawn(copy);
-    relay.map(Some).context("no thread can be started")
+    relay.map(Some).or_say(|| Message::NoRuntime)
 }
 
 /// The program in the background.

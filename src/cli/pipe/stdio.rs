@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    super::{Outcome, say},
+    super::{Outcome, message::Message},
     ask::{self, Asked},
     complain,
     wire::Answer,
@@ -63,12 +63,12 @@ pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
 /// Waits for the end, and says how it was if that is worth a word.
 fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
     let (mut is_down, mut is_done) = (false, false);
-    let (mut cut, mut patience) = ("", Duration::MAX);
+    let (mut cut, mut patience) = (Message::Cut, Duration::MAX);
     while !(is_down && is_done) {
         match heard.recv_timeout(patience) {
             Ok(News::Down) => is_down = true,
             Ok(News::Said(Answer::Done)) => is_done = true,
-            Ok(News::Said(Answer::Waiting { text })) => say(format_args!("pinhole: {text}")),
+            Ok(News::Said(Answer::Waiting { text })) => complain(&text),
             Ok(News::Said(Answer::Yes | Answer::Other)) => {}
             Ok(News::Said(Answer::Failed { why })) => {
                 complain(&why);
@@ -76,13 +76,13 @@ fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
             }
             Ok(News::NoReader) => return Outcome::NoPath,
             // The reason is on its way, perhaps.
-            Ok(News::Reset) => (cut, patience) = ("the connection was cut", LAST),
+            Ok(News::Reset) => (cut, patience) = (Message::Cut, LAST),
             Ok(News::Alone) if is_done => {}
             Ok(News::Alone) => {
-                (cut, patience) = ("the pinhole that had the tunnel has ended", Duration::ZERO);
+                (cut, patience) = (Message::TunnelsOwnerEnded, Duration::ZERO);
             }
             Err(_) => {
-                complain(cut);
+                complain(&cut.to_string());
                 return Outcome::NoPath;
             }
         }

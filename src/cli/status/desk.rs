@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use pinhole::{Peer, Role, status::Status};
 use tokio::{
     io::AsyncWriteExt,
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{folder, to_json};
+use crate::cli::message::{Message, OrSay};
 
 /// Clients that are answered at a time; others wait in the system's queue.
 const CLIENTS: usize = 8;
@@ -46,7 +47,7 @@ impl Desk {
         let path = folder::make()?.join(folder::socket_name(role, peer));
         folder::sockets().iter().for_each(|other| sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).with_context(|| format!("{}", path.display()))?;
+        let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let mut task = JoinSet::new();
         task.spawn(serve(listener, status));

@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use etcetera::BaseStrategy;
 use pinhole::{Peer, Role};
+
+use crate::cli::message::{Message, OrSay};
 
 /// Where services and root have their sockets.
 const SYSTEM: &str = "/run/pinhole";
@@ -25,12 +27,12 @@ const MAX_SOCKETS: usize = 256;
 
 /// Makes the folder of this instance, if need be. Nobody else may write to it.
 pub(in crate::cli) fn make() -> Result<PathBuf> {
-    let folder = own().context("this system names no folder for it")?;
+    let folder = own().or_say(|| Message::NoFolder)?;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-    made.with_context(|| format!("{}", folder.display()))?;
-    let meta = fs::metadata(&folder).with_context(|| format!("{}", folder.display()))?;
+    made.or_say(|| Message::CannotUse(folder.clone()))?;
+    let meta = fs::metadata(&folder).or_say(|| Message::CannotUse(folder.clone()))?;
     if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-        bail!("{} is not this user's alone: others can write to it", folder.display());
+        return Err(Message::FolderIsOpen(folder).into());
     }
     Ok(folder)
 }

@@ -9,7 +9,7 @@ mod text;
 #[cfg(feature = "tui")]
 mod view;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use pinhole::{Endpoint, Peer, status::Status};
 
 use self::{ask::Answers, desk::Desk, page::Page};
@@ -17,6 +17,7 @@ use super::{
     Outcome,
     args::{Common, StatusArgs},
     journal::Level,
+    message::{Message, OrSay},
     report::Reporter,
     say, talk, words,
 };
@@ -38,12 +39,11 @@ pub(super) fn show(
     let page = common.status.map(|address| Page::open(endpoint.status(), address)).transpose();
     let page = page.map_err(|error| words::explain_bind(&error))?;
     if let Some(page) = &page {
-        reporter.line(Level::Info, &format!("status page at http://{}/", page.address()));
+        reporter.say(Level::Info, &Message::StatusPage(page.address()));
     }
     let desk = Desk::open(endpoint.status(), endpoint.role(), peer)
         .inspect_err(|error| {
-            let why = format!("`pinhole status` will not see this one: {error:#}");
-            reporter.line(Level::Warning, &why);
+            reporter.say(Level::Warning, &Message::Unseen(format!("{error:#}")));
         })
         .ok();
     Ok(Shown { _desk: desk, _page: page })
@@ -51,10 +51,8 @@ pub(super) fn show(
 
 /// `pinhole status`: asks all instances.
 pub(super) fn run(args: &StatusArgs) -> Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
     if args.watch {
         return watch(&runtime);
     }
@@ -73,14 +71,14 @@ pub(super) fn run(args: &StatusArgs) -> Result<Outcome> {
 
 fn say_about_the_others(answers: &Answers) {
     for path in &answers.silent {
-        say(format_args!("{} is there and does not answer", path.display()));
+        say(&Message::DoesNotAnswer(path.clone()));
     }
     let hidden = folder::hides_others();
     if answers.all.is_empty() && answers.silent.is_empty() && !hidden {
-        say(format_args!("no pinhole of this user runs here"));
+        say(&Message::NoneRuns);
     }
     if hidden {
-        say(format_args!("there are services of other users, which root can see: sudo pinhole status"));
+        say(&Message::OthersRun);
     }
 }
 
@@ -88,18 +86,15 @@ fn say_about_the_others(answers: &Answers) {
 fn watch(runtime: &tokio::runtime::Runtime) -> Result<Outcome> {
     use std::io::IsTerminal;
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
-        bail!(NO_TERMINAL);
+        return Err(Message::NoTerminal.into());
     }
     view::run(runtime)
 }
 
 #[cfg(not(feature = "tui"))]
 fn watch(_runtime: &tokio::runtime::Runtime) -> Result<Outcome> {
-    bail!("this pinhole was built without the live view (feature `tui`): use `pinhole status`, or --json")
+    Err(Message::NoLiveView.into())
 }
-
-#[cfg(feature = "tui")]
-const NO_TERMINAL: &str = "--watch draws on a terminal, and this is none: use `pinhole status`, or --json";
 
 /// Returns the snapshot as JSON with a line's end.
 async fn to_json(status: &Status) -> String {

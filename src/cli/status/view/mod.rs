@@ -8,7 +8,7 @@ mod picture;
 
 use std::{thread, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -22,7 +22,10 @@ use tokio::{
 
 use self::draw::Palette;
 use super::ask::{self, Answers};
-use crate::cli::Outcome;
+use crate::cli::{
+    Outcome,
+    message::{Message, OrSay},
+};
 
 /// Time between two questions.
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,7 +40,7 @@ pub(super) fn run(runtime: &Runtime) -> Result<Outcome> {
         super::say_about_the_others(&first);
         return Ok(Outcome::NoneRuns);
     }
-    let mut terminal = ratatui::try_init().context("the terminal cannot be drawn on")?;
+    let mut terminal = ratatui::try_init().or_say(|| Message::CannotDraw)?;
     let shown = runtime.block_on(show(&mut terminal, first));
     ratatui::restore();
     shown.map(|()| Outcome::Done)
@@ -67,7 +70,7 @@ impl Shown {
 }
 
 async fn show(terminal: &mut DefaultTerminal, answers: Answers) -> Result<()> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let listen = |kind| signal(kind).or_say(|| Message::NoSignals);
     let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     let mut interrupt: Signal = listen(SignalKind::interrupt())?;
     let mut keys = keys();
@@ -77,7 +80,7 @@ async fn show(terminal: &mut DefaultTerminal, answers: Answers) -> Result<()> {
     let mut shown = Shown { answers, pid, palette: Palette::of_environment() };
     let mut asked: Option<JoinHandle<Answers>> = None;
     loop {
-        terminal.draw(|frame| draw::draw(frame, &shown)).context("the terminal cannot be drawn on")?;
+        terminal.draw(|frame| draw::draw(frame, &shown)).or_say(|| Message::CannotDraw)?;
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
