@@ -41,8 +41,8 @@ pub(super) fn of_near(ports: &BTreeMap<u16, u16>, known: u16) -> PortsSeen {
     let near: BTreeMap<u16, u16> =
         ports.iter().filter(|(_, port)| is_near(port)).map(|(socket, port)| (*socket, *port)).collect();
     match near.len() {
-        ..=CHANCE => PortsSeen::Random,
-        ..BLOCK => PortsSeen::Moved,
+        count if count <= CHANCE => PortsSeen::Random,
+        count if count < BLOCK => PortsSeen::Moved,
         _ => PortsSeen::Block { span: span(&near) },
     }
 }
