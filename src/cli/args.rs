@@ -9,7 +9,7 @@ use std::{
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, builder::styling};
 use pinhole::{
     Phrase,
-    endpoint::DEFAULT_PORT,
+    endpoint::{Compress, DEFAULT_PORT},
     forward::{OpenSpec, ServeSpec},
     proto::puncher::Limits,
 };
@@ -220,6 +220,10 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 
+    /// Compress connections where that makes them faster, or never: what one side forbids neither does
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    pub(crate) compress: When,
+
     /// Print events as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -235,6 +239,24 @@ pub(crate) struct Common {
     /// Show what happens inside; twice for every datagram
     #[arg(short = 'd', action = ArgAction::Count)]
     pub(crate) debug: u8,
+}
+
+/// When to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum When {
+    /// When the bytes compress, and the path is the limit and not the processor
+    Auto,
+    /// Never
+    Off,
+}
+
+impl From<When> for Compress {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Self::Auto,
+            When::Off => Self::Off,
+        }
+    }
 }
 
 /// What the search may ask of the routers on the way.

@@ -133,6 +133,7 @@ impl Run<'_> {
             limits: common.limits.limits(),
             memory: memory::recall(services.role(), peer),
             patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
+            compress: common.compress.into(),
             ..Config::new(services.role(), keyed.key.clone(), peer.clone())
         };
         let endpoint = tokio::select! {

@@ -18,22 +18,19 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
 use pinhole_proto::stream::Reply;
-use tokio::{io::Interest, net::TcpStream, time::Instant};
+use tokio::{io::Interest, net::TcpStream};
 
-use super::urgency::Urgency;
+use super::{
+    unpack::Unpacker,
+    upward::{Terms, upward},
+};
 use crate::{
     status::Carried,
     tunnel::{Gate, RESET},
 };
-
-/// First read of a connection that was idle, bytes. Most interactive writes fit.
-const FIRST_READ: usize = 4 << 10;
-
-/// Largest read, bytes: about what a socket hands out at once under load.
-const LARGEST_READ: usize = 128 << 10;
 
 /// Pieces of a stream that are written to a socket at a time.
 const PIECES: usize = 64;
@@ -43,7 +40,16 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// A direction broke, and the whole connection with it; says where, for the log.
 #[derive(Debug, Clone, Copy)]
-struct Broken(&'static str);
+pub(super) struct Broken(pub(super) &'static str);
+
+/// Which directions of a connection come in pieces.
+#[derive(Debug)]
+pub(super) struct Form {
+    /// What we send.
+    pub(super) terms: Terms,
+    /// What the other side sends.
+    pub(super) comes_in_pieces: bool,
+}
 
 /// Carries bytes in both directions until both have ended or one has broken.
 pub(super) async fn splice(
@@ -52,11 +58,13 @@ pub(super) async fn splice(
     recv: RecvStream,
     gate: &Gate,
     carried: &Carried,
+    form: Form,
 ) {
     let mut ends = Ends { send, recv, clean: false };
     let unwanted = ends.send.stopped();
+    let down = downward(&mut ends.recv, &tcp, carried, form.comes_in_pieces);
     let ended = tokio::select! {
-        both = try_join(downward(&mut ends.recv, &tcp, carried), upward(&tcp, &mut ends.send, gate, carried)) => both,
+        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried, &form.terms)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
     ends.conclude(&tcp, ended);
@@ -69,12 +77,18 @@ pub(super) async fn splice_behind_reply(
     recv: RecvStream,
     gate: &Gate,
     carried: &Carried,
+    terms: &Terms,
     refused: impl FnOnce(Reply),
 ) {
     let mut ends = Ends { send, recv, clean: false };
     let down = async {
         match read_reply(&mut ends.recv).await {
-            Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried).await,
+            Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried, false).await,
+            Some(Reply::ConnectedInPieces) if terms.are_pieces() => {
+                terms.let_pack();
+                downward(&mut ends.recv, &tcp, carried, true).await
+            }
+            Some(Reply::ConnectedInPieces) => Err(Broken("pieces that nobody asked for")),
             Some(reply) => {
                 refused(reply);
                 Err(Broken("refused"))
@@ -86,7 +100,7 @@ pub(super) async fn splice_behind_reply(
     // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
     let ended = tokio::select! {
         biased;
-        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried)) => both,
+        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried, terms)) => both,
         broken = broken(&tcp, unwanted) => Err(broken),
     };
     ends.conclude(&tcp, ended);
@@ -164,67 +178,61 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
     }
 }
 
-/// TCP → stream, until the TCP peer's FIN has been passed on and the other side has all of it.
-async fn upward(
-    tcp: &TcpStream,
-    send: &mut SendStream,
-    gate: &Gate,
-    carried: &Carried,
-) -> Result<(), Broken> {
-    let mut size = FIRST_READ;
-    let mut buffer = BytesMut::new();
-    let mut urgency = Urgency::new(Instant::now());
-    let mut priority = Urgency::at_first();
-    set_priority(send, priority)?;
-    loop {
-        if buffer.capacity() == 0 {
-            tcp.readable().await.map_err(|_| Broken("TCP not readable"))?;
-        }
-        buffer.reserve(size);
-        match tcp.try_read_buf(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
-                let wanted = urgency.note(read, Instant::now());
-                if std::mem::replace(&mut priority, wanted) != wanted {
-                    set_priority(send, wanted)?;
-                }
-                gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken("stream not writable"))?;
-                carried.sent(read);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                buffer = BytesMut::new();
-                size = FIRST_READ;
-            }
-            Err(_) => return Err(Broken("TCP read")),
-        }
-    }
-    send.finish().map_err(|_| Broken("stream stopped"))?;
-    match send.stopped().await {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) | Err(_) => Err(Broken("stream stopped at its end")),
-    }
-}
-
-fn set_priority(send: &SendStream, priority: i32) -> Result<(), Broken> {
-    send.set_priority(priority).map_err(|_| Broken("stream stopped"))
-}
-
 /// Stream → TCP, until the other side's FIN has been passed on.
-async fn downward(recv: &mut RecvStream, tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
+async fn downward(
+    recv: &mut RecvStream,
+    tcp: &TcpStream,
+    carried: &Carried,
+    comes_in_pieces: bool,
+) -> Result<(), Broken> {
+    let mut unpacker = comes_in_pieces.then(Unpacker::new);
     while let Some(first) = recv.read_chunk(usize::MAX).await.map_err(|_| Broken("stream read"))? {
         let mut pieces = Vec::with_capacity(PIECES);
         pieces.push(first);
         loop {
-            let bytes = pieces.iter().map(Bytes::len).sum();
-            write_all(tcp, &mut pieces).await.map_err(|_| Broken("TCP write"))?;
-            carried.received(bytes);
+            match &mut unpacker {
+                Some(unpacker) => deliver(unpacker, &mut pieces, tcp, carried).await?,
+                None => deliver_all(&mut pieces, tcp, carried).await?,
+            }
             if !read_ready(recv, &mut pieces).await.map_err(|_| Broken("stream read"))? {
                 break;
             }
         }
     }
+    if unpacker.is_some_and(|unpacker| !unpacker.is_between_pieces()) {
+        return Err(Broken("end within a piece"));
+    }
     socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken("TCP shutdown"))
+}
+
+/// Writes what is in pieces; of packed ones, one at a time.
+async fn deliver(
+    unpacker: &mut Unpacker,
+    input: &mut [Bytes],
+    tcp: &TcpStream,
+    carried: &Carried,
+) -> Result<(), Broken> {
+    let mut ready = Vec::with_capacity(input.len() + 1);
+    for input in input {
+        while let Some(unpacked) = unpacker.next(input).map_err(|_| Broken("malformed piece"))? {
+            ready.push(unpacked.bytes);
+            if unpacked.saved > 0 {
+                carried.received_saved(unpacked.saved);
+            }
+            if unpacked.saved > 0 || ready.len() == PIECES {
+                deliver_all(&mut ready, tcp, carried).await?;
+                ready.clear();
+            }
+        }
+    }
+    deliver_all(&mut ready, tcp, carried).await
+}
+
+async fn deliver_all(pieces: &mut [Bytes], tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
+    let bytes = pieces.iter().map(Bytes::len).sum();
+    write_all(tcp, pieces).await.map_err(|_| Broken("TCP write"))?;
+    carried.received(bytes);
+    Ok(())
 }
 
 /// Takes what the stream has at this moment. Returns whether that is anything; the end of the stream is nothing.

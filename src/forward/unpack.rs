@@ -1,0 +1,111 @@
+//! From pieces to bytes: the receiving side of [`pinhole_proto::piece`].
+//!
+//! The peer may be hostile. What it announces takes no memory before it has come; a packed piece is unpacked when all of
+//! it is there, into as many bytes as it has announced, 256 KiB at the most; and no second one before those have been
+//! passed on.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use pinhole_proto::piece::{BadPiece, Head, MAX_HEAD_BYTES};
+use zstd::bulk::Decompressor;
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Takes pieces apart as they come.
+#[derive(Debug)]
+pub(super) struct Unpacker {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Within a head, or between two pieces.
+    Head { bytes: [u8; MAX_HEAD_BYTES], count: usize },
+    /// So many bytes of a plain piece are to come.
+    Plain(usize),
+    /// So much of a packed one has come.
+    Packed { bytes: Vec<u8>, length: usize, unpacked: usize },
+}
+
+/// What was made of a part of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unpacked {
+    /// The bytes for whoever reads the connection.
+    pub(super) bytes: Bytes,
+    /// How many more these are than what came, the head aside.
+    pub(super) saved: usize,
+}
+
+impl State {
+    fn new() -> Self {
+        Self::Head { bytes: [0; MAX_HEAD_BYTES], count: 0 }
+    }
+
+    fn of(head: Head) -> Self {
+        match head {
+            Head::Plain(length) => Self::Plain(length),
+            Head::Packed { length, unpacked } => Self::Packed { bytes: Vec::new(), length, unpacked },
+        }
+    }
+}
+
+impl Unpacker {
+    pub(super) fn new() -> Self {
+        Self { state: State::new() }
+    }
+
+    /// Returns the next bytes; none when all of the input is taken.
+    pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Unpacked>, BadPiece> {
+        while !input.is_empty() {
+            match &mut self.state {
+                State::Head { bytes, count } => {
+                    bytes[*count] = input.split_to(1)[0];
+                    *count += 1;
+                    if *count == Head::size(bytes[0]) {
+                        self.state = State::of(Head::decode(&bytes[..*count])?);
+                    }
+                }
+                State::Plain(left) => {
+                    let bytes = input.split_to(input.len().min(*left));
+                    *left -= bytes.len();
+                    if *left == 0 {
+                        self.state = State::new();
+                    }
+                    return Ok(Some(Unpacked { bytes, saved: 0 }));
+                }
+                State::Packed { bytes, length, unpacked } => {
+                    bytes.extend_from_slice(&input.split_to(input.len().min(*length - bytes.len())));
+                    if bytes.len() == *length {
+                        let saved = *unpacked - *length;
+                        let bytes = unpack(bytes, *unpacked)?;
+                        self.state = State::new();
+                        return Ok(Some(Unpacked { bytes, saved }));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the input may end here.
+    pub(super) fn is_between_pieces(&self) -> bool {
+        matches!(self.state, State::Head { count: 0, .. })
+    }
+}
+
+fn unpack(packed: &[u8], length: usize) -> Result<Bytes, BadPiece> {
+    DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        if decompressor.is_none() {
+            *decompressor = Decompressor::new().ok();
+        }
+        let mut bytes = Vec::with_capacity(length);
+        let decompressor = decompressor.as_mut().ok_or(BadPiece)?;
+        match decompressor.decompress_to_buffer(packed, &mut bytes) {
+            Ok(written) if written == length => Ok(bytes.into()),
+            Ok(_) | Err(_) => Err(BadPiece),
+        }
+    })
+}
