@@ -32,8 +32,11 @@ use crate::{
     tunnel::{Gate, RESET},
 };
 
-/// Pieces of a stream that are written to a socket at a time.
-const PIECES: usize = 64;
+/// Parts of a stream that are read at a time.
+const PARTS: usize = 64;
+
+/// Parts that are written to a socket at a time: heads of pieces cut some of the above in two.
+const WRITTEN: usize = PARTS + 8;
 
 /// Silence on a TCP connection after which the system asks whether its peer still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
@@ -187,14 +190,14 @@ async fn downward(
 ) -> Result<(), Broken> {
     let mut unpacker = comes_in_pieces.then(Unpacker::new);
     while let Some(first) = recv.read_chunk(usize::MAX).await.map_err(|_| Broken("stream read"))? {
-        let mut pieces = Vec::with_capacity(PIECES);
-        pieces.push(first);
+        let mut parts = Vec::with_capacity(PARTS);
+        parts.push(first);
         loop {
             match &mut unpacker {
-                Some(unpacker) => deliver(unpacker, &mut pieces, tcp, carried).await?,
-                None => deliver_all(&mut pieces, tcp, carried).await?,
+                Some(unpacker) => deliver(unpacker, &mut parts, tcp, carried).await?,
+                None => deliver_all(&mut parts, tcp, carried).await?,
             }
-            if !read_ready(recv, &mut pieces).await.map_err(|_| Broken("stream read"))? {
+            if !read_ready(recv, &mut parts).await.map_err(|_| Broken("stream read"))? {
                 break;
             }
         }
@@ -212,14 +215,14 @@ async fn deliver(
     tcp: &TcpStream,
     carried: &Carried,
 ) -> Result<(), Broken> {
-    let mut ready = Vec::with_capacity(input.len() + 1);
+    let mut ready = Vec::with_capacity(WRITTEN);
     for input in input {
         while let Some(unpacked) = unpacker.next(input).map_err(|_| Broken("malformed piece"))? {
             ready.push(unpacked.bytes);
             if unpacked.saved > 0 {
                 carried.received_saved(unpacked.saved);
             }
-            if unpacked.saved > 0 || ready.len() == PIECES {
+            if unpacked.saved > 0 || ready.len() == WRITTEN {
                 deliver_all(&mut ready, tcp, carried).await?;
                 ready.clear();
             }
@@ -228,33 +231,33 @@ async fn deliver(
     deliver_all(&mut ready, tcp, carried).await
 }
 
-async fn deliver_all(pieces: &mut [Bytes], tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
-    let bytes = pieces.iter().map(Bytes::len).sum();
-    write_all(tcp, pieces).await.map_err(|_| Broken("TCP write"))?;
+async fn deliver_all(parts: &mut [Bytes], tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
+    let bytes = parts.iter().map(Bytes::len).sum();
+    write_all(tcp, parts).await.map_err(|_| Broken("TCP write"))?;
     carried.received(bytes);
     Ok(())
 }
 
 /// Takes what the stream has at this moment. Returns whether that is anything; the end of the stream is nothing.
-async fn read_ready(recv: &mut RecvStream, pieces: &mut Vec<Bytes>) -> Result<bool, ReadError> {
-    pieces.clear();
-    pieces.resize(PIECES, Bytes::new());
+async fn read_ready(recv: &mut RecvStream, parts: &mut Vec<Bytes>) -> Result<bool, ReadError> {
+    parts.clear();
+    parts.resize(PARTS, Bytes::new());
     let read = {
-        let mut reading = pin!(recv.read_many_chunks(pieces));
+        let mut reading = pin!(recv.read_many_chunks(parts));
         poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await
     };
     let count = match read {
         Poll::Ready(read) => read?.unwrap_or(0),
         Poll::Pending => 0,
     };
-    pieces.truncate(count);
+    parts.truncate(count);
     Ok(count > 0)
 }
 
-/// Writes all pieces, many of them at a time: a piece is a packet at most, and a system call for each would cost more
+/// Writes all parts, many of them at a time: a part is a packet at most, and a system call for each would cost more
 /// than all else.
-async fn write_all(tcp: &TcpStream, pieces: &mut [Bytes]) -> io::Result<()> {
-    let mut rest = pieces;
+async fn write_all(tcp: &TcpStream, parts: &mut [Bytes]) -> io::Result<()> {
+    let mut rest = parts;
     while !rest.is_empty() {
         match write_some(tcp, rest) {
             Ok(written) => rest = advance(rest, written),
@@ -265,28 +268,28 @@ async fn write_all(tcp: &TcpStream, pieces: &mut [Bytes]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_some(tcp: &TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); PIECES];
-    let count = pieces.len().min(PIECES);
-    for (slice, piece) in slices.iter_mut().zip(pieces) {
-        *slice = IoSlice::new(piece);
+fn write_some(tcp: &TcpStream, parts: &[Bytes]) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); WRITTEN];
+    let count = parts.len().min(WRITTEN);
+    for (slice, part) in slices.iter_mut().zip(parts) {
+        *slice = IoSlice::new(part);
     }
     tcp.try_write_vectored(&slices[..count])
 }
 
 /// Takes what was written off the front.
-fn advance(pieces: &mut [Bytes], mut written: usize) -> &mut [Bytes] {
+fn advance(parts: &mut [Bytes], mut written: usize) -> &mut [Bytes] {
     let mut done = 0;
-    while let Some(piece) = pieces.get_mut(done) {
-        if written < piece.len() {
-            piece.advance(written);
+    while let Some(part) = parts.get_mut(done) {
+        if written < part.len() {
+            part.advance(written);
             break;
         }
-        written -= piece.len();
-        *piece = Bytes::new(); // its packet's memory is free from now on
+        written -= part.len();
+        *part = Bytes::new(); // its packet's memory is free from now on
         done += 1;
     }
-    &mut pieces[done..]
+    &mut parts[done..]
 }
 
 /// Polls both, the first one first, until both have ended or one has broken.

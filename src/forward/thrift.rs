@@ -35,8 +35,7 @@ const MUCH_FASTER: u64 = 32;
 /// Time from the beginning of packing until its use must show: what had filled the buffers before has left by then.
 const PROOF: Duration = Duration::from_millis(1500);
 
-/// Time after which is watched anew whether the path has become faster than packing, where packing is what takes the
-/// time.
+/// Time after which is watched anew what the path can do, where it is not what holds the connection up any more.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// First rest; each failure doubles it.
@@ -283,12 +282,11 @@ impl Thrift {
             }
             packing.block_bytes = block_bytes(rates.of_all);
         }
-        if packing_is_busy {
-            if packing.effort == Effort::Quick && now.saturating_duration_since(packing.since) >= AGAIN {
-                self.watch(now, Some(by_all));
-                return;
-            }
+        if packing_is_busy && packing.effort == Effort::Thorough {
             packing.effort = Effort::Quick;
+        } else if !is_held_up && now.saturating_duration_since(packing.since) >= AGAIN {
+            self.watch(now, Some(by_all));
+            return;
         }
         if !packing.has_proven && now.saturating_duration_since(packing.since) >= PROOF {
             if is_held_up && rates.own * 10 < packing.before * 11 {

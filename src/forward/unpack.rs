@@ -109,3 +109,55 @@ fn unpack(packed: &[u8], length: usize) -> Result<Bytes, BadPiece> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let frame = zstd::bulk::compress(bytes, 3).expect("it compresses");
+        [Head::Packed { length: frame.len(), unpacked: bytes.len() }.encode(), frame].concat()
+    }
+
+    fn plain(bytes: &[u8]) -> Vec<u8> {
+        [Head::Plain(bytes.len()).encode(), bytes.to_vec()].concat()
+    }
+
+    fn unpack_all(wire: &[u8], step: usize) -> Result<(Vec<u8>, usize), BadPiece> {
+        let (mut unpacker, mut all, mut saved) = (Unpacker::new(), Vec::new(), 0);
+        for part in wire.chunks(step) {
+            let mut part = Bytes::copy_from_slice(part);
+            while let Some(unpacked) = unpacker.next(&mut part)? {
+                all.extend_from_slice(&unpacked.bytes);
+                saved += unpacked.saved;
+            }
+        }
+        if unpacker.is_between_pieces() { Ok((all, saved)) } else { Err(BadPiece) }
+    }
+
+    #[test]
+    fn pieces_are_the_same_bytes_however_they_are_cut() {
+        let text = "A hole through both NATs. ".repeat(5000).into_bytes();
+        let wire = [plain(b"x"), packed(&text), plain(&text[..20_000]), packed(&text[..600])].concat();
+        let wanted = [b"x", &text[..], &text[..20_000], &text[..600]].concat();
+        for step in [1, 2, 7, 1400, wire.len()] {
+            let (all, saved) = unpack_all(&wire, step).expect("whole pieces");
+            assert!(all == wanted, "in parts of {step}");
+            assert!(saved > text.len() / 2);
+        }
+        assert_eq!(unpack_all(&wire[..wire.len() - 1], 1400), Err(BadPiece), "cut off");
+    }
+
+    #[test]
+    fn no_piece_becomes_more_than_it_announces() {
+        let bomb = zstd::bulk::compress(&vec![0; 200 << 20], 3).expect("it compresses");
+        let announced = |unpacked| [Head::Packed { length: bomb.len(), unpacked }.encode(), bomb.clone()].concat();
+        assert_eq!(unpack_all(&announced(256 << 10), 1400), Err(BadPiece));
+        let text = vec![7; 1000];
+        let mut wire = packed(&text);
+        wire[5] += 1;
+        assert_eq!(unpack_all(&wire, 1400), Err(BadPiece), "less than it announces");
+        let noise = [Head::Packed { length: 4, unpacked: 100 }.encode(), vec![1, 2, 3, 4]].concat();
+        assert_eq!(unpack_all(&noise, 1400), Err(BadPiece));
+    }
+}
