@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod check;
+mod compress;
 mod classic;
 mod crowd;
 mod first_use;
