@@ -145,12 +145,12 @@ mod tests {
         let too_much = Head::Packed { length: 100, unpacked: MAX_UNPACKED_BYTES + 1 }.encode();
         for bad in [
             &b""[..],
-            b"\0",                     // nothing
-            b"\x40\0",                 // nothing, in two bytes
-            b"\x05\x05",               // too long
-            b"\x40",                   // too short
-            b"\xc0\0\x09\0\0\x09",     // no smaller than what it stands for
-            b"\xc0\0\0\0\0\x09",       // packed nothing
+            b"\0",                 // nothing
+            b"\x40\0",             // nothing, in two bytes
+            b"\x05\x05",           // too long
+            b"\x40",               // too short
+            b"\xc0\0\x09\0\0\x09", // no smaller than what it stands for
+            b"\xc0\0\0\0\0\x09",   // packed nothing
             &too_much,
         ] {
             assert_eq!(Head::decode(bad), Err(BadPiece), "{bad:?}");

@@ -20,7 +20,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
-use pinhole_proto::stream::Reply;
+use pinhole_proto::{piece::BadPiece, stream::Reply};
 use tokio::{io::Interest, net::TcpStream};
 
 use super::{
@@ -64,11 +64,15 @@ pub(super) async fn splice(
     form: Form,
 ) {
     let mut ends = Ends { send, recv, clean: false };
-    let unwanted = ends.send.stopped();
-    let down = downward(&mut ends.recv, &tcp, carried, form.comes_in_pieces);
-    let ended = tokio::select! {
-        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried, &form.terms)) => both,
-        broken = broken(&tcp, unwanted) => Err(broken),
+    let ended = {
+        let unwanted = ends.send.stopped();
+        // Pinned here: whatever is moved from future to future has room in each of them.
+        let down = pin!(downward(&mut ends.recv, &tcp, carried, form.comes_in_pieces));
+        let up = pin!(upward(&tcp, &mut ends.send, gate, carried, &form.terms));
+        tokio::select! {
+            both = try_join(down, up) => both,
+            broken = broken(&tcp, unwanted) => Err(broken),
+        }
     };
     ends.conclude(&tcp, ended);
 }
@@ -84,27 +88,30 @@ pub(super) async fn splice_behind_reply(
     refused: impl FnOnce(Reply),
 ) {
     let mut ends = Ends { send, recv, clean: false };
-    let down = async {
-        match read_reply(&mut ends.recv).await {
-            Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried, false).await,
-            Some(Reply::ConnectedInPieces) if terms.are_pieces() => {
-                terms.let_pack();
-                downward(&mut ends.recv, &tcp, carried, true).await
+    let ended = {
+        let unwanted = ends.send.stopped();
+        let down = pin!(async {
+            match read_reply(&mut ends.recv).await {
+                Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried, false).await,
+                Some(Reply::ConnectedInPieces) if terms.are_pieces() => {
+                    terms.let_pack();
+                    downward(&mut ends.recv, &tcp, carried, true).await
+                }
+                Some(Reply::ConnectedInPieces) => Err(Broken("pieces that nobody asked for")),
+                Some(reply) => {
+                    refused(reply);
+                    Err(Broken("refused"))
+                }
+                None => Err(Broken("no reply")),
             }
-            Some(Reply::ConnectedInPieces) => Err(Broken("pieces that nobody asked for")),
-            Some(reply) => {
-                refused(reply);
-                Err(Broken("refused"))
-            }
-            None => Err(Broken("no reply")),
+        });
+        let up = pin!(upward(&tcp, &mut ends.send, gate, carried, terms));
+        // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
+        tokio::select! {
+            biased;
+            both = try_join(down, up) => both,
+            broken = broken(&tcp, unwanted) => Err(broken),
         }
-    };
-    let unwanted = ends.send.stopped();
-    // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
-    let ended = tokio::select! {
-        biased;
-        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried, terms)) => both,
-        broken = broken(&tcp, unwanted) => Err(broken),
     };
     ends.conclude(&tcp, ended);
 }
@@ -208,27 +215,43 @@ async fn downward(
     socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken("TCP shutdown"))
 }
 
-/// Writes what is in pieces; of packed ones, one at a time.
+/// Writes what is in pieces.
 async fn deliver(
     unpacker: &mut Unpacker,
-    input: &mut [Bytes],
+    parts: &mut [Bytes],
     tcp: &TcpStream,
     carried: &Carried,
 ) -> Result<(), Broken> {
     let mut ready = Vec::with_capacity(WRITTEN);
-    for input in input {
-        while let Some(unpacked) = unpacker.next(input).map_err(|_| Broken("malformed piece"))? {
+    let mut rest = parts;
+    while !rest.is_empty() {
+        rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed piece"))?;
+        deliver_all(&mut ready, tcp, carried).await?;
+        ready.clear();
+    }
+    Ok(())
+}
+
+/// Unpacks one packed piece, or plain ones as long as there is room. Returns what is left.
+fn unpack_some<'a>(
+    unpacker: &mut Unpacker,
+    mut parts: &'a mut [Bytes],
+    ready: &mut Vec<Bytes>,
+    carried: &Carried,
+) -> Result<&'a mut [Bytes], BadPiece> {
+    while let Some(part) = parts.first_mut() {
+        while let Some(unpacked) = unpacker.next(part)? {
             ready.push(unpacked.bytes);
             if unpacked.saved > 0 {
                 carried.received_saved(unpacked.saved);
             }
             if unpacked.saved > 0 || ready.len() == WRITTEN {
-                deliver_all(&mut ready, tcp, carried).await?;
-                ready.clear();
+                return Ok(parts);
             }
         }
+        parts = &mut parts[1..];
     }
-    deliver_all(&mut ready, tcp, carried).await
+    Ok(parts)
 }
 
 async fn deliver_all(parts: &mut [Bytes], tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {

@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn no_piece_becomes_more_than_it_announces() {
         let bomb = zstd::bulk::compress(&vec![0; 200 << 20], 3).expect("it compresses");
-        let announced = |unpacked| [Head::Packed { length: bomb.len(), unpacked }.encode(), bomb.clone()].concat();
+        let announced =
+            |unpacked| [Head::Packed { length: bomb.len(), unpacked }.encode(), bomb.clone()].concat();
         assert_eq!(unpack_all(&announced(256 << 10), 1400), Err(BadPiece));
         let text = vec![7; 1000];
         let mut wire = packed(&text);

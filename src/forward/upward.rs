@@ -80,7 +80,8 @@ pub(super) async fn upward(
         }
         let Some(chunk) = source.take(most.unwrap_or(LARGEST_READ))? else { break };
         match most {
-            Some(most) => source.fill_while(most, sink.send(chunk)).await?,
+            // Boxed, like all that few connections need: each carries the size of its future with it.
+            Some(most) => Box::pin(source.fill_while(most, sink.send(chunk))).await?,
             None => sink.send(chunk).await?,
         }
     }
@@ -101,14 +102,12 @@ impl Source<'_> {
     async fn wait(&mut self, is_limited: bool) -> Result<bool, Broken> {
         while self.buffer.is_empty() && self.end.is_none() {
             if self.buffer.capacity() == 0 {
-                let readable = self.tcp.readable();
                 let readable = if is_limited {
-                    match tokio::time::timeout(PAUSE, readable).await {
-                        Ok(readable) => readable,
-                        Err(_) => return Ok(false),
-                    }
+                    let readable = Box::pin(tokio::time::timeout(PAUSE, self.tcp.readable()));
+                    let Ok(readable) = readable.await else { return Ok(false) };
+                    readable
                 } else {
-                    readable.await
+                    self.tcp.readable().await
                 };
                 readable.map_err(|_| Broken("TCP not readable"))?;
             }
@@ -212,7 +211,7 @@ impl<'a> Sink<'a> {
         }
         let mut saved = 0;
         let packed = match self.effort(bytes) {
-            Some(effort) => self.pack(chunk.clone(), effort).await,
+            Some(effort) => Box::pin(self.pack(chunk.clone(), effort)).await,
             None => None,
         };
         let (head, chunk) = match packed {

@@ -35,7 +35,8 @@ fn text(bytes: usize) -> Vec<u8> {
     while text.len() < bytes {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let (client, status, took) = (state >> 56, 200 + (state >> 40) % 5, state >> 30 & 0xffff);
-        let line = writeln!(text, "10.0.0.{client} GET /things/{:x} HTTP/1.1 {status}, {took} µs", state >> 44);
+        let line =
+            writeln!(text, "10.0.0.{client} GET /things/{:x} HTTP/1.1 {status}, {took} µs", state >> 44);
         line.expect("memory takes it");
     }
     text.into_bytes()
@@ -43,7 +44,9 @@ fn text(bytes: usize) -> Vec<u8> {
 
 /// Bytes that nothing makes smaller.
 fn noise(bytes: usize) -> Vec<u8> {
-    (0..bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).wrapping_mul(at) as u8).collect()
+    (0..bytes as u64)
+        .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).wrapping_mul(at) as u8)
+        .collect()
 }
 
 /// Starts both sides, with more arguments for the serve side.
@@ -95,7 +98,11 @@ fn text_is_faster_than_the_road_and_whatever_is_between_arrives_whole() {
     let down = text(TEXT_BYTES);
     let plain = Duration::from_secs_f64(down.len() as f64 * 8.0 / RATE as f64);
     let took = exchange(&ground, &down, b"and back");
-    note(&format!("{:.1} s where the road alone would take {:.1} s", took.as_secs_f64(), plain.as_secs_f64()));
+    note(&format!(
+        "{:.1} s where the road alone would take {:.1} s",
+        took.as_secs_f64(),
+        plain.as_secs_f64()
+    ));
     assert!(took < plain * 2 / 3, "it was not packed");
 
     let mixed = [text(2 << 20), noise(1 << 20), text(1 << 20), noise(3), text(100)].concat();

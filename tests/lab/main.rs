@@ -6,8 +6,8 @@
 #![cfg(target_os = "linux")]
 
 mod check;
-mod compress;
 mod classic;
+mod compress;
 mod crowd;
 mod first_use;
 mod flow;

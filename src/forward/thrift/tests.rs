@@ -26,7 +26,18 @@ impl World {
         let now = Instant::now();
         let thrift = Thrift::new(now);
         let (by_all, samples, packed, chunks) = Default::default();
-        World { now, thrift, by_all, path, speed: 200_000_000, leaves, reader: u64::MAX, samples, packed, chunks }
+        World {
+            now,
+            thrift,
+            by_all,
+            path,
+            speed: 200_000_000,
+            leaves,
+            reader: u64::MAX,
+            samples,
+            packed,
+            chunks,
+        }
     }
 
     fn pack(&mut self, percent: usize, slower: u32) -> usize {
