@@ -64,6 +64,14 @@ pub(super) struct Owner {
 /// A tunnel that has a path again is woken this often until it hears something, or each two round trips.
 const WAKE_EVERY: Duration = Duration::from_millis(500);
 
+/// So much longer a tunnel that stands may be without an answer than a handshake: the peer's timers may be slower than
+/// ours, and a tunnel that is given up costs all its connections.
+const DEAF: Duration = Duration::from_secs(10);
+
+/// QUIC believes in the round trip of the path before until an answer comes, and sends again when a timer ends: after at
+/// most so many of those (RFC 9002 §6.2.1, where the round trips varied by half).
+const TIMER_RTTS: u32 = 3;
+
 /// A tunnel that has not heard anything since it got its path.
 struct Waking {
     /// Packets that the peer had acknowledged by then.
@@ -251,7 +259,7 @@ impl Supervisor {
                 Role::Open => Instant::now(),
             },
             every: WAKE_EVERY.max(connected.rtt * 2),
-            until: answer_by(connected),
+            until: answer_by(connected) + DEAF + tunnel.rtt().unwrap_or_default() * TIMER_RTTS,
         });
         self.paths.add();
         self.tell_path(connected);

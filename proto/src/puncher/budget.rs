@@ -4,7 +4,7 @@
 //! hard: every probe passes [`Budget::admit`], whatever it is for, and one that is refused is not sent.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use std::{
 pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(300);
 
 /// Most sockets that fan out toward one port of the peer.
-pub(super) const MAX_FAN: usize = 256;
+pub(super) const MAX_FAN: usize = 480;
 
 /// Mappings kept back for slots.
 const FOR_SLOTS: usize = 36;
@@ -22,12 +22,13 @@ const FOR_SLOTS: usize = 36;
 /// Mappings kept back for spare pairs: one for each lost path.
 const FOR_SPARE: usize = 4;
 
-/// Mappings kept back for answers to the peer, and for tests of what was heard.
-const FOR_TALK: usize = 20;
+/// Mappings kept back for answers to the peer, and for tests of what was heard. They get no others while a search has all
+/// of its own: hundreds of the peer's sockets may reach us, and slots must go on.
+const FOR_TALK: usize = 28;
 
 /// Of these, so many may be made at once, and then one in [`TALK_GAP`]: however many of the peer's ports were answered in
 /// vain, another answer is to be had soon.
-const TALK_AT_ONCE: u32 = 4;
+const TALK_AT_ONCE: u32 = 12;
 
 /// See [`TALK_AT_ONCE`].
 const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TALK_AT_ONCE as u64));
@@ -43,8 +44,7 @@ const FOR_ARRIVALS: usize = 36;
 /// Hard bounds of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Mappings alive at once in one NAT. Of our sockets a quarter of that number, and never more than 256, take part in
-    /// a fan. Room is kept for what the peer's probes leave in a router that answers for itself; a router that does so
+    /// Mappings alive at once in one NAT. As many as a third of our sockets take part in a fan, and never more than 480. Room is kept for what the peer's probes leave in a router that answers for itself; a router that does so
     /// without a word of ICMP may get more from the peer.
     pub mappings: u16,
     /// Probes in any second, answers included.
@@ -61,29 +61,24 @@ impl Limits {
     /// Fewer than this leave no room to search; whoever asks for less gets these.
     pub const LEAST: Self = Self { mappings: 192, packets_per_second: 20 };
 
-    /// Sockets that fan out.
-    pub(super) fn fan(self) -> usize {
-        (self.search() / 4).min(MAX_FAN)
+    /// Sockets that fan out, as that share of the mappings.
+    pub(super) fn fan(self, share: usize) -> usize {
+        (self.search() / share).min(MAX_FAN)
     }
 
-    /// Ports of the peer that are swept beside a fan toward so many of its ports. The main pair and the helper's count
-    /// among them.
-    pub(super) fn sweep(self, targets: usize) -> usize {
-        self.search().saturating_sub(self.fan() * targets)
+    /// Ports of the peer that are swept beside so many mappings of a fan. The main pair and the helper's count among
+    /// them.
+    pub(super) fn sweep(self, fanned: usize) -> usize {
+        self.search().saturating_sub(fanned)
     }
 
     fn search(self) -> usize {
         usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_SPARE - FOR_ARRIVALS
     }
 
-    /// Mappings up to which a new one may be made.
-    fn room(self, purpose: Purpose) -> usize {
-        match purpose {
-            Purpose::Search => self.search(),
-            Purpose::Slot => self.search() + FOR_SLOTS,
-            Purpose::Talk => self.search() + FOR_SLOTS + FOR_TALK,
-            Purpose::Spare => self.search() + FOR_SLOTS + FOR_TALK + FOR_SPARE,
-        }
+    /// All that we make ourselves.
+    fn all(self) -> usize {
+        self.search() + FOR_SLOTS + FOR_TALK + FOR_SPARE
     }
 }
 
@@ -111,6 +106,8 @@ pub(super) struct Budget {
     own: Option<IpAddr>,
     /// When each mapping was last used by us.
     mappings: BTreeMap<Flow, Instant>,
+    /// Those of them that were made for slots.
+    slots: BTreeSet<Flow>,
     /// Those of addresses that we had. They may be in the same NAT.
     former: BTreeMap<IpAddr, BTreeMap<Flow, Instant>>,
     /// No later than the first moment at which a mapping dies.
@@ -131,6 +128,7 @@ impl Budget {
             limits,
             own: None,
             mappings: BTreeMap::new(),
+            slots: BTreeSet::new(),
             former: BTreeMap::new(),
             next_death: None,
             pace: Pace::new(limits),
@@ -150,6 +148,7 @@ impl Budget {
         let Some(before) = self.own.replace(own) else { return };
         let returning = self.former.remove(&own).unwrap_or_default();
         let left = std::mem::replace(&mut self.mappings, returning);
+        self.slots.clear();
         if !left.is_empty() {
             self.former.insert(before, left);
         }
@@ -160,10 +159,15 @@ impl Budget {
         if !self.has_room(flow, purpose, now) || !self.pace.admit(purpose, now) {
             return false;
         }
-        let is_new = self.mappings.insert(flow, now).is_none();
-        if is_new && purpose == Purpose::Talk && self.used() > self.limits.room(Purpose::Slot) {
-            self.talk_whole_at = Some(self.talk_whole_after(now));
+        if !self.mappings.contains_key(&flow) {
+            if purpose == Purpose::Talk && self.used_but_for_slots() >= self.limits.search() {
+                self.talk_whole_at = Some(self.talk_whole_after(now));
+            }
+            if purpose == Purpose::Slot {
+                self.slots.insert(flow);
+            }
         }
+        self.mappings.insert(flow, now);
         self.next_death.get_or_insert(now + MAPPING_LIFE);
         true
     }
@@ -174,10 +178,17 @@ impl Budget {
         if self.mappings.contains_key(&flow) {
             return true;
         }
-        let is_kept_back = purpose != Purpose::Spare && self.used() >= self.limits.room(Purpose::Slot);
-        let used = if purpose == Purpose::Search { self.alive() } else { self.used() };
-        used < self.limits.room(purpose)
-            && (!is_kept_back || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE)
+        let (used, search) = (self.used(), self.limits.search());
+        match purpose {
+            Purpose::Search => self.alive() < search,
+            Purpose::Slot => used < search || self.slots.len() < FOR_SLOTS && used < self.limits.all(),
+            Purpose::Talk => {
+                let used = self.used_but_for_slots();
+                let is_soon = || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE;
+                used < search || used < search + FOR_TALK && is_soon()
+            }
+            Purpose::Spare => used < self.limits.all(),
+        }
     }
 
     /// All mappings.
@@ -189,6 +200,11 @@ impl Budget {
     fn used(&self) -> usize {
         let spared = (FOR_SLOTS + FOR_TALK + FOR_SPARE) * self.former.len().min(MAX_FORMER);
         self.alive() - spared.min(self.alive() - self.mappings.len())
+    }
+
+    /// The same without what is kept back for slots.
+    fn used_but_for_slots(&self) -> usize {
+        self.used() - self.slots.len().min(FOR_SLOTS)
     }
 
     /// When a probe of that purpose can leave, as far as the pace goes.
@@ -207,6 +223,7 @@ impl Budget {
         }
         let lives = |_: &Flow, used: &mut Instant| now < *used + MAPPING_LIFE;
         self.mappings.retain(lives);
+        self.slots.retain(|flow| self.mappings.contains_key(flow));
         self.former.values_mut().for_each(|flows| flows.retain(lives));
         self.former.retain(|_, flows| !flows.is_empty());
         let all = self.former.values().chain([&self.mappings]).flat_map(BTreeMap::values);
@@ -306,33 +323,30 @@ mod tests {
     }
 
     #[test]
-    fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_99_of_100_tries() {
+    fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_999_of_1000_tries() {
         let limits = Limits::DEFAULT;
-        assert_eq!((limits.fan(), limits.sweep(1)), (256, 1184));
-        let failure: f64 = (0..1184).map(|swept| 1.0 - 256.0 / (64_512.0 - f64::from(swept))).product();
-        assert!(failure < 0.01, "{failure}");
+        assert_eq!((limits.fan(3), limits.sweep(477)), (477, 955));
+        let failure: f64 = (0..955).map(|swept| 1.0 - 477.0 / (64_512.0 - f64::from(swept))).product();
+        assert!(failure < 0.001, "{failure}");
     }
 
     #[test]
-    fn a_full_table_still_has_room_for_slots_and_answers() {
+    fn a_full_table_still_has_room_for_slots_and_answers_and_neither_takes_the_other_s() {
         for limits in [Limits::DEFAULT, Limits::GENTLE, Limits::LEAST] {
             let (mut budget, mut now) = (Budget::new(limits), begin());
-            for port in 1..=limits.mappings {
-                now += Duration::from_millis(60);
-                budget.admit(flow(port), Purpose::Search, now);
-            }
-            assert!(!budget.admit(flow(limits.mappings), Purpose::Search, now));
-            let count = |budget: &mut Budget, purpose, first: u16| {
-                let mut ports = first..first + 100;
-                ports.find(|port| {
-                    let has_room = budget.has_room(flow(*port), purpose, now);
-                    budget.mappings.insert(flow(*port), now);
-                    !has_room
-                })
+            let mut admitted = |purpose, first: u16, count: u16| {
+                let ports = (first..first + count).filter(|port| {
+                    now += Duration::from_millis(60);
+                    budget.admit(flow(*port), purpose, now)
+                });
+                ports.count()
             };
-            assert_eq!(count(&mut budget, Purpose::Slot, 10_000), Some(10_000 + FOR_SLOTS as u16));
-            budget.mappings.remove(&flow(10_000 + FOR_SLOTS as u16));
-            assert_eq!(count(&mut budget, Purpose::Talk, 20_000), Some(20_000 + FOR_TALK as u16));
+            assert_eq!(admitted(Purpose::Search, 1, limits.mappings), limits.search());
+            let at_once = admitted(Purpose::Talk, 10_000, 100);
+            assert_eq!(at_once, TALK_AT_ONCE as usize);
+            assert_eq!(admitted(Purpose::Slot, 20_000, 100), FOR_SLOTS);
+            assert_eq!(admitted(Purpose::Talk, 30_000, 10), 0, "the next one is to be had soon");
+            assert_eq!(admitted(Purpose::Spare, 40_000, 100), FOR_SPARE + FOR_TALK - at_once);
         }
     }
 
@@ -350,10 +364,7 @@ mod tests {
         let room = Limits::DEFAULT.search();
         assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room);
         assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Search), 0);
-        assert_eq!(
-            admitted(&mut budget, "192.168.0.3", Purpose::Slot),
-            FOR_SLOTS + FOR_TALK + FOR_SPARE + FOR_SLOTS
-        );
+        assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Slot), FOR_SLOTS + FOR_TALK + FOR_SPARE);
         assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room, "the same as before");
     }
 
@@ -363,17 +374,18 @@ mod tests {
         let full = now + MAPPING_LIFE / 2;
         for port in 1..=1536 {
             now += Duration::from_millis(60);
-            budget.admit(flow(port), Purpose::Slot, now);
+            budget.admit(flow(port), Purpose::Search, now);
         }
         let (mut answered, mut port) = (Vec::new(), 20_000);
         while now < full + MAPPING_LIFE / 2 {
             now += Duration::from_millis(100);
             port += 1;
-            budget.admit(flow(1 + port % 1480), Purpose::Slot, now);
+            budget.admit(flow(1 + port % 1400), Purpose::Search, now);
             answered.extend(budget.admit(flow(port), Purpose::Talk, now).then_some(now));
         }
-        assert!((12..=20).contains(&answered.len()), "{}", answered.len());
-        let gaps = answered.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!((20..=28).contains(&answered.len()), "{}", answered.len());
+        let later = answered.iter().skip(TALK_AT_ONCE as usize).copied().collect::<Vec<_>>();
+        let gaps = later.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(gaps.max() <= Some(TALK_GAP + Duration::from_secs(1)));
     }
 

@@ -64,6 +64,9 @@ pub(super) const PROMPT: Duration = Duration::from_secs(1);
 /// Shortest time between two nominating probes.
 const NOMINATION_GAP: Duration = Duration::from_millis(50);
 
+/// Longest time between two: the round trip that has proven the pair may have waited for a router that was off.
+const LONGEST_NOMINATION_GAP: Duration = Duration::from_millis(250);
+
 /// All pairs under test, [`MAX_CHECKS`] at the most.
 #[derive(Debug)]
 pub(super) struct Checks {
@@ -359,7 +362,7 @@ impl Check {
 
     fn gap(&self, now: Instant) -> Duration {
         match (self.nominated_at, &self.proof) {
-            (Some(_), Some(proof)) => (proof.rtt * 3 / 2).max(NOMINATION_GAP),
+            (Some(_), Some(proof)) => (proof.rtt * 3 / 2).clamp(NOMINATION_GAP, LONGEST_NOMINATION_GAP),
             (Some(_) | None, _) => gap(self.pace, now.saturating_duration_since(self.paced_from)),
         }
     }

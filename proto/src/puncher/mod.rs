@@ -192,8 +192,11 @@ impl Puncher {
     /// Takes note that something has changed in this machine's network: an interface, an address, a route. A search
     /// becomes fast again, and a path at rest is tested; at most once in 5 s.
     pub fn handle_network_change(&mut self, now: Now) {
-        match &self.state {
-            State::Searching(_) => self.checks.hurry(now.instant),
+        match &mut self.state {
+            State::Searching(search) => {
+                self.checks.hurry(now.instant);
+                search.handle_network_change(self.bearings.local, now.instant);
+            }
             State::Connected(link) if link.keeper.is_at_rest() => {
                 if self.changed_at.is_some_and(|at| now.instant < at + HURRY) {
                     return;
@@ -431,13 +434,14 @@ impl Puncher {
             self.bearings.note_loss(false, now.instant);
             self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
         }
-        let proven = self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
-        let agree =
-            probe.nominate && self.bearings.role == Role::Serve && sender == Sender::Current && proven;
+        let is_current = sender == Sender::Current;
+        // A test of the path in use by the run that uses it needs no test in return; and where our word that it is in use
+        // was lost, it is said again, however old its proof is.
+        let is_in_use = is_current && self.connected_pair() == Some(pair);
+        let proven = is_in_use || self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
+        let agree = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
         self.send(Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) }, now);
-        // A test of the path in use by the run that uses it needs no test in return.
-        let is_in_use = sender == Sender::Current && self.connected_pair() == Some(pair);
-        if !(proven || is_in_use) {
+        if !proven {
             self.checks.add_reflexive(pair, now.instant);
         }
         if agree {

@@ -4,6 +4,9 @@
 //! they dropped (RFC 792; RFC 1812 §4.3.2.3). The first public address among them is beyond our NATs, carrier NAT
 //! included, whose inside has private or shared addresses (RFC 1918, RFC 6598). Where routers are silent, several
 //! numbers of hops take turns.
+//!
+//! The way out may become another one while the search goes on: a router falls back to a mobile network, a machine moves
+//! to another one. So it is measured again, at once where the system says so, and else less and less often.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,6 +26,15 @@ const MAX_TTL: u8 = 8;
 /// Time between two TTLs.
 const GAP: Duration = Duration::from_millis(15);
 
+/// Time to the next round of probes after the first one; each further one takes twice as long to come.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The longest that it takes.
+const RARELY: Duration = Duration::from_secs(3600);
+
+/// A round that began less than this ago is not begun anew.
+const HURRY: Duration = Duration::from_secs(5);
+
 /// What is used, in turn, as long as routers are silent. The field uses 3 to 7.
 const UNKNOWN: [u8; 4] = [3, 5, 4, 7];
 
@@ -31,7 +43,13 @@ const UNKNOWN: [u8; 4] = [3, 5, 4, 7];
 pub(super) struct Scout {
     peer: Option<SocketAddr>,
     next_at: Option<Instant>,
-    /// By TTL − 1.
+    /// When this round began, or the last one.
+    began: Instant,
+    /// Rounds that are complete.
+    rounds: u32,
+    /// The index of the hop that is probed next.
+    cursor: usize,
+    /// By TTL − 1. What was found in a round stays until a later one has an answer.
     hops: Vec<Hop>,
     /// Whether our own address is a public one.
     is_public: bool,
@@ -49,19 +67,42 @@ struct Hop {
 impl Scout {
     pub(super) fn new(peer: Option<SocketAddr>, local: Option<IpAddr>, now: Instant) -> Self {
         let is_public = local.is_some_and(|ip| !is_inside(ip));
-        Self { peer, next_at: Some(now), hops: Vec::new(), is_public }
+        Self { peer, next_at: Some(now), began: now, rounds: 0, cursor: 0, hops: Vec::new(), is_public }
+    }
+
+    /// The network has changed: looks again, now.
+    pub(super) fn hurry(&mut self, local: Option<IpAddr>, now: Instant) {
+        self.is_public = local.is_some_and(|ip| !is_inside(ip));
+        if self.rounds > 0 && now >= self.began + HURRY {
+            (self.next_at, self.cursor) = (Some(now), 0);
+        }
     }
 
     pub(super) fn handle_timeout(&mut self, outbox: &mut Outbox, now: Now) {
         let Some(peer) = self.peer else { return self.next_at = None };
         while self.next_at.is_some_and(|at| now.instant >= at) {
-            let ttl = u8::try_from(self.hops.len() + 1).unwrap_or(MAX_TTL);
+            if self.cursor == 0 {
+                self.began = now.instant;
+            }
+            let ttl = u8::try_from(self.cursor + 1).unwrap_or(MAX_TTL);
             let pair = Pair { socket: SocketId::MAIN, remote: peer };
             let letter = Letter { ttl: Some(ttl), ..Letter::probe(pair, outbox.random()) };
             let nonce = outbox.send(&letter, Purpose::Talk, now);
-            self.hops.push(Hop { nonce, dropped_by: None, reached: false });
-            self.next_at = (ttl < MAX_TTL).then_some(now.instant + GAP);
+            match self.hops.get_mut(self.cursor) {
+                Some(hop) => hop.nonce = nonce,
+                None => self.hops.push(Hop { nonce, dropped_by: None, reached: false }),
+            }
+            self.cursor += 1;
+            let gap = if ttl < MAX_TTL { GAP } else { self.complete() };
+            self.next_at = Some(now.instant + gap);
         }
+    }
+
+    /// Ends a round; returns the time to the next one.
+    fn complete(&mut self) -> Duration {
+        self.cursor = 0;
+        self.rounds += 1;
+        AGAIN.saturating_mul(1 << (self.rounds - 1).min(16)).min(RARELY)
     }
 
     pub(super) fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
@@ -70,9 +111,9 @@ impl Scout {
             return;
         };
         if self.peer.is_some_and(|peer| peer.ip() == icmp.offender) {
-            hop.reached = true;
+            (hop.reached, hop.dropped_by) = (true, None);
         } else if icmp.kind == IcmpKind::TtlExceeded {
-            hop.dropped_by = Some(icmp.offender);
+            (hop.reached, hop.dropped_by) = (false, Some(icmp.offender));
         }
     }
 
@@ -94,7 +135,7 @@ impl Scout {
     pub(super) fn ends_at(&self) -> Option<IpAddr> {
         let index = self.hops.iter().rposition(|hop| hop.dropped_by.is_some())?;
         let is_ours = index == 0 || self.first_outside().is_none();
-        let is_done = self.next_at.is_none() && self.nearest_reach().is_none();
+        let is_done = self.rounds > 0 && self.nearest_reach().is_none();
         self.hops[index].dropped_by.filter(|_| is_done && is_ours)
     }
 
@@ -134,31 +175,51 @@ mod tests {
 
     const PEER: &str = "203.0.113.9";
 
-    /// Sends all probes and lets the named routers answer, by TTL.
-    #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
+    /// A scout whose first round is complete, with the routers that answer, by TTL.
     fn scout(local: &str, answers: &[(u8, &str)]) -> Scout {
-        let mut now = Now { instant: Instant::now(), unix: Duration::ZERO };
-        let seal = ProbeSeal::new(&Key::stretch(&"one key".parse().expect("a phrase")));
-        let mut outbox = Outbox::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
-        let peer = SocketAddr::new(ip(PEER), 5555);
-        let mut scout = Scout::new(Some(peer), Some(ip(local)), now.instant);
-        while let Some(at) = scout.deadline() {
-            now = now.after(at - now.instant);
-            scout.handle_timeout(&mut outbox, now);
+        let mut road = Road::new(local);
+        road.round(answers);
+        road.scout
+    }
+
+    struct Road {
+        scout: Scout,
+        outbox: Outbox,
+        now: Now,
+    }
+
+    impl Road {
+        #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
+        fn new(local: &str) -> Self {
+            let now = Now { instant: Instant::now(), unix: Duration::ZERO };
+            let seal = ProbeSeal::new(&Key::stretch(&"one key".parse().expect("a phrase")));
+            let outbox = Outbox::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
+            let peer = SocketAddr::new(ip(PEER), 5555);
+            Self { scout: Scout::new(Some(peer), Some(ip(local)), now.instant), outbox, now }
         }
-        while let Some(Output::Transmit(transmit)) = outbox.pop() {
-            let answer = answers.iter().find(|(ttl, _)| Some(*ttl) == transmit.ttl);
-            if let Some((_, offender)) = answer {
-                let reached = *offender == PEER;
-                scout.handle_icmp(&Icmp {
-                    pair: transmit.pair,
-                    kind: if reached { IcmpKind::PortUnreachable } else { IcmpKind::TtlExceeded },
-                    offender: ip(offender),
-                    quoted: &transmit.payload,
-                });
+
+        /// Sends the probes of one round and lets the named routers answer; returns how long it took to begin.
+        fn round(&mut self, answers: &[(u8, &str)]) -> Duration {
+            let (before, rounds) = (self.now.instant, self.scout.rounds);
+            while self.scout.rounds == rounds {
+                let at = self.scout.deadline().expect("it goes on");
+                self.now = self.now.after(at - self.now.instant);
+                self.scout.handle_timeout(&mut self.outbox, self.now);
             }
+            while let Some(Output::Transmit(transmit)) = self.outbox.pop() {
+                let answer = answers.iter().find(|(ttl, _)| Some(*ttl) == transmit.ttl);
+                if let Some((_, offender)) = answer {
+                    let reached = *offender == PEER;
+                    self.scout.handle_icmp(&Icmp {
+                        pair: transmit.pair,
+                        kind: if reached { IcmpKind::PortUnreachable } else { IcmpKind::TtlExceeded },
+                        offender: ip(offender),
+                        quoted: &transmit.payload,
+                    });
+                }
+            }
+            self.scout.began - before
         }
-        scout
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -194,6 +255,29 @@ mod tests {
         assert_eq!(private.low_ttl(0), Some(2));
         let one_further = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, "198.51.100.1"), (3, PEER)]);
         assert_eq!(one_further.low_ttl(0), Some(2));
+    }
+
+    #[test]
+    fn a_way_out_that_becomes_longer_is_measured_again_and_one_that_falls_silent_is_remembered() {
+        let mut road = Road::new("192.168.1.2");
+        road.round(&[(1, "192.168.1.1"), (2, "198.51.100.1")]);
+        assert_eq!(road.scout.low_ttl(0), Some(2));
+        let after = road.round(&[(1, "192.168.1.1"), (2, "100.64.0.1"), (3, "198.51.100.1")]);
+        assert!(after <= AGAIN + GAP * u32::from(MAX_TTL), "{after:?}");
+        assert_eq!(road.scout.low_ttl(0), Some(3));
+        road.round(&[]);
+        assert_eq!(road.scout.low_ttl(0), Some(3));
+    }
+
+    #[test]
+    fn a_change_of_the_network_is_followed_at_once_and_a_long_search_asks_rarely() {
+        let mut road = Road::new("192.168.1.2");
+        road.round(&[(1, "192.168.1.1"), (2, "198.51.100.1")]);
+        road.now = road.now.after(HURRY);
+        road.scout.hurry(Some(ip("198.51.100.4")), road.now.instant);
+        assert_eq!(road.round(&[(1, "198.51.100.1"), (2, "192.0.2.1")]), Duration::ZERO);
+        let gaps: Vec<Duration> = (0..12).map(|_| road.round(&[])).collect();
+        assert!(gaps.is_sorted() && gaps.last() <= Some(&(RARELY + GAP)), "{gaps:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One search: everything that is tried at the same time until a pair is nominated.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -133,6 +133,11 @@ impl Search {
         let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };
         let sweeper = self.spare.socket().filter(|_| ground.has_moved).unwrap_or(SocketId::MAIN);
         self.birthday.handle_timeout(ground, ways, sweeper, outbox);
+    }
+
+    /// The network has changed: the way out may be another one.
+    pub(super) fn handle_network_change(&mut self, local: Option<IpAddr>, now: Instant) {
+        self.scout.hurry(local, now);
     }
 
     /// Takes note of what the network says; `is_ours` if it quotes what we have sent a moment ago.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use natlab::Network;
-use noq_proto::{ConnectionError, Event as QuicEvent, Incoming, VarInt};
+use noq_proto::{ConnectionError, Event as QuicEvent, Incoming, PathId, VarInt};
 use pinhole_proto::{
     Now, Role,
     puncher::{Connected, Event, Loss, Pair},
@@ -17,6 +17,8 @@ use super::{
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const HANDSHAKE_RTTS: u32 = 16;
+const DEAF: Duration = Duration::from_secs(10);
+const TIMER_RTTS: u32 = 3;
 const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 const MAX_HANDSHAKES: usize = 16;
 
@@ -204,13 +206,15 @@ impl Program {
         self.hub.admit(connected.pair, network);
         self.supervisor.punched = Some(connected);
         let answer_by = now + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS;
-        if self.supervisor.tunnel.is_some() {
+        if let Some((handle, _)) = self.supervisor.tunnel {
             let acknowledged = self.supervisor.paths.acknowledged();
             let lost = self.supervisor.lost.take();
             if lost.is_none_or(|(pair, before)| pair != connected.pair || before == acknowledged) {
                 let next_at = if self.role == Role::Serve { now + connected.rtt } else { now };
                 let every = WAKE_EVERY.max(connected.rtt * 2);
-                self.supervisor.waking = Some(Waking { acknowledged, next_at, every, until: answer_by });
+                let rtt = self.quic.get(handle).and_then(|connection| connection.rtt(PathId::ZERO));
+                let until = answer_by + DEAF + rtt.unwrap_or_default() * TIMER_RTTS;
+                self.supervisor.waking = Some(Waking { acknowledged, next_at, every, until });
                 self.supervisor.paths.add();
             }
             self.supervisor.path_lost_at = None;

@@ -31,8 +31,8 @@ const MAX_PROBES_A_SECOND: usize = 500;
 const MAX_FLOWS: usize = 1536;
 
 /// As many more for each own address that a host had before.
-const MAX_FLOWS_MORE: usize = 60;
-const MAX_SOCKETS: usize = 320;
+const MAX_FLOWS_MORE: usize = 68;
+const MAX_SOCKETS: usize = 1000;
 const MAX_CONNECTIONS: usize = 64;
 
 /// For so long after a sleep QUIC may be silent.
