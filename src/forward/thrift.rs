@@ -188,9 +188,10 @@ impl Thrift {
         }
     }
 
-    /// Takes note of what packing the last chunk did.
-    pub(super) fn handle_packed(&mut self, outcome: Outcome, now: Instant) {
-        self.window.packing += outcome.took;
+    /// Takes note of what packing the last chunk did, and how long that held it up: where the processor has other work,
+    /// longer than it took.
+    pub(super) fn handle_packed(&mut self, outcome: Outcome, held_up: Duration, now: Instant) {
+        self.window.packing += held_up;
         match self.phase {
             Phase::Sampling(rates) => self.handle_sample(rates, outcome, now),
             Phase::Packing(packing) if outcome.leaves(90) => {
@@ -225,7 +226,7 @@ impl Thrift {
         let of_all = per_second(written.by_all.saturating_sub(by_all), passed);
         let rates = Rates { own: per_second(self.window.bytes, passed), of_all };
         let is_held_up = self.window.waited * 5 >= passed * 3;
-        let packing_is_busy = self.window.packing * 2 > passed;
+        let packing_is_busy = self.window.packing * 3 > passed;
         self.window = Window::new(now, Some(written.by_all));
         match self.phase {
             Phase::Watching { was_held_up: true } if is_held_up => self.phase = Phase::Sampling(rates),

@@ -253,7 +253,7 @@ impl<'a> Sink<'a> {
     /// Packs a chunk; none if nothing is saved by that.
     async fn pack(&mut self, chunk: Bytes, effort: Effort) -> Option<Bytes> {
         let bytes = chunk.len();
-        let is_sample = self.thrift.plan() == Plan::Sample;
+        let (is_sample, begun) = (self.thrift.plan() == Plan::Sample, Instant::now());
         let Some((packed, outcome)) = pack::pack(chunk, effort).await else {
             self.pause();
             return None;
@@ -261,7 +261,8 @@ impl<'a> Sink<'a> {
         if is_sample {
             pack::note_speed(outcome.speed());
         }
-        self.thrift.handle_packed(outcome, Instant::now());
+        let now = Instant::now();
+        self.thrift.handle_packed(outcome, now - begun, now);
         (packed.len() + pinhole_proto::piece::MAX_HEAD_BYTES < bytes).then_some(packed)
     }
 

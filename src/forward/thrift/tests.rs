@@ -44,7 +44,7 @@ impl World {
         let took = Duration::from_micros(CHUNK as u64 * 1_000_000 / self.speed) * slower;
         self.now += took;
         let packed = CHUNK * percent / 100;
-        self.thrift.handle_packed(Outcome { bytes: CHUNK, packed, took }, self.now);
+        self.thrift.handle_packed(Outcome { bytes: CHUNK, packed, took }, took, self.now);
         packed.min(CHUNK)
     }
 
@@ -201,4 +201,14 @@ fn a_pause_ends_it_and_the_next_bytes_are_watched_anew() {
     assert!(!world.is_packing());
     world.run(500 * MS);
     assert!(world.is_packing());
+}
+
+#[test]
+fn whoever_has_no_processor_to_spare_makes_less_effort() {
+    let mut world = World::new(2_500_000, 35);
+    world.run(500 * MS);
+    assert!(matches!(world.thrift.plan(), Plan::Pack { effort: Effort::Thorough, .. }));
+    world.speed = 20_000_000;
+    world.run(2 * REVIEW);
+    assert!(matches!(world.thrift.plan(), Plan::Pack { effort: Effort::Quick, .. }));
 }
