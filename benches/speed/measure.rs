@@ -21,8 +21,10 @@ pub(crate) enum Load {
     Up,
     /// Down; what is under way at the end is cut off.
     Watched,
-    /// The same with text.
-    Text,
+    /// The same with prose.
+    Prose,
+    /// The same with sources of programs.
+    Sources,
 }
 
 impl Load {
@@ -31,7 +33,8 @@ impl Load {
             Load::Down => "down",
             Load::Up => "up",
             Load::Watched => "watch",
-            Load::Text => "read",
+            Load::Prose => "read",
+            Load::Sources => "sources",
         }
     }
 }

@@ -29,8 +29,8 @@ fn check_name(bytes: &[u8]) {
     if !valid_name(service) {
         return;
     }
-    for any in [false, true] {
-        let request = Request { service: service.to_owned(), any };
+    for (any, pieces) in [(false, false), (false, true), (true, false), (true, true)] {
+        let request = Request { service: service.to_owned(), any, pieces };
         assert_eq!(Request::decode(&request.encode()), Ok(request), "a valid name is not understood");
     }
 }

@@ -31,9 +31,11 @@ impl Wire {
         read(&mut recv, &mut reply).await?;
         match Reply::from_code(reply[0]) {
             Reply::Connected => Ok(Self { send, recv }),
-            Reply::NoSuchService | Reply::Refused | Reply::Unreachable | Reply::Unavailable => {
-                Err(CheckError::Refused)
-            }
+            Reply::ConnectedInPieces
+            | Reply::NoSuchService
+            | Reply::Refused
+            | Reply::Unreachable
+            | Reply::Unavailable => Err(CheckError::Refused),
         }
     }
 

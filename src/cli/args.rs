@@ -5,6 +5,7 @@ mod parse;
 mod pipe;
 
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -12,7 +13,7 @@ use std::{
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
 use pinhole::{
-    endpoint::DEFAULT_PORT,
+    endpoint::{Compress, DEFAULT_PORT},
     proto::{
         puncher::Limits,
         survey::{LEAST_LIFETIME, MOST_LIFETIME},
@@ -272,6 +273,10 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 
+    /// Compress connections where that makes them faster, or never: what one side forbids neither does [default: auto]
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub(crate) compress: Option<When>,
+
     /// Print events as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -287,6 +292,35 @@ pub(crate) struct Common {
     /// Show what happens inside; twice for every datagram
     #[arg(short = 'd', action = ArgAction::Count)]
     pub(crate) debug: u8,
+}
+
+/// When to compress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum When {
+    /// When the bytes compress, and the path is the limit and not the processor
+    #[default]
+    Auto,
+    /// Never
+    Off,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl From<When> for Compress {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Self::Auto,
+            When::Off => Self::Off,
+        }
+    }
 }
 
 /// What the search may ask of the routers on the way.

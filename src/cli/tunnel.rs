@@ -155,6 +155,7 @@ impl Run<'_> {
             limits: common.limits.limits(),
             memory: memory::recall(services.role(), peer),
             patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
+            compress: common.compress.unwrap_or_default().into(),
             ..Config::new(services.role(), keyed.key.clone(), peer.clone())
         };
         let endpoint = tokio::select! {

@@ -78,6 +78,18 @@ pub struct Config {
     pub patience: Duration,
     /// What the tunnel is for.
     pub purpose: Purpose,
+    /// Whether forwarded connections may be compressed.
+    pub compress: Compress,
+}
+
+/// Whether forwarded connections may be compressed. What one side forbids neither does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compress {
+    /// Where it pays: the bytes compress, and the path is the limit and not the processor.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// What a tunnel is for. Endpoints of different purposes never answer each other, though they have one key.
@@ -122,6 +134,7 @@ impl Config {
             memory: None,
             patience: DEFAULT_PATIENCE,
             purpose: Purpose::Forward,
+            compress: Compress::Auto,
         }
     }
 }
@@ -150,6 +163,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Endpoint {
     role: Role,
+    compress: Compress,
     hub: Arc<Hub>,
     quic: noq::Endpoint,
     commands: mpsc::Sender<Command>,
@@ -199,7 +213,7 @@ impl Endpoint {
         let events = Events::new(ledger.clone());
         let status = Status::new(ledger.clone(), config.peer.clone(), &hub, HealthAsker::new(&commands));
         let first_listener = Mutex::new(Some(events.subscribe()));
-        let role = config.role;
+        let (role, compress) = (config.role, config.compress);
         let supervisor =
             Supervisor::new(config, addresses, hub.clone(), quic.clone(), driver, owner, events.clone());
         let supervising = tokio::spawn(supervisor.run());
@@ -208,6 +222,7 @@ impl Endpoint {
         sampler.spawn(async move { ledger.sample().await });
         Ok(Self {
             role,
+            compress,
             hub,
             quic,
             commands,
@@ -306,6 +321,10 @@ impl Endpoint {
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             tracing::debug!("the goodbye took too long");
         }
+    }
+
+    pub(crate) fn compress(&self) -> Compress {
+        self.compress
     }
 
     pub(crate) fn shared_hub(&self) -> Arc<Hub> {

@@ -11,10 +11,13 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use super::splice::{self, prepare};
+use super::{
+    splice::{self, prepare},
+    upward::Terms,
+};
 use crate::{
     Endpoint, Event, Tunnel,
-    endpoint::{Command, Events},
+    endpoint::{Command, Compress, Events},
 };
 
 /// Carries connections over an endpoint's tunnels. Cheap to clone; it does not keep the endpoint alive.
@@ -23,6 +26,7 @@ pub struct Carrier {
     tunnel: watch::Receiver<Option<Tunnel>>,
     commands: mpsc::WeakSender<Command>,
     events: Events,
+    compress: Compress,
 }
 
 /// Says why a connection was not carried to its end. Its other end was reset.
@@ -40,7 +44,12 @@ impl Carrier {
     /// Makes one for an endpoint.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self { tunnel: endpoint.tunnel(), commands: endpoint.commands(), events: endpoint.reporter() }
+        Self {
+            tunnel: endpoint.tunnel(),
+            commands: endpoint.commands(),
+            events: endpoint.reporter(),
+            compress: endpoint.compress(),
+        }
     }
 
     /// Returns whether a tunnel stands now.
@@ -56,6 +65,7 @@ impl Carrier {
     ///
     /// When there is no tunnel in time, the peer refuses, or something cuts the connection.
     pub async fn carry(&self, tcp: TcpStream, request: Request, wait: Duration) -> Result<(), NotCarried> {
+        let request = Request { pieces: self.compress == Compress::Auto, ..request };
         prepare(&tcp);
         let mut tunnels = self.tunnel.clone();
         let in_time = tokio::time::timeout(wait, tunnels.wait_for(Option::is_some)).await;
@@ -66,7 +76,7 @@ impl Carrier {
         };
         let (mut send, recv) = tunnel.open_stream().await.map_err(|_| NotCarried::Broken)?;
         let gate = tunnel.gate();
-        gate.write(&mut send, request.encode().into()).await.map_err(|_| NotCarried::Broken)?;
+        gate.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| NotCarried::Broken)?;
         let from = tcp.peer_addr().map_or_else(|_| "pipe".into(), |from| format!("pipe {from}"));
         let carried = self.events.ledger().add_forward(&request.service, from).carry();
         let mut refusal = None;
@@ -74,7 +84,8 @@ impl Carrier {
             refusal = Some(reply);
             self.events.tell(Event::ServiceFailed { service: request.service.clone(), reply });
         };
-        let is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, refused).await;
+        let terms = Terms::of(&request);
+        let is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, &terms, refused).await;
         match refusal {
             Some(reply) => Err(NotCarried::Refused(reply)),
             None if is_clean => Ok(()),

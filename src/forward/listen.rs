@@ -16,11 +16,12 @@ use tokio::{
 use super::{
     OpenSpec,
     splice::{self, prepare},
+    upward::Terms,
 };
 use crate::{
     Endpoint, Event, Tunnel,
     bind::{BindError, Protocol},
-    endpoint::{Events, TaskEnd},
+    endpoint::{Compress, Events, TaskEnd},
     status::Meter,
 };
 
@@ -78,7 +79,8 @@ pub fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindErr
     let meter = events.ledger().add_forward(&spec.service, address.to_string());
     let mut tasks = JoinSet::new();
     for listener in [Some(main), second].into_iter().flatten() {
-        let request = Request { service: spec.service.clone(), any: spec.any };
+        let pieces = endpoint.compress() == Compress::Auto;
+        let request = Request { service: spec.service.clone(), any: spec.any, pieces };
         let (tunnel, events, meter) = (endpoint.tunnel(), events.clone(), meter.clone());
         let local = Local { address, request, tunnel, events, meter };
         tasks.spawn(accept(listener, Arc::new(local)));
@@ -137,13 +139,14 @@ impl Local {
         }
         let Ok((mut send, recv)) = tunnel.open_stream().await else { return };
         let gate = tunnel.gate();
-        if gate.write(&mut send, self.request.encode().into()).await.is_err() {
+        if gate.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
             return;
         }
         let carried = self.meter.carry();
         let service = &self.request.service;
         let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
-        let _is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, refused).await;
+        let terms = Terms::of(&self.request);
+        let _is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, &terms, refused).await;
     }
 
     /// Waits for a tunnel that stands; none when too many wait, or it takes too long.

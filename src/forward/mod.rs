@@ -2,14 +2,18 @@
 //!
 //! The open side [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
 //! opens a stream and names a service. The serve side [`offer`]s: it connects each stream to the service. Then
-//! `splice` carries the bytes, half-closes and resets of both directions. A [`Carrier`] is for single connections that
-//! came some other way than by a local port.
+//! `splice` carries the bytes, half-closes and resets of both directions; `upward` packs them where `thrift` finds that it
+//! pays. A [`Carrier`] is for single connections that came some other way than by a local port.
 
 mod carry;
 mod listen;
 mod offer;
+mod pack;
 mod spec;
 mod splice;
+mod thrift;
+mod unpack;
+mod upward;
 mod urgency;
 
 pub use self::{

@@ -17,11 +17,12 @@ use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
 use super::{
     ServeSpec,
-    splice::{prepare, splice},
+    splice::{Form, prepare, splice},
+    upward::Terms,
 };
 use crate::{
     Endpoint, Event, Tunnel,
-    endpoint::{Events, TaskEnd},
+    endpoint::{Compress, Events, TaskEnd},
     status::{Carried, Meter},
     tunnel::Gate,
 };
@@ -68,7 +69,7 @@ pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<Offering, Dupli
             return Err(DuplicateService(spec.name.clone()));
         }
     }
-    let desk = Arc::new(Desk { services, events });
+    let desk = Arc::new(Desk { services, events, compress: endpoint.compress() });
     let mut task = JoinSet::new();
     task.spawn(serve(desk, endpoint.tunnel()));
     Ok(Offering { task })
@@ -84,6 +85,7 @@ struct Service {
 struct Desk {
     services: BTreeMap<String, Service>,
     events: Events,
+    compress: Compress,
 }
 
 async fn serve(desk: Arc<Desk>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
@@ -111,22 +113,36 @@ impl Desk {
 
     async fn serve_stream(self: Arc<Self>, mut send: SendStream, mut recv: RecvStream, gate: Arc<Gate>) {
         let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut recv)).await;
-        let connected = match request {
-            Ok(Some(request)) => self.connect(&request).await,
-            Ok(None) | Err(_) => Err(Reply::Unavailable),
+        let request = request.ok().flatten();
+        let connected = match &request {
+            Some(request) => self.connect(request).await,
+            None => Err(Reply::Unavailable),
         };
-        let reply = connected.as_ref().err().copied().unwrap_or(Reply::Connected);
+        let form = self.form(request.is_some_and(|request| request.pieces));
+        let usual = if form.terms.are_pieces() { Reply::ConnectedInPieces } else { Reply::Connected };
+        let reply = connected.as_ref().err().copied().unwrap_or(usual);
         if send.write_all(&[reply.code()]).await.is_err() {
             return;
         }
         match connected {
-            Ok((tcp, carried)) => splice(tcp, send, recv, &gate, &carried).await,
+            Ok((tcp, carried)) => splice(tcp, send, recv, &gate, &carried, form).await,
             Err(_) => {
                 // The reason must arrive before the stop that dropping the stream sends.
                 let _already_closed = send.finish();
                 let _arrived_or_ended = send.stopped().await;
             }
         }
+    }
+
+    /// Pieces are answered by pieces, unless nothing shall be packed.
+    fn form(&self, comes_in_pieces: bool) -> Form {
+        let terms = if comes_in_pieces && self.compress == Compress::Auto {
+            Terms::in_pieces()
+        } else {
+            Terms::plain()
+        };
+        terms.let_pack();
+        Form { terms, comes_in_pieces }
     }
 
     async fn connect(&self, request: &Request) -> Result<(TcpStream, Carried), Reply> {

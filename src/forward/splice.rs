@@ -18,32 +18,41 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
-use pinhole_proto::stream::Reply;
-use tokio::{io::Interest, net::TcpStream, time::Instant};
+use pinhole_proto::{piece::BadPiece, stream::Reply};
+use tokio::{io::Interest, net::TcpStream};
 
-use super::urgency::Urgency;
+use super::{
+    unpack::Unpacker,
+    upward::{Terms, upward},
+};
 use crate::{
     status::Carried,
     tunnel::{Gate, RESET},
 };
 
-/// First read of a connection that was idle, bytes. Most interactive writes fit.
-const FIRST_READ: usize = 4 << 10;
+/// Parts of a stream that are read at a time.
+const PARTS: usize = 64;
 
-/// Largest read, bytes: about what a socket hands out at once under load.
-const LARGEST_READ: usize = 128 << 10;
-
-/// Pieces of a stream that are written to a socket at a time.
-const PIECES: usize = 64;
+/// Parts that are written to a socket at a time: heads of pieces cut some of the above in two.
+const WRITTEN: usize = PARTS + 8;
 
 /// Silence on a TCP connection after which the system asks whether its peer still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// A direction broke, and the whole connection with it; says where, for the log.
 #[derive(Debug, Clone, Copy)]
-struct Broken(&'static str);
+pub(super) struct Broken(pub(super) &'static str);
+
+/// Which directions of a connection come in pieces.
+#[derive(Debug)]
+pub(super) struct Form {
+    /// What we send.
+    pub(super) terms: Terms,
+    /// What the other side sends.
+    pub(super) comes_in_pieces: bool,
+}
 
 /// Carries bytes in both directions until both have ended or one has broken.
 pub(super) async fn splice(
@@ -52,12 +61,18 @@ pub(super) async fn splice(
     recv: RecvStream,
     gate: &Gate,
     carried: &Carried,
+    form: Form,
 ) {
     let mut ends = Ends { send, recv, clean: false };
-    let unwanted = ends.send.stopped();
-    let ended = tokio::select! {
-        both = try_join(downward(&mut ends.recv, &tcp, carried), upward(&tcp, &mut ends.send, gate, carried)) => both,
-        broken = broken(&tcp, unwanted) => Err(broken),
+    let ended = {
+        let unwanted = ends.send.stopped();
+        // Pinned here: whatever is moved from future to future has room in each of them.
+        let down = pin!(downward(&mut ends.recv, &tcp, carried, form.comes_in_pieces));
+        let up = pin!(upward(&tcp, &mut ends.send, gate, carried, &form.terms));
+        tokio::select! {
+            both = try_join(down, up) => both,
+            broken = broken(&tcp, unwanted) => Err(broken),
+        }
     };
     ends.conclude(&tcp, ended);
 }
@@ -70,25 +85,34 @@ pub(super) async fn splice_behind_reply(
     recv: RecvStream,
     gate: &Gate,
     carried: &Carried,
+    terms: &Terms,
     refused: impl FnOnce(Reply),
 ) -> bool {
     let mut ends = Ends { send, recv, clean: false };
-    let down = async {
-        match read_reply(&mut ends.recv).await {
-            Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried).await,
-            Some(reply) => {
-                refused(reply);
-                Err(Broken("refused"))
+    let ended = {
+        let unwanted = ends.send.stopped();
+        let down = pin!(async {
+            match read_reply(&mut ends.recv).await {
+                Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried, false).await,
+                Some(Reply::ConnectedInPieces) if terms.are_pieces() => {
+                    terms.let_pack();
+                    downward(&mut ends.recv, &tcp, carried, true).await
+                }
+                Some(Reply::ConnectedInPieces) => Err(Broken("pieces that nobody asked for")),
+                Some(reply) => {
+                    refused(reply);
+                    Err(Broken("refused"))
+                }
+                None => Err(Broken("no reply")),
             }
-            None => Err(Broken("no reply")),
+        });
+        let up = pin!(upward(&tcp, &mut ends.send, gate, carried, terms));
+        // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
+        tokio::select! {
+            biased;
+            both = try_join(down, up) => both,
+            broken = broken(&tcp, unwanted) => Err(broken),
         }
-    };
-    let unwanted = ends.send.stopped();
-    // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
-    let ended = tokio::select! {
-        biased;
-        both = try_join(down, upward(&tcp, &mut ends.send, gate, carried)) => both,
-        broken = broken(&tcp, unwanted) => Err(broken),
     };
     let is_clean = ended.is_ok();
     ends.conclude(&tcp, ended);
@@ -167,89 +191,99 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
     }
 }
 
-/// TCP → stream, until the TCP peer's FIN has been passed on and the other side has all of it.
-async fn upward(
-    tcp: &TcpStream,
-    send: &mut SendStream,
-    gate: &Gate,
-    carried: &Carried,
-) -> Result<(), Broken> {
-    let mut size = FIRST_READ;
-    let mut buffer = BytesMut::new();
-    let mut urgency = Urgency::new(Instant::now());
-    let mut priority = Urgency::at_first();
-    set_priority(send, priority)?;
-    loop {
-        if buffer.capacity() == 0 {
-            tcp.readable().await.map_err(|_| Broken("TCP not readable"))?;
-        }
-        buffer.reserve(size);
-        match tcp.try_read_buf(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                size = if read >= size { (size * 2).min(LARGEST_READ) } else { size };
-                let wanted = urgency.note(read, Instant::now());
-                if std::mem::replace(&mut priority, wanted) != wanted {
-                    set_priority(send, wanted)?;
-                }
-                gate.write(send, buffer.split().freeze()).await.map_err(|_| Broken("stream not writable"))?;
-                carried.sent(read);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                buffer = BytesMut::new();
-                size = FIRST_READ;
-            }
-            Err(_) => return Err(Broken("TCP read")),
-        }
-    }
-    send.finish().map_err(|_| Broken("stream stopped"))?;
-    match send.stopped().await {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) | Err(_) => Err(Broken("stream stopped at its end")),
-    }
-}
-
-fn set_priority(send: &SendStream, priority: i32) -> Result<(), Broken> {
-    send.set_priority(priority).map_err(|_| Broken("stream stopped"))
-}
-
 /// Stream → TCP, until the other side's FIN has been passed on.
-async fn downward(recv: &mut RecvStream, tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
+async fn downward(
+    recv: &mut RecvStream,
+    tcp: &TcpStream,
+    carried: &Carried,
+    comes_in_pieces: bool,
+) -> Result<(), Broken> {
+    let mut unpacker = comes_in_pieces.then(Unpacker::new);
     while let Some(first) = recv.read_chunk(usize::MAX).await.map_err(|_| Broken("stream read"))? {
-        let mut pieces = Vec::with_capacity(PIECES);
-        pieces.push(first);
+        let mut parts = Vec::with_capacity(PARTS);
+        parts.push(first);
         loop {
-            let bytes = pieces.iter().map(Bytes::len).sum();
-            write_all(tcp, &mut pieces).await.map_err(|_| Broken("TCP write"))?;
-            carried.received(bytes);
-            if !read_ready(recv, &mut pieces).await.map_err(|_| Broken("stream read"))? {
+            match &mut unpacker {
+                Some(unpacker) => deliver(unpacker, &mut parts, tcp, carried).await?,
+                None => deliver_all(&mut parts, tcp, carried).await?,
+            }
+            if !read_ready(recv, &mut parts).await.map_err(|_| Broken("stream read"))? {
                 break;
             }
         }
     }
+    if unpacker.is_some_and(|unpacker| !unpacker.is_between_pieces()) {
+        return Err(Broken("end within a piece"));
+    }
     socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken("TCP shutdown"))
 }
 
+/// Writes what is in pieces.
+async fn deliver(
+    unpacker: &mut Unpacker,
+    parts: &mut [Bytes],
+    tcp: &TcpStream,
+    carried: &Carried,
+) -> Result<(), Broken> {
+    let mut ready = Vec::with_capacity(WRITTEN);
+    let mut rest = parts;
+    while !rest.is_empty() {
+        rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed piece"))?;
+        deliver_all(&mut ready, tcp, carried).await?;
+        ready.clear();
+    }
+    Ok(())
+}
+
+/// Unpacks one packed piece, or plain ones as long as there is room. Returns what is left.
+fn unpack_some<'a>(
+    unpacker: &mut Unpacker,
+    mut parts: &'a mut [Bytes],
+    ready: &mut Vec<Bytes>,
+    carried: &Carried,
+) -> Result<&'a mut [Bytes], BadPiece> {
+    while let Some(part) = parts.first_mut() {
+        while let Some(unpacked) = unpacker.next(part)? {
+            ready.push(unpacked.bytes);
+            if unpacked.saved > 0 {
+                carried.received_saved(unpacked.saved);
+            }
+            if unpacked.saved > 0 || ready.len() == WRITTEN {
+                return Ok(parts);
+            }
+        }
+        parts = &mut parts[1..];
+    }
+    Ok(parts)
+}
+
+async fn deliver_all(parts: &mut [Bytes], tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
+    let bytes = parts.iter().map(Bytes::len).sum();
+    write_all(tcp, parts).await.map_err(|_| Broken("TCP write"))?;
+    carried.received(bytes);
+    Ok(())
+}
+
 /// Takes what the stream has at this moment. Returns whether that is anything; the end of the stream is nothing.
-async fn read_ready(recv: &mut RecvStream, pieces: &mut Vec<Bytes>) -> Result<bool, ReadError> {
-    pieces.clear();
-    pieces.resize(PIECES, Bytes::new());
+async fn read_ready(recv: &mut RecvStream, parts: &mut Vec<Bytes>) -> Result<bool, ReadError> {
+    parts.clear();
+    parts.resize(PARTS, Bytes::new());
     let read = {
-        let mut reading = pin!(recv.read_many_chunks(pieces));
+        let mut reading = pin!(recv.read_many_chunks(parts));
         poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await
     };
     let count = match read {
         Poll::Ready(read) => read?.unwrap_or(0),
         Poll::Pending => 0,
     };
-    pieces.truncate(count);
+    parts.truncate(count);
     Ok(count > 0)
 }
 
-/// Writes all pieces, many of them at a time: a piece is a packet at most, and a system call for each would cost more
+/// Writes all parts, many of them at a time: a part is a packet at most, and a system call for each would cost more
 /// than all else.
-async fn write_all(tcp: &TcpStream, pieces: &mut [Bytes]) -> io::Result<()> {
-    let mut rest = pieces;
+async fn write_all(tcp: &TcpStream, parts: &mut [Bytes]) -> io::Result<()> {
+    let mut rest = parts;
     while !rest.is_empty() {
         match write_some(tcp, rest) {
             Ok(written) => rest = advance(rest, written),
@@ -260,28 +294,28 @@ async fn write_all(tcp: &TcpStream, pieces: &mut [Bytes]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_some(tcp: &TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); PIECES];
-    let count = pieces.len().min(PIECES);
-    for (slice, piece) in slices.iter_mut().zip(pieces) {
-        *slice = IoSlice::new(piece);
+fn write_some(tcp: &TcpStream, parts: &[Bytes]) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); WRITTEN];
+    let count = parts.len().min(WRITTEN);
+    for (slice, part) in slices.iter_mut().zip(parts) {
+        *slice = IoSlice::new(part);
     }
     tcp.try_write_vectored(&slices[..count])
 }
 
 /// Takes what was written off the front.
-fn advance(pieces: &mut [Bytes], mut written: usize) -> &mut [Bytes] {
+fn advance(parts: &mut [Bytes], mut written: usize) -> &mut [Bytes] {
     let mut done = 0;
-    while let Some(piece) = pieces.get_mut(done) {
-        if written < piece.len() {
-            piece.advance(written);
+    while let Some(part) = parts.get_mut(done) {
+        if written < part.len() {
+            part.advance(written);
             break;
         }
-        written -= piece.len();
-        *piece = Bytes::new(); // its packet's memory is free from now on
+        written -= part.len();
+        *part = Bytes::new(); // its packet's memory is free from now on
         done += 1;
     }
-    &mut pieces[done..]
+    &mut parts[done..]
 }
 
 /// Polls both, the first one first, until both have ended or one has broken.

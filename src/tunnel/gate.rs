@@ -14,7 +14,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::Poll,
     time::Duration,
 };
@@ -55,6 +58,8 @@ pub(crate) struct Gate {
     window: Mutex<u64>,
     bulk: Semaphore,
     small: Semaphore,
+    /// Bytes that all streams have written.
+    written: AtomicU64,
 }
 
 impl Gate {
@@ -65,15 +70,16 @@ impl Gate {
             window: Mutex::new(SEND_WINDOW_BYTES),
             bulk: Semaphore::new(BULK_PLACES),
             small: Semaphore::new(SMALL_PLACES),
+            written: AtomicU64::new(0),
         }
     }
 
-    /// Writes a chunk in its entirety.
-    pub(crate) async fn write(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), WriteError> {
-        let is_small = chunk.len() <= SMALL;
+    /// Writes chunks in their entirety.
+    pub(crate) async fn write(&self, send: &mut SendStream, chunks: &mut [Bytes]) -> Result<(), WriteError> {
+        let bytes: usize = chunks.iter().map(Bytes::len).sum();
+        let is_small = bytes <= SMALL;
         let places = if is_small { &self.small } else { &self.bulk };
-        let mut chunks = [chunk];
-        let mut rest = &mut chunks[..];
+        let mut rest = chunks;
         {
             // Before the first attempt: one in vain is a stream that the library wakes from then on.
             let _place = places.acquire().await;
@@ -93,7 +99,13 @@ impl Gate {
         while !rest.is_empty() {
             send.write_many_chunks(&mut rest).await?;
         }
+        self.written.fetch_add(bytes as u64, Relaxed);
         Ok(())
+    }
+
+    /// Returns how many bytes all streams of the tunnel have written since it stands.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
     }
 
     /// Writes what there is room for without waiting, the reserve included.

@@ -302,6 +302,8 @@ fn the_metrics_are_well_formed() {
         "pinhole_state{pinhole_state=\"connected\"} 1".to_owned(),
         "pinhole_events_total{event=\"tunnel_up\"} 1".to_owned(),
         format!("pinhole_sent_bytes_total{{{service}}} 10"),
+        format!("pinhole_sent_saved_bytes_total{{{service}}} 0"),
+        format!("pinhole_received_saved_bytes_total{{{service}}} 0"),
         format!("pinhole_connections_total{{{service}}} 1"),
     ] {
         assert!(answer.body.contains(&sample), "{sample} in\n{}", answer.body);

@@ -7,6 +7,7 @@
 
 mod check;
 mod classic;
+mod compress;
 mod crowd;
 mod first_use;
 mod flow;

@@ -14,7 +14,7 @@ use std::{
 use pinhole::{
     Config, Endpoint, Event, Key, Peer, Role,
     bind::BindError,
-    endpoint::StartError,
+    endpoint::{Compress, StartError},
     forward::{self, Listening, Offering, OpenSpec, ServeSpec},
 };
 use tokio::{
@@ -47,9 +47,14 @@ pub(crate) struct Rig {
 impl Rig {
     /// Two endpoints whose tunnel stands, with a local port that leads to `service`.
     pub(crate) async fn to(service: SocketAddr) -> Self {
+        Self::compressing(service, [Compress::Auto; 2]).await
+    }
+
+    /// The same, with what the serve side and the open side think of compression.
+    pub(crate) async fn compressing(service: SocketAddr, [at_serve, at_open]: [Compress; 2]) -> Self {
         let udp = free_port().await;
-        let serve = start(Role::Serve, udp).await;
-        let open = start(Role::Open, udp).await;
+        let serve = start_as(Role::Serve, udp, KEY.clone(), at_serve).await;
+        let open = start_as(Role::Open, udp, KEY.clone(), at_open).await;
         let spec =
             ServeSpec { name: "it".into(), host: Some(service.ip().to_string()), port: service.port() };
         let offering = forward::offer(&serve, &[spec]).expect("one service");
@@ -84,11 +89,19 @@ pub(crate) async fn start(role: Role, udp: u16) -> Endpoint {
 }
 
 pub(crate) async fn start_with(role: Role, udp: u16, key: Key) -> Endpoint {
+    start_as(role, udp, key, Compress::Auto).await
+}
+
+async fn start_as(role: Role, udp: u16, key: Key, compress: Compress) -> Endpoint {
     let (own, peer) = match role {
         Role::Serve => (SERVE_IP, OPEN_IP),
         Role::Open => (OPEN_IP, SERVE_IP),
     };
-    let config = Config { bind: IpAddr::V4(own), ..Config::new(role, key, Peer::new(peer.to_string(), udp)) };
+    let config = Config {
+        bind: IpAddr::V4(own),
+        compress,
+        ..Config::new(role, key, Peer::new(peer.to_string(), udp))
+    };
     // The port of an endpoint that was closed a moment ago is free when the last of its tasks has ended.
     within(async {
         loop {

@@ -1,5 +1,6 @@
 //! What a TCP connection means must survive the tunnel.
 
+use pinhole::endpoint::Compress;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -20,6 +21,22 @@ async fn bytes_arrive_in_both_directions() {
     within(client.read_exact(&mut four)).await.expect("read");
     assert_eq!(&four, b"pong");
     rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_and_ends_arrive_whatever_either_side_thinks_of_compression() {
+    use Compress::{Auto, Off};
+    for both in [[Auto, Auto], [Auto, Off], [Off, Auto], [Off, Off]] {
+        let (service, address) = service().await;
+        let rig = Rig::compressing(address, both).await;
+        let (client, mut server) = rig.pair(&service).await;
+        let exchanged = tokio::spawn(exchange(client, 3, 1 << 20));
+        let (mut read, mut write) = server.split();
+        within(tokio::io::copy(&mut read, &mut write)).await.expect("echo");
+        write.shutdown().await.expect("close");
+        within(exchanged).await.expect("right bytes");
+        rig.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::wire::{Tally, Wish, give};
+use super::{
+    text::Text,
+    wire::{Tally, Wish, give},
+};
 
 /// Longest silence that a client bears: whoever is cut off must say so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,8 +27,8 @@ pub(super) fn watch(from: SocketAddr, time: Duration, skip: Duration) -> io::Res
 }
 
 /// Receives text in the same way.
-pub(super) fn read(from: SocketAddr, time: Duration, skip: Duration) -> io::Result<Tally> {
-    let tcp = dial(from, Wish::Tell { time: time + PATIENCE })?;
+pub(super) fn read(from: SocketAddr, text: Text, time: Duration, skip: Duration) -> io::Result<Tally> {
+    let tcp = dial(from, Wish::Tell { text, time: time + PATIENCE })?;
     Tally::take(&tcp, skip, Some(time))
 }
 

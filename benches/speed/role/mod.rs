@@ -18,6 +18,8 @@ use std::{
 
 use clap::Subcommand;
 
+use self::text::Text;
+
 /// What to be.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
@@ -36,6 +38,10 @@ pub(crate) enum Role {
     /// The same with text
     #[command(hide = true)]
     Read { from: SocketAddr, ms: u64, skip_ms: u64 },
+
+    /// The same with sources of programs
+    #[command(hide = true)]
+    Sources { from: SocketAddr, ms: u64, skip_ms: u64 },
 
     /// Send for so many milliseconds
     #[command(hide = true)]
@@ -90,7 +96,12 @@ fn perform(role: &Role) -> io::Result<()> {
         Role::Service { at } => service::serve(at),
         Role::Down { from, ms: time, skip_ms } => tally(client::down(from, ms(time), ms(skip_ms))?),
         Role::Watch { from, ms: time, skip_ms } => tally(client::watch(from, ms(time), ms(skip_ms))?),
-        Role::Read { from, ms: time, skip_ms } => tally(client::read(from, ms(time), ms(skip_ms))?),
+        Role::Read { from, ms: time, skip_ms } => {
+            tally(client::read(from, Text::Prose, ms(time), ms(skip_ms))?)
+        }
+        Role::Sources { from, ms: time, skip_ms } => {
+            tally(client::read(from, Text::Sources, ms(time), ms(skip_ms))?)
+        }
         Role::Up { to, ms: time, skip_ms } => tally(client::up(to, ms(time), ms(skip_ms))?),
         Role::Echo { to, ms: time, skip_ms } => say(client::echo(to, ms(time), ms(skip_ms))?),
         Role::Requests { to, ms: time, at_once } => say(crowd::requests(to, ms(time), at_once)?),

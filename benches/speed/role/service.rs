@@ -65,8 +65,8 @@ async fn answer(mut tcp: TcpStream) -> io::Result<()> {
             // Whoever leaves first must not cut off what is still under way.
             tcp.read(&mut [0]).map(drop)
         }),
-        Wish::Tell { time } => on_a_thread(tcp, move |mut tcp| {
-            tell(tcp, time)?;
+        Wish::Tell { text, time } => on_a_thread(tcp, move |mut tcp| {
+            tell(tcp, text, time)?;
             tcp.read(&mut [0]).map(drop)
         }),
         Wish::Reply { bytes } => reply(tcp, bytes).await,

@@ -1,4 +1,4 @@
-//! Text to compress: this project's own documents, without end and without repetition.
+//! Text to compress: this project's own documents and sources, without end and without repetition.
 
 use std::{
     io::{self, Write},
@@ -6,7 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What people write.
+/// Which text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    /// Documents in English.
+    Prose,
+    /// Programs in Rust.
+    Sources,
+}
+
+/// What people write for people.
 const DOCUMENTS: [&str; 6] = [
     include_str!("../../../ARCHITECTURE.md"),
     include_str!("../../../CONTRIBUTING.md"),
@@ -16,6 +25,16 @@ const DOCUMENTS: [&str; 6] = [
     include_str!("../../../docs/security.md"),
 ];
 
+/// What they write for machines.
+const PROGRAMS: [&str; 6] = [
+    include_str!("../../../src/endpoint/supervisor.rs"),
+    include_str!("../../../src/cli/args.rs"),
+    include_str!("../../../proto/src/puncher/mod.rs"),
+    include_str!("../../../proto/src/puncher/search/birthday/mod.rs"),
+    include_str!("../../../natlab/src/kernel/mod.rs"),
+    include_str!("../../../vendor/noq-proto/src/connection/mod.rs"),
+];
+
 /// Bytes of one write.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -23,9 +42,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 ///
 /// Each time round the letters are exchanged for others: as easy to compress as before, but nothing that a long memory has
 /// seen before.
-pub(super) fn tell(mut to: &TcpStream, time: Duration) -> io::Result<()> {
+pub(super) fn tell(mut to: &TcpStream, text: Text, time: Duration) -> io::Result<()> {
     let until = Instant::now() + time;
-    let text = DOCUMENTS.concat();
+    let text = match text {
+        Text::Prose => DOCUMENTS.concat(),
+        Text::Sources => PROGRAMS.concat(),
+    };
     let mut seed = 1;
     while Instant::now() < until {
         let letters = exchange(&mut seed);

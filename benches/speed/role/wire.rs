@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::text::Text;
+
 /// Bytes of a request.
 pub(super) const REQUEST_BYTES: usize = 9;
 
@@ -28,7 +30,7 @@ pub(super) enum Wish {
     /// Bytes for so long, which nothing compresses.
     Give { time: Duration },
     /// Text for so long.
-    Tell { time: Duration },
+    Tell { text: Text, time: Duration },
     /// So many bytes and the end, as a web server answers one request.
     Reply { bytes: u64 },
     /// A byte at once; another byte of the client begins the bytes for so long, its end ends it all.
@@ -41,7 +43,8 @@ impl Wish {
             Wish::Echo => (b'e', 0),
             Wish::Take { skip } => (b't', skip.as_nanos() as u64),
             Wish::Give { time } => (b'g', time.as_nanos() as u64),
-            Wish::Tell { time } => (b'x', time.as_nanos() as u64),
+            Wish::Tell { text: Text::Prose, time } => (b'x', time.as_nanos() as u64),
+            Wish::Tell { text: Text::Sources, time } => (b's', time.as_nanos() as u64),
             Wish::Reply { bytes } => (b'r', bytes),
             Wish::Wait { time } => (b'w', time.as_nanos() as u64),
         };
@@ -57,7 +60,8 @@ impl Wish {
             b'e' => Some(Wish::Echo),
             b't' => Some(Wish::Take { skip: Duration::from_nanos(number) }),
             b'g' => Some(Wish::Give { time: Duration::from_nanos(number) }),
-            b'x' => Some(Wish::Tell { time: Duration::from_nanos(number) }),
+            b'x' => Some(Wish::Tell { text: Text::Prose, time: Duration::from_nanos(number) }),
+            b's' => Some(Wish::Tell { text: Text::Sources, time: Duration::from_nanos(number) }),
             b'r' => Some(Wish::Reply { bytes: number }),
             b'w' => Some(Wish::Wait { time: Duration::from_nanos(number) }),
             _ => None,
@@ -155,7 +159,8 @@ pub(super) fn check() {
         Wish::Echo,
         Wish::Take { skip: time },
         Wish::Give { time },
-        Wish::Tell { time },
+        Wish::Tell { text: Text::Prose, time },
+        Wish::Tell { text: Text::Sources, time },
         Wish::Reply { bytes: 1000 },
         Wish::Wait { time },
     ];

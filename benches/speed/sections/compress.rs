@@ -26,12 +26,14 @@ const QUEUE_BYTES: usize = 400_000;
 /// One transfer over it, and the beginning that does not count.
 const TIME: [Duration; 2] = [Duration::from_secs(6), Duration::from_secs(2)];
 
-const TEXT: &str = "text";
+const PROSE: &str = "prose";
+const SOURCES: &str = "sources";
 const NARROW: &str = "incompressible, link";
 const WIDE: &str = "incompressible, veth";
 
-const COLUMNS: [Column; 3] = [
-    Column { head: "text, 20 Mbit/s × 40 ms: Mbit/s", kind: TEXT, digits: 1 },
+const COLUMNS: [Column; 4] = [
+    Column { head: "20 Mbit/s × 40 ms: prose, Mbit/s", kind: PROSE, digits: 1 },
+    Column { head: "sources", kind: SOURCES, digits: 1 },
     Column { head: "incompressible", kind: NARROW, digits: 1 },
     Column { head: "incompressible, veth: Gbit/s", kind: WIDE, digits: 2 },
 ];
@@ -47,13 +49,15 @@ pub(super) fn run(options: &Options) -> Result<Section, String> {
     narrow(&peers, options, &mut figures)?;
     wide(&peers, options, &mut figures)?;
     section.tables.push(Table::of(&COLUMNS, &peers, &figures));
-    let text = figures.median(Peer::Pinhole, TEXT).map(|rate| rate * 1e6 / BITS_PER_S as f64);
-    section.bars.push(Bar::least("text over 20 Mbit/s ÷ the link", text, 3.0));
+    for kind in [PROSE, SOURCES] {
+        let text = figures.median(Peer::Pinhole, kind).map(|rate| rate * 1e6 / BITS_PER_S as f64);
+        section.bars.push(Bar::least(format!("{kind} over 20 Mbit/s ÷ the link"), text, 3.0));
+    }
     for (what, kind) in [("20 Mbit/s", NARROW), ("virtual Ethernet", WIDE)] {
         let ratio = figures.ratio(Peer::Pinhole, Peer::Uncompressed, kind);
         section.bars.push(Bar::least(format!("incompressible over {what} ÷ compression off"), ratio, 0.99));
     }
-    let groups = [("text", TEXT), ("incompressible", NARROW)];
+    let groups = [("prose", PROSE), ("sources", SOURCES), ("incompressible", NARROW)];
     let groups = groups.map(|(title, kind)| Group::of(title, &peers, &figures, kind));
     section.plots.push(Plot::bars("compress", "Compression over 20 Mbit/s", Unit::MBIT_PER_S, &groups));
     section.undone = figures.undone;
@@ -67,7 +71,8 @@ fn narrow(peers: &[Peer], options: &Options, figures: &mut Figures) -> Result<()
         ..LinkSpec::delayed(ONE_WAY)
     };
     let ground = Ground::link(spec)?;
-    measure_all(&ground, peers, options, [(Load::Text, TEXT), (Load::Watched, NARROW)], 1e6, TIME, figures);
+    let loads = [(Load::Prose, PROSE), (Load::Sources, SOURCES), (Load::Watched, NARROW)];
+    measure_all(&ground, peers, options, loads, 1e6, TIME, figures);
     Ok(())
 }
 

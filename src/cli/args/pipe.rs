@@ -7,7 +7,7 @@ use clap_complete::ArgValueCandidates;
 
 use super::{
     super::config,
-    ConfigArgs, KeySource, LimitArgs,
+    ConfigArgs, KeySource, LimitArgs, When,
     parse::{parse_seconds, parse_udp_port},
 };
 
@@ -58,6 +58,10 @@ pub(crate) struct PipeArgs {
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    /// Let a tunnel that is started for this compress where that makes connections faster, or never [default: auto]
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub(crate) compress: Option<When>,
 
     /// Be the tunnel in the background; the key comes from stdin
     #[arg(long, hide = true)]

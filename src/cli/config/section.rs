@@ -17,7 +17,7 @@ use serde::{
 use toml::Spanned;
 
 use crate::cli::{
-    args::{self, Common, KeySource, LimitArgs, PipeArgs},
+    args::{self, Common, KeySource, LimitArgs, PipeArgs, When},
     message::Message,
 };
 
@@ -53,6 +53,7 @@ pub(in crate::cli) struct Section {
     #[serde(deserialize_with = "packets")]
     max_pps: Option<u16>,
     gentle: bool,
+    compress: Option<When>,
     json: bool,
     #[serde(deserialize_with = "status")]
     status: Option<SocketAddr>,
@@ -78,6 +79,7 @@ impl Section {
         common.bind = common.bind.or(self.bind);
         common.wait = common.wait.or(self.wait);
         common.patience = common.patience.or(self.patience);
+        common.compress = common.compress.or(self.compress);
         common.json |= self.json;
         if common.status.is_none() {
             common.status = self.status;
@@ -91,6 +93,7 @@ impl Section {
         args.bind = args.bind.or(self.bind);
         args.wait = args.wait.or(self.wait);
         args.patience = args.patience.or(self.patience);
+        args.compress = args.compress.or(self.compress);
     }
 
     pub(in crate::cli) fn fill_key(&self, key: &mut KeySource) {

@@ -178,7 +178,7 @@ impl Counter {
         say(pipe, &Answer::Yes).await?;
         let tcp = timeout(WORD, take(pipe)).await.context("it hands nothing over")??;
         let wait = Duration::from_millis(request.wait_ms);
-        let request = StreamRequest { service: request.service, any: false };
+        let request = StreamRequest { service: request.service, any: false, pieces: false };
         let service = request.service.clone();
         let carried = self.carrier.carry(tcp, request, wait);
         let carried = async {

@@ -88,6 +88,7 @@ fn words(args: &PipeArgs) -> Vec<OsString> {
     option("bind", args.bind.map(|ip| ip.to_string()));
     option("stay", args.stay.map(|stay| stay.as_secs_f64().to_string()));
     option("patience", args.patience.map(|patience| patience.as_secs_f64().to_string()));
+    option("compress", args.compress.map(|when| when.to_string()));
     option("max-mappings", args.limits.max_mappings.map(|number| number.to_string()));
     option("max-pps", args.limits.max_pps.map(|number| number.to_string()));
     words.extend(args.limits.gentle.then(|| "--gentle".into()));
@@ -117,6 +118,7 @@ pub(in crate::cli) fn hold(args: &PipeArgs, whom: &Whom) -> Result<Outcome> {
         bind: args.bind,
         patience: args.patience,
         limits: args.limits.clone(),
+        compress: args.compress,
         debug: args.debug,
         ..Common::default()
     };

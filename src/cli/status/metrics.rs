@@ -100,12 +100,18 @@ impl Page {
 
     fn forwards(&mut self, forwards: &[Forward]) {
         type Value = fn(&Forward) -> u64;
-        let families: [(&str, &str, &str, &str, Value); 4] = [
+        let families: [(&str, &str, &str, &str, Value); 6] = [
             ("pinhole_connections_open", "gauge", "", "Connections now.", |f| f.open),
             ("pinhole_connections", "counter", "", "Connections since the start.", |f| f.total),
             ("pinhole_sent_bytes", "counter", "bytes", "Bytes sent to the peer.", |f| f.sent_bytes),
             ("pinhole_received_bytes", "counter", "bytes", "Bytes received from the peer.", |f| {
                 f.received_bytes
+            }),
+            ("pinhole_sent_saved_bytes", "counter", "bytes", "Bytes sent that compression saved.", |f| {
+                f.sent_saved_bytes
+            }),
+            ("pinhole_received_saved_bytes", "counter", "bytes", "Bytes received that it saved.", |f| {
+                f.received_saved_bytes
             }),
         ];
         for (name, kind, unit, help, value) in families {

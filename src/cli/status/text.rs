@@ -138,28 +138,40 @@ pub(super) fn network(network: &Network, has_path: bool) -> String {
 }
 
 fn forward(forward: &Forward, role: Side) -> String {
-    let Forward { service, target, open, total, sent_bytes, received_bytes } = forward;
+    let Forward { service, target, open, total, .. } = forward;
     let what = match role {
         Side::Serve if service == target => service.clone(),
         Side::Serve => format!("{service} at {target}"),
         Side::Open => format!("{target} to the peer's {service}"),
     };
     format!(
-        "{what}: {open} open, {total} in all; {} sent, {} received",
-        bytes(*sent_bytes),
-        bytes(*received_bytes)
+        "{what}: {open} open, {total} in all; {} sent{}, {} received{}",
+        bytes(forward.sent_bytes),
+        compressed(forward.sent_bytes, forward.sent_saved_bytes),
+        bytes(forward.received_bytes),
+        compressed(forward.received_bytes, forward.received_saved_bytes)
     )
+}
+
+/// Says what compression has left, if there was any.
+pub(super) fn compressed(bytes: u64, saved: u64) -> String {
+    if saved == 0 || bytes == 0 {
+        return String::new();
+    }
+    format!(" (compressed to {})", percent(bytes.saturating_sub(saved) as f64 / bytes as f64))
 }
 
 /// Returns the rates and sums.
 fn traffic(snapshot: &Snapshot) -> String {
     let t = &snapshot.traffic;
     format!(
-        "{}/s sent, {}/s received now; {} and {} since the start",
+        "{}/s sent, {}/s received now; {}{} and {}{} since the start",
         bytes(t.sent_rate),
         bytes(t.received_rate),
         bytes(t.sent_bytes),
-        bytes(t.received_bytes)
+        compressed(t.sent_bytes, t.sent_saved_bytes),
+        bytes(t.received_bytes),
+        compressed(t.received_bytes, t.received_saved_bytes)
     )
 }
 
@@ -269,12 +281,16 @@ pub(super) mod tests {
                 total: 12,
                 sent_bytes: 1_500,
                 received_bytes: 2_500_000,
+                sent_saved_bytes: 0,
+                received_saved_bytes: 1_600_000,
             }],
             traffic: Traffic {
                 open: 1,
                 total: 12,
                 sent_bytes: 1_500,
                 received_bytes: 2_500_000,
+                sent_saved_bytes: 0,
+                received_saved_bytes: 1_600_000,
                 sent_rate: 10,
                 received_rate: 1_000_000,
                 seconds: Seconds { sent: vec![1, 2], received: vec![3, 4], rtt_us: vec![0, 20_000] },
@@ -295,6 +311,13 @@ pub(super) mod tests {
         assert_eq!(first(&snapshot), lost);
         snapshot.state = State::Searching;
         assert_eq!(first(&snapshot), "waiting for the peer at home.example:5555 for 1 min 5 s");
+    }
+
+    #[test]
+    fn what_compression_has_left_is_said_where_there_was_any() {
+        let page = page(&snapshot());
+        let forward = "12 in all; 1.50 kB sent, 2.50 MB received (compressed to 36 %)";
+        assert!(page.contains(forward), "{page}");
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn network(
 }
 
 fn forward(forward: &Forward) -> Option<snapshot::Forward> {
-    let Reading { open, total, sent, received } = forward.meter.upgrade()?.read();
+    let Reading { open, total, sent, received, sent_saved, received_saved } = forward.meter.upgrade()?.read();
     Some(snapshot::Forward {
         service: forward.service.clone(),
         target: forward.target.clone(),
@@ -163,17 +163,21 @@ fn forward(forward: &Forward) -> Option<snapshot::Forward> {
         total,
         sent_bytes: sent,
         received_bytes: received,
+        sent_saved_bytes: sent_saved,
+        received_saved_bytes: received_saved,
     })
 }
 
 fn traffic(pages: &Pages, sum: &Sum) -> snapshot::Traffic {
-    let Reading { open, total, sent, received } = pages.carried(sum);
+    let Reading { open, total, sent, received, sent_saved, received_saved } = pages.carried(sum);
     let (sent_rate, received_rate) = pages.rates.now();
     snapshot::Traffic {
         open,
         total,
         sent_bytes: sent,
         received_bytes: received,
+        sent_saved_bytes: sent_saved,
+        received_saved_bytes: received_saved,
         sent_rate,
         received_rate,
         seconds: pages.rates.seconds(),

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 pub(crate) struct Meter {
     sent: AtomicU64,
     received: AtomicU64,
+    /// Bytes that packing has saved, of those.
+    saved: [AtomicU64; 2],
     open: AtomicU64,
     total: AtomicU64,
     sum: Arc<Sum>,
@@ -25,7 +27,7 @@ pub(super) struct Sum {
     /// Somebody wants to know of the first one.
     first: Notify,
     /// What forwards that are gone have carried.
-    gone: [AtomicU64; 3],
+    gone: [AtomicU64; 5],
 }
 
 /// What a meter shows.
@@ -35,6 +37,9 @@ pub(super) struct Reading {
     pub(super) total: u64,
     pub(super) sent: u64,
     pub(super) received: u64,
+    /// Bytes of those that packing has saved.
+    pub(super) sent_saved: u64,
+    pub(super) received_saved: u64,
 }
 
 /// A connection that is counted as open until this is dropped.
@@ -43,8 +48,8 @@ pub(crate) struct Carried(Arc<Meter>);
 
 impl Meter {
     pub(super) fn new(sum: Arc<Sum>) -> Self {
-        let (sent, received, open, total) = Default::default();
-        Self { sent, received, open, total, sum }
+        let (sent, received, saved, open, total) = Default::default();
+        Self { sent, received, saved, open, total, sum }
     }
 
     /// Counts a connection.
@@ -63,14 +68,17 @@ impl Meter {
             total: self.total.load(Relaxed),
             sent: self.sent.load(Relaxed),
             received: self.received.load(Relaxed),
+            sent_saved: self.saved[0].load(Relaxed),
+            received_saved: self.saved[1].load(Relaxed),
         }
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        let Reading { total, sent, received, .. } = self.read();
-        for (gone, count) in self.sum.gone.iter().zip([total, sent, received]) {
+        let Reading { total, sent, received, sent_saved, received_saved, open: _ } = self.read();
+        let counts = [total, sent, received, sent_saved, received_saved];
+        for (gone, count) in self.sum.gone.iter().zip(counts) {
             gone.fetch_add(count, Relaxed);
         }
     }
@@ -85,6 +93,16 @@ impl Carried {
     /// Counts bytes from the peer.
     pub(crate) fn received(&self, bytes: usize) {
         self.0.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts bytes toward the peer that packing has saved.
+    pub(crate) fn sent_saved(&self, bytes: usize) {
+        self.0.saved[0].fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts bytes from the peer that packing has saved.
+    pub(crate) fn received_saved(&self, bytes: usize) {
+        self.0.saved[1].fetch_add(bytes as u64, Relaxed);
     }
 }
 
@@ -110,10 +128,13 @@ impl Sum {
 
     /// Adds to these what forwards that are gone have carried.
     pub(super) fn add_gone(&self, now: &mut Reading) {
-        let [total, sent, received] = [0, 1, 2].map(|count: usize| self.gone[count].load(Relaxed));
+        let [total, sent, received, sent_saved, received_saved] =
+            [0, 1, 2, 3, 4].map(|count: usize| self.gone[count].load(Relaxed));
         now.total += total;
         now.sent += sent;
         now.received += received;
+        now.sent_saved += sent_saved;
+        now.received_saved += received_saved;
     }
 }
 
@@ -123,6 +144,8 @@ impl std::ops::AddAssign for Reading {
         self.total += other.total;
         self.sent += other.sent;
         self.received += other.received;
+        self.sent_saved += other.sent_saved;
+        self.received_saved += other.received_saved;
     }
 }
 
@@ -136,13 +159,16 @@ mod tests {
         let meter = Arc::new(Meter::new(sum.clone()));
         let (one, two) = (meter.carry(), meter.carry());
         one.sent(7);
+        one.sent_saved(3);
         two.received(9);
+        two.received_saved(5);
         drop(one);
-        assert_eq!(meter.read(), Reading { open: 1, total: 2, sent: 7, received: 9 });
+        let carried = Reading { open: 1, total: 2, sent: 7, received: 9, sent_saved: 3, received_saved: 5 };
+        assert_eq!(meter.read(), carried);
         drop((two, meter));
         assert!(!sum.is_used_now());
         let mut all = Reading::default();
         sum.add_gone(&mut all);
-        assert_eq!(all, Reading { open: 0, total: 2, sent: 7, received: 9 }, "a forward that is gone");
+        assert_eq!(all, Reading { open: 0, ..carried }, "a forward that is gone");
     }
 }

@@ -234,6 +234,12 @@ pub struct Forward {
     pub sent_bytes: u64,
     /// Bytes received from the peer.
     pub received_bytes: u64,
+    /// Bytes sent that compression has saved.
+    #[serde(default)]
+    pub sent_saved_bytes: u64,
+    /// Bytes received that compression has saved.
+    #[serde(default)]
+    pub received_saved_bytes: u64,
 }
 
 /// Traffic of all forwards.
@@ -247,6 +253,12 @@ pub struct Traffic {
     pub sent_bytes: u64,
     /// Bytes received from the peer since the start.
     pub received_bytes: u64,
+    /// Bytes sent that compression has saved.
+    #[serde(default)]
+    pub sent_saved_bytes: u64,
+    /// Bytes received that compression has saved.
+    #[serde(default)]
+    pub received_saved_bytes: u64,
     /// The same per second, over the last [`RATE_SECONDS`](super::RATE_SECONDS) seconds.
     pub sent_rate: u64,
     /// The same for what was received.

@@ -91,14 +91,19 @@ function showPicture(s) {
   put("picture-text", `This machine ${network.local}, as the peer sees it ${network.observed || "unknown"}; ${where}`);
 }
 
+/** What compression has left, if there was any. */
+function left(all, saved) {
+  return saved > 0 ? `, compressed to ${Math.round(100 * (all - saved) / all)} %` : "";
+}
+
 function showTiles(s) {
   const { path, tunnel, traffic, network } = s;
   const small = Math.min(network.receive_buffer_bytes, network.send_buffer_bytes) < 4 << 20;
   const tiles = [
     ["Round trip", ms(path && path.rtt_ms), path ? `at best ${ms(path.rtt_least_ms)}` : ""],
     ["Loss", percent(tunnel && tunnel.loss), tunnel ? `${tunnel.lost_packets} of ${tunnel.sent_packets}` : ""],
-    ["Sent", `${bytes(traffic.sent_rate)}/s`, `${bytes(traffic.sent_bytes)} in all`],
-    ["Received", `${bytes(traffic.received_rate)}/s`, `${bytes(traffic.received_bytes)} in all`],
+    ["Sent", `${bytes(traffic.sent_rate)}/s`, `${bytes(traffic.sent_bytes)} in all${left(traffic.sent_bytes, traffic.sent_saved_bytes)}`],
+    ["Received", `${bytes(traffic.received_rate)}/s`, `${bytes(traffic.received_bytes)} in all${left(traffic.received_bytes, traffic.received_saved_bytes)}`],
     ["Connections", String(traffic.open), `${traffic.total} in all`],
     ["Datagrams", tunnel ? `${tunnel.mtu_bytes} B` : "–", small ? "small UDP buffers" : path && path.keepalive_s ? `tests each ${span(path.keepalive_s)}` : ""],
   ];

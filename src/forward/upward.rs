@@ -1,0 +1,293 @@
+//! TCP → stream: reads as much as is there, packs it where that pays, and writes it.
+
+use std::{
+    future::Future,
+    io,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use noq::SendStream;
+use pinhole_proto::{piece::Head, stream::Request};
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{
+    pack,
+    splice::Broken,
+    thrift::{Effort, LEAST_SAMPLE_BYTES, Plan, Thrift, Written},
+    urgency::Urgency,
+};
+use crate::{status::Carried, tunnel::Gate};
+
+/// First read of a connection that was idle, bytes. Most interactive writes fit.
+const FIRST_READ: usize = 4 << 10;
+
+/// Largest read, bytes: about what a socket hands out at once under load.
+const LARGEST_READ: usize = 128 << 10;
+
+/// What is not packed, bytes: too little to become much less.
+const TOO_LITTLE: usize = 512;
+
+/// Time without a byte after which a connection is packed no more.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether what is sent comes in pieces, and whether these may be packed.
+#[derive(Debug)]
+pub(super) struct Terms {
+    in_pieces: bool,
+    may_pack: AtomicBool,
+}
+
+impl Terms {
+    /// Bytes as they are.
+    pub(super) fn plain() -> Self {
+        Self { in_pieces: false, may_pack: AtomicBool::new(false) }
+    }
+
+    /// In pieces, and not packed before [`Terms::let_pack`].
+    pub(super) fn in_pieces() -> Self {
+        Self { in_pieces: true, may_pack: AtomicBool::new(false) }
+    }
+
+    /// As a request asks for.
+    pub(super) fn of(request: &Request) -> Self {
+        if request.pieces { Self::in_pieces() } else { Self::plain() }
+    }
+
+    /// The other side has said that it takes packed pieces.
+    pub(super) fn let_pack(&self) {
+        self.may_pack.store(self.in_pieces, Relaxed);
+    }
+
+    /// Whether they come in pieces.
+    pub(super) fn are_pieces(&self) -> bool {
+        self.in_pieces
+    }
+}
+
+/// Carries bytes until the TCP peer's FIN has been passed on and the other side has all of it.
+pub(super) async fn upward(
+    tcp: &TcpStream,
+    send: &mut SendStream,
+    gate: &Gate,
+    carried: &Carried,
+    terms: &Terms,
+) -> Result<(), Broken> {
+    let mut source = Source { tcp, buffer: BytesMut::new(), size: FIRST_READ, end: None };
+    let mut sink = Sink::new(send, gate, carried, terms)?;
+    loop {
+        let most = sink.prepare();
+        if !source.wait(most.is_some()).await? {
+            sink.pause();
+            continue;
+        }
+        let Some(chunk) = source.take(most.unwrap_or(LARGEST_READ))? else { break };
+        match most {
+            // Boxed, like all that few connections need: each carries the size of its future with it.
+            Some(most) => Box::pin(source.fill_while(most, sink.send(chunk))).await?,
+            None => sink.send(chunk).await?,
+        }
+    }
+    sink.finish().await
+}
+
+/// The TCP connection.
+struct Source<'a> {
+    tcp: &'a TcpStream,
+    buffer: BytesMut,
+    /// Of the next read, bytes.
+    size: usize,
+    end: Option<Result<(), Broken>>,
+}
+
+impl Source<'_> {
+    /// Waits until there is something to read, or to take. `false` if there is to be a limit to that, and it has passed.
+    async fn wait(&mut self, is_limited: bool) -> Result<bool, Broken> {
+        while self.buffer.is_empty() && self.end.is_none() {
+            if self.buffer.capacity() == 0 {
+                let readable = if is_limited {
+                    let readable = Box::pin(tokio::time::timeout(PAUSE, self.tcp.readable()));
+                    let Ok(readable) = readable.await else { return Ok(false) };
+                    readable
+                } else {
+                    self.tcp.readable().await
+                };
+                readable.map_err(|_| Broken("TCP not readable"))?;
+            }
+            self.read(LARGEST_READ);
+        }
+        Ok(true)
+    }
+
+    /// Reads what is there, once. An idle connection holds no buffer.
+    fn read(&mut self, most: usize) {
+        let size = self.size.min(most);
+        self.buffer.reserve(size);
+        match self.tcp.try_read_buf(&mut self.buffer) {
+            Ok(0) => self.end = Some(Ok(())),
+            Ok(read) => self.size = if read >= size { (size * 2).min(LARGEST_READ) } else { self.size },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
+                    self.size = FIRST_READ;
+                }
+            }
+            Err(_) => self.end = Some(Err(Broken("TCP read"))),
+        }
+    }
+
+    /// Takes what has been read; none at the end.
+    fn take(&mut self, most: usize) -> Result<Option<Bytes>, Broken> {
+        if self.buffer.is_empty() {
+            return self.end.unwrap_or(Ok(())).map(|()| None);
+        }
+        let chunk = if self.buffer.len() > most { self.buffer.split_to(most) } else { self.buffer.split() };
+        Ok(Some(chunk.freeze()))
+    }
+
+    /// Reads on until there is a block while something else is done: the larger a block, the smaller what is left of it.
+    async fn fill_while<T>(&mut self, most: usize, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        while self.end.is_none() && self.buffer.len() < most {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                ready = self.tcp.readable() => match ready {
+                    Ok(()) => self.read(most - self.buffer.len()),
+                    Err(_) => self.end = Some(Err(Broken("TCP not readable"))),
+                },
+            }
+        }
+        work.await
+    }
+}
+
+/// The stream.
+struct Sink<'a> {
+    send: &'a mut SendStream,
+    gate: &'a Gate,
+    carried: &'a Carried,
+    terms: &'a Terms,
+    urgency: Urgency,
+    priority: i32,
+    thrift: Thrift,
+    place: Option<pack::Place>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(
+        send: &'a mut SendStream,
+        gate: &'a Gate,
+        carried: &'a Carried,
+        terms: &'a Terms,
+    ) -> Result<Self, Broken> {
+        let now = Instant::now();
+        let (urgency, priority) = (Urgency::new(now), Urgency::at_first());
+        set_priority(send, priority)?;
+        Ok(Self { send, gate, carried, terms, urgency, priority, thrift: Thrift::new(now), place: None })
+    }
+
+    /// Returns the largest chunk that should be packed, if one should be; holds a place for as long.
+    fn prepare(&mut self) -> Option<usize> {
+        let Plan::Pack { block_bytes, .. } = self.thrift.plan() else {
+            self.place = None;
+            return None;
+        };
+        self.place = self.place.take().or_else(pack::place);
+        if self.place.is_none() {
+            self.pause();
+        }
+        self.place.is_some().then_some(block_bytes)
+    }
+
+    /// Nothing has come for a while.
+    fn pause(&mut self) {
+        self.thrift.handle_pause(Instant::now());
+    }
+
+    async fn send(&mut self, chunk: Bytes) -> Result<(), Broken> {
+        let bytes = chunk.len();
+        if !self.terms.in_pieces {
+            self.write(&mut [chunk], bytes).await?;
+            self.carried.sent(bytes);
+            return Ok(());
+        }
+        let mut saved = 0;
+        let packed = match self.effort(bytes) {
+            Some(effort) => Box::pin(self.pack(chunk.clone(), effort)).await,
+            None => None,
+        };
+        let (head, chunk) = match packed {
+            Some(packed) => {
+                saved = bytes - packed.len();
+                (Head::Packed { length: packed.len(), unpacked: bytes }, packed)
+            }
+            None => (Head::Plain(bytes), chunk),
+        };
+        let begun = Instant::now();
+        self.write(&mut [head.encode().into(), chunk], bytes - saved).await?;
+        self.carried.sent(bytes);
+        if saved > 0 {
+            self.carried.sent_saved(saved);
+        }
+        if self.terms.may_pack.load(Relaxed) {
+            let now = Instant::now();
+            let written = Written { bytes, waited: now - begun, by_all: self.gate.written() };
+            self.thrift.handle_written(written, now);
+        }
+        Ok(())
+    }
+
+    /// Returns how hard to try to pack so many bytes, if at all.
+    fn effort(&mut self, bytes: usize) -> Option<Effort> {
+        if self.thrift.plan() == Plan::Sample
+            && bytes >= LEAST_SAMPLE_BYTES
+            && let Some(speed) = pack::speed()
+        {
+            self.thrift.handle_speed(speed, Instant::now());
+        }
+        match self.thrift.plan() {
+            Plan::Sample if bytes >= LEAST_SAMPLE_BYTES => Some(Effort::Quick),
+            Plan::Pack { effort, .. } if bytes >= TOO_LITTLE => Some(effort),
+            Plan::Plain | Plan::Sample | Plan::Pack { .. } => None,
+        }
+    }
+
+    /// Packs a chunk; none if nothing is saved by that.
+    async fn pack(&mut self, chunk: Bytes, effort: Effort) -> Option<Bytes> {
+        let bytes = chunk.len();
+        let (is_sample, begun) = (self.thrift.plan() == Plan::Sample, Instant::now());
+        let Some((packed, outcome)) = pack::pack(chunk, effort).await else {
+            self.pause();
+            return None;
+        };
+        if is_sample {
+            pack::note_speed(outcome.speed());
+        }
+        let now = Instant::now();
+        self.thrift.handle_packed(outcome, now - begun, now);
+        (packed.len() + pinhole_proto::piece::MAX_HEAD_BYTES < bytes).then_some(packed)
+    }
+
+    async fn write(&mut self, chunks: &mut [Bytes], bytes: usize) -> Result<(), Broken> {
+        let wanted = self.urgency.note(bytes, Instant::now());
+        if std::mem::replace(&mut self.priority, wanted) != wanted {
+            set_priority(self.send, wanted)?;
+        }
+        self.gate.write(self.send, chunks).await.map_err(|_| Broken("stream not writable"))
+    }
+
+    async fn finish(self) -> Result<(), Broken> {
+        self.send.finish().map_err(|_| Broken("stream stopped"))?;
+        match self.send.stopped().await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(_) => Err(Broken("stream stopped at its end")),
+        }
+    }
+}
+
+fn set_priority(send: &SendStream, priority: i32) -> Result<(), Broken> {
+    send.set_priority(priority).map_err(|_| Broken("stream stopped"))
+}
