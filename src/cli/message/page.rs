@@ -285,6 +285,7 @@ fn events() -> Vec<Event> {
             | Event::ServiceFailed {
                 reply:
                     Reply::Connected
+                    | Reply::ConnectedInPieces
                     | Reply::NoSuchService
                     | Reply::Refused
                     | Reply::Unreachable
