@@ -9,6 +9,9 @@ use pinhole::{Phrase, proto::key::PhraseError};
 
 use crate::cli::message::Message;
 
+/// Longest time that is counted: a hundred years. A clock has no room for any number of seconds.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 pub(super) fn parse_phrase(text: &str) -> Result<Phrase, PhraseError> {
     text.parse()
 }
@@ -37,5 +40,24 @@ pub(crate) fn parse_status(text: &str) -> Result<SocketAddr, Message> {
 
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, Message> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or(Message::NoSeconds)
+    seconds.map(|seconds: Duration| seconds.min(LONGEST)).ok_or(Message::NoSeconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_has_room_for_is_a_hundred_years() {
+        for text in ["1e19", "1e15"] {
+            let seconds = parse_seconds(text).expect("a number");
+            assert_eq!(seconds, LONGEST);
+            assert!(Instant::now().checked_add(seconds).is_some());
+        }
+        for text in ["-1", "nan", "inf", "1e300", "", "30s"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+    }
 }
