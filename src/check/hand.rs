@@ -163,7 +163,8 @@ impl Hand {
             };
             tracing::trace!(round, letter, ?at, from = %arrival.pair.remote, "letter");
             if round == self.round && self.counts.len() < MAX_HEARD {
-                *self.counts.entry((letter, at, arrival.pair.remote)).or_default() += 1;
+                let count = self.counts.entry((letter, at, arrival.pair.remote)).or_default();
+                *count = count.saturating_add(1);
             }
         }
     }

@@ -19,7 +19,7 @@ use super::{
 const LOSS: u16 = 3;
 
 /// Clocks further apart than this make two methods useless, ms.
-const CLOCK_MS: i64 = 5000;
+const CLOCK_MS: u64 = 5000;
 
 /// QUIC's smallest datagram (RFC 9000 §14): the path passes no larger one.
 const SMALLEST_DATAGRAM: u16 = 1200;
@@ -62,9 +62,9 @@ impl Pair<'_> {
         if let Some((first, last)) = self.throttled() {
             advice.push(Message::SlowedDown { first: rate(first), last: rate(last) });
         }
-        let apart = self.ahead_ms().abs();
+        let apart = self.ahead_ms().unsigned_abs();
         if apart > CLOCK_MS {
-            let apart = words::span(std::time::Duration::from_millis(apart.unsigned_abs()));
+            let apart = words::span(std::time::Duration::from_millis(apart));
             advice.push(Message::ClocksApart(apart));
         }
         if self.outcome.figures.datagram_bytes == SMALLEST_DATAGRAM {
@@ -174,18 +174,18 @@ impl Pair<'_> {
     fn ahead_ms(&self) -> i64 {
         let ahead = self.outcome.figures.serve_ahead_ms;
         match self.role {
-            Role::Serve => -ahead,
+            Role::Serve => ahead.saturating_neg(),
             Role::Open => ahead,
         }
     }
 
     /// Half a round trip at least is not known of how far the clocks are apart.
     fn clocks(&self) -> String {
-        let (ahead, unknown) = (self.ahead_ms(), i64::from(self.outcome.figures.rtt_min_us / 2000).max(1));
+        let (ahead, unknown) = (self.ahead_ms(), u64::from(self.outcome.figures.rtt_min_us / 2000).max(1));
         match ahead {
-            _ if ahead.abs() <= unknown => format!("the same within {unknown} ms"),
+            _ if ahead.unsigned_abs() <= unknown => format!("the same within {unknown} ms"),
             0.. => format!("the peer's is {ahead} ms ahead"),
-            _ => format!("the peer's is {} ms behind", -ahead),
+            _ => format!("the peer's is {} ms behind", ahead.unsigned_abs()),
         }
     }
 }
@@ -335,6 +335,18 @@ mod tests {
         assert!(advice.iter().any(|line| line.contains("clocks are 9 s apart")));
         assert_eq!((pair(Role::Open).ahead_ms(), pair(Role::Serve).ahead_ms()), (9000, -9000));
         assert!(pair(Role::Open).sentence().to_string().contains("by trying many ports"));
+    }
+
+    #[test]
+    fn a_peer_whose_clock_makes_no_sense_is_told_of_all_the_same() {
+        let home = seen(5555, FilteringSeen::ExactPort, PortsSeen::Preserving);
+        let figures = Figures { serve_ahead_ms: i64::MIN, ..Figures::default() };
+        let outcome = Outcome { seen: [home, home], figures, lifetimes: [None; 2] };
+        for (role, part) in [(Role::Open, "behind"), (Role::Serve, "ahead")] {
+            let pair = Pair { role, outcome: &outcome, connected: connected(), has_watched: false };
+            assert!(pair.clocks().ends_with(part), "{}", pair.clocks());
+            assert!(pair.advice().iter().any(|line| line.to_string().contains("clocks are")));
+        }
     }
 
     #[test]
