@@ -3,6 +3,7 @@
 use std::{
     io::{PipeWriter, Read, Write},
     net::{Shutdown, TcpListener},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 use crate::{
     config::{Home, sections},
     loopback::{Loopback, start_echo, with_key},
-    program::{KEY, Run, pinhole},
+    program::{KEY, PATIENCE, Run, pinhole},
 };
 
 /// Describes a pipe to the pair's service, which `-c` offers by its port.
@@ -116,6 +117,27 @@ fn a_half_close_of_either_side_leaves_the_other_direction_open() {
     drop(stdin);
     assert_eq!(rest.recv().expect("the service reads on"), "and then some");
     assert_eq!(run.ends().code, Some(0));
+}
+
+#[test]
+fn a_half_close_is_seen_by_whoever_has_one_socket_as_both_stdin_and_stdout() {
+    let ends = Loopback::new();
+    let rest = start_service_that_finishes_first(&ends);
+    let _both = ends.connect();
+    let (theirs, mut ours) = UnixStream::pair().expect("a pair");
+    ours.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    let mut command = pipe(&ends, &[]);
+    command.stdin(OwnedFd::from(theirs.try_clone().expect("a copy"))).stdout(OwnedFd::from(theirs));
+    let mut child = command.spawn().expect("it starts");
+    // It has copies of its own.
+    drop(command);
+    let mut said = String::new();
+    let read = ours.read_to_string(&mut said);
+    ours.write_all(b"and then some").expect("it reads");
+    ours.shutdown(Shutdown::Write).expect("half-closed");
+    assert_eq!(rest.recv().expect("the service reads on"), "and then some");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!((read.map_err(|error| error.kind()), said.as_str()), (Ok(10), "all I say\n"));
 }
 
 /// A service that has its say and finishes, and then hears the client out.

@@ -151,8 +151,10 @@ fn await_ready(descriptor: &impl AsFd, ready: PollFlags) {
     let _ready_or_gone = poll(&mut [PollFd::new(descriptor, ready)], None);
 }
 
-/// Lets whoever reads stdout see its end while stdin goes on.
+/// Lets whoever reads stdout see its end while stdin goes on. One socket may be both, as socat has it: closing one of
+/// two descriptors ends nothing there.
 fn close_stdout() {
+    let _mostly_no_socket = rustix::net::shutdown(io::stdout(), rustix::net::Shutdown::Write);
     if let Ok(nowhere) = OpenOptions::new().write(true).open("/dev/null")
         && let Err(error) = rustix::stdio::dup2_stdout(nowhere)
     {
