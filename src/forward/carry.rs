@@ -7,6 +7,7 @@ use pinhole_proto::{
     stream::{Reply, Request},
 };
 use tokio::{
+    io::Interest,
     net::TcpStream,
     sync::{mpsc, oneshot, watch},
 };
@@ -68,7 +69,11 @@ impl Carrier {
         let request = Request { pieces: self.compress == Compress::Auto, ..request };
         prepare(&tcp);
         let mut tunnels = self.tunnel.clone();
-        let in_time = tokio::time::timeout(wait, tunnels.wait_for(Option::is_some)).await;
+        let in_time = tokio::select! {
+            in_time = tokio::time::timeout(wait, tunnels.wait_for(Option::is_some)) => in_time,
+            // Nobody waits any more.
+            _ = tcp.ready(Interest::ERROR) => return Err(NotCarried::Broken),
+        };
         let tunnel = match in_time.map(|tunnel| tunnel.ok().and_then(|tunnel| tunnel.clone())) {
             Ok(Some(tunnel)) => tunnel,
             Ok(None) => return Err(NotCarried::Broken),

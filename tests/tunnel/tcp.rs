@@ -1,13 +1,20 @@
 //! What a TCP connection means must survive the tunnel.
 
-use pinhole::endpoint::Compress;
+use std::time::Duration;
+
+use pinhole::{
+    Role,
+    endpoint::Compress,
+    forward::{Carrier, NotCarried},
+    proto::stream::Request,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
 };
 
-use crate::rig::{Rig, is_reset, service, within};
+use crate::rig::{Rig, free_port, is_reset, service, start, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_arrive_in_both_directions() {
@@ -177,4 +184,18 @@ async fn exchange(mut tcp: TcpStream, n: u32, bytes: usize) {
     let (_, got) = tokio::join!(sent, read.read_to_end(&mut back));
     got.expect("read");
     assert!(back == pattern, "connection {n} got other bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_tunnel_on_behalf_of_a_connection_that_is_gone() {
+    let open = start(Role::Open, free_port().await).await;
+    let (listener, address) = service().await;
+    let client = TcpStream::connect(address).await.expect("it accepts");
+    let (tcp, _) = listener.accept().await.expect("a client");
+    client.set_zero_linger().expect("a TCP socket");
+    drop(client);
+    let request = Request { service: "it".into(), any: true, pieces: false };
+    let carried = within(Carrier::new(&open).carry(tcp, request, Duration::MAX)).await;
+    assert!(matches!(carried, Err(NotCarried::Broken)), "{carried:?}");
+    open.close().await;
 }
