@@ -22,11 +22,11 @@ use std::time::Duration;
 use anyhow::Result;
 use pinhole::{Key, proto::stream::valid_name};
 
+pub(super) use self::{ask::to_leave, desk::Desk, hold::tell_ready};
 use self::{
-    ask::Asked,
+    ask::{Asked, Asking},
     wire::{Request, Way},
 };
-pub(super) use self::{ask::to_leave, desk::Desk, hold::tell_ready};
 use super::{
     Outcome,
     args::PipeArgs,
@@ -61,19 +61,20 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
 }
 
 /// Finds an instance that has a tunnel to the peer, or starts one.
-fn find_or_start(args: &PipeArgs, whom: &Whom, mut request: Request) -> Result<Asked> {
-    if let Some(asked) = ask::everybody(&mut request, whom)? {
+fn find_or_start(args: &PipeArgs, whom: &Whom, request: Request) -> Result<Asked> {
+    let mut asking = Asking::new(request);
+    if let Some(asked) = ask::everybody(&mut asking, whom)? {
         return Ok(asked);
     }
     // Of several pipes at once the first starts it, and the others find it.
     let _turn = hold::take_turn(&whom.peer)?;
-    if let Some(asked) = ask::everybody(&mut request, whom)? {
+    if let Some(asked) = ask::everybody(&mut asking, whom)? {
         return Ok(asked);
     }
-    ask::look_up(&mut request, whom)?.map_err(|error| whom.advise(error.into()))?;
+    ask::look_up(&mut asking.request, whom)?.map_err(|error| whom.advise(error.into()))?;
     let started = hold::start(args);
     // Somebody else may have taken the port meanwhile, and have a tunnel.
-    match (ask::everybody(&mut request, whom)?, started) {
+    match (ask::everybody(&mut asking, whom)?, started) {
         (Some(asked), _) => Ok(asked),
         (None, Err(error)) => Err(error),
         (None, Ok(())) => Err(Message::NewTunnelIsSilent.into()),

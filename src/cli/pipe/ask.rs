@@ -1,10 +1,15 @@
 //! Asks running instances whether they have a tunnel to the peer, and hands one of them a connection.
 
 use std::{
+    collections::BTreeSet,
+    fs,
     io::{self, BufRead, BufReader, ErrorKind, IoSlice, Read, Write},
     mem::MaybeUninit,
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::MetadataExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +17,7 @@ use std::{
 use anyhow::Result;
 use pinhole::endpoint::PeerError;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt::socket_peercred};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{
     super::{
@@ -34,20 +40,78 @@ pub(super) struct Asked {
     pub(super) socket: BufReader<UnixStream>,
 }
 
+/// What is asked for, and who does not answer.
+pub(super) struct Asking {
+    pub(super) request: Request,
+    /// Time for an answer.
+    patience: Duration,
+    /// Instances that were stopped, most likely: nobody waits for one twice.
+    silent: BTreeSet<PathBuf>,
+}
+
+impl Asking {
+    pub(super) fn new(request: Request) -> Self {
+        Self { request, patience: ANSWER, silent: BTreeSet::new() }
+    }
+
+    /// Asks one after another until one says yes.
+    fn ask_all(&mut self, sockets: &[PathBuf]) -> Result<Option<Asked>> {
+        for socket in sockets {
+            if !self.silent.contains(socket)
+                && let Some(asked) = self.ask(socket)?
+            {
+                return Ok(Some(asked));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks one. None if it has another tunnel, or is not there any more.
+    fn ask(&mut self, path: &Path) -> Result<Option<Asked>> {
+        let wanted = Wanted::Carry(self.request.clone());
+        let said = connect(path, self.patience).and_then(|socket| exchange(socket, &wanted));
+        let socket = match said {
+            Ok((socket, Some(Answer::Yes))) => socket,
+            Ok(_) => return Ok(None),
+            Err(error) => {
+                match error.kind() {
+                    ErrorKind::ConnectionRefused => desk::sweep(path),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        self.silent.insert(path.to_owned());
+                    }
+                    _ => {}
+                }
+                return Ok(None);
+            }
+        };
+        let (tcp, theirs) = pair().or_say(|| Message::CannotCarry)?;
+        match hand_over(socket.get_ref(), &theirs) {
+            Ok(()) => {
+                socket.get_ref().set_read_timeout(None)?;
+                Ok(Some(Asked { tcp, socket }))
+            }
+            // It has ended just now.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
 /// Asks all instances of this user, by the peer's name and then by its addresses.
-pub(super) fn everybody(request: &mut Request, whom: &Whom) -> Result<Option<Asked>> {
+pub(super) fn everybody(asking: &mut Asking, whom: &Whom) -> Result<Option<Asked>> {
     let sockets = folder::sockets_with("pipe");
-    let ask_all =
-        |request: &Request| sockets.iter().find_map(|socket| ask(socket, request).transpose()).transpose();
     if sockets.is_empty() {
         return Ok(None);
     }
-    if let Some(asked) = ask_all(request)? {
+    if let Some(asked) = asking.ask_all(&sockets)? {
         return Ok(Some(asked));
     }
+    let known = asking.request.way.addresses.len();
     // A name that does not resolve is told by whoever needs it.
-    let _needed_later = look_up(request, whom)?;
-    ask_all(request)
+    let _needed_later = look_up(&mut asking.request, whom)?;
+    if asking.request.way.addresses.len() == known {
+        return Ok(None);
+    }
+    asking.ask_all(&sockets)
 }
 
 /// Looks the peer up, once.
@@ -68,44 +132,33 @@ pub(super) fn look_up(request: &mut Request, whom: &Whom) -> Result<Result<(), P
 /// Asks tunnels that were started for pipes, and have none, to give a UDP port up. Returns whether one does.
 pub(in crate::cli) fn to_leave(port: u16) -> bool {
     let leaves = |path: &PathBuf| {
-        let said = connect(path).and_then(|socket| exchange(socket, &Wanted::Leave { port }));
+        let said = connect(path, ANSWER).and_then(|socket| exchange(socket, &Wanted::Leave { port }));
         matches!(said, Ok((_, Some(Answer::Done))))
     };
     folder::sockets_with("pipe").iter().filter(|path| leaves(path)).count() > 0
 }
 
-/// Asks one. None if it has another tunnel, or is not there any more.
-fn ask(path: &Path, request: &Request) -> Result<Option<Asked>> {
-    let socket = match connect(path) {
-        Ok(socket) => socket,
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            desk::sweep(path);
-            return Ok(None);
-        }
-        Err(_) => return Ok(None),
-    };
-    let said = exchange(socket, &Wanted::Carry(request.clone()));
-    let Ok((socket, Some(Answer::Yes))) = said else { return Ok(None) };
-    let (tcp, theirs) = pair().or_say(|| Message::CannotCarry)?;
-    match hand_over(socket.get_ref(), &theirs) {
-        Ok(()) => {
-            socket.get_ref().set_read_timeout(None)?;
-            Ok(Some(Asked { tcp, socket }))
-        }
-        // It has ended just now.
-        Err(_) => Ok(None),
+/// Connects to an instance of this very user: nobody else is told anything, or can make root wait.
+fn connect(path: &Path, time: Duration) -> io::Result<UnixStream> {
+    let own = rustix::process::geteuid();
+    if fs::symlink_metadata(path)?.uid() != own.as_raw() {
+        return Err(ErrorKind::PermissionDenied.into());
     }
-}
-
-/// Connects to an instance of this very user: nobody else is told anything.
-fn connect(path: &Path) -> io::Result<UnixStream> {
-    let socket = UnixStream::connect(path)?;
-    socket.set_read_timeout(Some(ANSWER))?;
-    socket.set_write_timeout(Some(ANSWER))?;
-    match socket_peercred(&socket)?.uid == rustix::process::geteuid() {
+    let socket = connect_within(path, time)?;
+    match socket_peercred(&socket)?.uid == own {
         true => Ok(socket),
         false => Err(ErrorKind::PermissionDenied.into()),
     }
+}
+
+/// Connects, reads and writes, each within so long: one that was stopped takes nobody from its queue.
+fn connect_within(path: &Path, time: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_read_timeout(Some(time))?;
+    // On Linux for connecting, too.
+    socket.set_write_timeout(Some(time))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// Says what is wanted, and hears the answer.
@@ -152,4 +205,44 @@ fn hand_over(socket: &UnixStream, tcp: &TcpStream) -> io::Result<()> {
     }
     sendmsg(socket, &[IoSlice::new(b"+")], &mut control, SendFlags::empty())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use pinhole::Peer;
+
+    use super::{super::wire::Way, *};
+
+    #[test]
+    fn an_instance_that_takes_nobody_holds_nobody_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("1.pipe");
+        let address = SockAddr::unix(&path).expect("short enough");
+        let stopped = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        stopped.bind(&address).expect("it is new");
+        stopped.listen(0).expect("it is bound");
+        let queue: Vec<UnixStream> =
+            (0..).map_while(|_| connect_within(&path, Duration::from_millis(1)).ok()).collect();
+        assert!(!queue.is_empty());
+        let error = connect_within(&path, Duration::from_millis(1)).expect_err("its queue is full");
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_instance_that_does_not_answer_is_waited_for_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("1.pipe");
+        let stopped = UnixListener::bind(&path).expect("it is new");
+        stopped.set_nonblocking(true).expect("a socket");
+        let way = Way::new(&Peer::new("home.example", 5555));
+        let request = Request { way, key: None, service: "22".into(), wait_ms: 0 };
+        let mut asking = Asking { patience: Duration::from_millis(1), ..Asking::new(request) };
+        for _ in 0..3 {
+            let asked = asking.ask_all(std::slice::from_ref(&path)).expect("nothing is wrong here");
+            assert!(asked.is_none());
+        }
+        assert!(stopped.accept().is_ok() && stopped.accept().is_err(), "asked more than once");
+    }
 }
