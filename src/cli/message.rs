@@ -318,6 +318,8 @@ pub(super) enum Message {
     Cut,
     #[error("the pinhole that had the tunnel has ended")]
     TunnelsOwnerEnded,
+    #[error("the connection was cut: stdin is not at its end and cannot be read: {0}")]
+    StdinIsUnreadable(String),
     #[error("the connection cannot be carried within this machine")]
     CannotCarry,
     #[error("cannot start a tunnel in the background")]

@@ -1,6 +1,7 @@
 //! One connection of the tunnel as stdin and stdout: over the instance that runs, or one that starts by itself.
 
 use std::{
+    fs::File,
     io::{PipeWriter, Read, Write},
     net::{Shutdown, TcpListener},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -203,6 +204,25 @@ fn a_connection_that_is_cut_does_not_look_finished() {
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         let is_told = ["the connection was cut", "has ended"].iter().any(|part| ended.stderr.contains(part));
         assert!(is_told && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_stdin_that_cannot_be_read_does_not_look_finished() {
+    let ends = Loopback::new();
+    let listener = TcpListener::bind(ends.service()).expect("the pair's own address");
+    let _both = ends.connect();
+    let folder = File::open("/").expect("a folder");
+    let run = Run::start_reading(pipe(&ends, &[]), Stdio::from(folder));
+    let ended = run.ends();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("directory"), "{}", ended.stderr);
+    // It may be gone before the service is asked.
+    listener.set_nonblocking(true).expect("a socket");
+    if let Ok((mut tcp, _)) = listener.accept() {
+        tcp.set_nonblocking(false).expect("a socket");
+        let error = tcp.read(&mut [0]).expect_err("cut off, which is no end of file");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
 }
 

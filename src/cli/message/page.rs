@@ -106,6 +106,7 @@ fn message(kind: Kind) -> Message {
         Kind::PipeWaits => Message::PipeWaits { peer: "home.example".into(), seconds: 60.0 },
         Kind::Cut => Message::Cut,
         Kind::TunnelsOwnerEnded => Message::TunnelsOwnerEnded,
+        Kind::StdinIsUnreadable => Message::StdinIsUnreadable(eio().to_string()),
         Kind::CannotCarry => Message::CannotCarry,
         Kind::NoBackground => Message::NoBackground,
         Kind::BackgroundEnded => Message::BackgroundEnded("exit status: 2".into()),

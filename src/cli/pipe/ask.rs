@@ -74,12 +74,10 @@ impl Asking {
             Ok((socket, Some(Answer::Yes))) => socket,
             Ok(_) => return Ok(None),
             Err(error) => {
-                match error.kind() {
-                    ErrorKind::ConnectionRefused => desk::sweep(path),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                        self.silent.insert(path.to_owned());
-                    }
-                    _ => {}
+                if error.kind() == ErrorKind::ConnectionRefused {
+                    desk::sweep(path);
+                } else if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+                    self.silent.insert(path.to_owned());
                 }
                 return Ok(None);
             }

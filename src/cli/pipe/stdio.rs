@@ -3,7 +3,7 @@
 
 use std::{
     fs::OpenOptions,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, IsTerminal, Read, Write},
     net::{Shutdown, TcpStream},
     os::fd::AsFd,
     sync::mpsc::{Receiver, channel},
@@ -33,6 +33,8 @@ const LAST: Duration = Duration::from_secs(2);
 enum News {
     /// All that was to come has been written to stdout.
     Down,
+    /// stdin is not at its end, and cannot be read.
+    Unread(io::Error),
     /// The connection was reset.
     Reset,
     /// Nobody reads stdout any more.
@@ -46,8 +48,12 @@ enum News {
 pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
     let Asked { tcp, mut socket } = asked;
     let (news, heard) = channel();
-    let (up, down, told) = (tcp.try_clone()?, tcp.try_clone()?, news.clone());
-    thread::Builder::new().name("up".into()).spawn(move || upward(&up))?;
+    let (up, down, told, unread) = (tcp.try_clone()?, tcp.try_clone()?, news.clone(), news.clone());
+    thread::Builder::new().name("up".into()).spawn(move || {
+        if let Err(error) = upward(&up) {
+            let _nobody_asks = unread.send(News::Unread(error));
+        }
+    })?;
     thread::Builder::new().name("down".into()).spawn(move || {
         let _nobody_asks = news.send(downward(&down));
     })?;
@@ -74,6 +80,10 @@ fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
                 complain(&why);
                 return Outcome::NoPath;
             }
+            Ok(News::Unread(error)) => {
+                complain(&Message::StdinIsUnreadable(error.to_string()).to_string());
+                return Outcome::NoPath;
+            }
             Ok(News::NoReader) => return Outcome::NoPath,
             // The reason is on its way, perhaps.
             Ok(News::Reset) => (cut, patience) = (Message::Cut, LAST),
@@ -93,24 +103,27 @@ fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
     Outcome::Done
 }
 
-/// stdin → connection. What goes wrong here is seen by whoever reads from the connection.
-fn upward(mut tcp: &TcpStream) {
+/// stdin → connection. What goes wrong there is seen by whoever reads from the connection.
+fn upward(mut tcp: &TcpStream) -> io::Result<()> {
+    let is_terminal = io::stdin().is_terminal();
     let mut piece = vec![0; PIECE];
     loop {
         match rustix::io::read(rustix::stdio::stdin(), &mut piece) {
             Ok(0) => break,
             Ok(read) => {
                 if tcp.write_all(&piece[..read]).is_err() {
-                    return;
+                    return Ok(());
                 }
             }
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => await_ready(&io::stdin(), PollFlags::IN),
-            // A terminal that has gone, for example: all has been said.
-            Err(_) => break,
+            // A terminal that has gone: all has been said.
+            Err(Errno::IO) if is_terminal => break,
+            Err(error) => return Err(error.into()),
         }
     }
     let _closed_by_the_other_side = tcp.shutdown(Shutdown::Write);
+    Ok(())
 }
 
 /// Connection → stdout.
