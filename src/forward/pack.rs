@@ -62,8 +62,14 @@ pub(super) fn note_speed(speed: u64) {
 
 /// Packs a chunk of a block at the most. None where that cannot be done.
 pub(super) async fn pack(chunk: Bytes, effort: Effort) -> Option<(Bytes, Outcome)> {
-    let _thread = THREADS.acquire().await.ok()?;
-    let packed = tokio::task::spawn_blocking(move || pack_here(&chunk, effort)).await;
+    let thread = THREADS.acquire().await.ok()?;
+    // Held until it is done, even where the connection ends before.
+    let work = move || {
+        let packed = pack_here(&chunk, effort);
+        drop(thread);
+        packed
+    };
+    let packed = tokio::task::spawn_blocking(work).await;
     packed.ok().flatten()
 }
 

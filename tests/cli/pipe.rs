@@ -1,7 +1,7 @@
 //! One connection of the tunnel as stdin and stdout: over the instance that runs, or one that starts by itself.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{PipeWriter, Read, Write},
     net::{Shutdown, TcpListener},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -104,6 +104,22 @@ fn a_tunnel_that_no_pipe_needs_makes_way_for_another_program() {
     serve.says("peer left");
     assert_eq!(ends.ask("in its place"), "in its place");
     assert_eq!(send(pipe(&ends, &stay), "over that one\n"), "over that one\n");
+}
+
+#[test]
+fn whoever_only_asks_a_tunnel_for_pipes_does_not_keep_it() {
+    let ends = Loopback::new();
+    start_echo(ends.service());
+    let mut serve = Run::start(ends.serve(&[]));
+    assert_eq!(send(pipe(&ends, &["--stay", "600"]), "hello\n"), "hello\n");
+    let end = format!("-{}_5555.pipe", ends.serve_ip);
+    let folder = fs::read_dir(concat!(env!("CARGO_TARGET_TMPDIR"), "/pinhole")).expect("the sockets' folder");
+    let socket = folder.map(|entry| entry.expect("listed").path());
+    let socket = socket.into_iter().find(|path| path.to_string_lossy().ends_with(&end)).expect("it runs");
+    let _asks_for_nothing = UnixStream::connect(socket).expect("it listens");
+    let mut open = Run::start(ends.open(&[]));
+    open.says("tunnel up");
+    serve.says("peer left");
 }
 
 #[test]

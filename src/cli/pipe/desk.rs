@@ -74,14 +74,14 @@ impl Desk {
         let leave = Arc::new(Notify::new());
         let counter = Arc::new(Counter {
             leave: for_pipes.then(|| leave.clone()),
-            count: pipes.clone(),
+            count,
             carrier: Carrier::new(endpoint),
             status: endpoint.status(),
             peer: peer.clone(),
             key: key.clone(),
         });
         let mut task = JoinSet::new();
-        task.spawn(serve(listener, counter, count));
+        task.spawn(serve(listener, counter));
         Ok(Self { path, pipes, leave, _task: task })
     }
 
@@ -109,7 +109,7 @@ impl Drop for Desk {
     }
 }
 
-async fn serve(listener: UnixListener, counter: Arc<Counter>, count: watch::Sender<usize>) {
+async fn serve(listener: UnixListener, counter: Arc<Counter>) {
     let places = Arc::new(Semaphore::new(PIPES));
     let mut pipes = JoinSet::new();
     loop {
@@ -117,7 +117,6 @@ async fn serve(listener: UnixListener, counter: Arc<Counter>, count: watch::Send
         match listener.accept().await {
             Ok((pipe, _)) if desk::is_ours(&pipe) => {
                 let Ok(place) = places.clone().acquire_owned().await else { return };
-                let place = Place::new(place, &count);
                 pipes.spawn(counter.clone().answer(pipe, place));
             }
             Ok(_) => tracing::debug!("another user has asked for a pipe"),
@@ -129,22 +128,19 @@ async fn serve(listener: UnixListener, counter: Arc<Counter>, count: watch::Send
     }
 }
 
-/// A pipe's place. It counts for as long as this is held.
-struct Place {
-    count: watch::Sender<usize>,
-    _permit: OwnedSemaphorePermit,
-}
+/// A pipe that this tunnel is for. Whoever only asks does not count: pipes to other peers ask here as well.
+struct Counted<'a>(&'a watch::Sender<usize>);
 
-impl Place {
-    fn new(permit: OwnedSemaphorePermit, count: &watch::Sender<usize>) -> Self {
+impl<'a> Counted<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
         count.send_modify(|pipes| *pipes += 1);
-        Self { count: count.clone(), _permit: permit }
+        Self(count)
     }
 }
 
-impl Drop for Place {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.count.send_modify(|pipes| *pipes -= 1);
+        self.0.send_modify(|pipes| *pipes -= 1);
     }
 }
 
@@ -152,7 +148,7 @@ impl Drop for Place {
 struct Counter {
     /// Told when the port is given up.
     leave: Option<Arc<Notify>>,
-    count: watch::Receiver<usize>,
+    count: watch::Sender<usize>,
     carrier: Carrier,
     status: Status,
     peer: Peer,
@@ -160,7 +156,7 @@ struct Counter {
 }
 
 impl Counter {
-    async fn answer(self: Arc<Self>, mut pipe: UnixStream, _place: Place) {
+    async fn answer(self: Arc<Self>, mut pipe: UnixStream, _place: OwnedSemaphorePermit) {
         if let Err(error) = self.serve(&mut pipe).await {
             tracing::debug!(%error, "a pipe was not carried");
         }
@@ -175,6 +171,7 @@ impl Counter {
         if !self.is_for_us(&request).await {
             return say(pipe, &Answer::Other).await;
         }
+        let _counted = Counted::new(&self.count);
         say(pipe, &Answer::Yes).await?;
         let tcp = timeout(WORD, take(pipe)).await.context("it hands nothing over")??;
         let wait = Duration::from_millis(request.wait_ms);
@@ -204,10 +201,10 @@ impl Counter {
         say(pipe, &last).await
     }
 
-    /// Gives the port up, if nobody but the one who asks is there.
+    /// Gives the port up, if no pipe is there.
     async fn leave(&self, pipe: &mut UnixStream, port: u16) -> Result<()> {
         match &self.leave {
-            Some(leave) if port == self.peer.port && *self.count.borrow() == 1 => {
+            Some(leave) if port == self.peer.port && *self.count.borrow() == 0 => {
                 leave.notify_one();
                 say(pipe, &Answer::Done).await
             }
