@@ -66,11 +66,14 @@ const WAKE_EVERY: Duration = Duration::from_millis(500);
 
 /// So much longer a tunnel that stands may be without an answer than a handshake: the peer's timers may be slower than
 /// ours, and a tunnel that is given up costs all its connections.
-const DEAF: Duration = Duration::from_secs(10);
+const DEAF: Duration = Duration::from_secs(5);
 
 /// QUIC believes in the round trip of the path before until an answer comes, and sends again when a timer ends: after at
 /// most so many of those (RFC 9002 §6.2.1, where the round trips varied by half).
 const TIMER_RTTS: u32 = 3;
+
+/// See [`TIMER_RTTS`].
+const TIMER_AT_MOST: Duration = Duration::from_secs(5);
 
 /// A tunnel that has not heard anything since it got its path.
 struct Waking {
@@ -259,7 +262,9 @@ impl Supervisor {
                 Role::Open => Instant::now(),
             },
             every: WAKE_EVERY.max(connected.rtt * 2),
-            until: answer_by(connected) + DEAF + tunnel.rtt().unwrap_or_default() * TIMER_RTTS,
+            until: answer_by(connected)
+                + DEAF
+                + (tunnel.rtt().unwrap_or_default() * TIMER_RTTS).min(TIMER_AT_MOST),
         });
         self.paths.add();
         self.tell_path(connected);
@@ -274,7 +279,10 @@ impl Supervisor {
 
     fn connect(&mut self, punched: Connected) {
         // The open side may have a tunnel that this one has lost, and must be the first to find that out.
-        let for_the_dial = if self.config.role == Role::Serve { HANDSHAKE } else { Duration::ZERO };
+        let for_the_dial = match self.config.role {
+            Role::Serve => HANDSHAKE + DEAF + TIMER_AT_MOST,
+            Role::Open => Duration::ZERO,
+        };
         self.handshake_by = Some(answer_by(punched) + for_the_dial);
         if self.config.role == Role::Open {
             self.dial(punched);

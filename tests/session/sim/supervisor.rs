@@ -17,8 +17,9 @@ use super::{
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const HANDSHAKE_RTTS: u32 = 16;
-const DEAF: Duration = Duration::from_secs(10);
+const DEAF: Duration = Duration::from_secs(5);
 const TIMER_RTTS: u32 = 3;
+const TIMER_AT_MOST: Duration = Duration::from_secs(5);
 const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 const MAX_HANDSHAKES: usize = 16;
 
@@ -213,7 +214,7 @@ impl Program {
                 let next_at = if self.role == Role::Serve { now + connected.rtt } else { now };
                 let every = WAKE_EVERY.max(connected.rtt * 2);
                 let rtt = self.quic.get(handle).and_then(|connection| connection.rtt(PathId::ZERO));
-                let until = answer_by + DEAF + rtt.unwrap_or_default() * TIMER_RTTS;
+                let until = answer_by + DEAF + (rtt.unwrap_or_default() * TIMER_RTTS).min(TIMER_AT_MOST);
                 self.supervisor.waking = Some(Waking { acknowledged, next_at, every, until });
                 self.supervisor.paths.add();
             }
@@ -223,7 +224,10 @@ impl Program {
                 .push(Report::PathBack(format!("{:?}, {:?} rtt", connected.pair, connected.rtt)));
         }
         // The open side may have a tunnel that this one never had, and must be the first to find that out.
-        let for_the_dial = if self.role == Role::Serve { HANDSHAKE } else { Duration::ZERO };
+        let for_the_dial = match self.role {
+            Role::Serve => HANDSHAKE + DEAF + TIMER_AT_MOST,
+            Role::Open => Duration::ZERO,
+        };
         self.supervisor.handshake_by = Some(answer_by + for_the_dial);
         if self.role == Role::Open {
             let config = transport::client(super::program::key(), connected.rtt, &self.supervisor.paths)

@@ -13,7 +13,7 @@ use std::{
 };
 
 use self::{
-    birthday::{Birthday, HEAD_START, Ways},
+    birthday::{Birthday, HEAD_START, Sweepers, Ways},
     helper::Helper,
     schedule::slot_at,
     scout::Scout,
@@ -143,8 +143,11 @@ impl Search {
         self.slots.handle_timeout(ground, low_ttl, outbox);
         self.spare.handle_timeout(ground, outbox);
         let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };
-        let sweeper = self.spare.socket().filter(|_| ground.has_moved).unwrap_or(SocketId::MAIN);
-        self.birthday.handle_timeout(ground, ways, sweeper, outbox);
+        let sweepers = match self.spare.socket() {
+            Some(spare) if ground.has_moved => Sweepers { first: spare, other: Some(SocketId::MAIN) },
+            spare => Sweepers { first: SocketId::MAIN, other: spare },
+        };
+        self.birthday.handle_timeout(ground, ways, sweepers, outbox);
     }
 
     /// The network has changed: the way out may be another one.

@@ -56,6 +56,26 @@ impl Fanned {
     }
 }
 
+/// The sockets to sweep from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::puncher) struct Sweepers {
+    pub(in crate::puncher) first: SocketId,
+    /// The other one of the main and the spare socket.
+    pub(in crate::puncher) other: Option<SocketId>,
+}
+
+impl Default for Sweepers {
+    fn default() -> Self {
+        Self { first: SocketId::MAIN, other: None }
+    }
+}
+
+impl Sweepers {
+    pub(super) fn has(self, socket: SocketId) -> bool {
+        self.first == socket || self.other == Some(socket)
+    }
+}
+
 /// One set of mappings and the passes over it.
 #[derive(Debug)]
 pub(super) struct Campaign {
@@ -67,8 +87,10 @@ pub(super) struct Campaign {
     pub(super) fan: Vec<Fanned>,
     /// So many of the fan send to all targets, from the first pass on; the others to the last target, later.
     pub(super) first: usize,
-    pub(super) sweeper: SocketId,
+    pub(super) sweepers: Sweepers,
     pub(super) sweep: Vec<u16>,
+    /// So many of these are swept from the other sweeper as well, later.
+    pub(super) swept_twice: usize,
     pub(super) began: Instant,
     pub(super) passes: &'static [Duration],
     pub(super) pass: usize,
@@ -117,7 +139,9 @@ impl Campaign {
     /// Letters of this pass: of the fan, and of the sweep.
     fn letters(&self) -> [usize; 2] {
         let more = if self.pass < MORE_FROM_PASS { 0 } else { self.fan.len() - self.first };
-        let (fan, sweep) = (self.first * self.targets.len() + more, self.sweep.len());
+        let is_late = self.pass >= MORE_FROM_PASS && self.sweepers.other.is_some();
+        let twice = if is_late { self.swept_twice } else { 0 };
+        let (fan, sweep) = (self.first * self.targets.len() + more, self.sweep.len() + twice);
         match self.half.filter(|_| self.pass < HALF_PASSES) {
             Some(Half::Fan) => [fan, 0],
             Some(Half::Sweep) => [0, sweep],
@@ -147,9 +171,13 @@ impl Campaign {
         if ways.is_answering && ways.low_ttl.is_none() && index > self.sweep.len() / 2 {
             return None; // as many as the other router may remember beside its own
         }
-        let remote = SocketAddr::new(self.targets[0].ip(), self.sweep[index]);
+        let (socket, port) = match self.sweep.get(index) {
+            Some(port) => (self.sweepers.first, port),
+            None => (self.sweepers.other?, self.sweep.get(index - self.sweep.len())?),
+        };
+        let remote = SocketAddr::new(self.targets[0].ip(), *port);
         let ttl = ways.low_ttl.filter(|_| ways.is_answering);
-        Some(Letter { ttl, ..Letter::probe(Pair { socket: self.sweeper, remote }, token) })
+        Some(Letter { ttl, ..Letter::probe(Pair { socket, remote }, token) })
     }
 
     /// Returns the socket of a turn of the fan, and where it sends. All to the main port come first: a full table has room

@@ -25,9 +25,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(in crate::puncher) use self::campaign::Sweepers;
 use self::campaign::{Campaign, Fanned};
 use crate::puncher::{
-    Memory, Method, Pair, SocketId,
+    Limits, Memory, Method, Pair, SocketId,
     bearings::Ground,
     budget::{MAPPING_LIFE, MORE_FAN},
     outbox::Outbox,
@@ -149,12 +150,12 @@ impl Birthday {
         }
     }
 
-    /// Does what is due; `sweeper` is the socket to sweep from.
+    /// Does what is due.
     pub(in crate::puncher) fn handle_timeout(
         &mut self,
         ground: &Ground<'_>,
         ways: Ways,
-        sweeper: SocketId,
+        sweepers: Sweepers,
         outbox: &mut Outbox,
     ) {
         let now = ground.now.instant;
@@ -163,7 +164,7 @@ impl Birthday {
             self.begin_at = now + to_window(ground.unix);
         }
         if let Some(campaign) = &mut self.campaign {
-            campaign.sweeper = sweeper;
+            campaign.sweepers = sweepers;
             campaign.handle_timeout(ground, ways, outbox);
         }
     }
@@ -180,7 +181,7 @@ impl Birthday {
         if campaign.fan.contains(&Fanned::Open(pair.socket)) {
             return Some(Method::Fan);
         }
-        let is_swept = campaign.sweeper == pair.socket && campaign.sweep.contains(&pair.remote.port());
+        let is_swept = campaign.sweepers.has(pair.socket) && campaign.sweep.contains(&pair.remote.port());
         is_swept.then_some(Method::Sweep)
     }
 
@@ -199,15 +200,14 @@ impl Birthday {
         // Mappings that may be alive are used again, whatever search they are from.
         let alive = outbox.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
         let epoch = alive.unwrap_or(ground.unix.as_secs() / WINDOW_EVERY.as_secs());
+        let is_later = self.campaign.is_some();
         if let Some(mut old) = self.campaign.take() {
             old.close(outbox);
         }
         let Some(target) = ground.target(epoch) else { return };
-        // What has met the peer before comes first once. The NATs may be others now: later campaigns know nothing.
+        // What has met the peer before comes first once; the NATs may be others now.
         let half = self.half.take();
-        let spare = ground.spare.filter(|_| half == Some(Half::Fan));
-        let peers_spare = spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
-        let targets: Vec<SocketAddr> = [target].into_iter().chain(peers_spare).collect();
+        let peers_spare = ground.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
         let waits = now >= self.since + NEWCOMER;
         let passes: &[Duration] = match (ground.is_eager, waits) {
             (true, _) => self.passes,
@@ -215,12 +215,14 @@ impl Birthday {
             (false, true) => &WAITING_WINDOW,
         };
         let limits = outbox.limits();
-        let fan = limits.fan(if half.is_some() { HALF_SHARE } else { EVEN_SHARE });
-        let swept = limits.sweep(fan * targets.len());
-        let (fan, swept) = if waits { (fan * 2 / 5, swept / 3) } else { (fan, swept) };
-        let more = if waits || peers_spare.is_none() { 0 } else { MORE_FAN };
+        let hands = Hands::deal(limits, half, peers_spare.is_some() && is_later);
+        let (fan, swept) =
+            if waits { (hands.fan * 2 / 5, hands.swept / 3) } else { (hands.fan, hands.swept) };
+        let targets: Vec<SocketAddr> =
+            [target].into_iter().chain(peers_spare.filter(|_| hands.fans_to_spare)).collect();
+        let more = if waits || targets.len() == 1 { 0 } else { hands.more_fan };
         let deal = ground.schedule.deal(epoch, ground.role, ground.port);
-        tracing::debug!(epoch, %target, ?spare, half = ?half, fan, swept, aims = ?self.aims, "birthday begins");
+        tracing::debug!(epoch, ?targets, ?half, fan, swept, ?hands, aims = ?self.aims, "birthday begins");
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
         self.campaign = Some(Campaign {
             epoch,
@@ -228,8 +230,9 @@ impl Birthday {
             targets,
             fan: deal.fan.into_iter().take(fan + more).map(Fanned::Closed).collect(),
             first: fan,
-            sweeper: SocketId::MAIN,
+            sweepers: Sweepers::default(),
             sweep: ports.take(swept).collect(),
+            swept_twice: hands.swept_twice.min(swept),
             began: now,
             passes,
             pass: 0,
@@ -246,6 +249,40 @@ pub(in crate::puncher) struct Ways {
     pub(in crate::puncher) low_ttl: Option<u8>,
     /// The peer's router answers for itself.
     pub(in crate::puncher) is_answering: bool,
+}
+
+/// How the mappings that a search may make are shared out.
+#[derive(Debug, Clone, Copy)]
+struct Hands {
+    /// Sockets of the fan, and whether each sends to the peer's spare port as well.
+    fan: usize,
+    fans_to_spare: bool,
+    /// Further ones, later, toward that port alone.
+    more_fan: usize,
+    /// Ports that are swept, and how many of them, later, from the other one of the own two ports as well.
+    swept: usize,
+    swept_twice: usize,
+}
+
+impl Hands {
+    /// `half` is what is known to do; `is_later` if that has failed, where both sides have spare ports.
+    fn deal(limits: Limits, half: Option<Half>, is_later: bool) -> Self {
+        let fan = limits.fan(if half.is_some() || is_later { HALF_SHARE } else { EVEN_SHARE });
+        let one_target =
+            Self { fan, fans_to_spare: false, more_fan: 0, swept: limits.sweep(fan), swept_twice: 0 };
+        match half {
+            Some(Half::Fan) => {
+                Self { fans_to_spare: true, more_fan: MORE_FAN, swept: limits.sweep(2 * fan), ..one_target }
+            }
+            // A router that takes the peer's packets for its own may have moved our main port, and nobody tells us.
+            Some(Half::Sweep) => Self { swept_twice: fan, ..one_target },
+            None if is_later => {
+                let each = limits.sweep(2 * fan) / 2;
+                Self { fans_to_spare: true, swept: each, swept_twice: each, ..one_target }
+            }
+            None => one_target,
+        }
+    }
 }
 
 /// Fan or sweep: what of ours has met what of the peer's.
