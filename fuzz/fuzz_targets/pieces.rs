@@ -20,7 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = unpack_all(bytes, bytes.len().max(1));
     let cut = unpack_all(bytes, 1 + bytes.len() / 7);
     match (&whole, &cut) {
-        (Ok((whole, one)), Ok((cut, other))) => assert!(whole == cut && one == other, "it matters how it is cut"),
+        (Ok((whole, one)), Ok((cut, other))) => {
+            assert!(whole == cut && one == other, "it matters how it is cut")
+        }
         (Err(_), Err(_)) => {}
         (Ok(_), Err(_)) | (Err(_), Ok(_)) => panic!("it matters how it is cut"),
     }
