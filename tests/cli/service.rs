@@ -86,8 +86,9 @@ fn a_service_manager_hears_that_we_are_ready_what_we_do_that_we_live_and_that_we
     for _ in 0..3 {
         manager.hears("WATCHDOG=1");
     }
-    let serve = Run::start(ends.serve(&[]));
+    let mut serve = Run::start(ends.serve(&[]));
     manager.hears(&format!("STATUS=tunnel up, to {}", ends.serve_ip));
+    serve.says("tunnel up");
     assert_eq!(serve.interrupt().code, Some(0));
     manager.hears("STATUS=peer left");
     open.signal(Signal::TERM);
