@@ -19,7 +19,7 @@ const MAPPING_LIFE: Duration = Duration::from_secs(300);
 pub(crate) const PORT: u16 = 5555;
 
 /// Sockets at a time: a fan of 256, the slots', and one that is in use.
-const MAX_SOCKETS: usize = 256 + 8;
+const MAX_SOCKETS: usize = 480 + 240 + 8;
 
 /// A probe from an address that nothing is known of is worth so many datagrams: an ack and a test.
 const WORTH: usize = 2;
