@@ -30,7 +30,7 @@ use self::{
 const MAX_TRANSMITS: usize = 128;
 
 /// Sockets opened or closed by one input: a fan goes and another comes, and the slots' with them.
-const MAX_CHANGES: usize = 2 * (256 + 8);
+const MAX_CHANGES: usize = 2 * (480 + 240 + 8);
 
 /// Events of one input: each kind once.
 const MAX_EVENTS: usize = 8;

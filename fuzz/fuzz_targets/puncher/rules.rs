@@ -18,7 +18,7 @@ const MAPPING_LIFE: Duration = Duration::from_secs(300);
 /// The main socket's port.
 pub(crate) const PORT: u16 = 5555;
 
-/// Sockets at a time: a fan of 256, the slots', and one that is in use.
+/// Sockets at a time: a fan of 480 and 240 later ones, the slots', and one that is in use.
 const MAX_SOCKETS: usize = 480 + 240 + 8;
 
 /// A probe from an address that nothing is known of is worth so many datagrams: an ack and a test.
