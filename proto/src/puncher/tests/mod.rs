@@ -363,6 +363,17 @@ fn silence_is_told_and_told_once_more_when_every_method_has_failed() {
 }
 
 #[test]
+fn a_search_that_runs_into_a_new_window_has_tried_no_less() {
+    let mut wire = Wire::new(5 * MS);
+    wire.now = wire.now.after(Duration::from_secs(340));
+    wire.start(OPEN);
+    wire.run_for(Duration::from_secs(34));
+    let last = wire.troubles(OPEN).last();
+    let is_unmet = matches!(last, Some(Trouble::NoPath(found)) if found.diagnosis() == Diagnosis::Unmet);
+    assert!(is_unmet, "{last:?}");
+}
+
+#[test]
 fn a_path_at_rest_costs_one_exchange_a_minute() {
     let mut wire = Wire::new(5 * MS);
     wire.start_both();

@@ -112,6 +112,8 @@ pub(in crate::puncher) struct Birthday {
     /// When the next campaign begins.
     begin_at: Instant,
     campaign: Option<Campaign>,
+    /// Passes of the campaigns before this one.
+    former_passes: usize,
     /// Outside ports of the peer that are known, the newest last.
     aims: Vec<u16>,
 }
@@ -130,7 +132,7 @@ impl Birthday {
         };
         let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
         let half = half.filter(|_| haste.is_kept());
-        Self { since: now, half, passes, begin_at, campaign: None, aims }
+        Self { since: now, half, passes, begin_at, campaign: None, former_passes: 0, aims }
     }
 
     /// Takes note of an outside port of the peer.
@@ -190,9 +192,9 @@ impl Birthday {
         campaign.map_or(self.begin_at, |at| at.min(self.begin_at))
     }
 
-    /// Passes over all mappings that were finished.
+    /// Passes over all mappings that were finished, of all campaigns.
     pub(in crate::puncher) fn passes(&self) -> usize {
-        self.campaign.as_ref().map_or(0, |c| c.pass)
+        self.former_passes + self.campaign.as_ref().map_or(0, |c| c.pass)
     }
 
     fn begin(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
@@ -202,6 +204,7 @@ impl Birthday {
         let epoch = alive.unwrap_or(ground.unix.as_secs() / WINDOW_EVERY.as_secs());
         let is_later = self.campaign.is_some();
         if let Some(mut old) = self.campaign.take() {
+            self.former_passes += old.pass;
             old.close(outbox);
         }
         let Some(target) = ground.target(epoch) else { return };
