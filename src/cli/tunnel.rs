@@ -14,6 +14,7 @@ use pinhole::{
     forward::{self, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
 };
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
@@ -119,8 +120,7 @@ pub(super) fn run(services: &Services, whom: &Whom, common: &Common, found: Foun
     };
     let mut signals = None;
     loop {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
+        let runtime = runtime().or_say(|| Message::NoRuntime)?;
         let run = Run { services, whom, keyed: &keyed, common, manager: &manager };
         let end = runtime.block_on(run.tunnel(&mut signals, &mut reporter));
         // With it goes all that might still hold a port.
@@ -130,6 +130,12 @@ pub(super) fn run(services: &Services, whom: &Whom, common: &Common, found: Foun
             End::NewKey(another) => keyed = *another,
         }
     }
+}
+
+/// One thread for all that waits: a datagram and the connection that it is for are then never on two processors, which
+/// costs more than both can do at a time (docs/design.md, "One thread"). What computes for long has threads of its own.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// From one key to the next.

@@ -42,7 +42,10 @@ use self::{
 use crate::{
     bind::BindError,
     hub::{GatheringRuntime, Hub, QuicSocket},
-    tunnel::{Goodbye, PathCount, Tunnel, transport},
+    tunnel::{
+        Goodbye, PathCount, Tunnel,
+        transport::{self, Way},
+    },
 };
 
 /// UDP port of both sides unless told otherwise.
@@ -346,7 +349,7 @@ impl Endpoint {
 
 fn quic_endpoint(config: &Config, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
     let answer = match config.role {
-        Role::Serve => Some(transport::server(&config.key, Duration::MAX, &PathCount::default())?),
+        Role::Serve => Some(transport::server(&config.key, Way::UNKNOWN, &PathCount::default())?),
         Role::Open => None,
     };
     let socket = Box::new(QuicSocket::new(hub.clone()));

@@ -22,7 +22,10 @@ use super::{
 use crate::{
     clock,
     hub::{self, Hub},
-    tunnel::{Goodbye, PathCount, Tunnel, TunnelEnd, transport},
+    tunnel::{
+        Goodbye, PathCount, Tunnel, TunnelEnd,
+        transport::{self, Way},
+    },
 };
 
 /// Time for the QUIC handshake over a proven pair, plus [`HANDSHAKE_RTTS`] round trips: more than the Puncher needs to
@@ -312,7 +315,7 @@ impl Supervisor {
 
     /// Begins a handshake. One that cannot begin is noticed like one that nobody answers.
     fn dial(&mut self, connected: Connected) {
-        let config = transport::client(&self.config.key, connected.rtt, &self.paths)
+        let config = transport::client(&self.config.key, self.way(connected.rtt), &self.paths)
             .map_err(|error| error.to_string());
         let dialled = config.and_then(|config| {
             self.quic.connect_with(config, hub::PEER, SERVER_NAME).map_err(|error| error.to_string())
@@ -321,6 +324,10 @@ impl Supervisor {
             Ok(connecting) => self.begin(connecting),
             Err(why) => tracing::warn!(why, "cannot dial"),
         }
+    }
+
+    fn way(&self, rtt: Duration) -> Way {
+        Way { rtt, largest_datagram: self.hub.largest_datagram() }
     }
 
     /// A handshake from a proven address: nobody else's gets through the Hub. The address may be forged, so it
@@ -334,7 +341,7 @@ impl Supervisor {
             }
             self.second_handshake_at = Instant::now() + SECOND_HANDSHAKE;
         }
-        let answer = transport::server(&self.config.key, punched.rtt, &self.paths).map(Arc::new);
+        let answer = transport::server(&self.config.key, self.way(punched.rtt), &self.paths).map(Arc::new);
         match answer.map(|config| incoming.accept_with(config)) {
             Ok(Ok(connecting)) => self.begin(connecting),
             Ok(Err(error)) => tracing::debug!(%error, "handshake refused"),

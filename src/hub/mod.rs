@@ -17,6 +17,7 @@ mod batch;
 mod demux;
 mod icmp;
 mod intake;
+mod mtu;
 mod quic;
 mod reader;
 mod sleep;
@@ -218,6 +219,13 @@ impl Hub {
     /// Returns the address of the socket that QUIC's datagrams leave from now.
     pub(crate) fn path_socket(&self) -> Option<SocketAddr> {
         self.route().map(|route| route.socket.local_address())
+    }
+
+    /// Returns the size of the largest datagram that this machine would send by the path that QUIC takes now, bytes of UDP
+    /// payload, if the system tells.
+    pub(crate) fn largest_datagram(&self) -> Option<u16> {
+        let Route { remote, socket } = self.route()?;
+        mtu::largest_datagram(socket.local_address(), remote)
     }
 
     /// Returns the sizes of the main socket's buffers that the system has granted.

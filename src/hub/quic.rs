@@ -22,14 +22,16 @@ use super::{
     socket::UdpSocket,
     sockets::{Adopted, Route},
 };
+use crate::tunnel::transport::LARGEST_DATAGRAM;
 
 /// Reads of each socket in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not
 /// starve the rest.
 const FRUITLESS_READS: usize = 8;
 
-/// Segments of a coalesced read. The library reserves this many times 1,472 bytes for each read of a batch; the
+/// Segments of a coalesced read. The library reserves this many times its largest datagram for each read of a batch; the
 /// kernel never coalesces more than an IP packet's 65,535 bytes, whatever the segments' number.
-const LARGEST_READ_SEGMENTS: NonZeroUsize = NonZeroUsize::new(65_535_usize.div_ceil(1472)).expect("not zero");
+const LARGEST_READ_SEGMENTS: NonZeroUsize =
+    NonZeroUsize::new(65_535_usize.div_ceil(LARGEST_DATAGRAM as usize)).expect("not zero");
 
 /// Wait before a full socket is tried again where the runtime cannot tell when it has room. A buffer of 208 KiB lasts
 /// longer than this at a gigabit a second.

@@ -40,6 +40,12 @@ const FEW: u64 = 8;
 /// bulk; with CUBIC and without pacing 2.7 Gbit/s and 0.2 ms.
 const NEAR: Duration = Duration::from_micros(500);
 
+/// What is said to be in flight at most where there is no network, bytes. The controller itself sees no loss there and
+/// knows no end, and the further behind the reader a writer's bytes begin, the less of them is still in the processor's
+/// cache when they are sealed: with a send window of 16 MiB a gigabyte takes 6 % more of its time than with the megabyte
+/// that the gate makes of this.
+const NEAR_WINDOW: u64 = 384 << 10;
+
 /// Pacing rate that holds nothing up, bytes a second.
 const UNPACED: u64 = 1 << 40;
 
@@ -208,7 +214,8 @@ impl Controller for Renewable {
         self.in_flight = in_flight;
         self.unknown = self.unknown.min(in_flight);
         self.inner.on_end_acks(now, in_flight - self.unknown, app_limited, largest_packet_num_acked);
-        self.paths.0.window.store(self.window(), Ordering::Relaxed);
+        let most = if self.is_near { NEAR_WINDOW } else { u64::MAX };
+        self.paths.0.window.store(self.window().min(most), Ordering::Relaxed);
     }
 
     fn on_congestion_event(

@@ -1,6 +1,7 @@
 //! Whole sessions through random faults, in virtual time.
 #![cfg(target_os = "linux")]
 
+mod bulk;
 mod idle;
 mod random;
 #[allow(dead_code, unused_imports, reason = "the benchmark uses the rest")]

@@ -7,9 +7,12 @@ use pinhole_proto::Key;
 use tokio::task::{AbortHandle, yield_now};
 
 use super::*;
-use crate::tunnel::{PathCount, transport};
+use crate::tunnel::{
+    PathCount,
+    transport::{self, Way},
+};
 
-const RTT: Duration = Duration::from_millis(1);
+const WAY: Way = Way { rtt: Duration::from_millis(1), largest_datagram: None };
 const BYTES: usize = 5_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +104,7 @@ impl Pairing {
     /// Connects, and sends much in both directions.
     async fn exchange(&self) {
         let [serve, open] = &self.ends;
-        let config = transport::client(&self.key, RTT, &PathCount::default()).expect("TLS");
+        let config = transport::client(&self.key, WAY, &PathCount::default()).expect("TLS");
         let dialled = open.quic.connect_with(config, crate::hub::PEER, "x").expect("dial");
         let accepted = async { serve.quic.accept().await.expect("a connection").await };
         let (ours, theirs) = within(async { tokio::join!(dialled, accepted) }).await;
@@ -136,7 +139,7 @@ impl End {
         if socket != SocketId::MAIN {
             hub.open(socket, ANY).expect("a socket");
         }
-        let answer = server.map(|key| transport::server(key, RTT, &PathCount::default()).expect("TLS"));
+        let answer = server.map(|key| transport::server(key, WAY, &PathCount::default()).expect("TLS"));
         let quic = Endpoint::new_with_abstract_socket(
             transport::endpoint(),
             answer,

@@ -56,8 +56,9 @@ impl Program {
         let seed = seed(chance);
         let puncher =
             Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory, sibling: None });
-        let answer = (role == Role::Serve)
-            .then(|| transport::server(key(), Duration::MAX, &PathCount::default()).expect("it is valid"));
+        let answer = (role == Role::Serve).then(|| {
+            transport::server(key(), transport::Way::UNKNOWN, &PathCount::default()).expect("it is valid")
+        });
         let mut program = Self {
             side,
             role,

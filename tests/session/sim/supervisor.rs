@@ -12,7 +12,10 @@ use pinhole_proto::{
 use super::{
     app::TunnelId,
     program::Program,
-    tunnel::{congestion::PathCount, transport},
+    tunnel::{
+        congestion::PathCount,
+        transport::{self, Way},
+    },
 };
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -184,8 +187,8 @@ impl Program {
             }
             self.supervisor.second_handshake_at = Some(now + SECOND_HANDSHAKE);
         }
-        let config =
-            transport::server(super::program::key(), punched.rtt, &self.supervisor.paths).expect("valid");
+        let config = transport::server(super::program::key(), way(punched.rtt), &self.supervisor.paths)
+            .expect("valid");
         if let Some(handle) = self.quic.accept(incoming, config, now) {
             self.begin(handle, now);
         }
@@ -230,7 +233,7 @@ impl Program {
         };
         self.supervisor.handshake_by = Some(answer_by + for_the_dial);
         if self.role == Role::Open {
-            let config = transport::client(super::program::key(), connected.rtt, &self.supervisor.paths)
+            let config = transport::client(super::program::key(), way(connected.rtt), &self.supervisor.paths)
                 .expect("valid");
             let handle = self.quic.dial(config, now);
             self.begin(handle, now);
@@ -315,4 +318,8 @@ impl Program {
             self.reports.push(Report::Down(id, cause));
         }
     }
+}
+
+fn way(rtt: Duration) -> Way {
+    Way { rtt, largest_datagram: None }
 }

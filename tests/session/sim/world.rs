@@ -256,6 +256,10 @@ impl World {
         self.hosts.each_ref().map(|host| host.program.as_ref().map(|program| program.puncher.keepalive()))
     }
 
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
     pub(crate) fn elapsed(&self) -> f64 {
         (self.now - self.began).as_secs_f64()
     }

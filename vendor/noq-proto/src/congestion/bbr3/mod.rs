@@ -174,6 +174,8 @@ enum BbrState {
 /// equivalent to BBR.ack_phase states <https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-05.html#section-5.3.3.6>
 #[derive(Debug, Clone, Copy, Eq, PartialEq)]
 enum AckPhase {
+    /// equivalent to ACKS_INIT
+    Init,
     /// equivalent to ACKS_PROBE_STARTING
     ProbeStarting,
     /// equivalent to ACKS_PROBE_STOPPING
@@ -217,10 +219,7 @@ struct BbrPacket {
     /// been flagged acknowledged hence the necessity of this flag being set before we remove
     /// it from packets.
     acknowledged: bool,
-    /// once a packet has been acknowledged on a given round it is marked for removal on the next
-    /// round.
-    stale: bool,
-    /// used to mark packets stale if they're far from the current round <https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-05.html#section-5.5.1>
+    /// used to drop packets if they're far from the current round <https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-05.html#section-5.5.1>
     round_count: u64,
 }
 
@@ -962,6 +961,9 @@ impl Bbr3 {
         if !self.full_bw_reached {
             return;
         }
+        // Changed: asked before the bound grows, which in bytes it does with each acknowledgement:
+        // a window that follows it would never seem to be bound by it, and the probe end early.
+        let is_bound = self.is_cwnd_limited && self.cwnd >= self.inflight_longterm;
         self.adapt_long_term_model();
         let state = self.state;
         match state {
@@ -979,7 +981,7 @@ impl Bbr3 {
                 self.bw_probe_samples = true;
                 self.start_probe_bw_up();
             }
-            BbrState::ProbeBw(ProbeBwSubstate::Up) if self.maybe_go_down() => {
+            BbrState::ProbeBw(ProbeBwSubstate::Up) if self.maybe_go_down(is_bound) => {
                 self.start_probe_bw_down(now);
             }
             _ => {}
@@ -991,13 +993,17 @@ impl Bbr3 {
         if self.ack_phase == AckPhase::ProbeStarting && self.round_start {
             self.ack_phase = AckPhase::ProbeFeedback;
         }
-        if self.ack_phase == AckPhase::ProbeStopping
-            && self.round_start
-            && let BbrState::ProbeBw(_) = self.state
-            && let Some(rate_sample) = self.rs
-            && !rate_sample.is_app_limited
-        {
-            self.advance_max_bw_filter();
+        if self.ack_phase == AckPhase::ProbeStopping && self.round_start {
+            // Changed: once in a cycle. With each round, the filter forgets within two rounds what
+            // the probe has found, and the model follows its own pacing gain downwards.
+            self.bw_probe_samples = false;
+            self.ack_phase = AckPhase::Init;
+            if let BbrState::ProbeBw(_) = self.state
+                && let Some(rate_sample) = self.rs
+                && !rate_sample.is_app_limited
+            {
+                self.advance_max_bw_filter();
+            }
         }
         if !self.is_inflight_too_high() {
             if self.inflight_longterm == u64::MAX {
@@ -1085,8 +1091,8 @@ impl Bbr3 {
     }
 
     /// equivalent to BBRIsTimeToGoDown <https://www.ietf.org/archive/id/draft-ietf-ccwg-bbr-05.html#section-5.3.3.6-6>
-    fn maybe_go_down(&mut self) -> bool {
-        if self.is_cwnd_limited && self.cwnd >= self.inflight_longterm {
+    fn maybe_go_down(&mut self, is_bound: bool) -> bool {
+        if is_bound {
             self.reset_full_bw();
             if let Some(rate_sample) = self.rs {
                 self.full_bw = rate_sample.delivery_rate;
@@ -1639,7 +1645,6 @@ impl Bbr3 {
             size: bytes,
             lost: self.lost,
             acknowledged: false,
-            stale: false,
             round_count: self.round_count,
         });
     }
@@ -1740,16 +1745,20 @@ impl Bbr3 {
         if largest_packet_num_acked.is_some() {
             if self.app_limited != 0 && self.delivered > self.app_limited {
                 self.app_limited = 0;
-            } else if app_limited {
+            }
+            // Changed: also where one bubble has just ended. A sender with one packet in flight is
+            // in a bubble all the time, and not in every second one alone.
+            if app_limited {
                 self.app_limited = Ord::max(self.delivered + self.inflight, 1);
             }
+            // Changed: from the front, and not all packets in flight with each acknowledgement.
             let round_count = self.round_count;
+            let is_done = |p: &BbrPacket| {
+                p.acknowledged || round_count - p.round_count > ROUND_COUNT_WINDOW
+            };
             for packets in self.packets.iter_mut() {
-                packets.retain(|&p| !p.stale);
-                for p in packets.iter_mut() {
-                    if p.acknowledged || round_count - p.round_count > ROUND_COUNT_WINDOW {
-                        p.stale = true;
-                    }
+                while packets.front().is_some_and(is_done) {
+                    packets.pop_front();
                 }
             }
             if let Some(mut rate_sample) = self.rs {
