@@ -19,7 +19,7 @@ use crate::{
         fault::Fault,
         rows::{Load, Trouble, rows},
         talk::{Pace, Talk},
-        trial::Case,
+        trial::{Case, Outcome},
     },
 };
 
@@ -67,34 +67,46 @@ fn a_connection_survives_what_happens_to_routers_addresses_roads_and_machines() 
     let Some(_ground) = Ground::or_skip(test, between("open", "open")) else { return };
     let cases = cases();
     let mut failed = Vec::new();
-    crew::work(
-        &cases,
-        AT_ONCE,
-        |case| case.run(PACE),
-        |index, outcome| {
-            let case = &cases[index];
-            let title = format!("{}, {:?}, {:?} ({})", case.row.name, case.pair, case.load, case.row.what);
-            let bound = LEAST.max(case.bar() * SLACK);
-            let (line, said) = match outcome {
-                Err(why) => (format!("{title}: not done: {why}"), Vec::new()),
-                Ok(outcome) => {
-                    let figures = format!(
-                        "{title}: stall {:.1} s, {:.1} s from the fault",
-                        outcome.stall.as_secs_f64(),
-                        outcome.from_fault.as_secs_f64()
-                    );
-                    match outcome.continued {
-                        Ok(()) if outcome.stall <= bound => return note(&figures),
-                        Ok(()) => (figures, outcome.said),
-                        Err(why) => (format!("{figures}: {why}"), outcome.said),
-                    }
+    crew::work(&cases, AT_ONCE, run, |index, outcome| {
+        let case = &cases[index];
+        let title = format!("{}, {:?}, {:?} ({})", case.row.name, case.pair, case.load, case.row.what);
+        let (line, said) = match outcome {
+            Err(why) => (format!("{title}: not done: {why}"), Vec::new()),
+            Ok(outcome) => {
+                let figures = format!(
+                    "{title}: stall {:.1} s, {:.1} s from the fault",
+                    outcome.stall.as_secs_f64(),
+                    outcome.from_fault.as_secs_f64()
+                );
+                match outcome.continued {
+                    Ok(()) if outcome.stall <= bound(case) => return note(&figures),
+                    Ok(()) => (figures, outcome.said),
+                    Err(why) => (format!("{figures}: {why}"), outcome.said),
                 }
-            };
-            note(&format!("FAILED {line}"));
-            failed.push(format!("{line}\n    {}", said.join("\n    ")));
-        },
-    );
+            }
+        };
+        note(&format!("FAILED {line}"));
+        failed.push(format!("{line}\n    {}", said.join("\n    ")));
+    });
     assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+/// Tries a case. Where a side gets a new address right after it was found by a sweep, there may be no room for another
+/// sweep: the first one counts in the budget for five minutes. Such a case has a second try.
+fn run(case: &Case) -> Result<Outcome, String> {
+    let first = case.run(PACE);
+    let is_well = |outcome: &Outcome| outcome.continued.is_ok() && outcome.stall <= bound(case);
+    let may_lack_room =
+        matches!(case.row.trouble, Trouble::Fault(Fault::NewPublicIp(_))) && case.pair.contains(&"random");
+    if !may_lack_room || first.as_ref().is_ok_and(is_well) {
+        return first;
+    }
+    note(&format!("once more: {}, {:?}", case.row.name, case.pair));
+    case.run(PACE)
+}
+
+fn bound(case: &Case) -> Duration {
+    LEAST.max(case.bar() * SLACK)
 }
 
 /// Every row once between two routers of the usual kind, or the first that it has; those that lose the path also with a

@@ -177,7 +177,7 @@ impl Op {
             Self::BlackHole { from, mtu, .. } => {
                 from.each().for_each(|side| world.weather[side.index()].narrow(*mtu, until));
             }
-            Self::Flush(sides) => sides.each().for_each(|side| world.network.flush_all(side)),
+            Self::Flush(sides) => sides.each().for_each(|side| world.flush(side)),
             Self::Nat { side, to } => world.set_nats(*side, to.parse().expect("a preset")),
             Self::Clock { side, ahead_ms } => world.hosts[side.index()].set_clock(*ahead_ms),
             Self::Sleep { sides, .. } => {
