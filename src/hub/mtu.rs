@@ -11,11 +11,9 @@ const HEADERS: u16 = 20 + 8;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn largest_datagram(from: SocketAddr, to: SocketAddr) -> Option<u16> {
     use nix::sys::socket::{getsockopt, sockopt};
-    use socket2::{Domain, Socket, Type};
 
-    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(socket2::Protocol::UDP)).ok()?;
-    socket.bind(&SocketAddr::new(from.ip(), 0).into()).ok()?;
-    socket.connect(&to.into()).ok()?; // sends nothing
+    let socket = std::net::UdpSocket::bind((from.ip(), 0)).ok()?;
+    socket.connect(to).ok()?; // sends nothing
     let mtu = getsockopt(&socket, sockopt::IpMtu).ok()?;
     u16::try_from(mtu).unwrap_or(u16::MAX).checked_sub(HEADERS)
 }

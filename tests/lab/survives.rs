@@ -78,8 +78,10 @@ fn a_connection_survives_what_happens_to_routers_addresses_roads_and_machines() 
                     outcome.stall.as_secs_f64(),
                     outcome.from_fault.as_secs_f64()
                 );
+                if is_well(case, &outcome) {
+                    return note(&figures);
+                }
                 match outcome.continued {
-                    Ok(()) if outcome.stall <= bound(case) => return note(&figures),
                     Ok(()) => (figures, outcome.said),
                     Err(why) => (format!("{figures}: {why}"), outcome.said),
                 }
@@ -95,18 +97,17 @@ fn a_connection_survives_what_happens_to_routers_addresses_roads_and_machines() 
 /// sweep: the first one counts in the budget for five minutes. Such a case has a second try.
 fn run(case: &Case) -> Result<Outcome, String> {
     let first = case.run(PACE);
-    let is_well = |outcome: &Outcome| outcome.continued.is_ok() && outcome.stall <= bound(case);
     let may_lack_room =
         matches!(case.row.trouble, Trouble::Fault(Fault::NewPublicIp(_))) && case.pair.contains(&"random");
-    if !may_lack_room || first.as_ref().is_ok_and(is_well) {
+    if !may_lack_room || first.as_ref().is_ok_and(|outcome| is_well(case, outcome)) {
         return first;
     }
     note(&format!("once more: {}, {:?}", case.row.name, case.pair));
     case.run(PACE)
 }
 
-fn bound(case: &Case) -> Duration {
-    LEAST.max(case.bar() * SLACK)
+fn is_well(case: &Case, outcome: &Outcome) -> bool {
+    outcome.continued.is_ok() && outcome.stall <= LEAST.max(case.bar() * SLACK)
 }
 
 /// Every row once between two routers of the usual kind, or the first that it has; those that lose the path also with a

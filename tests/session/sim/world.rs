@@ -85,8 +85,8 @@ pub(crate) struct World {
     pub(super) weather: [Weather; 2],
     /// Whether round trips were ever long.
     pub(super) was_slow: bool,
-    /// How often each side's NATs have forgotten all their flows.
-    forgets: [usize; 2],
+    /// Whether each side's NATs have ever forgotten all their flows.
+    has_forgotten: [bool; 2],
     /// Whether a host got another address while there was no path: the spare ports were in use by then.
     has_moved_apart: bool,
     pub(super) began: Instant,
@@ -120,7 +120,7 @@ impl World {
             hosts,
             weather: [(); 2].map(|()| Weather::new(setting.link)),
             was_slow: false,
-            forgets: [0; 2],
+            has_forgotten: [false; 2],
             has_moved_apart: false,
             began,
             now: began,
@@ -214,13 +214,13 @@ impl World {
     pub(super) fn set_nats(&mut self, side: Side, spec: NatSpec) {
         self.network.set_nats(side, &spec);
         self.nats[side.index()] = spec;
-        self.forgets[side.index()] += 1;
+        self.has_forgotten[side.index()] = true;
     }
 
     /// Has a side's boxes forget all flows.
     pub(super) fn flush(&mut self, side: Side) {
         self.network.flush_all(side);
-        self.forgets[side.index()] += 1;
+        self.has_forgotten[side.index()] = true;
     }
 
     /// Gives a side's host another address of its network, if that is a private one.
@@ -247,7 +247,7 @@ impl World {
             let lives = |side: Side| usize::try_from(self.hosts[side.index()].life.max(1)).expect("few");
             for (index, spec) in boxes.iter().enumerate() {
                 let flows = self.network.nat(side, index).flow_peak();
-                let peers = lives(side.other()) + self.forgets[side.other().index()];
+                let peers = lives(side.other()) + usize::from(self.has_forgotten[side.other().index()]);
                 let others = if spec.input == Unsolicited::Accept { peers } else { 0 };
                 let moves = MAX_FLOWS_MORE * self.hosts[side.index()].moves;
                 if flows > (MAX_FLOWS + moves) * (lives(side) + others) {
