@@ -11,6 +11,7 @@ mod gate;
 mod signs;
 mod tls;
 pub(crate) mod transport;
+mod vigil;
 
 use std::{
     net::SocketAddr,
