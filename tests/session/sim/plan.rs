@@ -153,6 +153,8 @@ impl fmt::Display for Plan {
 /// Says something on both sides, and waits until all is well; returns how long that took.
 fn recover(world: &mut World, bound: Duration) -> Result<Duration, String> {
     let began = world.now;
+    // Who sleeps, or does not run, says nothing.
+    world.run_until_or(began + bound, World::is_awake)?;
     world.note(&"last words");
     Side::BOTH.into_iter().for_each(|side| world.say(side, LAST_WORDS));
     world.run_until_or(began + bound, World::is_well)?;

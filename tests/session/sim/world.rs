@@ -188,9 +188,14 @@ impl World {
         let has_heard = |program: &Program, peer: &Program| {
             peer.app.written == peer.app.queued && program.app.read == peer.app.written
         };
-        self.hosts.iter().all(Host::is_awake)
+        self.is_awake()
             && (a.is_up() && b.is_up() && tunnel(a) == tunnel(b))
             && (has_heard(a, b) && has_heard(b, a))
+    }
+
+    /// Whether both sides run and nobody sleeps.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.hosts.iter().all(Host::is_awake)
     }
 
     /// Says what the two sides are doing.
@@ -361,13 +366,17 @@ impl World {
     /// Whether a sleep explains that a tunnel ends. A machine that wakes reads what waited for it, and QUIC takes that
     /// time for a round trip's: it asks again only after several times as long. And a router that has forgotten the
     /// mapping of a machine that sleeps refuses for it, like a machine whose program has ended; or of one that gives
-    /// its path more time, because round trips were long.
+    /// its path more time, because round trips were long; or of one that cannot be met any more.
     fn may_oversleep(&self, side: Side, cause: &Cause) -> bool {
         let slept = self.hosts.iter().filter_map(|host| host.slept_until).max();
         let has_slept = slept.is_some_and(|until| self.now < until + OVERSLEPT);
         match cause {
             Cause::Deaf => has_slept,
-            Cause::PeerGone => self.was_slow || !self.hosts[side.other().index()].is_awake(),
+            Cause::PeerGone => {
+                self.was_slow
+                    || !self.hosts[side.other().index()].is_awake()
+                    || self.promise() == Promise::None
+            }
             Cause::PeerRestarted | Cause::PeerLeft | Cause::NoPath | Cause::Displaced | Cause::Ended(_) => {
                 false
             }
