@@ -298,6 +298,8 @@ impl Supervisor {
     async fn wake_tunnel(&mut self) {
         let Some(waking) = &mut self.waking else { return };
         let now = Instant::now();
+        // While we were stopped nobody could answer.
+        waking.until += now.saturating_duration_since(waking.next_at);
         if self.paths.acknowledged() != waking.acknowledged {
             self.waking = None;
         } else if now >= waking.until && self.config.role == Role::Open {

@@ -6,3 +6,4 @@ mod idle;
 mod random;
 #[allow(dead_code, unused_imports, reason = "the benchmark uses the rest")]
 mod sim;
+mod sleep;

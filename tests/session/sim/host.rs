@@ -25,7 +25,6 @@ pub(super) struct Host {
     pub(super) moves: usize,
     /// The network has changed while it slept.
     has_moved: bool,
-    pub(super) slept_until: Option<Instant>,
     inbox: VecDeque<Arrival>,
     buffered: BTreeMap<u16, usize>,
     memory: Option<Memory>,
@@ -53,7 +52,6 @@ impl Host {
             wakes_at: None,
             moves: 0,
             has_moved: false,
-            slept_until: None,
             inbox: VecDeque::new(),
             buffered: BTreeMap::new(),
             memory: None,
@@ -75,7 +73,6 @@ impl Host {
     /// Stops the machine until then: nothing is read, no timer runs out.
     pub(super) fn sleep(&mut self, until: Instant) {
         self.wakes_at = self.wakes_at.max(Some(until));
-        self.slept_until = self.wakes_at;
     }
 
     /// Ends the program, if one runs; another run of it begins at that time.

@@ -18,6 +18,7 @@ mod weather;
 mod world;
 
 pub(crate) use self::{
+    op::{Op, Sides},
     plan::{Outcome, Plan},
     world::{Promise, Setting, World},
 };

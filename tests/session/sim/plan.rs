@@ -14,12 +14,16 @@ use super::{
     world::{Counts, Promise, Setting, World},
 };
 
-/// Time after the last fault in which all must be well again.
-const WELL_SOON: Duration = Duration::from_secs(15);
+/// Time after the last fault in which all must be well again: an answer may have to wait for room in the budget, of which
+/// there is some again each 19 s, and the first one may go to a socket that is closed by then.
+const WELL_SOON: Duration = Duration::from_secs(40);
 
-/// The same where round trips had become long: a path is not given up before several of them; or where a host got
-/// another address, maybe while its path was lost, so that the next of the rarer slots must be waited for.
+/// The same where round trips had become long: a path is not given up before several of them.
 const WELL_AFTER_DELAY: Duration = Duration::from_secs(60);
+
+/// The same where a host got another address, maybe while its path was lost: the next of the rarer slots must be waited
+/// for, and a NAT with few ports may have none for it at first.
+const WELL_AFTER_MOVE: Duration = Duration::from_secs(240);
 
 /// The same where the two meet by chance: a minute, and some windows.
 const WELL_LATER: Duration = Duration::from_secs(1200);
@@ -107,7 +111,8 @@ impl Plan {
         world.run_until(over_at)?;
         let promise = world.promise();
         let bound = match promise {
-            Promise::Soon if world.was_slow || world.has_moved() => WELL_AFTER_DELAY,
+            Promise::Soon if world.has_moved() => WELL_AFTER_MOVE,
+            Promise::Soon if world.was_slow => WELL_AFTER_DELAY,
             Promise::Soon => WELL_SOON,
             Promise::Later | Promise::None => WELL_LATER,
         };

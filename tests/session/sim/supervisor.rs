@@ -149,6 +149,7 @@ impl Program {
 
     fn wake_tunnel(&mut self, now: Now) {
         let Some(waking) = &mut self.supervisor.waking else { return };
+        waking.until += now.instant.saturating_duration_since(waking.next_at);
         if self.supervisor.paths.acknowledged() != waking.acknowledged {
             self.supervisor.waking = None;
         } else if now.instant >= waking.until && self.role == Role::Open {

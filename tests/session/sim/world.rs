@@ -35,9 +35,6 @@ const MAX_FLOWS_MORE: usize = 68;
 const MAX_SOCKETS: usize = 700;
 const MAX_CONNECTIONS: usize = 64;
 
-/// For so long after a sleep QUIC may be silent.
-const OVERSLEPT: Duration = Duration::from_secs(600);
-
 /// Clocks further apart than this spoil slots, and windows for later.
 const CLOCKS_AGREE: Duration = Duration::from_secs(5);
 
@@ -73,8 +70,8 @@ pub(crate) struct Counts {
     pub(crate) tunnels_ended: u32,
     /// Tunnels that only one side ever had.
     pub(crate) stillborn: u32,
-    /// Tunnels that gave up after a machine had slept.
-    pub(crate) overslept: u32,
+    /// Tunnels that ended because the peer seemed to have, and could not be known to live.
+    pub(crate) taken_for_gone: u32,
     pub(crate) handshakes_failed: u32,
 }
 
@@ -358,29 +355,18 @@ impl World {
             Some(_) if !lives || cause == Cause::NoPath || has_it.is_none_or(|(_, other)| other != id) => {
                 self.counts.tunnels_ended += 1;
             }
-            Some(_) if self.may_oversleep(side, &cause) => self.counts.overslept += 1,
+            Some(_) if cause == Cause::PeerGone && self.must_seem_gone(side.other()) => {
+                self.counts.taken_for_gone += 1;
+            }
             Some(_) => self.fail(format!("{side:?}: a tunnel was reset: {cause:?}; {}", self.describe())),
         }
     }
 
-    /// Whether a sleep explains that a tunnel ends. A machine that wakes reads what waited for it, and QUIC takes that
-    /// time for a round trip's: it asks again only after several times as long. And a router that has forgotten the
-    /// mapping of a machine that sleeps refuses for it, like a machine whose program has ended; or of one that gives
-    /// its path more time, because round trips were long; or of one that cannot be met any more.
-    fn may_oversleep(&self, side: Side, cause: &Cause) -> bool {
-        let slept = self.hosts.iter().filter_map(|host| host.slept_until).max();
-        let has_slept = slept.is_some_and(|until| self.now < until + OVERSLEPT);
-        match cause {
-            Cause::Deaf => has_slept,
-            Cause::PeerGone => {
-                self.was_slow
-                    || !self.hosts[side.other().index()].is_awake()
-                    || self.promise() == Promise::None
-            }
-            Cause::PeerRestarted | Cause::PeerLeft | Cause::NoPath | Cause::Displaced | Cause::Ended(_) => {
-                false
-            }
-        }
+    /// Whether the peer's program must seem to have ended, though it has not: a router that has forgotten the mapping of a
+    /// machine that sleeps refuses for it; or of one that gives its path more time, because round trips were long; or of
+    /// one that cannot be met any more.
+    fn must_seem_gone(&self, peer: Side) -> bool {
+        self.was_slow || !self.hosts[peer.index()].is_awake() || self.promise() == Promise::None
     }
 
     /// What can be promised to two sides that are as they are now.
@@ -392,6 +378,8 @@ impl World {
             // What is left then are slots.
             Verdict::Direct if self.has_moved_apart && a.abs_diff(b) >= CLOCKS_AGREE => Promise::None,
             Verdict::ByChance if self.has_moved_apart => Promise::None,
+            // A router that has moved the main port moves it for as long as it is used.
+            Verdict::ByChance if self.nats.iter().any(spoils) => Promise::None,
             Verdict::Direct if !self.nats.iter().any(spoils) => Promise::Soon,
             Verdict::Direct | Verdict::ByChance if a.abs_diff(b) < CLOCKS_AGREE => Promise::Later,
             Verdict::Direct | Verdict::ByChance | Verdict::No(_) => Promise::None,
@@ -405,10 +393,15 @@ impl World {
 
     /// Whether a NAT may keep a main port for an address that its host had, while no tunnel is there that knows others.
     fn has_lost_ports(&self) -> bool {
+        self.has_moved() && self.tunnel().is_none()
+    }
+
+    /// The tunnel that both sides have.
+    fn tunnel(&self) -> Option<TunnelId> {
         let [a, b] = self.hosts.each_ref().map(|host| {
             host.program.as_ref().and_then(|program| program.supervisor.tunnel).map(|(_, id)| id)
         });
-        self.has_moved() && (a.is_none() || a != b)
+        a.filter(|_| a == b)
     }
 
     fn fail(&mut self, what: String) {

@@ -3063,18 +3063,19 @@ impl Connection {
                     Duration::from_micros(ack.delay << self.peer_params.ack_delay_exponent.0),
                 )
             };
-            let rtt = now.saturating_duration_since(
-                self.spaces[space]
-                    .for_path(path)
-                    .largest_acked_packet_send_time,
-            );
+            let sent = self.spaces[space]
+                .for_path(path)
+                .largest_acked_packet_send_time;
+            let rtt = now.saturating_duration_since(sent);
 
             let next_pn = self.spaces[space].for_path(path).next_packet_number;
             let path_data = self.path_data_mut(path);
-            // TODO(@divma): should be a method of path, should be contained in a single place
-            path_data.rtt.update(ack_delay, rtt);
-            if path_data.first_packet_after_rtt_sample.is_none() {
-                path_data.first_packet_after_rtt_sample = Some((space.kind(), next_pn));
+            if path_data.rtt_since.is_none_or(|since| sent >= since) && rtt <= LONGEST_RTT {
+                // TODO(@divma): should be a method of path, should be contained in a single place
+                path_data.rtt.update(ack_delay, rtt);
+                if path_data.first_packet_after_rtt_sample.is_none() {
+                    path_data.first_packet_after_rtt_sample = Some((space.kind(), next_pn));
+                }
             }
         }
 
@@ -5979,12 +5980,16 @@ impl Connection {
                 }
             }
 
-            // Reset PTO backoff so retransmits resume promptly. Congestion controller and
-            // RTT are intentionally preserved for recoverable paths. We explicitly allow
-            // this reset also during the handshake, so do not check
-            // Self::peer_competed_handshake_address_validation.
+            // Reset PTO backoff so retransmits resume promptly, and forget the RTT, as for a
+            // path to another address (RFC 9000 section 9.4): an endpoint that was stopped
+            // takes its sleep for a round trip. The congestion controller is intentionally
+            // preserved for recoverable paths. We explicitly allow this reset also during the
+            // handshake, so do not check Self::peer_competed_handshake_address_validation.
             if let Some(path) = self.paths.get_mut(&path_id) {
                 path.data.pto_count = 0;
+                path.data.rtt = RttEstimator::new(self.config.initial_rtt);
+                path.data.rtt_since = Some(now);
+                path.data.first_packet_after_rtt_sample = None;
             }
             self.set_loss_detection_timer(now, path_id);
 
@@ -7620,6 +7625,9 @@ const MIN_IDLE_FOR_FAST_PTO: Duration = Duration::from_secs(25);
 /// If the path or connection idle time is less than [`MIN_IDLE_FOR_FAST_PTO`] then we use
 /// this value to ensure we have plenty of retransmits before we reach the idle time.
 const MAX_PTO_FAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What takes longer is no round trip: one of the two endpoints was stopped meanwhile
+const LONGEST_RTT: Duration = Duration::from_secs(5);
 
 /// The RTT threshold above which we cap the PTO interval to 1.5 * smoothed_rtt
 ///

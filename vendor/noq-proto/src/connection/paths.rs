@@ -215,6 +215,9 @@ pub(super) struct PathData {
     ///
     /// Used in persistent congestion determination.
     pub(super) first_packet_after_rtt_sample: Option<(SpaceKind, u64)>,
+
+    /// Packets sent before this say nothing about the round trip: the network has changed since
+    pub(super) rtt_since: Option<Instant>,
     /// The in-flight packets and bytes
     ///
     /// Note that this is across all spaces on this path
@@ -334,6 +337,7 @@ impl PathData {
                     },
                 ),
             first_packet_after_rtt_sample: None,
+            rtt_since: None,
             in_flight: InFlight::new(),
             pending: PathRetransmits::default(),
             last_observed_addr_report: None,
@@ -382,6 +386,7 @@ impl PathData {
             total_recvd: 0,
             mtud: prev.mtud.clone(),
             first_packet_after_rtt_sample: prev.first_packet_after_rtt_sample,
+            rtt_since: prev.rtt_since,
             in_flight: InFlight::new(),
             pending: PathRetransmits::default(),
             last_observed_addr_report: None,

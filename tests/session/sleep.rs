@@ -1,0 +1,78 @@
+//! Machines that sleep with data under way, in virtual time.
+
+use std::time::Duration;
+
+use natlab::{LinkSpec, NatSpec, Side};
+
+use crate::sim::{Op, Setting, Sides, World};
+
+const SEEDS: u64 = 30;
+
+/// Time from waking until all is there: a path that is looked for again, and a lost packet or two.
+const SOON: Duration = Duration::from_secs(8);
+
+#[test]
+fn who_falls_asleep_in_the_middle_of_a_burst_goes_on_when_it_wakes() {
+    check(|world| {
+        world.say(Side::B, 285_000);
+        run(world, Duration::from_millis(31));
+        sleep(world, Sides::B);
+    });
+}
+
+#[test]
+fn who_falls_asleep_on_a_slow_path_does_not_take_its_sleep_for_a_round_trip() {
+    check(|world| {
+        Op::Delay { from: Sides::B, by: Duration::from_secs(2), lasts: Duration::from_secs(20) }.apply(world);
+        run(world, Duration::from_secs(18));
+        Side::BOTH.into_iter().for_each(|side| world.say(side, 3000));
+        run(world, Duration::from_millis(500));
+        sleep(world, Sides::B);
+    });
+}
+
+#[test]
+fn who_falls_asleep_together_does_not_take_its_sleep_for_a_round_trip() {
+    check(|world| {
+        Side::BOTH.into_iter().for_each(|side| world.say(side, 3000));
+        run(world, Duration::from_millis(60));
+        sleep(world, Sides::Both);
+    });
+}
+
+fn check(happens: fn(&mut World)) {
+    for seed in 0..SEEDS {
+        let mut world = connected(seed);
+        happens(&mut world);
+        Side::BOTH.into_iter().for_each(|side| world.say(side, 3000));
+        let end = world.now() + SOON;
+        world.run_until_or(end, World::is_well).expect("nothing is wrong");
+        assert!(world.is_well(), "seed {seed}: {}", world.describe());
+    }
+}
+
+fn sleep(world: &mut World, sides: Sides) {
+    let lasts = Duration::from_secs(61);
+    Op::Sleep { sides, lasts }.apply(world);
+    run(world, lasts + Duration::from_millis(1));
+}
+
+fn run(world: &mut World, time: Duration) {
+    world.run_for(time).expect("nothing is wrong");
+}
+
+fn connected(seed: u64) -> World {
+    let preset = |name: &str| -> NatSpec { name.parse().expect("a preset") };
+    let mut world = World::new(&Setting {
+        nats: [preset("open"), preset("restricted")],
+        link: LinkSpec { loss: 0.015, ..LinkSpec::delayed(Duration::from_millis(48)) },
+        starts: [Duration::ZERO; 2],
+        unix_ms: 1_800_000_000_000,
+        ahead_ms: [0; 2],
+        patience: Duration::from_secs(3600),
+        seed,
+    });
+    run(&mut world, Duration::from_secs(25));
+    assert!(world.is_well(), "{}", world.describe());
+    world
+}
