@@ -87,7 +87,6 @@ impl Driver {
         loop {
             let deadline = self.drain().await;
             self.hub.heed_icmp(self.puncher.connected_pair().is_none());
-            self.hub.note_awake(deadline);
             let awaits_traffic = self.puncher.awaits_traffic();
             tokio::select! {
                 () = self.hub.sends(), if awaits_traffic => {

@@ -230,9 +230,6 @@ impl Supervisor {
         if let Some(punched) = self.punched {
             self.lost = Some((punched.pair, self.paths.acknowledged()));
         }
-        if matches!(loss, Some(Loss::Silent(_))) {
-            self.hub.note_silence();
-        }
         (self.punched, self.waking) = (None, None);
         self.path_lost_at.get_or_insert_with(Instant::now);
         self.resolve_at = Instant::now();

@@ -36,7 +36,6 @@ impl Hub {
             return false;
         }
         self.traffic.count_received();
-        self.sleep.note_heard();
         // Whatever path it took, and whatever address of ours that led to: to the library they are all one.
         (meta.addr, meta.dst_ip) = (PEER, None);
         true

@@ -20,7 +20,6 @@ mod intake;
 mod mtu;
 mod quic;
 mod reader;
-mod sleep;
 mod socket;
 mod sockets;
 mod trace;
@@ -41,10 +40,7 @@ use pinhole_proto::{
     probe::ProbeSeal,
     puncher::{Pair, SocketId, Traffic, Transmit},
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::{
     batch::GatheringRuntime,
@@ -59,7 +55,6 @@ pub use self::{
 use self::{
     intake::Intake,
     reader::Reader,
-    sleep::Sleep,
     socket::UdpSocket,
     sockets::{Route, Sockets},
 };
@@ -84,7 +79,6 @@ pub struct Hub {
     sockets: Mutex<Sockets>,
     intake: Arc<Intake>,
     traffic: Meter,
-    sleep: Sleep,
     _main_errors: Reader,
 }
 
@@ -122,7 +116,6 @@ impl Hub {
         let sockets = Mutex::new(Sockets::new(main.clone(), intake.clone()));
         let errors = Reader::of_errors(main.clone(), intake.clone());
         let traffic = Meter::default();
-        let sleep = Sleep::new();
         Ok((
             Arc::new(Self {
                 main,
@@ -130,7 +123,6 @@ impl Hub {
                 sockets,
                 intake,
                 traffic,
-                sleep,
                 _main_errors: errors,
             }),
             arrivals,
@@ -160,7 +152,6 @@ impl Hub {
 
     /// Opens a proven pair to QUIC, whose datagrams take it from now on. One whose socket is gone stays closed.
     pub(crate) fn admit(&self, pair: Pair) {
-        self.sleep.note_silence(false);
         let Some(socket) = self.sockets().admit(pair) else {
             return tracing::debug!(?pair, "a proven pair has lost its socket");
         };
@@ -169,12 +160,6 @@ impl Hub {
             Ok(offload) => *self.offload.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(offload),
             Err(error) => tracing::warn!(%error, "a socket without offload"),
         }
-    }
-
-    /// Takes note that nothing comes by the path any more. Until another one is admitted, what then comes by it may be the
-    /// words of a peer that has slept.
-    pub(crate) fn note_silence(&self) {
-        self.sleep.note_silence(true);
     }
 
     /// Asks for ICMP errors about probes, or to be spared them: a search needs them, a tunnel does not.
@@ -244,11 +229,6 @@ impl Hub {
     pub(crate) fn traffic(&self) -> Traffic {
         let Meter { sent, received, .. } = &self.traffic;
         Traffic { sent: sent.load(Ordering::Relaxed), received: received.load(Ordering::Relaxed) }
-    }
-
-    /// Takes note that the program is awake now, and means to be at that time again.
-    pub(crate) fn note_awake(&self, until: Option<Instant>) {
-        self.sleep.note_awake(until);
     }
 
     /// Waits until the QUIC library sends something.

@@ -67,7 +67,6 @@ impl QuicSocket {
             all_pending = false;
             let received = received?;
             let kept = keep_quic(&self.hub, socket, &mut buffers[..received], &mut meta[..received]);
-            let kept = if self.hub.sleep.is_stale() { 0 } else { kept };
             if kept > 0 {
                 self.first = index + 1;
                 return Poll::Ready(Ok(kept));

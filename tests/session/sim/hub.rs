@@ -18,10 +18,6 @@ const FULL_TTL: u8 = 64;
 /// Proven pairs kept open to QUIC at a time, as in the Hub.
 pub(super) const MAX_ROUTES: usize = 16;
 
-/// The times of src/hub/sleep.rs.
-const OLD: Duration = Duration::from_millis(200);
-const SILENCE: Duration = Duration::from_secs(5);
-
 #[derive(Debug)]
 pub(super) struct Hub {
     place: Place,
@@ -31,11 +27,6 @@ pub(super) struct Hub {
     open: BTreeSet<SocketId>,
     /// The oldest first.
     routes: Vec<Pair>,
-    /// Nothing comes by the path.
-    is_silent: bool,
-    /// When QUIC last heard the peer, and until when its words may be old.
-    heard_at: Option<Instant>,
-    stale_until: Option<Instant>,
     pub(super) traffic: Traffic,
 }
 
@@ -44,7 +35,7 @@ impl Hub {
         network.listen(place, PORT);
         let ports = BTreeMap::from([(SocketId::MAIN, PORT)]);
         let (open, routes, traffic) = Default::default();
-        Self { place, ports, open, routes, is_silent: false, heard_at: None, stale_until: None, traffic }
+        Self { place, ports, open, routes, traffic }
     }
 
     /// Opens a further socket; false if its port is taken.
@@ -81,7 +72,6 @@ impl Hub {
             self.routes.remove(0);
         }
         self.routes.push(pair);
-        self.is_silent = false;
         self.forget_unused(network);
     }
 
@@ -110,21 +100,6 @@ impl Hub {
 
     pub(super) fn is_proven(&self, pair: Pair) -> bool {
         self.routes.contains(&pair)
-    }
-
-    /// Nothing comes by the path.
-    pub(super) fn note_silence(&mut self) {
-        self.is_silent = true;
-    }
-
-    /// Takes note of a datagram of QUIC's; whether it may be taken (src/hub/sleep.rs).
-    pub(super) fn lets_in(&mut self, now: Instant) -> bool {
-        let before = self.heard_at.replace(now);
-        if self.is_silent && before.is_some_and(|before| now > before + SILENCE) {
-            self.stale_until = Some(now + OLD);
-        }
-        self.traffic.received += 1;
-        self.stale_until.is_none_or(|until| now >= until)
     }
 
     /// Whether errors about what leaves from there are read during a search.

@@ -86,9 +86,8 @@ impl Program {
         let pair = Pair { socket, remote: delivery.from.into() };
         match classify(&delivery.payload) {
             Class::Quic if self.hub.is_proven(pair) => {
-                if self.hub.lets_in(now.instant)
-                    && let Some(incoming) = self.quic.handle_datagram(&delivery.payload, now.instant)
-                {
+                self.hub.traffic.received += 1;
+                if let Some(incoming) = self.quic.handle_datagram(&delivery.payload, now.instant) {
                     self.handle_incoming(incoming, now.instant);
                 }
             }

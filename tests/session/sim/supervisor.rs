@@ -115,9 +115,6 @@ impl Program {
             Event::Heard { .. } | Event::Trouble(_) => {}
             Event::Connected(connected) => self.handle_connected(connected, now.instant, network),
             Event::PathLost(loss) => {
-                if self.supervisor.tunnel.is_some() && matches!(loss, Loss::Silent(_)) {
-                    self.hub.note_silence();
-                }
                 self.handle_path_lost(format!("{loss:?}"), now.instant);
             }
             Event::PeerSearching => self.handle_path_lost("the peer searches".into(), now.instant),

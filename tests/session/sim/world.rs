@@ -377,7 +377,7 @@ impl World {
             Verdict::Direct | Verdict::ByChance if self.has_lost_ports() => Promise::None,
             // What is left then are slots.
             Verdict::Direct if self.has_moved_apart && a.abs_diff(b) >= CLOCKS_AGREE => Promise::None,
-            Verdict::ByChance if self.has_moved_apart => Promise::None,
+            Verdict::ByChance if self.has_moved() => Promise::None,
             // A router that has moved the main port moves it for as long as it is used.
             Verdict::ByChance if self.nats.iter().any(spoils) => Promise::None,
             Verdict::Direct if !self.nats.iter().any(spoils) => Promise::Soon,
