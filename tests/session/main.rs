@@ -7,3 +7,4 @@ mod random;
 #[allow(dead_code, unused_imports, reason = "the benchmark uses the rest")]
 mod sim;
 mod sleep;
+mod slow;

@@ -190,6 +190,11 @@ impl World {
             && (has_heard(a, b) && has_heard(b, a))
     }
 
+    /// Returns how many bytes of its peer's a side has read.
+    pub(crate) fn heard(&self, side: Side) -> u64 {
+        self.hosts[side.index()].program.as_ref().map_or(0, |program| program.app.read)
+    }
+
     /// Whether both sides run and nobody sleeps.
     pub(crate) fn is_awake(&self) -> bool {
         self.hosts.iter().all(Host::is_awake)

@@ -1560,10 +1560,20 @@ impl Connection {
             // We want to send on this space, check congestion control if we can. But only
             // if we will need to start a new datagram. If we are coalescing into an already
             // started datagram we do not need to check congestion control again.
+            let mut acks_alone = false;
             if transmit.datagram_remaining_mut() == 0 {
                 let path_blocked =
                     self.path_congestion_check(space_id, path_id, transmit, &can_send, now);
-                if path_blocked != PathBlocked::No {
+                // An ACK is not congestion controlled (RFC 9002 section 7): it leaves alone if
+                // everything else must wait. Or two endpoints with full windows would wait for
+                // each other's loss probes.
+                acks_alone = path_blocked == PathBlocked::Congestion
+                    && can_send.acks
+                    && space_id == SpaceId::Data
+                    && transmit.is_empty()
+                    && !scheduling_info.is_abandoned
+                    && scheduling_info.may_send_data;
+                if path_blocked != PathBlocked::No && !acks_alone {
                     // Previous iterations of this loop may have built packets already.
                     return match last_packet_number {
                         Some(pn) => PollPathSpaceStatus::WrotePacket {
@@ -1749,7 +1759,11 @@ impl Connection {
                 };
             }
 
-            self.populate_packet(now, space_id, path_id, scheduling_info, &mut builder);
+            if acks_alone {
+                self.populate_pending_acks(now, space_id, path_id, &mut builder);
+            } else {
+                self.populate_packet(now, space_id, path_id, scheduling_info, &mut builder);
+            }
 
             // ACK-only packets should only be sent when explicitly allowed. If we write them due to
             // any other reason, there is a bug which leads to one component announcing write
@@ -6593,6 +6607,39 @@ impl Connection {
         {
             self.streams
                 .write_stream_frames(builder, self.config.send_fairness, stats);
+        }
+    }
+
+    /// Writes all ACK frames that may be sent, and nothing else.
+    fn populate_pending_acks<'a, 'b>(
+        &mut self,
+        now: Instant,
+        space_id: SpaceId,
+        path_id: PathId,
+        builder: &mut PacketBuilder<'a, 'b>,
+    ) {
+        let is_multipath_negotiated = self.is_multipath_negotiated();
+        let space_has_keys = self.crypto_state.has_keys(space_id.encryption_level());
+        let stats = &mut self.path_stats.get_mut(path_id).frame_tx;
+        let space = &mut self.spaces[space_id];
+        for path_id in space
+            .number_spaces
+            .iter()
+            .filter(|(_, pns)| pns.pending_acks.can_send())
+            .map(|(&path_id, _)| path_id)
+            .collect::<Vec<_>>()
+        {
+            Self::populate_acks(
+                now,
+                self.receiving_ecn,
+                path_id,
+                space_id,
+                space,
+                is_multipath_negotiated,
+                builder,
+                stats,
+                space_has_keys,
+            );
         }
     }
 
