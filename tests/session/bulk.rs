@@ -56,15 +56,7 @@ fn connected(loss: f64) -> World {
         loss,
         ..LinkSpec::delayed(DELAY)
     };
-    let mut world = World::new(&Setting {
-        nats: [home.clone(), home],
-        link,
-        starts: [Duration::ZERO; 2],
-        unix_ms: 1_800_000_000_000,
-        ahead_ms: [0; 2],
-        patience: Duration::from_secs(3600),
-        seed: 3,
-    });
+    let mut world = World::new(&Setting::usual([home.clone(), home], link, 3));
     world.run_for(Duration::from_secs(5)).expect("nothing is wrong");
     assert!(world.is_well(), "{}", world.describe());
     world

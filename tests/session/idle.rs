@@ -41,15 +41,11 @@ struct Rest {
 
 /// Connects two sides behind such NATs, lets them rest, and sees that they still are what they were.
 fn rest(nat: &NatSpec, seed: u64) -> Rest {
-    let mut world = World::new(&Setting {
-        nats: [nat.clone(), nat.clone()],
-        link: LinkSpec::delayed(Duration::from_millis(20)),
-        starts: [Duration::ZERO; 2],
-        unix_ms: 1_800_000_000_000,
-        ahead_ms: [0; 2],
-        patience: HOUR,
+    let mut world = World::new(&Setting::usual(
+        [nat.clone(), nat.clone()],
+        LinkSpec::delayed(Duration::from_millis(20)),
         seed,
-    });
+    ));
     world.run_for(HOUR).expect("nothing is wrong");
     assert!(world.is_well(), "{}", world.describe());
     let sent = |world: &World| Side::BOTH.map(|side| world.probe_count(side)).iter().sum::<u64>();

@@ -63,15 +63,8 @@ fn run(world: &mut World, time: Duration) {
 
 fn connected(seed: u64) -> World {
     let preset = |name: &str| -> NatSpec { name.parse().expect("a preset") };
-    let mut world = World::new(&Setting {
-        nats: [preset("open"), preset("restricted")],
-        link: LinkSpec { loss: 0.015, ..LinkSpec::delayed(Duration::from_millis(48)) },
-        starts: [Duration::ZERO; 2],
-        unix_ms: 1_800_000_000_000,
-        ahead_ms: [0; 2],
-        patience: Duration::from_secs(3600),
-        seed,
-    });
+    let link = LinkSpec { loss: 0.015, ..LinkSpec::delayed(Duration::from_millis(48)) };
+    let mut world = World::new(&Setting::usual([preset("open"), preset("restricted")], link, seed));
     run(&mut world, Duration::from_secs(25));
     assert!(world.is_well(), "{}", world.describe());
     world

@@ -45,15 +45,7 @@ fn copying(seed: u64) -> World {
         queue_bytes: 80_000,
         ..LinkSpec::delayed(Duration::from_millis(20))
     };
-    let mut world = World::new(&Setting {
-        nats: [home.clone(), home],
-        link,
-        starts: [Duration::ZERO; 2],
-        unix_ms: 1_800_000_000_000,
-        ahead_ms: [0; 2],
-        patience: Duration::from_secs(3600),
-        seed,
-    });
+    let mut world = World::new(&Setting::usual([home.clone(), home], link, seed));
     world.run_for(Duration::from_secs(5)).expect("nothing is wrong");
     Side::BOTH.into_iter().for_each(|side| world.say(side, BYTES));
     world.run_for(Duration::from_secs(3)).expect("nothing is wrong");

@@ -51,6 +51,21 @@ pub(crate) struct Setting {
     pub(crate) seed: u64,
 }
 
+impl Setting {
+    /// Two sides that start together, with clocks that agree and the usual patience.
+    pub(crate) fn usual(nats: [NatSpec; 2], link: LinkSpec, seed: u64) -> Self {
+        Self {
+            nats,
+            link,
+            starts: [Duration::ZERO; 2],
+            unix_ms: 1_800_000_000_000,
+            ahead_ms: [0; 2],
+            patience: Duration::from_secs(3600),
+            seed,
+        }
+    }
+}
+
 /// Says how soon two sides can be connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
