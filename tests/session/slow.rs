@@ -6,7 +6,7 @@ use natlab::{LinkSpec, NatSpec, Side};
 
 use crate::sim::{Op, Setting, Sides, World};
 
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 8;
 const STEP: Duration = Duration::from_millis(100);
 
 /// More than either side says in the test.
@@ -15,9 +15,11 @@ const BYTES: u64 = 40_000_000;
 /// How slow it becomes, each way.
 const DELAY: Duration = Duration::from_secs(2);
 
-/// Most time without a byte. What was on the way comes after [`DELAY`]; what the first acknowledgements let out, a round
-/// trip later.
-const GAP: Duration = Duration::from_millis(2500);
+/// Most time without a byte: what the acknowledgements of the last ones let out comes a round trip after them.
+const GAP: Duration = Duration::from_millis(4500);
+
+/// How long the copies are watched.
+const WATCHED: Duration = Duration::from_secs(10);
 
 #[test]
 fn two_full_windows_do_not_wait_for_each_other() {
@@ -25,7 +27,7 @@ fn two_full_windows_do_not_wait_for_each_other() {
         let mut world = copying(seed);
         let mut quiet = [Duration::ZERO; 2];
         Op::Delay { from: Sides::Both, by: DELAY, lasts: Duration::from_secs(60) }.apply(&mut world);
-        for _ in 0..80 {
+        for _ in 0..WATCHED.as_millis() / STEP.as_millis() {
             let before = Side::BOTH.map(|side| world.heard(side));
             world.run_for(STEP).expect("nothing is wrong");
             for side in Side::BOTH {
