@@ -117,10 +117,10 @@ impl Puncher {
         if self.handle_kept(pair, probe, now) {
             return;
         }
-        let check = self.checks.get_mut(pair);
-        let Some((rtt, check)) =
-            check.and_then(|c| Some((c.handle_ack(probe.token, now.instant).filter(|rtt| *rtt < LATE)?, c)))
-        else {
+        let Some(check) = self.checks.get_mut(pair) else {
+            return self.handle_lone_ack(pair, now);
+        };
+        let Some(rtt) = check.handle_ack(probe.token, now.instant).filter(|rtt| *rtt < LATE) else {
             self.dropped.useless += 1;
             return;
         };
@@ -153,6 +153,16 @@ impl Puncher {
             self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, renews, now.instant);
         }
         self.handle_timeout(now);
+    }
+
+    /// The peer answers a letter that was no test: the spare pair's, a fan's or a sweep's. It may have no test of its own
+    /// for us there, because it takes the pair for the one in use. So it is ours to make.
+    fn handle_lone_ack(&mut self, pair: Pair, now: Now) {
+        self.dropped.useless += 1;
+        if matches!(self.state, State::Searching(_)) {
+            self.checks.add_reflexive(pair, now.instant);
+            self.handle_timeout(now);
+        }
     }
 
     pub(super) fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {

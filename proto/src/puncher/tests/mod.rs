@@ -526,6 +526,17 @@ fn nothing_leaves_by_a_socket_that_was_closed() {
 }
 
 #[test]
+fn an_answer_to_what_was_no_test_has_its_pair_tested_once() {
+    let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
+    lone.run_for(8900 * MS);
+    let pair = Pair { socket: SocketId(1), remote: OPEN_ADDRESS }; // the first slot's
+    lone.sent.clear();
+    lone.receive(pair, Kind::Ack, 7);
+    let [test] = lone.sent.as_slice() else { panic!("{:?}", lone.sent) };
+    assert_eq!((test.pair, lone.seal.open(&test.payload).expect("a probe").kind), (pair, Kind::Probe));
+}
+
+#[test]
 fn a_clock_far_in_the_future_does_not_keep_the_timer_busy() {
     let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(13_000_000_000));
     lone.run_for(Duration::from_secs(60));
