@@ -28,6 +28,8 @@ pub(super) struct Bearings {
     ahead_ms: Option<(i64, Instant)>,
     /// The spare ports since the last path.
     spare: Option<SparePorts>,
+    /// Whether our main socket had another port outside on the last path.
+    is_translated: bool,
     /// Our main port was seen to be another one outside, or to belong to another address, then.
     moved_at: Option<Instant>,
 }
@@ -41,12 +43,14 @@ pub(super) struct SparePorts {
 
 impl Bearings {
     pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
-        let (peer, local, ahead_ms, spare, moved_at) = Default::default();
-        Self { role, port, schedule, peer, local, ahead_ms, spare, moved_at }
+        let (peer, local, ahead_ms, spare, is_translated, moved_at) = Default::default();
+        Self { role, port, schedule, peer, local, ahead_ms, spare, is_translated, moved_at }
     }
 
-    /// Takes note of a path that those searches of both sides have found.
-    pub(super) fn note_path(&mut self, own_epoch: u32, peers_epoch: u32) {
+    /// Takes note of a path that those searches of both sides have found, and of the port outside that our main socket
+    /// has on it.
+    pub(super) fn note_path(&mut self, own_epoch: u32, peers_epoch: u32, main_outside: Option<u16>) {
+        self.is_translated = main_outside.is_some_and(|port| port != self.port);
         let peers_port = self.peer.first().map_or(self.port, SocketAddr::port);
         let (own, peers) = self.schedule.spare(self.role, (own_epoch, self.port), (peers_epoch, peers_port));
         self.spare = Some(SparePorts { own, peers });
@@ -87,6 +91,7 @@ impl Bearings {
             unix: self.halfway(now),
             is_eager,
             spare: self.spare,
+            is_translated: self.is_translated,
             has_moved: self.moved_at.is_some(),
         }
     }
@@ -115,6 +120,8 @@ pub(super) struct Ground<'a> {
     pub(super) unix: Duration,
     pub(super) is_eager: bool,
     pub(super) spare: Option<SparePorts>,
+    /// Our main socket had another port outside on the last path.
+    pub(super) is_translated: bool,
     /// Our NAT may keep our main port for an address that we had.
     pub(super) has_moved: bool,
 }

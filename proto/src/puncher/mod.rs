@@ -395,7 +395,8 @@ impl Puncher {
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
         self.used = Some(pair);
-        self.bearings.note_path(self.outbox.epoch, peer_epoch);
+        let main_outside = proof.observed.filter(|_| pair.socket == SocketId::MAIN).map(|seen| seen.port());
+        self.bearings.note_path(self.outbox.epoch, peer_epoch, main_outside);
         self.outbox.close_all_but(Some(pair.socket));
         self.outbox.tell(Event::Connected(Connected {
             pair,

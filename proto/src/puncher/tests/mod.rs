@@ -442,6 +442,20 @@ fn a_nearer_path_takes_the_place_of_the_one_in_use_without_a_search() {
 }
 
 #[test]
+fn a_main_socket_that_a_sweep_has_met_is_one_of_a_fan_for_as_long_as_a_tunnel_waits() {
+    let mut wire = Wire::new(20 * MS);
+    wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+    wire.start_both();
+    wire.run_until_connected();
+    wire.lose = Some((1, 100));
+    wire.run_for(Duration::from_secs(120));
+    let before = wire.tries;
+    wire.run_for(Duration::from_secs(60));
+    let tries = [OPEN, SERVE].map(|side| wire.tries[side] - before[side]);
+    assert!(tries[0] > 3000 && tries[1] < 300, "{tries:?}");
+}
+
+#[test]
 fn of_two_runs_on_one_side_the_newer_wins_and_the_older_is_told_and_waits() {
     let mut wire = Wire::new(5 * MS);
     wire.start_both();

@@ -122,7 +122,7 @@ impl Birthday {
     /// Makes one that begins soon, or, if the search is a patient one, at the next window.
     pub(in crate::puncher) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste) -> Self {
         let now = ground.now.instant;
-        let half = memory.and_then(|memory| Half::of(memory.method));
+        let half = memory.and_then(|memory| Half::of(memory.method, ground.is_translated));
         let (begin_at, passes): (_, &[Duration]) = match (haste, half) {
             (Haste::Patient, _) => (now + to_window(ground.unix), &EAGER),
             (Haste::Kept | Haste::Renewal, Some(_)) => (now + SHORT_START, &KEPT),
@@ -296,10 +296,12 @@ enum Half {
 }
 
 impl Half {
-    fn of(method: Method) -> Option<Self> {
+    /// A main socket that has another port outside was met by the peer's sweep, and as one of the fan.
+    fn of(method: Method, is_translated: bool) -> Option<Self> {
         match method {
             Method::Fan => Some(Self::Fan),
             Method::Sweep => Some(Self::Sweep),
+            Method::Base if is_translated => Some(Self::Fan),
             Method::Base | Method::Slot | Method::Spare => None,
         }
     }
