@@ -262,7 +262,8 @@ impl World {
 
     /// Holds the boxes' memory against the budget. Each run of a program has its own; and a box that takes what comes for
     /// its own remembers the peer's probes, too, whose budget they count in: once more when the peer's NAT has forgotten
-    /// its flows and gives the same probes other ports, which no side can know of the other's router.
+    /// its flows and gives the same probes other ports, which no side can know of the other's router. Nor can it know that
+    /// the peer's probes keep alive what was sent from an address that it had in this search.
     pub(crate) fn check_flows(&self) -> Result<(), String> {
         for side in Side::BOTH {
             let boxes = self.nats[side.index()].boxes();
@@ -271,7 +272,8 @@ impl World {
                 let flows = self.network.nat(side, index).flow_peak();
                 let peers = lives(side.other()) + usize::from(self.has_forgotten[side.other().index()]);
                 let others = if spec.input == Unsolicited::Accept { peers } else { 0 };
-                let moves = MAX_FLOWS_MORE * self.hosts[side.index()].moves;
+                let more = if self.has_moved_apart { MAX_FLOWS } else { MAX_FLOWS_MORE };
+                let moves = more * self.hosts[side.index()].moves;
                 if flows > (MAX_FLOWS + moves) * (lives(side) + others) {
                     return Err(format!("{side:?}: {flows} flows at once in {} lives", lives(side)));
                 }

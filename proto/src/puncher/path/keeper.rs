@@ -274,10 +274,14 @@ impl PathKeeper {
         rtt + BETTER_BY < self.rtt.smooth * 3 / 4
     }
 
+    /// Takes note of a sign of life. One that comes much sooner than a round trip after the tunnel has begun to send was
+    /// under way by then, and answers nothing: the peer still thinks that the tunnel rests.
     fn note_life(&mut self, now: Instant) {
-        self.heard_at = now;
-        self.calm = now.saturating_duration_since(self.busy_at);
-        (self.waiting_since, self.doubt) = (None, None);
+        (self.heard_at, self.doubt) = (now, None);
+        if self.waiting_since.is_none_or(|since| now >= since + self.rtt.smooth * 3 / 4) {
+            self.calm = now.saturating_duration_since(self.busy_at);
+            self.waiting_since = None;
+        }
     }
 
     fn note_test(&mut self, is_answered: bool) {
@@ -465,6 +469,20 @@ mod tests {
         let last_hour = watch.tests.iter().filter(|at| **at > Duration::from_secs(23 * 3600)).count();
         assert!((60..=62).contains(&last_hour), "{last_hour} in the last hour");
         assert_eq!(watch.dead_at, None);
+    }
+
+    #[test]
+    fn a_word_that_crosses_the_first_one_after_a_rest_does_not_end_the_rest_that_the_peer_sees() {
+        let mut watch = Watch::new(40 * MS);
+        watch.run_for(Duration::from_secs(60), Some(40 * MS));
+        let calm = watch.keeper.calm();
+        watch.send();
+        watch.now += 10 * MS;
+        watch.keeper.handle_heard(&watch.keepalive, watch.now);
+        assert_eq!(watch.keeper.calm(), calm);
+        let cut = watch.now - watch.began;
+        watch.run_for(Duration::from_secs(30), None);
+        assert!(watch.dead_at.expect("noticed") - cut <= Duration::from_secs(2), "{:?}", watch.dead_at);
     }
 
     #[test]
