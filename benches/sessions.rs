@@ -2,8 +2,11 @@
 //!
 //! Runs the sessions of the seeds from `--first` on, and prints how long they were unwell after the last fault. With
 //! `--seed N` it runs that one alone and tells what happened in it. Failures are shrunk and
-//! told; any makes the run fail. With `--over MS` the seeds are named whose sides, which meet directly, were unwell for
-//! longer.
+//! told; any makes the run fail. With `--over MS` the seeds are named that were unwell for longer though something is
+//! promised to them.
+//!
+//! With `--power-cut SECONDS --nats SERVE,OPEN` the open side's router is off for that time in each session, and nothing
+//! else happens: `cargo bench --bench sessions -- --seeds 2000 --jobs 2 --power-cut 60 --nats home,random --over 10000`.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -19,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use natlab::NatSpec;
 use sim::{Outcome, Plan, Promise};
 
 fn main() -> ExitCode {
@@ -36,12 +40,12 @@ fn main() -> ExitCode {
             if seed >= first + seeds {
                 return outcomes;
             }
-            let result = Plan::draw(seed).run();
+            let result = draw(seed).run();
             if let Err(why) = &result {
-                println!("seed {seed}: {why}\n  {}", Plan::draw(seed).shrink(why));
+                println!("seed {seed}: {why}\n  {}", draw(seed).shrink(why));
             }
             if let (Ok(outcome), Some(over)) = (&result, over)
-                && outcome.promise == Promise::Soon
+                && outcome.promise != Promise::None
                 && outcome.stall.is_some_and(|stall| stall > over)
             {
                 println!("seed {seed}: unwell for {:?}", outcome.stall);
@@ -90,7 +94,7 @@ fn summarise(promise: Promise, outcomes: &[Outcome]) {
 }
 
 fn tell(seed: u64) -> ExitCode {
-    let plan = Plan::draw(seed);
+    let plan = draw(seed);
     let plan = plan.run().map_or_else(|why| plan.shrink(&why), |_| plan.clone());
     println!("{plan}");
     let level = if flag("--verbose") { tracing::Level::TRACE } else { tracing::Level::DEBUG };
@@ -100,11 +104,22 @@ fn tell(seed: u64) -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Returns what happens in the session of a seed.
+fn draw(seed: u64) -> Plan {
+    let Some(seconds) = argument("--power-cut") else { return Plan::draw(seed) };
+    let nats = text("--nats").unwrap_or_else(|| "home,home".to_owned());
+    let nats: Vec<NatSpec> = nats.split(',').map(|name| name.parse().expect("a preset of natlab")).collect();
+    Plan::power_cut(nats.try_into().expect("two NATs"), Duration::from_secs(seconds), seed)
+}
+
 fn flag(name: &str) -> bool {
     std::env::args().any(|argument| argument == name)
 }
 
 fn argument(name: &str) -> Option<u64> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1).and_then(|value| value.parse().ok())
+    text(name).and_then(|value| value.parse().ok())
+}
+
+fn text(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }

@@ -10,7 +10,7 @@ use natlab::{LinkSpec, NatSpec, Side, chance::Chance};
 use pinhole_proto::nat::{Verdict, punchable};
 
 use super::{
-    op::Op,
+    op::{Op, Sides},
     world::{Counts, Promise, Setting, World},
 };
 
@@ -82,6 +82,14 @@ impl Plan {
         let mut steps = vec![next()];
         steps.extend((0..seed % 12).map(|_| next()));
         Self { setting, steps }
+    }
+
+    /// The open side's router is off for that time, and has forgotten everything when it is back.
+    pub(crate) fn power_cut(nats: [NatSpec; 2], lasts: Duration, seed: u64) -> Self {
+        let link = LinkSpec::delayed(Duration::from_millis(20));
+        let before = Duration::from_millis(30_000 + Chance::new(seed).below(30_000));
+        let steps = vec![(before, Op::Silence { from: Sides::Both, lasts }), (lasts, Op::Flush(Sides::B))];
+        Self { setting: Setting::usual(nats, link, seed), steps }
     }
 
     /// Runs it.
