@@ -122,16 +122,20 @@ impl Birthday {
     /// Makes one that begins soon, or, if the search is a patient one, at the next window.
     pub(in crate::puncher) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste) -> Self {
         let now = ground.now.instant;
-        let half = memory.and_then(|memory| Half::of(memory.method, ground.is_translated));
-        let (begin_at, passes): (_, &[Duration]) = match (haste, half) {
-            (Haste::Patient, _) => (now + to_window(ground.unix), &EAGER),
-            (Haste::Kept | Haste::Renewal, Some(_)) => (now + SHORT_START, &KEPT),
-            (Haste::Kept | Haste::Renewal, None) => (now + KEPT_START, &EAGER),
-            (Haste::Eager, Some(_)) => (now + SHORT_START, &EAGER),
-            (Haste::Eager, None) => (now + HEAD_START, &EAGER),
-        };
-        let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
+        let method = memory.map(|memory| memory.method);
+        let met = method.and_then(Half::of);
+        // A main socket that has another port outside was met by the peer's sweep, as one of the fan; or needs no fan.
+        let half = met.or((method == Some(Method::Base) && ground.is_translated).then_some(Half::Fan));
         let half = half.filter(|_| haste.is_kept());
+        let start = match (haste, met) {
+            (Haste::Patient, _) => to_window(ground.unix),
+            (_, Some(_)) => SHORT_START,
+            (Haste::Kept | Haste::Renewal, None) => KEPT_START,
+            (Haste::Eager, None) => HEAD_START,
+        };
+        let begin_at = now + start;
+        let passes: &[Duration] = if half.is_some() { &KEPT } else { &EAGER };
+        let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
         Self { since: now, half, passes, begin_at, campaign: None, former_passes: 0, aims }
     }
 
@@ -296,12 +300,10 @@ enum Half {
 }
 
 impl Half {
-    /// A main socket that has another port outside was met by the peer's sweep, and as one of the fan.
-    fn of(method: Method, is_translated: bool) -> Option<Self> {
+    fn of(method: Method) -> Option<Self> {
         match method {
             Method::Fan => Some(Self::Fan),
             Method::Sweep => Some(Self::Sweep),
-            Method::Base if is_translated => Some(Self::Fan),
             Method::Base | Method::Slot | Method::Spare => None,
         }
     }
