@@ -156,12 +156,14 @@ impl Puncher {
     }
 
     /// The peer answers a letter that was no test: the spare pair's, a fan's or a sweep's. It may have no test of its own
-    /// for us there, because it takes the pair for the one in use. So it is ours to make.
+    /// for us there, because it takes the pair for the one in use. So it is ours to make; but such letters went to the
+    /// peer's IP alone.
     fn handle_lone_ack(&mut self, pair: Pair, now: Now) {
-        self.dropped.useless += 1;
-        if matches!(self.state, State::Searching(_)) {
+        if matches!(self.state, State::Searching(_)) && self.bearings.is_peer_ip(pair.remote.ip()) {
             self.checks.add_reflexive(pair, now.instant);
             self.handle_timeout(now);
+        } else {
+            self.dropped.useless += 1;
         }
     }
 

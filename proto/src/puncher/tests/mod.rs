@@ -548,6 +548,11 @@ fn an_answer_to_what_was_no_test_has_its_pair_tested_once() {
     lone.receive(pair, Kind::Ack, 7);
     let [test] = lone.sent.as_slice() else { panic!("{:?}", lone.sent) };
     assert_eq!((test.pair, lone.seal.open(&test.payload).expect("a probe").kind), (pair, Kind::Probe));
+
+    lone.sent.clear();
+    let elsewhere = SocketAddr::new([198, 51, 100, 66].into(), OPEN_ADDRESS.port());
+    lone.receive(Pair { remote: elsewhere, ..pair }, Kind::Ack, 8);
+    assert!(lone.sent.is_empty(), "no letter of ours went there: {:?}", lone.sent);
 }
 
 #[test]
