@@ -123,11 +123,17 @@ fn slow(kind: Kind, cell: &Cell, pair: &str) -> Option<String> {
     Some(format!("~ {pair}: p95 {p95:.1} s; {}", seeds(kind, late.map(|run| run.seed))))
 }
 
-/// More than the bounds that a side promises to keep.
+/// More than the bounds that a side promises to keep. A router that takes strangers' packets for its own may remember
+/// half of the peer's sweep as well.
 fn greedy(cell: &Cell, pair: &str) -> Option<String> {
     let limits = Limits::DEFAULT;
     let (packets, flows) = (cell.worst_second().unwrap_or(0), cell.worst_flows().unwrap_or(0));
-    let too_much = packets > limits.packets_per_second.into() || flows > limits.mappings.into();
+    let foreign = if cell.serve.remembers_strangers() || cell.open.remembers_strangers() {
+        limits.mappings / 3
+    } else {
+        0
+    };
+    let too_much = packets > limits.packets_per_second.into() || flows > (limits.mappings + foreign).into();
     too_much.then(|| format!("! {pair}: {packets} packets in a second, {flows} flows at once"))
 }
 

@@ -109,6 +109,8 @@ pub(super) struct Supervisor {
     under_way: VecDeque<AbortHandle>,
     /// When the tunnel must stand; otherwise the search begins again.
     handshake_by: Option<Instant>,
+    /// When the pair was proven for which there is no tunnel yet, if it was.
+    in_vain_since: Option<Instant>,
     tunnel: Option<Tunnel>,
     paths: PathCount,
     /// Since when the tunnel has no path.
@@ -150,6 +152,7 @@ impl Supervisor {
             curious: Vec::new(),
             under_way: VecDeque::new(),
             handshake_by: None,
+            in_vain_since: None,
             tunnel: None,
             paths: PathCount::default(),
             path_lost_at: None,
@@ -215,6 +218,7 @@ impl Supervisor {
     /// The tunnel has lost its other end, and the puncher searches already.
     fn start_over(&mut self, why: Event) {
         self.events.tell(why);
+        self.in_vain_since = None;
         self.drop_tunnel();
         self.tell_searching();
     }
@@ -284,6 +288,10 @@ impl Supervisor {
             Role::Open => Duration::ZERO,
         };
         self.handshake_by = Some(answer_by(punched) + for_the_dial);
+        // Probes came through, and a whole handshake did not: the next one leaves as probes do.
+        let was_in_vain =
+            self.in_vain_since.replace(Instant::now()).is_some_and(|at| at.elapsed() >= HANDSHAKE);
+        self.hub.set_plain(was_in_vain);
         if self.config.role == Role::Open {
             self.dial(punched);
         }
@@ -377,6 +385,7 @@ impl Supervisor {
             return connection.close(Goodbye::Replaced.code(), b""); // a handshake of a search that is over
         };
         self.drop_tunnel();
+        self.in_vain_since = None;
         let remote = punched.pair.remote;
         let tunnel = Tunnel::new(connection, remote, self.paths.clone());
         self.events.ledger().set_tunnel(&tunnel);

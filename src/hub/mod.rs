@@ -79,6 +79,8 @@ pub struct Hub {
     sockets: Mutex<Sockets>,
     intake: Arc<Intake>,
     traffic: Meter,
+    /// Each datagram leaves by itself and without marks.
+    is_plain: AtomicBool,
     _main_errors: Reader,
 }
 
@@ -123,6 +125,7 @@ impl Hub {
                 sockets,
                 intake,
                 traffic,
+                is_plain: AtomicBool::new(false),
                 _main_errors: errors,
             }),
             arrivals,
@@ -235,6 +238,16 @@ impl Hub {
     pub(crate) async fn sends(&self) {
         self.traffic.is_awaited.store(true, Ordering::Relaxed);
         self.traffic.leaves.notified().await;
+    }
+
+    /// Sets whether each datagram of the tunnel leaves by itself and without ECN marks. Slower; but there are devices that
+    /// lose what is handed to them together (GSO), and networks that lose what is marked.
+    pub(crate) fn set_plain(&self, is_plain: bool) {
+        self.is_plain.store(is_plain, Ordering::Relaxed);
+    }
+
+    fn is_plain(&self) -> bool {
+        self.is_plain.load(Ordering::Relaxed)
     }
 
     fn offload(&self) -> Arc<UdpSocketState> {

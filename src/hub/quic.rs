@@ -167,15 +167,16 @@ impl UdpSender for HubSender {
     ) -> Poll<io::Result<()>> {
         // Nothing is sent before a pair is proven: nobody would know where to.
         let Some(route) = self.hub.route() else { return Poll::Ready(Ok(())) };
-        let offload = self.hub.offload();
-        if let Some(gathered) = batch::gather(&route, &offload, transmit) {
+        let (offload, is_plain) = (self.hub.offload(), self.hub.is_plain());
+        if !is_plain && let Some(gathered) = batch::gather(&route, &offload, transmit) {
             if gathered.is_ready() {
                 self.hub.traffic.count_sent();
             }
             return gathered;
         }
         let Route { socket, remote } = route;
-        let transmit = &Transmit { destination: remote, src_ip: None, ..*transmit };
+        let ecn = transmit.ecn.filter(|_| !is_plain);
+        let transmit = &Transmit { destination: remote, src_ip: None, ecn, ..*transmit };
         loop {
             if let Some(waiting) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(cx))?;
@@ -200,7 +201,7 @@ impl UdpSender for HubSender {
     }
 
     fn max_transmit_segments(&self) -> NonZeroUsize {
-        self.hub.offload().max_gso_segments()
+        if self.hub.is_plain() { NonZeroUsize::MIN } else { self.hub.offload().max_gso_segments() }
     }
 }
 

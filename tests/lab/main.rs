@@ -9,6 +9,7 @@ mod check;
 mod classic;
 mod compress;
 mod crowd;
+mod drops;
 mod first_use;
 mod flow;
 mod ground;

@@ -40,15 +40,16 @@ const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TA
 /// and [`FOR_SPARE`] may be alive.
 const MAX_FORMER: usize = 4;
 
-/// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots,
-/// and for each socket that ventures (see the module `birthday`).
+/// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots, and
+/// some more. Not for its sweep, half of which arrives there if it has found nobody for long (see the module `birthday`).
 const FOR_ARRIVALS: usize = 36;
 
 /// Hard bounds of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Mappings alive at once in one NAT. As many as a third of our sockets take part in a fan, and never more than 480. Room is kept for what the peer's probes leave in a router that answers for itself; a router that does so
-    /// without a word of ICMP may get more from the peer.
+    /// Mappings of ours alive at once in one NAT. As many as a third of our sockets take part in a fan, and never more than
+    /// 480. Room is kept for what the peer's slots leave in a router that takes them for its own; such a router may get
+    /// more from the peer, up to half of its sweep.
     pub mappings: u16,
     /// Probes in any second, answers included.
     pub packets_per_second: u16,

@@ -3309,6 +3309,10 @@ impl Connection {
         pns.loss_probes = pns.loss_probes.saturating_add(count);
         let path_data = self.path_data_mut(path_id);
         path_data.pto_count = path_data.pto_count.saturating_add(1);
+        // Not in the release: a path that carries nothing may be one that drops what is marked (RFC 9000 §13.4.2).
+        if path_data.pto_count > ECN_PTOS {
+            path_data.sending_ecn = false;
+        }
         self.set_loss_detection_timer(now, path_id);
     }
 
@@ -7658,6 +7662,9 @@ fn get_max_ack_delay(params: &TransportParameters) -> Duration {
 
 /// Prevents overflow and improves behavior in extreme circumstances.
 const MAX_BACKOFF_EXPONENT: u32 = 16;
+
+/// Probe timeouts in a row after which packets are not marked for ECN any more.
+const ECN_PTOS: u32 = 2;
 
 /// The max interval between successive tail-loss probes.
 ///

@@ -20,9 +20,16 @@ const HALF_PASSES: usize = 4;
 /// peer before: the first ones have missed, or the peer cannot sweep much.
 const MORE_FROM_PASS: usize = 1;
 
-/// In the last pass one socket in so many ventures to reach a router that answers for itself. Not earlier: those are
-/// spoilt for a peer that comes later.
-const VENTURE_SHARE: usize = 11;
+/// Should both routers answer for themselves, nothing would ever pass: one swept port in so many is probed to arrive.
+/// Not more: a router that takes strangers' packets for its own remembers them, and gives those ports to nobody.
+const VENTURE_SHARE: u64 = 2;
+
+/// For so many seconds the same ones are, and then others: by that time the router has forgotten the former ones (Linux
+/// after 30 s), to which the fan of a peer that came meanwhile can have none.
+const VENTURE_TURN: u64 = 40;
+
+/// They are probed to arrive in passes that begin in so many first seconds of that.
+const VENTURE: u64 = 15;
 
 /// After its last pass a campaign's sockets stay open for this long: the peer's sweep may still meet them. Linux forgets
 /// their mappings by then.
@@ -93,6 +100,8 @@ pub(super) struct Campaign {
     pub(super) swept_twice: usize,
     pub(super) began: Instant,
     pub(super) passes: &'static [Duration],
+    /// From this pass on some of the sweep is to arrive though the other router answers for itself.
+    pub(super) ventures_from: usize,
     pub(super) pass: usize,
     /// Turns of this pass so far.
     pub(super) cursor: usize,
@@ -176,7 +185,7 @@ impl Campaign {
             None => (self.sweepers.other?, self.sweep.get(index - self.sweep.len())?),
         };
         let remote = SocketAddr::new(self.targets[0].ip(), *port);
-        let ttl = ways.low_ttl.filter(|_| ways.is_answering);
+        let ttl = ways.low_ttl.filter(|_| ways.is_answering && !self.ventures(index));
         Some(Letter { ttl, ..Letter::probe(Pair { socket, remote }, token) })
     }
 
@@ -199,13 +208,18 @@ impl Campaign {
     /// Whether a packet of the fan may reach the other router. Half of the first pass must not even where that is
     /// silent: its answer may have been lost.
     fn may_arrive(&self, ways: Ways, index: usize) -> bool {
-        let ventures =
-            self.pass > 0 && self.pass + 1 == self.passes.len() && index.is_multiple_of(VENTURE_SHARE);
         match (ways.is_answering, ways.low_ttl) {
             (_, None) => self.pass > 0,
-            (true, Some(_)) => ventures,
+            (true, Some(_)) => false,
             (false, Some(_)) => self.pass > 0 || index.is_multiple_of(2),
         }
+    }
+
+    /// Whether a letter of the sweep is to arrive though the other router answers for itself.
+    fn ventures(&self, index: usize) -> bool {
+        let begins = self.passes.get(self.pass).map_or(0, Duration::as_secs);
+        let is_in_turn = index as u64 % VENTURE_SHARE == begins / VENTURE_TURN % VENTURE_SHARE;
+        self.pass >= self.ventures_from && begins % VENTURE_TURN < VENTURE && is_in_turn
     }
 
     pub(super) fn handle_open_failed(&mut self, socket: SocketId) {

@@ -8,8 +8,10 @@
 //!
 //! What may reach the other router depends on what it says. One that is silent is sent to at full TTL. One that
 //! answers for itself (ICMP) might remember what it got, so that our probes only open our own NAT; the sweep of the
-//! other side, to which our router is silent, finds them. Should both answer, nothing would ever pass: a few sockets
-//! venture.
+//! other side, to which our router is silent, finds them. Should both answer, nothing would ever pass: later passes
+//! probe every other port of the sweep to arrive. Not those of the fan: they all go to the one port that the other side
+//! sweeps from, and a router that remembers one of them may move that port for the whole sweep (Linux gives a new flow
+//! the port of the newest one).
 //!
 //! Two sides that have had a path know spare ports (`spare`). A side whose main port is not its own any more sweeps from
 //! its spare one. The other side need not know: if it was its fan that met the peer, each socket of that sends to both
@@ -45,6 +47,10 @@ const SHORT_START: Duration = Duration::from_millis(250);
 /// When the passes of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
 /// are spread over their time, so that a newcomer's fan is met soon whenever it comes.
 const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
+
+/// From this pass on some of the sweep is to reach a router that answers for itself: all others have met by then, most
+/// of them.
+const VENTURES_FROM: usize = 2;
 
 /// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
 const KEPT: [Duration; 50] = {
@@ -216,10 +222,10 @@ impl Birthday {
         let half = self.half.take();
         let peers_spare = ground.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
         let waits = now >= self.since + NEWCOMER;
-        let passes: &[Duration] = match (ground.is_eager, waits) {
-            (true, _) => self.passes,
-            (false, false) => &WINDOW,
-            (false, true) => &WAITING_WINDOW,
+        let (passes, ventures_from): (&[Duration], _) = match (ground.is_eager, waits) {
+            (true, _) => (self.passes, VENTURES_FROM),
+            (false, false) => (&WINDOW, WINDOW.len() - 1),
+            (false, true) => (&WAITING_WINDOW, WAITING_WINDOW.len() - 1),
         };
         let limits = outbox.limits();
         let hands = Hands::deal(limits, half, peers_spare.is_some() && is_later);
@@ -242,6 +248,7 @@ impl Birthday {
             swept_twice: hands.swept_twice.min(swept),
             began: now,
             passes,
+            ventures_from,
             pass: 0,
             cursor: 0,
             next_at: Some(now + passes[0]),
