@@ -24,7 +24,7 @@ fn a_random_nat_is_met_where_both_routers_answer_for_themselves() {
     let test = "a_random_nat_is_met_where_both_routers_answer_for_themselves";
     let random = Translation::LINUX.with_ports(PortAssignment::Random);
     for input in [Unsolicited::Reject, Unsolicited::Accept] {
-        let [a, b] = [Translation::LINUX, random.clone()]
+        let [a, b] = [Translation::LINUX, random]
             .map(|ports| NatSpec::new("answering", vec![BoxSpec::nat(ports).with_input(input)]));
         let Some(ground) = Ground::or_skip(test, LabSpec::new(a, b)) else { return };
         let _web = Web::start(&ground);
