@@ -91,7 +91,7 @@ impl Puncher {
             if let State::Connected(link) = &self.state
                 && link.keeper.has_been_silent_at_rest(now.instant)
             {
-                self.keepalive.handle_death(now.instant);
+                self.keepalive.handle_death(self.keepalive.interval(), now.instant);
             }
             self.outbox.tell(Event::PeerSearching);
             self.bearings.note_loss(false, now.instant);

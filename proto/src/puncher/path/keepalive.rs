@@ -2,12 +2,16 @@
 //!
 //! Nobody says how long a NAT remembers: RFC 4787 §4.3 asks for 2 min and more, some carriers forget after 30 s. The
 //! interval begins where nearly all remember and grows while they do; once a path has died in its sleep, it returns
-//! to the beginning and stays well below for a day.
+//! to the beginning and stays well below for a day. Where it dies sooner, twice in a row without an answer in between, some
+//! router forgets faster than that, and the interval becomes shorter.
 
 use std::time::{Duration, Instant};
 
 /// The interval at first.
 pub(in crate::puncher) const START: Duration = Duration::from_secs(15);
+
+/// The shortest interval: no router that forgets faster is known.
+pub(in crate::puncher) const LEAST: Duration = Duration::from_secs(5);
 
 /// The longest interval: so long a path that died in its sleep may stay unnoticed.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -26,13 +30,15 @@ pub(in crate::puncher) struct Keepalive {
     interval: Duration,
     /// Answers since the interval last changed.
     answers: u32,
+    /// After such a silence the path has died, and not answered since.
+    failed: Option<Duration>,
     /// The interval that must not be reached, and when that was learned.
     ceiling: Option<(Duration, Instant)>,
 }
 
 impl Default for Keepalive {
     fn default() -> Self {
-        Self { interval: START, answers: 0, ceiling: None }
+        Self { interval: START, answers: 0, failed: None, ceiling: None }
     }
 }
 
@@ -42,8 +48,12 @@ impl Keepalive {
         self.interval
     }
 
-    /// The path has answered after a silence of the whole interval.
-    pub(in crate::puncher) fn handle_answer(&mut self, now: Instant) {
+    /// The path has answered after such a silence.
+    pub(in crate::puncher) fn handle_answer(&mut self, silence: Duration, now: Instant) {
+        self.failed = self.failed.filter(|failed| silence < *failed);
+        if silence < self.interval {
+            return;
+        }
         self.ceiling = self.ceiling.filter(|(_, learned)| now < *learned + REMEMBERED);
         self.answers += 1;
         let longest = self.ceiling.map_or(LONGEST, |(ceiling, _)| ceiling - STEP);
@@ -53,12 +63,20 @@ impl Keepalive {
         }
     }
 
-    /// The path did not answer after a silence of the whole interval.
-    pub(in crate::puncher) fn handle_death(&mut self, now: Instant) {
-        if self.interval > START {
+    /// The path did not answer after such a silence.
+    pub(in crate::puncher) fn handle_death(&mut self, silence: Duration, now: Instant) {
+        if self.interval > START && silence >= self.interval {
             self.ceiling = Some((self.interval, now));
+            (self.interval, self.answers) = (START, 0);
+            return;
         }
-        (self.interval, self.answers) = (START, 0);
+        let silence = silence.min(self.interval);
+        let Some(failed) = self.failed.take() else {
+            return self.failed = Some(silence); // a router may have been off
+        };
+        self.interval = failed.min(silence).saturating_sub(STEP).max(LEAST);
+        self.ceiling = Some((self.interval + STEP, now));
+        self.answers = 0;
     }
 }
 
@@ -78,12 +96,34 @@ mod tests {
             now += keepalive.interval();
             if keepalive.interval() > timer {
                 deaths.push(now - began);
-                keepalive.handle_death(now);
+                keepalive.handle_death(keepalive.interval(), now);
             } else {
-                keepalive.handle_answer(now);
+                keepalive.handle_answer(keepalive.interval(), now);
             }
         }
         assert!(deaths.len() <= 4, "one a day: {deaths:?}");
         assert!(deaths[1] - deaths[0] >= REMEMBERED);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
+    fn it_shrinks_for_a_nat_that_forgets_sooner_than_it_begins_and_not_for_a_router_that_was_off() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        let mut keepalive = Keepalive::default();
+        for _ in 0..2 {
+            keepalive.handle_death(seconds(11), now);
+            keepalive.handle_answer(seconds(11), now);
+        }
+        assert_eq!(keepalive.interval(), START);
+        for _ in 0..2 {
+            keepalive.handle_answer(seconds(7), now);
+            keepalive.handle_death(seconds(11), now);
+        }
+        assert_eq!(keepalive.interval(), seconds(6));
+        for _ in 0..1000 {
+            keepalive.handle_answer(keepalive.interval(), now);
+        }
+        assert_eq!(keepalive.interval(), seconds(6));
     }
 }

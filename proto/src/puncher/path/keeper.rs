@@ -73,8 +73,8 @@ pub(in crate::puncher) enum Care {
     Dead {
         /// For so long nothing was heard.
         silent: Duration,
-        /// Nothing had been wrong, nor sent, for the keepalive's whole interval before.
-        at_rest: bool,
+        /// For so long nothing had been sent before that, if it was long enough for a NAT to forget.
+        rested: Option<Duration>,
     },
 }
 
@@ -161,14 +161,14 @@ impl PathKeeper {
         self.plan(keepalive, now);
     }
 
-    /// Finds the test that an ack answers; returns the round trip's time, and whether the path had been silent for
-    /// the keepalive's whole interval before.
+    /// Finds the test that an ack answers; returns the round trip's time, and how long the path had rested before, if for
+    /// long enough.
     pub(in crate::puncher) fn handle_ack(
         &mut self,
         token: u64,
         keepalive: &Keepalive,
         now: Instant,
-    ) -> Option<(Duration, bool)> {
+    ) -> Option<(Duration, Option<Duration>)> {
         let index = self.tests.iter().position(|(t, _)| *t == token)?;
         let (_, sent_at) = self.tests.remove(index)?;
         let rtt = now.saturating_duration_since(sent_at);
@@ -176,15 +176,14 @@ impl PathKeeper {
             return None; // it has waited somewhere, and says nothing about the path as it is now
         }
         self.rtt.add(rtt);
-        let was_at_rest =
-            self.doubt.is_some_and(|doubt| doubt.tests == 1 && self.was_at_rest(doubt, keepalive));
+        let rested = self.doubt.filter(|doubt| doubt.tests == 1).and_then(|doubt| self.rested(doubt));
         // Those before it were not answered.
         self.tests.drain(..index);
         (0..index).for_each(|_| self.note_test(false));
         self.note_test(true);
         self.note_life(now);
         self.plan(keepalive, now);
-        Some((rtt, was_at_rest))
+        Some((rtt, rested))
     }
 
     /// Takes note of a test that leaves now.
@@ -217,7 +216,7 @@ impl PathKeeper {
         let care = match self.doubt {
             Some(doubt) if self.is_dead(doubt, now) => {
                 let silent = now.saturating_duration_since(self.heard_at);
-                return Care::Dead { silent, at_rest: self.was_at_rest(doubt, keepalive) };
+                return Care::Dead { silent, rested: self.rested(doubt) };
             }
             Some(doubt) if now >= doubt.next_at => Care::Test,
             None if now >= self.doubts_at(keepalive) => Care::Test,
@@ -265,8 +264,10 @@ impl PathKeeper {
         f64::from(self.loss) / 256.0
     }
 
-    fn was_at_rest(&self, doubt: Doubt, keepalive: &Keepalive) -> bool {
-        doubt.since.saturating_duration_since(self.heard_at) >= keepalive.interval()
+    /// The silence before the tunnel sent or was tested, if a NAT may have forgotten the path in it.
+    fn rested(&self, doubt: Doubt) -> Option<Duration> {
+        let silence = doubt.since.saturating_duration_since(self.heard_at);
+        (silence >= keepalive::LEAST).then_some(silence)
     }
 
     /// Whether a pair with that round trip is clearly faster.
@@ -405,8 +406,9 @@ mod tests {
                 if ack_at == Some(next)
                     && let Some((_, token)) = acks.pop_front()
                 {
-                    if let Some((_, true)) = self.keeper.handle_ack(token, &self.keepalive, self.now) {
-                        self.keepalive.handle_answer(self.now);
+                    if let Some((_, Some(silence))) = self.keeper.handle_ack(token, &self.keepalive, self.now)
+                    {
+                        self.keepalive.handle_answer(silence, self.now);
                     }
                     continue;
                 }

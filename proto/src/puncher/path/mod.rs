@@ -60,12 +60,11 @@ impl Puncher {
         match link.keeper.poll(&self.keepalive, now.instant) {
             Care::None => {}
             Care::Test => self.send_kept_test(now),
-            Care::Dead { silent, at_rest } => {
+            Care::Dead { silent, rested } => {
                 let age = now.instant.saturating_duration_since(link.since);
-                if at_rest {
-                    self.keepalive.handle_death(now.instant);
-                } else {
-                    self.lifetime.handle_death(age.saturating_sub(silent));
+                match rested {
+                    Some(silence) => self.keepalive.handle_death(silence, now.instant),
+                    None => self.lifetime.handle_death(age.saturating_sub(silent)),
                 }
                 return self.lose_path(Loss::Silent(silent), now);
             }
@@ -118,16 +117,17 @@ impl Puncher {
         if link.pair != pair {
             return false;
         }
-        let Some((rtt, was_at_rest)) = link.keeper.handle_ack(probe.token, &self.keepalive, now.instant)
-        else {
+        let Some((rtt, rested)) = link.keeper.handle_ack(probe.token, &self.keepalive, now.instant) else {
             return false;
         };
         let has_moved = probe.observed.zip(link.observed).is_some_and(|(now, then)| now != then);
-        if was_at_rest && probe.epoch > link.peer_epoch {
+        match rested {
             // The peer had lost the path: this test has opened our NAT anew.
-            self.keepalive.handle_death(now.instant);
-        } else if was_at_rest {
-            self.keepalive.handle_answer(now.instant);
+            Some(silence) if probe.epoch > link.peer_epoch => {
+                self.keepalive.handle_death(silence, now.instant)
+            }
+            Some(silence) => self.keepalive.handle_answer(silence, now.instant),
+            None => {}
         }
         if rtt < PROMPT {
             self.note_clock(probe, rtt, now);
