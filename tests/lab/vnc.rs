@@ -15,7 +15,7 @@ use crate::{
 /// TCP port of the desktop on host A.
 const VNC_PORT: u16 = 5901;
 
-/// An X display that nobody else has, as far as one can know.
+/// An X display; nobody will look for it.
 const DISPLAY: &str = ":4711";
 
 const WITHOUT_PASSWORD: u8 = 1;
@@ -31,6 +31,8 @@ fn a_desktop_greets_and_shows_its_size_through_the_tunnel() {
     let mut desktop = ground.lab.host(Side::A).command("Xtigervnc");
     desktop.args([DISPLAY, "-geometry", "640x480", "-SecurityTypes", "None", "-localhost=1"]);
     desktop.args(["-rfbport", &VNC_PORT.to_string()]);
+    // A lock that a killed desktop has left names a process whose number may be another one's by now.
+    desktop.args(["-nolock", "-nolisten", "unix"]);
     let _desktop = Run::start(desktop);
     ground.await_port(Side::A, VNC_PORT);
     let _both = ground.connect(VNC_PORT);
