@@ -24,6 +24,9 @@ const MORE_FROM_PASS: usize = 1;
 /// Not more: a router that takes strangers' packets for its own remembers them, and gives those ports to nobody.
 const VENTURE_SHARE: u64 = 2;
 
+/// They are from this pass on, or in the last one of fewer: most of those who can meet otherwise have met by then.
+const VENTURES_FROM: usize = 2;
+
 /// For so many seconds the same ones are, and then others: by that time the router has forgotten the former ones (Linux
 /// after 30 s), to which the fan of a peer that came meanwhile can have none.
 const VENTURE_TURN: u64 = 40;
@@ -100,8 +103,6 @@ pub(super) struct Campaign {
     pub(super) swept_twice: usize,
     pub(super) began: Instant,
     pub(super) passes: &'static [Duration],
-    /// From this pass on some of the sweep is to arrive though the other router answers for itself.
-    pub(super) ventures_from: usize,
     pub(super) pass: usize,
     /// Turns of this pass so far.
     pub(super) cursor: usize,
@@ -219,7 +220,8 @@ impl Campaign {
     fn ventures(&self, index: usize) -> bool {
         let begins = self.passes.get(self.pass).map_or(0, Duration::as_secs);
         let is_in_turn = index as u64 % VENTURE_SHARE == begins / VENTURE_TURN % VENTURE_SHARE;
-        self.pass >= self.ventures_from && begins % VENTURE_TURN < VENTURE && is_in_turn
+        let from = VENTURES_FROM.min(self.passes.len() - 1);
+        self.pass >= from && begins % VENTURE_TURN < VENTURE && is_in_turn
     }
 
     pub(super) fn handle_open_failed(&mut self, socket: SocketId) {

@@ -48,10 +48,6 @@ const SHORT_START: Duration = Duration::from_millis(250);
 /// are spread over their time, so that a newcomer's fan is met soon whenever it comes.
 const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
 
-/// From this pass on some of the sweep is to reach a router that answers for itself: all others have met by then, most
-/// of them.
-const VENTURES_FROM: usize = 2;
-
 /// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
 const KEPT: [Duration; 50] = {
     let mut passes = [Duration::ZERO; 50];
@@ -222,10 +218,10 @@ impl Birthday {
         let half = self.half.take();
         let peers_spare = ground.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
         let waits = now >= self.since + NEWCOMER;
-        let (passes, ventures_from): (&[Duration], _) = match (ground.is_eager, waits) {
-            (true, _) => (self.passes, VENTURES_FROM),
-            (false, false) => (&WINDOW, WINDOW.len() - 1),
-            (false, true) => (&WAITING_WINDOW, WAITING_WINDOW.len() - 1),
+        let passes: &[Duration] = match (ground.is_eager, waits) {
+            (true, _) => self.passes,
+            (false, false) => &WINDOW,
+            (false, true) => &WAITING_WINDOW,
         };
         let limits = outbox.limits();
         let hands = Hands::deal(limits, half, peers_spare.is_some() && is_later);
@@ -248,7 +244,6 @@ impl Birthday {
             swept_twice: hands.swept_twice.min(swept),
             began: now,
             passes,
-            ventures_from,
             pass: 0,
             cursor: 0,
             next_at: Some(now + passes[0]),
