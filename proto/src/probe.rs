@@ -9,8 +9,9 @@
 //! ```
 //!
 //! `v` is the [`VERSION`]. Everything after the nonce is sealed with XChaCha20-Poly1305 under a key that only the
-//! two sides have; the first byte is authenticated with it. Nonces are random: 24 bytes make repeats impossible in
-//! practice, across restarts too, without a counter on disk.
+//! two sides have; the first byte is authenticated with it. Nonces have 24 bytes, made from random ones and from the body
+//! ([`ProbeSeal::nonce`]): that makes repeats impossible in practice, across restarts and copies of a machine too, without
+//! a counter on disk.
 //!
 //! ```text
 //! 0        1               25                                 n-16         n
@@ -28,6 +29,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use crate::{Key, Role};
 
@@ -96,6 +100,9 @@ pub struct Probe {
     pub nominate: bool,
     /// The sender has heard the receiver in this search.
     pub heard: bool,
+    /// No NAT stands before the sender on this pair: the receiver has told it the address of its own interface as the
+    /// observed one. What answers at that address is the sender's own system.
+    pub direct: bool,
     /// Counts the sender's searches: it grows when the sender lost its tunnel and looks for a pair again.
     pub epoch: u32,
     /// Names one run of the sender's program.
@@ -114,19 +121,20 @@ pub struct Probe {
 #[derive(Clone)]
 pub struct ProbeSeal {
     cipher: XChaCha20Poly1305, // zeroizes itself on drop
+    nonces: Zeroizing<[u8; 32]>,
 }
 
 impl ProbeSeal {
     /// Derives the seal from the shared key.
     #[must_use]
     pub fn new(key: &Key) -> Self {
-        Self { cipher: XChaCha20Poly1305::new((&*key.probe_seal()).into()) }
+        Self { cipher: XChaCha20Poly1305::new((&*key.probe_seal()).into()), nonces: key.nonces() }
     }
 
     /// Derives the seal of a check's letters: they look like probes and are none.
     #[must_use]
     pub fn of_letters(key: &Key) -> Self {
-        Self { cipher: XChaCha20Poly1305::new((&*key.letter_seal()).into()) }
+        Self { cipher: XChaCha20Poly1305::new((&*key.letter_seal()).into()), nonces: key.nonces() }
     }
 
     /// Seals a letter of a check: a probe of which the token alone says something.
@@ -137,6 +145,7 @@ impl ProbeSeal {
             role,
             nominate: false,
             heard: false,
+            direct: false,
             epoch: 0,
             instance: 0,
             sequence: 0,
@@ -147,7 +156,20 @@ impl ProbeSeal {
         self.seal(&letter, nonce)
     }
 
-    /// Seals a probe. The nonce must never be used twice: draw all of it at random.
+    /// Makes the nonce of a probe from drawn bytes and what the probe says: the first 24 bytes of
+    /// HMAC-SHA256(nonce key, drawn | body). A machine that was copied draws the same bytes as its copy; still two
+    /// different probes never share a nonce.
+    #[must_use]
+    pub fn nonce(&self, probe: &Probe, drawn: [u8; NONCE_BYTES]) -> [u8; NONCE_BYTES] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.nonces).expect("HMAC takes keys of any length");
+        mac.update(&drawn);
+        mac.update(&probe.encode());
+        let whole: [u8; 32] = mac.finalize().into_bytes().into();
+        let [nonce @ .., _, _, _, _, _, _, _, _] = whole;
+        nonce
+    }
+
+    /// Seals a probe. The nonce must never be used twice: see [`Self::nonce`].
     #[must_use]
     pub fn seal(&self, probe: &Probe, nonce: [u8; NONCE_BYTES]) -> [u8; PROBE_BYTES] {
         let mut out = [0; PROBE_BYTES];
@@ -221,7 +243,7 @@ impl Probe {
             Role::Serve => 0,
             Role::Open => 1,
         };
-        out[2] = u8::from(self.nominate) | u8::from(self.heard) << 1;
+        out[2] = u8::from(self.nominate) | u8::from(self.heard) << 1 | u8::from(self.direct) << 2;
         out[4..8].copy_from_slice(&self.epoch.to_be_bytes());
         out[8..16].copy_from_slice(&self.instance.to_be_bytes());
         out[16..24].copy_from_slice(&self.sequence.to_be_bytes());
@@ -248,6 +270,7 @@ impl Probe {
             },
             nominate: body[2] & 1 != 0,
             heard: body[2] & 2 != 0,
+            direct: body[2] & 4 != 0,
             epoch: u32::from_be_bytes(*body[4..].first_chunk()?),
             instance: u64::from_be_bytes(*body[8..].first_chunk()?),
             sequence: u64::from_be_bytes(*body[16..].first_chunk()?),
@@ -293,13 +316,14 @@ mod tests {
     }
 
     fn any_probe() -> impl Strategy<Value = Probe> {
-        let head = (0..3u8, any::<bool>(), any::<[bool; 2]>(), any::<u32>());
+        let head = (0..3u8, any::<bool>(), any::<[bool; 3]>(), any::<u32>());
         (head, any::<[u64; 4]>(), any::<Option<SocketAddr>>()).prop_map(
-            |((kind, open, [nominate, heard], epoch), n, observed)| Probe {
+            |((kind, open, [nominate, heard, direct], epoch), n, observed)| Probe {
                 kind: [Kind::Probe, Kind::Ack, Kind::Bye][usize::from(kind)],
                 role: if open { Role::Open } else { Role::Serve },
                 nominate,
                 heard,
+                direct,
                 epoch,
                 instance: n[0],
                 sequence: n[1],
@@ -328,6 +352,7 @@ mod tests {
             role: Role::Open,
             nominate: false,
             heard: false,
+            direct: false,
             epoch: 1,
             instance: 2,
             sequence: 3,

@@ -56,6 +56,11 @@ impl Key {
         self.derive(b"pinhole v1 letter seal")
     }
 
+    /// Derives the key that hedges the nonces of probes.
+    pub(crate) fn nonces(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v2 nonce")
+    }
+
     /// Derives the key of checks, from which all that a check uses is derived in turn: no check can be taken for a
     /// tunnel, displace one, or be answered by one.
     #[must_use]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Schedule, budget::MAPPING_LIFE};
+use super::{Schedule, budget::MAPPING_LIFE, peers::Origin};
 use crate::{Now, Role};
 
 /// What was learned of the peer's clock is used for this long: one of the two may be set right.
@@ -22,8 +22,10 @@ pub(super) struct Bearings {
     schedule: Schedule,
     /// The peer's main addresses.
     pub(super) peer: Vec<SocketAddr>,
-    /// The own address toward the peer, as the system knows it.
+    /// The own address toward the peer, as the system knows it at the moment.
     pub(super) local: Option<IpAddr>,
+    /// The address of the peer toward which an own one was last known, and that one.
+    known: Option<(IpAddr, IpAddr)>,
     /// The peer's wall clock minus ours, ms, where an ack has told, and when.
     ahead_ms: Option<(i64, Instant)>,
     /// The spare ports since the last path.
@@ -43,8 +45,16 @@ pub(super) struct SparePorts {
 
 impl Bearings {
     pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
-        let (peer, local, ahead_ms, spare, is_translated, moved_at) = Default::default();
-        Self { role, port, schedule, peer, local, ahead_ms, spare, is_translated, moved_at }
+        let (peer, local, known, ahead_ms, spare, is_translated, moved_at) = Default::default();
+        Self { role, port, schedule, peer, local, known, ahead_ms, spare, is_translated, moved_at }
+    }
+
+    /// Takes note of the own address toward that address of the peer, none without a network. Returns whether it is
+    /// another one than was last known, however long ago that was.
+    pub(super) fn set_local(&mut self, toward: Option<IpAddr>, local: Option<IpAddr>) -> bool {
+        self.local = local;
+        let Some(now) = toward.zip(local) else { return false };
+        self.known.replace(now).is_some_and(|before| before.0 == now.0 && before.1 != now.1)
     }
 
     /// Takes note of a path that those searches of both sides have found, and of the port outside that our main socket
@@ -75,8 +85,22 @@ impl Bearings {
         self.peer.iter().copied().find(|peer| peer.ip() == ip)
     }
 
+    /// Says how an address relates to those that the user named.
+    pub(super) fn origin(&self, from: SocketAddr) -> Origin {
+        match self.peer.iter().any(|named| *named == from) {
+            true => Origin::Named,
+            false if self.is_peer_ip(from.ip()) => Origin::NamedIp,
+            false => Origin::Elsewhere,
+        }
+    }
+
     pub(super) fn is_peer_ip(&self, ip: IpAddr) -> bool {
         self.main_of(ip).is_some()
+    }
+
+    /// Whether our main port may not be what it was.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved_at.is_some()
     }
 
     /// Returns what all methods stand on.
@@ -92,7 +116,7 @@ impl Bearings {
             is_eager,
             spare: self.spare,
             is_translated: self.is_translated,
-            has_moved: self.moved_at.is_some(),
+            has_moved: self.has_moved(),
         }
     }
 

@@ -40,6 +40,13 @@ const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TA
 /// and [`FOR_SPARE`] may be alive.
 const MAX_FORMER: usize = 4;
 
+/// Answers to undated words of an unknown run, which may be recordings: so many at once, and then one in [`UNDATED_GAP`].
+/// They make no mapping and leave half of the pace to others: nobody who plays recordings takes anything away from a search.
+const UNDATED_AT_ONCE: u64 = 4;
+
+/// See [`UNDATED_AT_ONCE`].
+const UNDATED_GAP: Duration = Duration::from_secs(1);
+
 /// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots, and
 /// some more. Not for its sweep, half of which arrives there if it has found nobody for long (see the module `birthday`).
 const FOR_ARRIVALS: usize = 36;
@@ -97,6 +104,8 @@ pub(super) enum Purpose {
     Slot,
     /// A try in the blue: it must leave room for the others.
     Search,
+    /// An answer to what may be a recording.
+    Undated,
 }
 
 /// A mapping as a NAT sees it: our port, and the peer's address.
@@ -117,6 +126,7 @@ pub(super) struct Budget {
     /// No later than the first moment at which a mapping dies.
     next_death: Option<Instant>,
     pace: Pace,
+    undated: Pace,
     /// When all that may be made at once for talk may be made again.
     talk_whole_at: Option<Instant>,
 }
@@ -135,7 +145,8 @@ impl Budget {
             slots: BTreeSet::new(),
             former: BTreeMap::new(),
             next_death: None,
-            pace: Pace::new(limits),
+            pace: Pace::of(limits),
+            undated: Pace::new(UNDATED_GAP, UNDATED_AT_ONCE),
             talk_whole_at: None,
         }
     }
@@ -160,7 +171,9 @@ impl Budget {
 
     /// Takes note that a probe leaves now; false when it must not.
     pub(super) fn admit(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
-        if !self.has_room(flow, purpose, now) || !self.pace.admit(purpose, now) {
+        let has_room = self.has_room(flow, purpose, now);
+        let has_purse = purpose != Purpose::Undated || self.undated.admit(Purpose::Talk, now);
+        if !has_room || !has_purse || !self.pace.admit(purpose, now) {
             return false;
         }
         if !self.mappings.contains_key(&flow) {
@@ -192,6 +205,7 @@ impl Budget {
                 used < search || used < search + FOR_TALK && is_soon()
             }
             Purpose::Spare => used < self.limits.all(),
+            Purpose::Undated => false,
         }
     }
 
@@ -247,11 +261,16 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(limits: Limits) -> Self {
+    fn of(limits: Limits) -> Self {
         let bound = u64::from(limits.packets_per_second);
         let held = (bound / 10).max(8);
-        let token = 1_000_000_000_u64.div_ceil(bound - held);
-        Self { token, full: held * token, level: held * token, at: None }
+        Self::new(Duration::from_nanos(1_000_000_000_u64.div_ceil(bound - held)), held)
+    }
+
+    fn new(gap: Duration, held: u64) -> Self {
+        let token = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
+        let full = held.saturating_mul(token);
+        Self { token, full, level: full, at: None }
     }
 
     fn admit(&mut self, purpose: Purpose, now: Instant) -> bool {
@@ -279,7 +298,7 @@ impl Pace {
     fn needed(&self, purpose: Purpose) -> u64 {
         match purpose {
             Purpose::Talk | Purpose::Spare | Purpose::Slot => self.token,
-            Purpose::Search => self.token + self.full / 2,
+            Purpose::Search | Purpose::Undated => self.token + self.full / 2,
         }
     }
 }

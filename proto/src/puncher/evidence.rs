@@ -1,6 +1,7 @@
 //! What a search has seen so far, and what the user should hear about it.
 
 use std::{
+    mem::{Discriminant, discriminant},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -27,7 +28,10 @@ const REFUSAL_LIFE: Duration = Duration::from_secs(35);
 /// be noise, or the last words of an earlier run.
 const SUSPICIOUS: u32 = 3;
 
-/// A machine on which nobody listens says so within this time, though it may limit how often.
+/// The peer's program has ended when its port has been closed for this long: a new run of it would have been heard.
+const GONE_AFTER: Duration = Duration::from_secs(2);
+
+/// That the port is closed is seen again within this time, or it is not any more: probes go out each 0.5 s.
 const CLOSED_LIFE: Duration = Duration::from_secs(5);
 
 /// Something is wrong in a way that has a name. Each is told once in a search; the lack of a path once for each cause.
@@ -52,12 +56,13 @@ pub enum Trouble {
         /// Whether it is the peer that checks.
         checks: bool,
     },
-    /// The peer plays the same role.
+    /// The peer plays the same role. [`Event::Heard`](super::Event::Heard) takes it back.
     SameRole {
         /// The role that both play.
         role: Role,
     },
-    /// Our own probes come back: the peer's address is our own.
+    /// Our own probes come back: the peer's address may be our own, or somebody sends them back.
+    /// [`Event::Heard`](super::Event::Heard) takes it back.
     OwnEcho {
         /// Where they come from.
         from: SocketAddr,
@@ -95,17 +100,17 @@ pub(super) struct Evidence {
     heard_at: Option<Instant>,
     /// Probe-like datagrams from the peer's IP that did not open.
     unopened: u32,
-    told: Vec<std::mem::Discriminant<Trouble>>,
+    told: Vec<Discriminant<Trouble>>,
     /// When it is next looked why there is no path, and which reasons were told.
     look_at: Instant,
-    told_causes: Vec<std::mem::Discriminant<Diagnosis>>,
+    told_causes: Vec<Discriminant<Diagnosis>>,
     findings: Findings,
     /// When the peer's IP last refused a datagram of ours, in a way that only somebody on the way could say.
     refused_at: Option<Instant>,
     prohibited: Option<(IpAddr, Instant)>,
     unreachable: Option<(IpAddr, Instant)>,
     send_refused_at: Option<Instant>,
-    /// When the peer's machine first and last said that nobody listens there.
+    /// When the peer's port, on this very machine, was first and last seen to be closed, since the peer was heard.
     closed: Option<(Instant, Instant)>,
     is_gone_told: bool,
     /// Why there is no path was told in another way.
@@ -132,10 +137,9 @@ impl Evidence {
         }
     }
 
-    /// Whether the peer's machine has refused for so long, from the beginning until now, without a word of the peer;
-    /// true once. Refusals that begin later are a router's that has forgotten a mapping.
-    pub(super) fn finds_peer_gone(&mut self, after: Duration, now: Instant) -> bool {
-        if self.gone_at(after).is_none_or(|at| now < at) {
+    /// Whether the peer's port has been closed for long enough by now; true once.
+    pub(super) fn finds_peer_gone(&mut self, now: Instant) -> bool {
+        if self.gone_at().is_none_or(|at| now < at) {
             return false;
         }
         let lasts = self.closed.take().is_some_and(|(_, last)| now < last + CLOSED_LIFE);
@@ -144,9 +148,8 @@ impl Evidence {
     }
 
     /// When to look whether the peer is gone.
-    pub(super) fn gone_at(&self, after: Duration) -> Option<Instant> {
-        let (first, _) = self.closed.filter(|_| self.heard_at.is_none() && !self.is_gone_told)?;
-        (first < self.since + CLOSED_LIFE).then(|| first + after)
+    pub(super) fn gone_at(&self) -> Option<Instant> {
+        self.closed.filter(|_| !self.is_gone_told).map(|(first, _)| first + GONE_AFTER)
     }
 
     /// Whether the peer was not heard for that long, since the search began.
@@ -165,12 +168,17 @@ impl Evidence {
         }
     }
 
-    /// Takes note of a sealed word of the peer; true for the first one.
+    /// Takes note of a sealed word of the peer; true for the first one. It refutes that nobody is there, and that the other
+    /// end is no peer but ourselves or one in our role.
     pub(super) fn handle_heard(&mut self, now: Instant) -> bool {
         let first = self.heard_at.is_none();
+        self.closed = None;
         if first {
             self.heard_at = Some(now);
             self.look_at = now + ONE_WAY;
+            let nowhere = SocketAddr::from(([0; 4], 0));
+            let refuted = [Trouble::OwnEcho { from: nowhere }, Trouble::SameRole { role: Role::Serve }];
+            self.told.retain(|kind| refuted.iter().all(|trouble| discriminant(trouble) != *kind));
         }
         first
     }
@@ -219,10 +227,15 @@ impl Evidence {
         self.is_content = true;
     }
 
-    /// Takes note that the path that was in use is refused, which says that nobody listens at its other end.
+    /// Takes note that the peer's port, on this very machine, is closed.
     pub(super) fn handle_closed(&mut self, now: Instant) {
         let since = self.closed.filter(|(_, last)| now < *last + CLOSED_LIFE).map(|(first, _)| first);
         self.closed = Some((since.unwrap_or(now), now));
+    }
+
+    /// Forgets that: we have moved, and the machine is not this one any more.
+    pub(super) fn forget_closed(&mut self) {
+        self.closed = None;
     }
 
     /// Whether the peer's router, or its machine, answers for itself.
@@ -256,8 +269,8 @@ impl Evidence {
     /// one role, says more than any of them.
     pub(super) fn diagnose(&mut self, found: Findings, now: Instant) -> Option<Trouble> {
         self.look_at = now + LOOK;
-        let clock = std::mem::discriminant(&Trouble::Clock { apart: Duration::ZERO });
-        let cause = std::mem::discriminant(&found.diagnosis());
+        let clock = discriminant(&Trouble::Clock { apart: Duration::ZERO });
+        let cause = discriminant(&found.diagnosis());
         let is_known = self.is_content || self.is_gone_told && found.diagnosis() == Diagnosis::Refused;
         let is_new =
             !is_known && !self.told_causes.contains(&cause) && self.told.iter().all(|told| *told == clock);
@@ -269,7 +282,7 @@ impl Evidence {
 
     /// Returns the trouble if it has not been told in this search.
     pub(super) fn tell(&mut self, trouble: Trouble) -> Option<Trouble> {
-        let kind = std::mem::discriminant(&trouble);
+        let kind = discriminant(&trouble);
         if self.told.contains(&kind) {
             return None;
         }

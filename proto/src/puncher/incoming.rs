@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     Event, Haste, Now, Pair, Puncher, Role, SILENCE, Sibling, SocketId, State, Trouble,
+    budget::Purpose,
     checks::{CALM, LATE, PROMPT, Proof, Source},
     outbox::Letter,
     peers::{Sender, clock_distance},
@@ -14,11 +15,14 @@ use crate::probe::{Kind, Probe};
 const CLOCK_WORD: Duration = Duration::from_secs(5);
 
 impl Puncher {
-    /// Both may be recordings, so they are believed only from the peer's IP and if they are fresh, and change nothing
-    /// but words.
+    /// Both may be recordings, and anybody can send our own probes back: so they are believed only from the peer's IP, if
+    /// they are fresh, and as long as the peer is not heard; and they change nothing but words.
     pub(super) fn handle_own_role(&mut self, pair: Pair, probe: &Probe, now: Now) {
         self.dropped.useless += 1;
         if !self.bearings.is_peer_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
+            return;
+        }
+        if self.outbox.heard_from.is_some() {
             return;
         }
         let trouble = if probe.instance == self.outbox.instance {
@@ -49,7 +53,7 @@ impl Puncher {
     }
 
     pub(super) fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let Some(sender) = self.peers.admit(probe, self.bearings.is_peer_ip(pair.remote.ip()), now) else {
+        let Some(sender) = self.peers.admit(probe, self.bearings.origin(pair.remote), now) else {
             if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
                 return self.handle_rival(pair, probe, now);
             }
@@ -57,7 +61,12 @@ impl Puncher {
             return;
         };
         tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
-        self.note_heard(pair, probe, now);
+        if sender != Sender::Undated {
+            self.note_heard(pair, probe, now);
+        }
+        if sender == Sender::Current && self.used == Some(pair) {
+            self.peer_is_direct = probe.direct;
+        }
         if let State::Connected(link) = &mut self.state
             && link.pair == pair
             && probe.kind == Kind::Probe
@@ -67,7 +76,7 @@ impl Puncher {
         }
         match probe.kind {
             Kind::Probe => self.handle_test(pair, probe, sender, now),
-            Kind::Ack => self.handle_ack(pair, probe, now),
+            Kind::Ack => self.handle_ack(pair, probe, sender, now),
             Kind::Bye => self.handle_bye(sender, now),
             Kind::Displaced => self.handle_displaced(probe, sender, now),
         }
@@ -103,22 +112,24 @@ impl Puncher {
         let is_in_use = is_current && self.connected_pair() == Some(pair);
         let proven = is_in_use || self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
         let agree = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
-        self.send(Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) }, now);
-        if !proven {
+        let purpose = if sender == Sender::Undated { Purpose::Undated } else { Purpose::Talk };
+        let ack = Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) };
+        let is_answered = self.send_for(purpose, ack, now) || sender != Sender::Undated;
+        if !proven && is_answered {
             self.checks.add_reflexive(pair, now.instant);
         }
         if agree {
-            self.connect(pair, now);
+            self.connect(pair, probe.direct, now);
         }
         self.handle_timeout(now);
     }
 
-    pub(super) fn handle_ack(&mut self, pair: Pair, probe: &Probe, now: Now) {
+    pub(super) fn handle_ack(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
         if self.handle_kept(pair, probe, now) {
             return;
         }
         let Some(check) = self.checks.get_mut(pair) else {
-            return self.handle_lone_ack(pair, now);
+            return self.handle_lone_ack(pair, sender, now);
         };
         let Some(rtt) = check.handle_ack(probe.token, now.instant).filter(|rtt| *rtt < LATE) else {
             self.dropped.useless += 1;
@@ -136,6 +147,9 @@ impl Puncher {
             check.nominate(now.instant);
         }
         let nominated = check.nominated_at.is_some();
+        if sender == Sender::Undated {
+            self.note_heard(pair, probe, now); // it has echoed our token
+        }
         // Only a prompt answer tells: others may have waited in a buffer while a machine slept.
         if rtt < PROMPT {
             self.note_clock(probe, rtt, now);
@@ -144,7 +158,7 @@ impl Puncher {
             self.handle_restart(now);
         }
         if probe.nominate && nominated && self.bearings.role == Role::Open {
-            self.connect(pair, now);
+            self.connect(pair, probe.direct, now);
         }
         if let State::Searching(search) = &self.state
             && self.bearings.role == Role::Open
@@ -158,8 +172,9 @@ impl Puncher {
     /// The peer answers a letter that was no test: the spare pair's, a fan's or a sweep's. It may have no test of its own
     /// for us there, because it takes the pair for the one in use. So it is ours to make; but such letters went to the
     /// peer's IP alone.
-    fn handle_lone_ack(&mut self, pair: Pair, now: Now) {
-        if matches!(self.state, State::Searching(_)) && self.bearings.is_peer_ip(pair.remote.ip()) {
+    fn handle_lone_ack(&mut self, pair: Pair, sender: Sender, now: Now) {
+        let is_ours = self.bearings.is_peer_ip(pair.remote.ip()) && sender != Sender::Undated;
+        if matches!(self.state, State::Searching(_)) && is_ours {
             self.checks.add_reflexive(pair, now.instant);
             self.handle_timeout(now);
         } else {
@@ -176,7 +191,7 @@ impl Puncher {
     }
 
     pub(super) fn handle_bye(&mut self, sender: Sender, now: Now) {
-        if sender == Sender::Newcomer {
+        if sender != Sender::Current {
             return;
         }
         self.peers.retire();
@@ -199,7 +214,7 @@ impl Puncher {
     /// The newer run wins. This one waits for its end, and does not fight.
     pub(super) fn handle_displaced(&mut self, probe: &Probe, sender: Sender, now: Now) {
         let waits = matches!(&self.state, State::Searching(search) if search.haste() == Haste::Patient);
-        if sender == Sender::Newcomer || probe.token != self.outbox.instance || waits {
+        if sender != Sender::Current || probe.token != self.outbox.instance || waits {
             return;
         }
         self.outbox.tell(Event::Displaced);

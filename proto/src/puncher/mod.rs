@@ -100,6 +100,8 @@ pub struct Puncher {
     memory: Option<Memory>,
     /// The pair in use, or last in use: its socket stays open until another one takes its place.
     used: Option<Pair>,
+    /// Whether the peer has said that no NAT stands before it there.
+    peer_is_direct: bool,
     keepalive: Keepalive,
     lifetime: Lifetime,
     traffic: Traffic,
@@ -125,6 +127,7 @@ impl Puncher {
             outbox,
             memory: config.memory,
             used: None,
+            peer_is_direct: false,
             keepalive: Keepalive::default(),
             lifetime: Lifetime::default(),
             traffic: Traffic::default(),
@@ -158,18 +161,32 @@ impl Puncher {
         }
     }
 
-    /// Takes note of the own address toward the peer, if the system knows it. Where it is another one, the path in use
-    /// begins elsewhere now, and its mappings are not ours any more.
+    /// Returns the address of the peer toward which [`Self::set_local`] wants the own one: that of the path in use, or
+    /// last in use.
+    #[must_use]
+    pub fn heading(&self) -> Option<SocketAddr> {
+        self.used.map(|pair| pair.remote).or(self.bearings.peer.first().copied())
+    }
+
+    /// Takes note of the own address toward [`Self::heading`], if the system knows it. Where it is another one than was
+    /// last known, the path in use begins elsewhere now, and its mappings are not ours any more.
     pub fn set_local(&mut self, ip: Option<IpAddr>, now: Now) {
-        let before = self.bearings.local;
         if ip.is_none() && self.connected_pair().is_some() {
             return; // no network at the moment; it may come back as it was
         }
-        self.bearings.local = ip;
         ip.into_iter().for_each(|ip| self.outbox.set_own(ip));
-        if ip != before && before.is_some() && self.connected_pair().is_some() {
-            (self.keepalive, self.lifetime) = Default::default();
-            self.lose_path(Loss::Rerouted, now);
+        let toward = self.heading().map(|heading| heading.ip());
+        if !self.bearings.set_local(toward, ip) {
+            return;
+        }
+        (self.keepalive, self.lifetime) = Default::default();
+        match &mut self.state {
+            State::Idle => {}
+            State::Searching(search) => {
+                search.evidence.forget_closed();
+                self.bearings.note_loss(true, now.instant);
+            }
+            State::Connected(_) => self.lose_path(Loss::Rerouted, now),
         }
     }
 
@@ -249,13 +266,31 @@ impl Puncher {
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
         let is_ours = self.outbox.is_ours(icmp.quoted);
         let main = self.bearings.main_of(icmp.offender);
-        let is_used = self.used == Some(icmp.pair);
         if let State::Searching(search) = &mut self.state {
             search.handle_icmp(icmp, is_ours, main, now.instant);
-            let from_there = icmp.offender == icmp.pair.remote.ip();
-            if is_ours && is_used && from_there && icmp.kind == IcmpKind::PortUnreachable {
-                search.evidence.handle_closed(now.instant);
-            }
+        }
+    }
+
+    /// Whether an ICMP error makes it worth a look whether the peer's program still has its port. ICMP itself is no
+    /// proof of its end: a router, a firewall, or another machine that has the peer's address by now says the same. But
+    /// where the peer runs on this very machine, with no NAT before it, this system's own table of sockets can be asked;
+    /// see [`Self::handle_closed`].
+    #[must_use]
+    pub fn doubts_peer(&self, icmp: &Icmp<'_>) -> bool {
+        icmp.kind == IcmpKind::PortUnreachable
+            && icmp.offender == icmp.pair.remote.ip()
+            && self.used == Some(icmp.pair)
+            && self.is_neighbour()
+            && self.outbox.is_ours(icmp.quoted)
+    }
+
+    /// Takes note that no socket of this machine has the peer's port. Where that lasts and nothing is heard, the peer's
+    /// program has ended.
+    pub fn handle_closed(&mut self, now: Now) {
+        if self.is_neighbour()
+            && let State::Searching(search) = &mut self.state
+        {
+            search.evidence.handle_closed(now.instant);
         }
     }
 
@@ -330,7 +365,7 @@ impl Puncher {
         if let Some(trouble) = search.diagnose(now.instant) {
             self.outbox.tell(Event::Trouble(trouble));
         }
-        if search.finds_peer_gone(now.instant) {
+        if search.evidence.finds_peer_gone(now.instant) {
             self.outbox.tell(Event::PeerGone);
         }
     }
@@ -364,18 +399,13 @@ impl Puncher {
             self.eager_at = Some(now.instant);
         }
         self.checks.set_pace(if haste.is_kept() { &PACE_KEPT } else { &PACE });
-        let calm = match &self.state {
-            State::Connected(link) => link.keeper.calm(),
-            State::Idle | State::Searching(_) => Duration::ZERO,
-        };
-        let search =
-            Search::new(&self.bearings.ground(haste != Haste::Patient, now), self.memory, haste, calm);
+        let search = Search::new(&self.bearings.ground(haste != Haste::Patient, now), self.memory, haste);
         self.set_state(State::Searching(Box::new(search)), why);
         self.add_configured(paced_from, now.instant);
         self.handle_timeout(now);
     }
 
-    fn connect(&mut self, pair: Pair, now: Now) {
+    fn connect(&mut self, pair: Pair, peer_is_direct: bool, now: Now) {
         if self.connected_pair() == Some(pair) {
             return;
         }
@@ -394,7 +424,7 @@ impl Puncher {
         self.set_state(State::Connected(Box::new(link)), "nominated");
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
-        self.used = Some(pair);
+        (self.used, self.peer_is_direct) = (Some(pair), peer_is_direct);
         let main_outside = proof.observed.filter(|_| pair.socket == SocketId::MAIN).map(|seen| seen.port());
         self.bearings.note_path(self.outbox.epoch, peer_epoch, main_outside);
         self.outbox.close_all_but(Some(pair.socket));
@@ -427,7 +457,34 @@ impl Puncher {
     }
 
     fn send(&mut self, letter: Letter, now: Now) {
-        self.outbox.send(&letter, Purpose::Talk, now);
+        self.send_for(Purpose::Talk, letter, now);
+    }
+
+    /// Returns whether it leaves.
+    fn send_for(&mut self, purpose: Purpose, letter: Letter, now: Now) -> bool {
+        let direct = self.is_direct(letter.pair);
+        self.outbox.send(&Letter { direct, ..letter }, purpose, now).is_some()
+    }
+
+    /// Whether the peer sees us on that pair at the address of our own interface.
+    fn is_direct(&self, pair: Pair) -> bool {
+        let observed = match &self.state {
+            State::Connected(link) if link.pair == pair => link.observed,
+            State::Idle | State::Searching(_) | State::Connected(_) => {
+                self.checks.proof(pair).and_then(|proof| proof.observed)
+            }
+        };
+        let own = self.bearings.local.zip(self.outbox.port(pair.socket));
+        observed.is_some() && observed == own.map(|(ip, port)| SocketAddr::new(ip, port))
+    }
+
+    /// Whether a tunnel waits for a path to a peer that runs on this very machine, as far as that is certain: the address
+    /// is our own, no NAT leads it elsewhere, and we have not moved.
+    fn is_neighbour(&self) -> bool {
+        let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());
+        let ip = self.used.map(|pair| pair.remote.ip());
+        let is_here = ip.is_some_and(|ip| ip.is_loopback() || self.bearings.local == Some(ip));
+        is_kept && self.peer_is_direct && is_here && !self.bearings.has_moved()
     }
 
     fn tell(&mut self, trouble: Trouble) {

@@ -30,13 +30,15 @@ pub(super) struct Letter {
     pub(super) kind: Kind,
     pub(super) token: u64,
     pub(super) nominate: bool,
+    /// No NAT stands before us on this pair.
+    pub(super) direct: bool,
     pub(super) ttl: Option<u8>,
 }
 
 impl Letter {
     /// A probe that tests a pair, or opens a NAT.
     pub(super) fn probe(pair: Pair, token: u64) -> Self {
-        Self { pair, kind: Kind::Probe, token, nominate: false, ttl: None }
+        Self { pair, kind: Kind::Probe, token, nominate: false, direct: false, ttl: None }
     }
 }
 
@@ -98,6 +100,7 @@ impl Outbox {
             role: self.role,
             nominate: letter.nominate,
             heard: self.heard_from.is_some(),
+            direct: letter.direct,
             epoch: self.epoch,
             instance: self.instance,
             sequence: self.sequence,
@@ -109,8 +112,9 @@ impl Outbox {
             },
         };
         self.sequence += 1;
-        let mut nonce = [0; 24];
-        self.rng.fill_bytes(&mut nonce);
+        let mut drawn = [0; 24];
+        self.rng.fill_bytes(&mut drawn);
+        let nonce = self.seal.nonce(&probe, drawn);
         let payload = self.seal.seal(&probe, nonce);
         self.queue.push_back(Output::Transmit(Transmit { pair: letter.pair, ttl: letter.ttl, payload }));
         if self.recent.len() == MAX_RECENT {
@@ -143,7 +147,7 @@ impl Outbox {
     }
 
     fn admit(&mut self, pair: Pair, purpose: Purpose, now: Instant) -> bool {
-        let port = self.sockets.get(&pair.socket).copied();
+        let port = self.port(pair.socket);
         let is_admitted = self.transmits < MAX_TRANSMITS
             && port.is_some_and(|port| self.budget.admit((port, pair.remote), purpose, now));
         if is_admitted {
@@ -191,6 +195,11 @@ impl Outbox {
         if socket != SocketId::MAIN {
             self.sockets.remove(&socket);
         }
+    }
+
+    /// Returns the local port of a socket, if it is open.
+    pub(super) fn port(&self, socket: SocketId) -> Option<u16> {
+        self.sockets.get(&socket).copied()
     }
 
     pub(super) fn is_open(&self, socket: SocketId) -> bool {

@@ -4,6 +4,10 @@
 //! ours. Until then it is a newcomer, and gets answers, but changes nothing: otherwise a recorded probe of an
 //! earlier run could end a live tunnel. A run that was followed by another is retired and not heard any more; should it
 //! be alive, it is told so.
+//!
+//! No datagram is let in twice. What was heard last of a run outlives its place among the newcomers, and its retirement
+//! ([`Former`]). Words of an unknown run that are not dated now may be recordings of an earlier one: they are let in from
+//! the addresses that the user named alone, and take no place of a run that is dated now.
 
 use std::{
     collections::VecDeque,
@@ -14,8 +18,8 @@ use super::replay::ReplayWindow;
 use crate::{Now, probe::Probe};
 
 /// How far the sender's wall clock may be from ours before a probe of an unknown run counts as a recording, unless
-/// it comes from the peer's own IP (a wrong clock must not keep two machines apart). One that is dated before our own
-/// start counts as a recording too: nobody could have answered it then.
+/// it comes from an address that the user named (a wrong clock must not keep two machines apart). One that is dated before
+/// our own start counts as a recording too: nobody could have answered it then.
 pub const FRESH: Duration = Duration::from_secs(10);
 
 /// How much older than the newest word of a run another one may be, by the sender's own clock, ms. No network keeps
@@ -28,8 +32,8 @@ const ROUNDING_MS: u64 = 10;
 /// Unproven runs kept in mind at a time. One is usual; more only under an attack with recordings.
 const MAX_NEWCOMERS: usize = 4;
 
-/// Runs that ended and whose late or recorded probes are ignored.
-const MAX_RETIRED: usize = 32;
+/// Runs of which the newest sequence number is remembered when they are neither current nor newcomers any more.
+const MAX_FORMER: usize = 64;
 
 /// A retired run that still talks is told so once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -40,6 +44,8 @@ pub(super) struct Instance {
     /// The highest epoch seen.
     pub(super) epoch: u32,
     pub(super) heard_at: Instant,
+    /// Whether a word of it was dated when it came.
+    is_dated: bool,
     /// The newest word: its sequence number and the sender's wall clock, ms.
     newest: (u64, u64),
     window: ReplayWindow,
@@ -50,6 +56,37 @@ pub(super) struct Instance {
 pub(super) enum Sender {
     Current,
     Newcomer,
+    /// A newcomer whose word is not dated now: it may be a recording.
+    Undated,
+}
+
+/// Where a probe came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An address and port that the user named.
+    Named,
+    /// Another port of such an address.
+    NamedIp,
+    Elsewhere,
+}
+
+/// A run that is neither the current one nor a newcomer: up to which number its datagrams are known.
+#[derive(Debug, Clone, Copy)]
+struct Former {
+    id: u64,
+    sequence: u64,
+    standing: Standing,
+}
+
+/// What a former run was. Where room is needed, the first kind goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// A newcomer that was never dated when it came.
+    Undated,
+    /// A newcomer that was; or a retired one that is forgiven.
+    Dated,
+    /// Another one has followed it, or it has left. With the time when it was last told.
+    Retired(Option<Instant>),
 }
 
 #[derive(Debug)]
@@ -58,13 +95,13 @@ pub(super) struct Peers {
     started: Option<Instant>,
     current: Option<Instance>,
     newcomers: VecDeque<Instance>,
-    /// With the time when each was last told.
-    retired: VecDeque<(u64, Option<Instant>)>,
+    /// The oldest first.
+    former: VecDeque<Former>,
 }
 
 impl Peers {
     pub(super) fn new() -> Self {
-        Self { started: None, current: None, newcomers: VecDeque::new(), retired: VecDeque::new() }
+        Self { started: None, current: None, newcomers: VecDeque::new(), former: VecDeque::new() }
     }
 
     /// Takes note of our start; later ones change nothing.
@@ -73,21 +110,28 @@ impl Peers {
     }
 
     /// Lets a probe in, or refuses it as a recording.
-    pub(super) fn admit(&mut self, probe: &Probe, from_peer_ip: bool, now: Now) -> Option<Sender> {
-        if self.retired.iter().any(|(id, _)| *id == probe.instance) {
-            return None;
-        }
-        if !from_peer_ip && !self.is_fresh(probe, now) {
-            return None;
-        }
-        let sender = match &self.current {
-            Some(current) if current.id == probe.instance => Sender::Current,
-            Some(_) | None => Sender::Newcomer,
+    pub(super) fn admit(&mut self, probe: &Probe, origin: Origin, now: Now) -> Option<Sender> {
+        let is_dated = self.is_fresh(probe, now);
+        let is_current = self.current.as_ref().is_some_and(|current| current.id == probe.instance);
+        let is_credible = match origin {
+            Origin::Named => true,
+            Origin::NamedIp => is_dated || is_current,
+            Origin::Elsewhere => is_dated,
         };
-        if sender == Sender::Newcomer && !self.newcomers.iter().any(|n| n.id == probe.instance) {
-            self.remember(probe, now);
+        if !is_credible || self.is_retired(probe.instance) {
+            return None;
         }
-        self.instance_mut(probe.instance)?.admit(probe, now).then_some(sender)
+        if !is_current && !self.newcomers.iter().any(|n| n.id == probe.instance) {
+            self.welcome(probe, is_dated, now)?;
+        }
+        let instance = self.instance_mut(probe.instance)?;
+        let is_new = instance.admit(probe, now);
+        instance.is_dated |= is_new && is_dated;
+        is_new.then_some(match (is_current, is_dated) {
+            (true, _) => Sender::Current,
+            (false, true) => Sender::Newcomer,
+            (false, false) => Sender::Undated,
+        })
     }
 
     /// Whether the sender is a run that another one has displaced, and is to be told so now. A recording of it is older.
@@ -95,9 +139,10 @@ impl Peers {
         if self.current.is_none() || !self.is_fresh(probe, now) {
             return false;
         }
-        let Some((_, told_at)) = self.retired.iter_mut().find(|(id, _)| *id == probe.instance) else {
+        let Some(former) = self.former.iter_mut().find(|former| former.id == probe.instance) else {
             return false;
         };
+        let Standing::Retired(told_at) = &mut former.standing else { return false };
         let is_due = told_at.is_none_or(|at| now.instant >= at + TELL_EVERY);
         if is_due {
             *told_at = Some(now.instant);
@@ -111,7 +156,7 @@ impl Peers {
         let newcomer = self.newcomers.remove(index);
         let former = std::mem::replace(&mut self.current, newcomer);
         let restarted = former.is_some();
-        self.bury(former);
+        former.iter().for_each(|former| self.part_with(former, Standing::Retired(None)));
         restarted
     }
 
@@ -119,12 +164,14 @@ impl Peers {
     pub(super) fn retire(&mut self) {
         self.forgive();
         let left = self.current.take();
-        self.bury(left);
+        left.iter().for_each(|left| self.part_with(left, Standing::Retired(None)));
     }
 
     /// Hears displaced runs again: there is no current one that they could disturb.
     pub(super) fn forgive(&mut self) {
-        self.retired.clear();
+        for former in &mut self.former {
+            former.standing = former.standing.min(Standing::Dated);
+        }
     }
 
     /// Whether a probe was sealed a moment ago, and not before our start, if both clocks are right.
@@ -145,24 +192,42 @@ impl Peers {
             .saturating_sub(ROUNDING_MS)
     }
 
-    fn bury(&mut self, instance: Option<Instance>) {
-        self.retired.extend(instance.map(|i| (i.id, None)));
-        while self.retired.len() > MAX_RETIRED {
-            self.retired.pop_front();
-        }
+    fn is_retired(&self, id: u64) -> bool {
+        self.former.iter().any(|f| f.id == id && matches!(f.standing, Standing::Retired(_)))
     }
 
-    fn remember(&mut self, probe: &Probe, now: Now) {
-        if self.newcomers.len() == MAX_NEWCOMERS {
-            self.newcomers.pop_front();
+    /// Gives a run a place among the newcomers, unless what it says is known, or all places are taken by better ones.
+    fn welcome(&mut self, probe: &Probe, is_dated: bool, now: Now) -> Option<()> {
+        let known = self.former.iter().position(|former| former.id == probe.instance);
+        let heard = known.map(|index| self.former[index].sequence);
+        if heard.is_some_and(|heard| probe.sequence <= heard) {
+            return None;
         }
+        if self.newcomers.len() == MAX_NEWCOMERS {
+            let undated = self.newcomers.iter().position(|newcomer| !newcomer.is_dated);
+            let left = self.newcomers.remove(undated.or(is_dated.then_some(0))?)?;
+            self.part_with(&left, if left.is_dated { Standing::Dated } else { Standing::Undated });
+        }
+        self.former.retain(|former| former.id != probe.instance);
         self.newcomers.push_back(Instance {
             id: probe.instance,
             epoch: probe.epoch,
             heard_at: now.instant,
-            newest: (0, 0),
-            window: ReplayWindow::new(),
+            is_dated,
+            newest: (heard.unwrap_or(0), 0),
+            window: heard.map_or_else(ReplayWindow::new, ReplayWindow::after),
         });
+        Some(())
+    }
+
+    /// Remembers what was heard last of a run that is not heard any more.
+    fn part_with(&mut self, instance: &Instance, standing: Standing) {
+        if self.former.len() == MAX_FORMER {
+            let kind = |former: &Former| former.standing.min(Standing::Retired(None));
+            let first = self.former.iter().enumerate().min_by_key(|(_, former)| kind(former));
+            let _least = first.map(|(index, _)| index).and_then(|index| self.former.remove(index));
+        }
+        self.former.push_back(Former { id: instance.id, sequence: instance.newest.0, standing });
     }
 
     fn instance_mut(&mut self, id: u64) -> Option<&mut Instance> {

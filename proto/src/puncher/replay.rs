@@ -17,6 +17,11 @@ impl ReplayWindow {
         Self { next: 0, seen: [0; (WINDOW / 64) as usize] }
     }
 
+    /// Makes one in which all numbers up to that one count as seen.
+    pub(super) fn after(sequence: u64) -> Self {
+        Self { next: sequence.saturating_add(1), seen: [u64::MAX; (WINDOW / 64) as usize] }
+    }
+
     /// Takes note of `sequence`; false when it was there before, or is too old to tell.
     pub(super) fn accept(&mut self, sequence: u64) -> bool {
         if sequence == u64::MAX || sequence.saturating_add(WINDOW) < self.next {
@@ -68,6 +73,13 @@ mod tests {
                 highest = highest.max(sequence + 1);
             }
         });
+    }
+
+    #[test]
+    fn a_window_that_begins_after_a_number_takes_nothing_up_to_it() {
+        let mut window = ReplayWindow::after(5000);
+        assert!((0..=5000).all(|sequence| !window.accept(sequence)));
+        assert!(window.accept(5003) && window.accept(5001) && !window.accept(5003));
     }
 
     #[test]

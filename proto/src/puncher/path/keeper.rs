@@ -248,12 +248,6 @@ impl PathKeeper {
         self.waiting_since.is_none() && now >= self.heard_at + keepalive::START
     }
 
-    /// For how long the tunnel had been at rest when the peer was last heard. The peer looks at the path again after
-    /// about the same time.
-    pub(in crate::puncher) fn calm(&self) -> Duration {
-        self.calm
-    }
-
     /// The round trip's time, smoothed.
     pub(in crate::puncher) fn rtt(&self) -> Duration {
         self.rtt.smooth
@@ -477,11 +471,11 @@ mod tests {
     fn a_word_that_crosses_the_first_one_after_a_rest_does_not_end_the_rest_that_the_peer_sees() {
         let mut watch = Watch::new(40 * MS);
         watch.run_for(Duration::from_secs(60), Some(40 * MS));
-        let calm = watch.keeper.calm();
+        let calm = watch.keeper.calm;
         watch.send();
         watch.now += 10 * MS;
         watch.keeper.handle_heard(&watch.keepalive, watch.now);
-        assert_eq!(watch.keeper.calm(), calm);
+        assert_eq!(watch.keeper.calm, calm);
         let cut = watch.now - watch.began;
         watch.run_for(Duration::from_secs(30), None);
         assert!(watch.dead_at.expect("noticed") - cut <= Duration::from_secs(2), "{:?}", watch.dead_at);

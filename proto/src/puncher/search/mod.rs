@@ -31,12 +31,6 @@ pub(in crate::puncher) const EAGER: Duration = Duration::from_secs(60);
 /// After so many passes a sweep that has met nothing says something: the other side has had the time to start, too.
 const THOROUGH: usize = 5;
 
-/// A machine that lives answers within this time, where data was under way: its own keeper needs 3 to 4 s.
-const GONE_AFTER: Duration = Duration::from_secs(4);
-
-/// The peer looks at the path after as long a rest as the tunnel had, but at least this often.
-const CALM_AT_MOST: Duration = Duration::from_secs(60);
-
 /// What passes a router that is one hop away.
 const LEAST_TTL: u8 = 2;
 
@@ -77,10 +71,6 @@ pub(in crate::puncher) struct Search {
     pub(in crate::puncher) evidence: Evidence,
     haste: Haste,
     began: Instant,
-    /// Refusals tell of the peer's program: a tunnel waits for it, and our own end is where it was.
-    is_heedful: bool,
-    /// A machine whose program lives would have been heard after refusing for so long.
-    gone_after: Duration,
     eager_until: Instant,
     scout: Scout,
     helper: Helper,
@@ -90,13 +80,8 @@ pub(in crate::puncher) struct Search {
 }
 
 impl Search {
-    /// Begins a search. `calm` is for how long the tunnel had been at rest when its path was lost.
-    pub(in crate::puncher) fn new(
-        ground: &Ground<'_>,
-        memory: Option<Memory>,
-        haste: Haste,
-        calm: Duration,
-    ) -> Self {
+    /// Begins a search.
+    pub(in crate::puncher) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste) -> Self {
         let now = ground.now.instant;
         let eager_for = match haste {
             Haste::Eager => EAGER,
@@ -107,8 +92,6 @@ impl Search {
             evidence: Evidence::new(now),
             haste,
             began: now,
-            is_heedful: haste.is_kept() && !ground.has_moved,
-            gone_after: GONE_AFTER + calm.min(CALM_AT_MOST) * 5 / 4,
             eager_until: now + eager_for,
             scout: Scout::new(ground.target(0), ground.local, now),
             helper: Helper::new(now),
@@ -125,11 +108,6 @@ impl Search {
     /// Whether the pairs of the path in use must not be chosen again.
     pub(in crate::puncher) fn is_renewal(&self, now: Instant) -> bool {
         self.haste == Haste::Renewal && now < self.began + RENEWAL
-    }
-
-    /// Whether it is clear by now that the peer's program has ended; true once.
-    pub(in crate::puncher) fn finds_peer_gone(&mut self, now: Instant) -> bool {
-        self.is_heedful && self.evidence.finds_peer_gone(self.gone_after, now)
     }
 
     pub(in crate::puncher) fn is_eager(&self, now: Instant) -> bool {
@@ -212,10 +190,9 @@ impl Search {
     pub(in crate::puncher) fn deadline(&self) -> Instant {
         let scout = self.scout.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
-        let gone = self.evidence.gone_at(self.gone_after).filter(|_| self.is_heedful);
         scout
             .into_iter()
-            .chain(gone)
+            .chain(self.evidence.gone_at())
             .chain(self.spare.deadline())
             .fold(others.min(self.evidence.look_at()), Instant::min)
     }

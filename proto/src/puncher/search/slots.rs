@@ -143,9 +143,8 @@ impl Slots {
             return;
         }
         self.last = Some(number);
-        // Not by the number itself: its parity decides who speaks.
-        let turn = if ground.is_eager { number / 2 } else { number / SPARSE };
-        let Some(remote) = ground.target(turn) else { return };
+        // By the pairs of slots that are used: the parity of a number decides who speaks, and most are left out.
+        let Some(remote) = ground.target(number / every) else { return };
         let (own, peers) = ground.schedule.pair(number, ground.role, ground.port, remote.port());
         let socket = outbox.open(own);
         let pair = Pair { socket, remote: SocketAddr::new(remote.ip(), peers) };

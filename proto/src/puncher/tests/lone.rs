@@ -72,6 +72,7 @@ impl Lone {
             role: Role::Open,
             nominate: false,
             heard: true,
+            direct: false,
             epoch: 1,
             instance: 1,
             sequence: self.sequence,
