@@ -74,7 +74,7 @@ fn summarise(promise: Promise, outcomes: &[Outcome]) {
     let sum =
         |count: fn(&Outcome) -> u32| outcomes.iter().map(|outcome| u64::from(count(outcome))).sum::<u64>();
     println!(
-        "{}: {} sessions, {} never well again, {} steps, {} paths lost, {} tunnels ended, {} stillborn, {} taken for gone, {} handshakes failed",
+        "{}: {} sessions, {} never well again, {} steps, {} paths lost, {} tunnels ended, {} stillborn, {} handshakes failed",
         match promise {
             Promise::Soon => "soon",
             Promise::Later => "later",
@@ -86,7 +86,6 @@ fn summarise(promise: Promise, outcomes: &[Outcome]) {
         sum(|outcome| outcome.counts.paths_lost),
         sum(|outcome| outcome.counts.tunnels_ended),
         sum(|outcome| outcome.counts.stillborn),
-        sum(|outcome| outcome.counts.taken_for_gone),
         sum(|outcome| outcome.counts.handshakes_failed),
     );
     let at = |share: usize| stalls[(stalls.len() - 1) * share / 100];

@@ -1,10 +1,11 @@
-//! docs/reliability.md, written whole.
+//! docs/reliability.md: all of its lines, or those of the rows that were run.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use crate::{
     machine,
     options::Options,
+    rig::rows::{self, Row},
     table::{self, Cell},
 };
 
@@ -26,19 +27,46 @@ The first NAT is the serve side's. `random` picks the port of each connection at
 
 ";
 
-/// Writes the document.
+/// How the lines begin that say how the table was made.
+const MADE: &str = "Made by `cargo bench --bench reliability --";
+
+/// Writes the document. Where only a part of the rows was run, all other lines stay as they are.
 pub(crate) fn write(cells: &[Cell], options: &Options) -> Result<(), String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
-    let table = table::markdown(cells);
-    let setting = format!(
-        "\nMade by `cargo bench --bench reliability -- --runs {} --jobs {} --write` on {} cores: {} trials a line; 20 ms \
-         each way; {}.\n",
+    let fault = |e: io::Error| format!("{}: {e}", path.display());
+    let before =
+        if options.wants_all() { String::new() } else { fs::read_to_string(&path).map_err(fault)? };
+    let made = before.lines().filter(|line| line.starts_with(MADE) && *line != setting(options));
+    let made: String = made.chain([setting(options).as_str()]).map(|line| format!("\n{line}\n")).collect();
+    let table = table::with_lines(&lines(&before, cells));
+    fs::write(&path, format!("{INTRODUCTION}{table}{made}")).map_err(fault)
+}
+
+/// Returns the table's lines in the order of the rows: those of these cells, and of all others what was there before.
+fn lines(before: &str, cells: &[Cell]) -> Vec<String> {
+    let cases = rows::rows().into_iter().flat_map(Row::cases);
+    let line = |case| {
+        let new = cells.iter().find(|cell| cell.has(case)).map(Cell::line);
+        let key = Cell::new(case).key();
+        new.or_else(|| before.lines().find(|line| line.starts_with(&key)).map(str::to_owned))
+    };
+    cases.filter_map(line).collect()
+}
+
+/// Says how lines were made.
+fn setting(options: &Options) -> String {
+    let list = |name: &str, values: &[String]| match values {
+        [] => String::new(),
+        values => format!("--{name} {} ", values.join(",")),
+    };
+    format!(
+        "{MADE} {}{}--runs {} --jobs {} --write` on {} cores: {} trials a line; 20 ms each way; {}.",
+        list("only", &options.only),
+        list("pairs", &options.pairs),
         options.runs,
         options.jobs,
         machine::cores(),
         options.runs,
         machine::kernel(),
-    );
-    fs::write(&path, format!("{INTRODUCTION}{table}{setting}"))
-        .map_err(|e| format!("{}: {e}", path.display()))
+    )
 }

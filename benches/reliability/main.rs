@@ -66,7 +66,7 @@ fn run(options: &Options) -> Vec<Cell> {
             let cell = &mut cells[tasks[task].0];
             match outcome {
                 Ok(outcome) => {
-                    let is_good = outcome.continued.is_ok() && outcome.stall <= cell.case.bar();
+                    let is_good = cell.case.is_met_by(&outcome, 1, Duration::ZERO);
                     if options.tell && !is_good {
                         outcome.said.iter().for_each(|line| println!("    {line}"));
                     }

@@ -26,8 +26,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) tell: bool,
 
-    /// Put the table into docs/reliability.md
-    #[arg(long, conflicts_with_all = ["only", "pairs"])]
+    /// Put the table into docs/reliability.md; of a part of the rows, those lines
+    #[arg(long)]
     pub(crate) write: bool,
 
     /// Said by cargo
@@ -39,6 +39,11 @@ impl Options {
     /// Whether a row is wanted.
     pub(crate) fn wants_row(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// Whether all rows are wanted, with all pairs.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.only.is_empty() && self.pairs.is_empty()
     }
 
     /// Whether a pair of NATs is wanted.

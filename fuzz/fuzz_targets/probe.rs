@@ -51,6 +51,7 @@ fn check_change(mask: &[u8]) {
         role: Role::Open,
         nominate: true,
         heard: true,
+        direct: true,
         epoch: 1,
         instance: 2,
         sequence: 3,

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use pinhole_proto::{
     Puncher,
-    puncher::{Event, Findings, Health, Output, SocketId, Transmit},
+    puncher::{Event, Findings, Health, Icmp, Output, SocketId, Transmit},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{network::Network, peer::source_toward};
+use super::{network::Network, peer::source_toward, ports};
 use crate::{
     bind::BindError,
     clock::{now, until},
@@ -64,7 +64,7 @@ pub(super) fn spawn(puncher: Puncher, hub: Arc<Hub>, arrivals: Arrivals) -> (Dri
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (events, event_receiver) = mpsc::channel(QUEUE);
     let network = Network::watch();
-    let driver = Driver { puncher, hub, arrivals, network, commands, events, peer: None, has_warned: false };
+    let driver = Driver { puncher, hub, arrivals, network, commands, events, has_warned: false };
     let task = tokio::spawn(driver.run());
     (DriverHandle { commands: command_sender, events: event_receiver }, task)
 }
@@ -76,8 +76,6 @@ struct Driver {
     network: Network,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
-    /// The first of the peer's addresses.
-    peer: Option<SocketAddr>,
     /// Whether the user has been told that sockets cannot be had.
     has_warned: bool,
 }
@@ -98,7 +96,7 @@ impl Driver {
                     self.puncher.handle_datagram(arrival.pair, arrival.payload(), now());
                 }
                 Some(arrival) = self.arrivals.icmp.recv() => {
-                    self.puncher.handle_icmp(&arrival.icmp(), now());
+                    self.handle_icmp(&arrival.icmp());
                 }
                 () = self.network.changed() => {
                     self.tell_traffic();
@@ -107,9 +105,8 @@ impl Driver {
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::SetPeer(addresses)) => {
-                        self.peer = addresses.first().copied();
-                        self.tell_local();
                         self.puncher.set_peer(&addresses, now());
+                        self.tell_local();
                     }
                     Some(Command::Search) => {
                         self.tell_local();
@@ -193,11 +190,22 @@ impl Driver {
         self.puncher.handle_open_failed(socket);
     }
 
+    fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
+        self.puncher.handle_icmp(icmp, now());
+        if self.puncher.doubts_peer(icmp) {
+            self.tell_local();
+            if ports::is_closed(icmp.pair.remote.port(), self.hub.local_address().port()) {
+                self.puncher.handle_closed(now());
+            }
+        }
+    }
+
     /// Tells the puncher which own address the peer's packets would have to reach if there were no NAT. It changes
     /// when the machine moves to another network.
     fn tell_local(&mut self) {
         let bound = self.hub.local_address().ip();
-        let local = if bound.is_unspecified() { self.peer.and_then(source_toward) } else { Some(bound) };
+        let local =
+            if bound.is_unspecified() { self.puncher.heading().and_then(source_toward) } else { Some(bound) };
         self.puncher.set_local(local, now());
     }
 

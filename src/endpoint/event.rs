@@ -56,7 +56,7 @@ pub enum Event {
     PathChanged(Connected),
     /// Another run on our side, with the same key, has taken this one's place; this one waits.
     Displaced,
-    /// The peer's machine says that nobody listens there: its program has ended without a goodbye.
+    /// The peer's program ran on this machine and has ended without a goodbye: its port is closed.
     PeerGone,
     /// The tunnel ended without a goodbye.
     TunnelLost(TunnelEnd),

@@ -5,6 +5,7 @@ mod event;
 mod life;
 mod network;
 mod peer;
+mod ports;
 pub mod status;
 mod supervisor;
 

@@ -17,6 +17,9 @@ use super::stage::{Stage, usual_link};
 /// Time from one forged error to the next.
 const FORGED_EVERY: Duration = Duration::from_millis(5);
 
+/// Time from one loss of all flows to the next.
+const FORGETS_EVERY: Duration = Duration::from_secs(10);
+
 /// What happens to the network, a clock or a process while a connection is in use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
@@ -24,14 +27,22 @@ pub(crate) enum Fault {
     Reboots(&'static [Side]),
     /// The boxes of a side have no power for a while.
     PowerCut(Side),
-    /// A side's box becomes another NAT.
+    /// The boxes of these sides forget every flow again and again, for a while.
+    Forgets(&'static [Side]),
+    /// A side's innermost box becomes another NAT.
     Becomes(Side, &'static str),
+    /// The innermost boxes of both sides become other NATs.
+    BothBecome([&'static str; 2]),
     /// A side gets another public address; who names it by a name is told.
     NewPublicIp(Side),
+    /// A side gets another public address; who names it by a name is told a while later.
+    NewPublicIpUntold(Side),
     /// A side's host gets another address.
     NewLease(Side),
     /// A side's host moves to another interface, with another address.
     NewInterface(Side),
+    /// A side's host has no network for a while, and then another interface with another address.
+    Roams(Side),
     /// A side's host has no default route for a while.
     NoRoute(Side),
     /// The interface of a side's host is down for a while.
@@ -51,13 +62,17 @@ impl Fault {
     pub(crate) fn is_momentary(self) -> bool {
         match self {
             Fault::Reboots(_)
+            | Fault::Forgets(_)
             | Fault::Becomes(..)
+            | Fault::BothBecome(_)
             | Fault::NewPublicIp(_)
             | Fault::NewLease(_)
             | Fault::NewInterface(_)
             | Fault::ClockJumps(..)
             | Fault::Forgery => true,
             Fault::PowerCut(_)
+            | Fault::NewPublicIpUntold(_)
+            | Fault::Roams(_)
             | Fault::NoRoute(_)
             | Fault::Unplugged(_)
             | Fault::Link(_)
@@ -73,6 +88,13 @@ impl Fault {
             forge(stage, lasts)?;
             return Ok(begun);
         }
+        if let Fault::Forgets(sides) = self {
+            while begun.elapsed() < lasts {
+                forget(stage, sides)?;
+                thread::sleep(FORGETS_EVERY);
+            }
+            return Ok(begun);
+        }
         self.begin(stage)?;
         if self.is_momentary() {
             return Ok(Instant::now());
@@ -85,41 +107,46 @@ impl Fault {
     fn begin(self, stage: &mut Stage) -> Result<(), String> {
         let lab = &mut stage.lab;
         let done = match self {
-            Fault::Reboots(sides) => {
-                sides.iter().flat_map(|side| lab.side(*side).boxes()).try_for_each(NatBox::flush_conntrack)
-            }
+            Fault::Reboots(sides) => return forget(stage, sides),
             Fault::PowerCut(side) => lab.side(side).boxes().iter().try_for_each(NatBox::power_off),
-            Fault::Becomes(side, name) => {
-                let spec = NatSpec::preset(name).map_err(|e| e.to_string())?;
-                lab.nat(side, 0).change(&spec.boxes()[0])
+            Fault::Becomes(side, name) => return become_another(stage, side, name),
+            Fault::BothBecome(names) => {
+                return Side::BOTH
+                    .into_iter()
+                    .try_for_each(|side| become_another(stage, side, names[side.index()]));
             }
             Fault::NewPublicIp(side) => {
                 let ip = another(lab.side(side).public_ip());
                 lab.set_public_ip(side, ip).map_err(|e| e.to_string())?;
                 return stage.tell_names();
             }
+            Fault::NewPublicIpUntold(side) => lab.set_public_ip(side, another(lab.side(side).public_ip())),
             Fault::NewLease(side) => lab.set_host_ip(side, another(lab.host(side).ip())),
             Fault::NewInterface(side) => lab.move_host(side, another(lab.host(side).ip())),
             Fault::NoRoute(side) => lab.take_route(side),
-            Fault::Unplugged(side) => lab.unplug(side),
+            Fault::Unplugged(side) | Fault::Roams(side) => lab.unplug(side),
             Fault::Link(spec) => lab.link().set(spec),
             Fault::Stopped(side) => return stage.program(side).signal(Signal::STOP),
             Fault::ClockJumps(_, by) => return stage.clock()?.jump(by),
-            Fault::Forgery => Ok(()),
+            Fault::Forgets(_) | Fault::Forgery => Ok(()),
         };
         done.map_err(|e| e.to_string())
     }
 
     fn end(self, stage: &mut Stage) -> Result<(), String> {
-        let lab = &stage.lab;
+        let lab = &mut stage.lab;
         let done = match self {
             Fault::PowerCut(side) => lab.side(side).boxes().iter().try_for_each(NatBox::power_on),
             Fault::NoRoute(side) => lab.give_route(side),
             Fault::Unplugged(side) => lab.plug(side),
+            Fault::Roams(side) => lab.move_host(side, another(lab.host(side).ip())),
+            Fault::NewPublicIpUntold(_) => return stage.tell_names(),
             Fault::Link(_) => lab.link().set(usual_link()),
             Fault::Stopped(side) => return stage.program(side).signal(Signal::CONT),
             Fault::Reboots(_)
+            | Fault::Forgets(_)
             | Fault::Becomes(..)
+            | Fault::BothBecome(_)
             | Fault::NewPublicIp(_)
             | Fault::NewLease(_)
             | Fault::NewInterface(_)
@@ -128,6 +155,17 @@ impl Fault {
         };
         done.map_err(|e| e.to_string())
     }
+}
+
+/// Has the boxes of these sides forget every flow.
+fn forget(stage: &Stage, sides: &[Side]) -> Result<(), String> {
+    let mut boxes = sides.iter().flat_map(|side| stage.lab.side(*side).boxes());
+    boxes.try_for_each(NatBox::flush_conntrack).map_err(|e| e.to_string())
+}
+
+fn become_another(stage: &mut Stage, side: Side, name: &str) -> Result<(), String> {
+    let spec = NatSpec::preset(name).map_err(|e| e.to_string())?;
+    stage.lab.nat(side, 0).change(&spec.boxes()[0]).map_err(|e| e.to_string())
 }
 
 /// Returns another address of the same network.

@@ -1,6 +1,6 @@
 //! All that can go wrong, with what and for how long.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use natlab::{LinkSpec, Side};
 
@@ -19,6 +19,18 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Time for which a killed program is gone.
 const GONE: Duration = Duration::from_secs(5);
+
+/// Routers of which one answers for itself, for what it does not know: a packet of ours is refused though the peer lives.
+/// Where the second side of each pair moves it is the first that refuses, and the other way round.
+const REFUSING: &[[&str; 2]] = &[
+    ["reject", "home"],
+    ["reject", "random"],
+    ["spoilt", "home"],
+    ["spoilt", "random"],
+    ["spoilt", "spoilt"],
+];
+const REFUSING_OPEN: &[[&str; 2]] =
+    &[["home", "reject"], ["random", "reject"], ["home", "spoilt"], ["random", "spoilt"]];
 
 /// Sides that are hit.
 const BOTH: &[Side] = &Side::BOTH;
@@ -41,6 +53,36 @@ pub(crate) struct Row {
     pub(crate) named: Option<Side>,
     /// Whether it is also tried with a connection that rests.
     pub(crate) is_tried_idle: bool,
+    /// Whether all that is asked is that no connection is cut.
+    is_slow: bool,
+}
+
+/// What a row must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bar {
+    /// The connection goes on, and stalls no longer than that.
+    Within(Duration),
+    /// The connection is not cut.
+    Uncut,
+}
+
+impl Bar {
+    /// Whether a stall is short enough on a machine that is slower by that factor, or has that long in any case.
+    pub(crate) fn allows(self, stall: Duration, slack: u32, least: Duration) -> bool {
+        match self {
+            Bar::Within(longest) => stall <= least.max(longest * slack),
+            Bar::Uncut => true,
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bar::Within(longest) => write!(f, "≤ {} s", longest.as_secs()),
+            Bar::Uncut => f.write_str("not cut"),
+        }
+    }
 }
 
 /// Tells apart what a connection must survive and what must end it.
@@ -69,7 +111,8 @@ impl Row {
     }
 
     fn new(name: &'static str, what: &'static str, trouble: Trouble) -> Row {
-        Row { name, what, trouble, lasts: Duration::ZERO, pairs: USUAL, named: None, is_tried_idle: false }
+        let (lasts, pairs, named) = (Duration::ZERO, USUAL, None);
+        Row { name, what, trouble, lasts, pairs, named, is_tried_idle: false, is_slow: false }
     }
 
     fn lasts(self, seconds: u64) -> Row {
@@ -84,15 +127,28 @@ impl Row {
         Row { is_tried_idle: true, ..self }
     }
 
-    /// Returns the longest stall that is good enough between two NATs.
-    pub(crate) fn bar(&self, pair: [&str; 2]) -> Duration {
+    /// Asks only that no connection is cut.
+    fn uncut(self) -> Row {
+        Row { is_slow: true, ..self }
+    }
+
+    /// Lets the other side know that side by a name.
+    fn named(self, side: Side) -> Row {
+        Row { named: Some(side), ..self }
+    }
+
+    /// Returns what must hold between two NATs.
+    pub(crate) fn bar(&self, pair: [&str; 2]) -> Bar {
+        if self.is_slow {
+            return Bar::Uncut;
+        }
         let becomes_random = matches!(self.trouble, Trouble::Fault(Fault::Becomes(_, "random")));
-        match self.trouble {
+        Bar::Within(match self.trouble {
             Trouble::Death(Death::Ended(_)) => GOODBYE,
             Trouble::Fault(_) | Trouble::Death(Death::Killed(_)) => {
                 if becomes_random || pair.contains(&"random") { RANDOM_PORTS } else { KEPT_PORTS }
             }
-        }
+        })
     }
 
     /// Returns the side whose wall clock must be able to jump.
@@ -139,20 +195,70 @@ fn boxes() -> Vec<Row> {
         ),
         Row::fault("to-home", "the open side's NAT begins to keep ports", Fault::Becomes(Side::B, "home"))
             .between(&[["home", "random"], ["home", "cone"]]),
+        Row::fault(
+            "reboot-refusing",
+            "both routers reboot, and refuse for a peer that lives",
+            Fault::Reboots(BOTH),
+        )
+        .between(&[["spoilt", "random"], ["reject", "random+reject"]])
+        .uncut(),
+        Row::fault("forgets", "both routers forget every flow each 10 s, for 60 s", Fault::Forgets(BOTH))
+            .between(&[["spoilt", "random"]])
+            .lasts(60)
+            .uncut(),
+        Row::fault(
+            "to-spoilt-random",
+            "the NATs begin to accept for themselves, and to pick ports at random",
+            Fault::BothBecome(["spoilt", "random"]),
+        )
+        .between(&[["home", "home"]])
+        .uncut(),
+        Row::fault(
+            "to-random-refusing",
+            "the open side's NAT begins to pick ports at random; both refuse",
+            Fault::Becomes(Side::B, "random"),
+        )
+        .between(&[["reject", "home+reject"]])
+        .uncut(),
     ]
 }
 
 fn addresses() -> Vec<Row> {
     vec![
-        Row {
-            named: Some(Side::B),
-            ..Row::fault(
-                "new-ip-dns",
-                "the open side gets another public IP; DNS knows",
-                Fault::NewPublicIp(Side::B),
-            )
-        }
+        Row::fault(
+            "new-ip-dns",
+            "the open side gets another public IP; DNS knows",
+            Fault::NewPublicIp(Side::B),
+        )
+        .named(Side::B)
         .idle_too(),
+        Row::fault(
+            "late-name",
+            "the open side gets another public IP; DNS knows 3 s later",
+            Fault::NewPublicIpUntold(Side::B),
+        )
+        .between(REFUSING)
+        .named(Side::B)
+        .lasts(3)
+        .uncut(),
+        Row::fault(
+            "late-name-serve",
+            "the serve side gets another public IP; DNS knows 3 s later",
+            Fault::NewPublicIpUntold(Side::A),
+        )
+        .between(REFUSING_OPEN)
+        .named(Side::A)
+        .lasts(3)
+        .uncut(),
+        Row::fault(
+            "later-name",
+            "the open side gets another public IP; DNS knows 20 s later",
+            Fault::NewPublicIpUntold(Side::B),
+        )
+        .between(&[["reject", "home"], ["spoilt", "random"]])
+        .named(Side::B)
+        .lasts(20)
+        .uncut(),
         Row::fault(
             "new-ip",
             "the open side gets another public IP; the serve side knows the old one",
@@ -168,6 +274,14 @@ fn addresses() -> Vec<Row> {
             "the open side's host moves to another interface",
             Fault::NewInterface(Side::B),
         ),
+        Row::fault(
+            "roams",
+            "the open side's host has no network for 3 s, then another one",
+            Fault::Roams(Side::B),
+        )
+        .between(&[["home", "home"], ["reject", "home"], ["spoilt", "home"]])
+        .lasts(3)
+        .uncut(),
         Row::fault("no-route", "the open side's host has no default route for 20 s", Fault::NoRoute(Side::B))
             .lasts(20),
         Row::fault("unplugged", "the serve side's interface is down for 20 s", Fault::Unplugged(Side::A))

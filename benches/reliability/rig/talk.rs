@@ -65,6 +65,11 @@ impl Talk {
         [&self.ways[0], &self.ways[1]].map(|way| way.log().longest_gap(then, Instant::now()))
     }
 
+    /// Leaves the conversation as it is: both ends stop to wait for the other by themselves.
+    pub(crate) fn abandon(self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
     /// Ends the conversation; every byte sent must arrive before its end does.
     pub(crate) fn finish(self) -> Result<(), String> {
         self.is_over.store(true, Ordering::Release);

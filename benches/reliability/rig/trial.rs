@@ -10,7 +10,7 @@ use natlab::Side;
 use super::{
     death::Death,
     fault::Fault,
-    rows::{Load, Row, Trouble},
+    rows::{Bar, Load, Row, Trouble},
     stage::{Props, Stage, pass_byte},
     talk::{Pace, Talk},
 };
@@ -40,7 +40,8 @@ pub(crate) struct Case {
 /// How a trial went.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
-    /// Whether every byte came, in order, and nothing ended; else why not.
+    /// Whether every byte came, in order, and nothing ended; else why not. Where all that is asked is that the connection is
+    /// not cut, it may still wait for its bytes.
     pub(crate) continued: Result<(), String>,
     /// The longest time without an arrival from the moment on at which the network was usable.
     pub(crate) stall: Duration,
@@ -62,9 +63,14 @@ impl Case {
         }
     }
 
-    /// Returns the longest stall that is good enough.
-    pub(crate) fn bar(&self) -> Duration {
+    /// Returns what must hold.
+    pub(crate) fn bar(&self) -> Bar {
         self.row.bar(self.pair)
+    }
+
+    /// Whether a trial has held what must hold, on a machine that is slower by that factor, or has that long in any case.
+    pub(crate) fn is_met_by(&self, outcome: &Outcome, slack: u32, least: Duration) -> bool {
+        outcome.continued.is_ok() && self.bar().allows(outcome.stall, slack, least)
     }
 
     fn run_fault(&self, fault: Fault, pace: Pace) -> Result<Outcome, String> {
@@ -72,7 +78,7 @@ impl Case {
         let mut stage = Stage::build(self.pair, props)?;
         stage.connect()?;
         match self.load {
-            Load::Busy => busy(&mut stage, fault, self.row.lasts, pace),
+            Load::Busy => busy(&mut stage, fault, self, pace),
             Load::Idle => idle(&mut stage, fault, self.row.lasts),
         }
     }
@@ -84,7 +90,7 @@ impl Case {
     }
 }
 
-fn busy(stage: &mut Stage, fault: Fault, lasts: Duration, pace: Pace) -> Result<Outcome, String> {
+fn busy(stage: &mut Stage, fault: Fault, case: &Case, pace: Pace) -> Result<Outcome, String> {
     let [client, service] = stage.dial()?;
     let begun = Instant::now();
     let talk = Talk::start(&client, &service, pace).map_err(|e| format!("talking: {e}"))?;
@@ -92,10 +98,11 @@ fn busy(stage: &mut Stage, fault: Fault, lasts: Duration, pace: Pace) -> Result<
         return Err(format!("nothing flows before the fault: {:?}", talk.finish()));
     }
     let broke = Instant::now();
-    let back = fault.happen(stage, lasts)?;
-    await_flow(&talk, back, SETTLED);
+    let back = fault.happen(stage, case.row.lasts)?;
+    let is_back = await_flow(&talk, back, SETTLED);
     let (stalls, all_stalls) = (talk.stalls_since(back), talk.stalls_since(broke));
-    let continued = talk.finish();
+    let only_waits = !is_back && !talk.is_broken() && case.bar() == Bar::Uncut;
+    let continued = if only_waits { Ok(talk.abandon()) } else { talk.finish() };
     let said = stage.said_since(broke);
     Ok(Outcome { continued, stall: longest(stalls), from_fault: longest(all_stalls), said })
 }

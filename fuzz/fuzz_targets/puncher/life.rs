@@ -121,6 +121,7 @@ pub(crate) struct Fields {
     pub(crate) role: AnyRole,
     pub(crate) nominate: bool,
     pub(crate) heard: bool,
+    pub(crate) direct: bool,
     pub(crate) epoch: u32,
     pub(crate) instance: u8,
     /// None for the next number.

@@ -383,6 +383,7 @@ impl Bench {
             role: fields.role.into(),
             nominate: fields.nominate,
             heard: fields.heard,
+            direct: fields.direct,
             epoch: fields.epoch,
             instance: fields.instance.into(),
             sequence: fields.sequence.unwrap_or(self.sequence),

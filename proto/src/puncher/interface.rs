@@ -214,7 +214,7 @@ pub enum Event {
     PathLost(Loss),
     /// The peer has given the path up and searches; so do we now.
     PeerSearching,
-    /// The peer's machine refuses what we send, and has done so since the path was lost: its program has ended.
+    /// The peer's program ran on this very machine, and nobody has its port any more: it has ended.
     PeerGone,
     /// Another run of the peer's program has taken the place of the former; we search.
     PeerRestarted,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
@@ -95,6 +96,14 @@ impl Host {
         let now = self.now(now);
         if let Some(program) = self.program.as_mut().filter(|_| self.wakes_at.is_none()) {
             program.say(bytes, now, network);
+        }
+    }
+
+    /// The peer's name means that address now.
+    pub(super) fn handle_resolved(&mut self, peer: Ipv4Addr, at: Instant, network: &mut Network) {
+        let now = self.now(at);
+        if let Some(program) = self.program.as_mut().filter(|_| self.wakes_at.is_none()) {
+            program.handle_resolved(peer, now, network);
         }
     }
 

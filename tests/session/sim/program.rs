@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -74,8 +74,8 @@ impl Program {
             wakes: Rate::default(),
             probe_count: 0,
         };
-        program.tell_local(now, network);
         program.puncher.set_peer(&[SocketAddr::from((public_ip(side.other()), PORT))], now);
+        program.tell_local(now, network);
         program.puncher.search(now);
         program.settle(now, network);
         program
@@ -113,6 +113,13 @@ impl Program {
         let pair = Pair { socket, remote: error.remote.into() };
         let offender = IpAddr::V4(error.offender);
         self.puncher.handle_icmp(&Icmp { pair, kind, offender, quoted: &error.quoted }, now);
+        self.settle(now, network);
+    }
+
+    /// What the name server tells.
+    pub(super) fn handle_resolved(&mut self, peer: Ipv4Addr, now: Now, network: &mut Network) {
+        self.puncher.handle_traffic(self.hub.traffic, now);
+        self.puncher.set_peer(&[SocketAddr::from((peer, PORT))], now);
         self.settle(now, network);
     }
 

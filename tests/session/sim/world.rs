@@ -85,8 +85,6 @@ pub(crate) struct Counts {
     pub(crate) tunnels_ended: u32,
     /// Tunnels that only one side ever had.
     pub(crate) stillborn: u32,
-    /// Tunnels that ended because the peer seemed to have, and could not be known to live.
-    pub(crate) taken_for_gone: u32,
     pub(crate) handshakes_failed: u32,
 }
 
@@ -260,6 +258,19 @@ impl World {
         hosts[side.index()].handle_network_change(*now, network);
     }
 
+    /// Gives a side another public address; nobody is told.
+    pub(crate) fn set_public_ip(&mut self, side: Side, last_octet: u8) {
+        let [a, b, c, _] = self.network.public_ip(side).octets();
+        self.network.set_public_ip(side, Ipv4Addr::new(a, b, c, last_octet));
+    }
+
+    /// Tells a side where the other one is now.
+    pub(crate) fn tell_public_ip(&mut self, side: Side) {
+        let peer = self.network.public_ip(side.other());
+        let Self { hosts, network, now, .. } = self;
+        hosts[side.index()].handle_resolved(peer, *now, network);
+    }
+
     /// Holds the boxes' memory against the budget. Each run of a program has its own; and a box that takes what comes for
     /// its own remembers the peer's probes, too, whose budget they count in: once more when the peer's NAT has forgotten
     /// its flows and gives the same probes other ports, which no side can know of the other's router. Nor can it know that
@@ -377,18 +388,8 @@ impl World {
             Some(_) if !lives || cause == Cause::NoPath || has_it.is_none_or(|(_, other)| other != id) => {
                 self.counts.tunnels_ended += 1;
             }
-            Some(_) if cause == Cause::PeerGone && self.must_seem_gone(side.other()) => {
-                self.counts.taken_for_gone += 1;
-            }
             Some(_) => self.fail(format!("{side:?}: a tunnel was reset: {cause:?}; {}", self.describe())),
         }
-    }
-
-    /// Whether the peer's program must seem to have ended, though it has not: a router that has forgotten the mapping of a
-    /// machine that sleeps refuses for it; or of one that gives its path more time, because round trips were long; or of
-    /// one that cannot be met any more.
-    fn must_seem_gone(&self, peer: Side) -> bool {
-        self.was_slow || !self.hosts[peer.index()].is_awake() || self.promise() == Promise::None
     }
 
     /// What can be promised to two sides that are as they are now.

@@ -1,6 +1,7 @@
 //! One machine whose peer the tests play.
 
 use super::{super::*, wire::OPEN_ADDRESS};
+use crate::probe::PROBE_BYTES;
 
 /// One side alone, and a clock; the tests play its peer.
 pub(super) struct Lone {
@@ -67,6 +68,13 @@ impl Lone {
     }
 
     pub(super) fn receive(&mut self, pair: Pair, kind: Kind, token: u64) {
+        let sealed = self.sealed(kind, token);
+        self.puncher.handle_datagram(pair, &sealed, self.now);
+        self.drain();
+    }
+
+    /// Seals the peer's next word.
+    pub(super) fn sealed(&mut self, kind: Kind, token: u64) -> [u8; PROBE_BYTES] {
         let probe = Probe {
             kind,
             role: Role::Open,
@@ -81,7 +89,6 @@ impl Lone {
             observed: None,
         };
         self.sequence += 1;
-        self.puncher.handle_datagram(pair, &self.seal.seal(&probe, [9; 24]), self.now);
-        self.drain();
+        self.seal.seal(&probe, [9; 24])
     }
 }

@@ -1,3 +1,5 @@
+mod gone;
+mod hostile;
 mod lone;
 mod wire;
 
@@ -594,4 +596,39 @@ fn a_hundred_sockets_of_the_peer_at_once_do_not_take_each_other_s_place() {
     lone.run_for(Duration::from_millis(200));
     let first = Pair { socket: SocketId::MAIN, remote: SocketAddr::new(OPEN_ADDRESS.ip(), 20_000) };
     assert!(lone.puncher.checks.get_mut(first).is_some(), "its ack may be on its way");
+}
+
+#[test]
+fn the_slots_of_a_search_for_a_tunnel_s_path_go_to_all_of_the_peer_s_addresses() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    let now = wire.now;
+    let both = [address("198.18.0.1:5555"), OPEN_ADDRESS];
+    wire.sides[SERVE].set_peer(&both, now);
+    wire.lose = Some((1, 100));
+    while !wire.events[SERVE].iter().any(|e| matches!(e, Event::PathLost(_))) {
+        let until = wire.now.instant + Duration::from_secs(100);
+        assert!(wire.step(until), "the loss is noticed");
+    }
+    let (side, began, mut now) = (&mut wire.sides[SERVE], wire.now.instant, wire.now);
+    let mut letters = [0; 2];
+    while now.instant < began + Duration::from_secs(300) {
+        let next = loop {
+            match side.poll_output() {
+                Output::Transmit(Transmit { pair, .. }) => {
+                    let is_slot =
+                        (16_384..24_576).contains(&pair.remote.port()) && pair.socket != SocketId::MAIN;
+                    let is_late = now.instant > began + Duration::from_secs(40);
+                    let to = both.iter().position(|peer| peer.ip() == pair.remote.ip());
+                    to.filter(|_| is_slot && is_late).into_iter().for_each(|index| letters[index] += 1);
+                }
+                Output::Timeout(at) => break at.expect("it goes on"),
+                Output::Open { .. } | Output::Close(_) | Output::Event(_) => {}
+            }
+        };
+        now = now.after(next.saturating_duration_since(now.instant));
+        side.handle_timeout(now);
+    }
+    assert!(letters.iter().all(|count| *count > 20), "{letters:?}");
 }

@@ -1,0 +1,191 @@
+//! Somebody plays recordings, forges addresses, sends our own probes back.
+
+use super::{lone::Lone, wire::*, *};
+
+const STRANGER: &str = "192.0.2.66:9999";
+
+impl Wire {
+    /// Makes what an earlier run of the open side has sent, as somebody on the way recorded it.
+    fn recording(&self, instance: u64, sequence: u64, age: Duration) -> [u8; PROBE_BYTES] {
+        let sent = Now { unix: self.now.unix - age, ..self.now };
+        let probe = Probe {
+            kind: Kind::Probe,
+            role: Role::Open,
+            nominate: false,
+            heard: false,
+            direct: false,
+            epoch: 1,
+            instance,
+            sequence,
+            unix_ms: sent.unix_ms(),
+            token: sequence ^ 77,
+            observed: None,
+        };
+        let mut nonce = [0; 24];
+        nonce[..8].copy_from_slice(&instance.to_be_bytes());
+        nonce[8..16].copy_from_slice(&sequence.to_be_bytes());
+        self.sides[SERVE].seal.seal(&probe, nonce)
+    }
+
+    fn last_probe_of(&self, side: usize) -> Vec<u8> {
+        let is_probe =
+            |payload: &[u8]| self.sides[side].seal.open(payload).is_ok_and(|probe| probe.kind == Kind::Probe);
+        let found = self.recorded.iter().rfind(|(from, payload)| *from == side && is_probe(payload));
+        found.expect("it has sent one").1.clone()
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_probe_that_has_arrived_is_never_let_in_again_whatever_else_is_replayed() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start(SERVE);
+    wire.run_for(Duration::from_secs(20));
+    wire.block = Some(SERVE);
+    wire.start(OPEN);
+    wire.run_for(30 * MS);
+    let probe = wire.last_probe_of(OPEN);
+    for round in 0..3 {
+        for run in 0..100 {
+            let recorded = wire.recording(1000 + run, 5, HOUR);
+            wire.inject(SERVE, OPEN_ADDRESS, &recorded);
+        }
+        wire.inject(SERVE, address(STRANGER), &probe);
+        assert_eq!(wire.sent_to(STRANGER), 0, "round {round}");
+    }
+}
+
+#[test]
+fn what_a_run_has_said_before_it_left_is_not_let_in_again_when_it_is_forgiven() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    let probe = wire.last_probe_of(OPEN);
+    wire.command(OPEN, Puncher::leave);
+    wire.run_for(Duration::from_secs(1));
+    wire.command(SERVE, Puncher::search);
+    wire.inject(SERVE, address(STRANGER), &probe);
+    wire.inject(SERVE, OPEN_ADDRESS, &probe);
+    assert_eq!(wire.sent_to(STRANGER), 0);
+    assert!(!wire.events[SERVE].iter().skip_while(|e| **e != Event::PeerLeft).any(is_heard));
+}
+
+#[test]
+fn an_old_recording_is_answered_at_the_address_that_was_named_alone_and_out_of_a_purse_of_its_own() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start(SERVE);
+    wire.run_for(Duration::from_secs(600));
+    for n in 0..1000 {
+        let recorded = wire.recording(42, n, HOUR);
+        wire.inject(SERVE, SocketAddr::new(OPEN_ADDRESS.ip(), 10_000 + n as u16), &recorded);
+    }
+    let acks = |wire: &Wire| {
+        let opened =
+            wire.recorded.iter().filter_map(|(_, payload)| wire.sides[SERVE].seal.open(payload).ok());
+        opened.filter(|probe| probe.kind == Kind::Ack).count()
+    };
+    assert_eq!(acks(&wire), 0);
+    for n in 1000..2000 {
+        let recorded = wire.recording(42, n, HOUR);
+        wire.inject(SERVE, OPEN_ADDRESS, &recorded);
+        wire.run_for(10 * MS);
+    }
+    assert!((4..=15).contains(&acks(&wire)), "{} acks in 10 s", acks(&wire));
+    assert!(!wire.events[SERVE].iter().any(is_heard), "a recording counts as a word of the peer");
+}
+
+#[test]
+fn recordings_from_ports_of_the_peer_s_ip_take_no_time_from_a_birthday() {
+    let took = |is_attacked: bool| {
+        let mut wire = Wire::new(20 * MS);
+        wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+        wire.start(SERVE);
+        wire.run_for(Duration::from_secs(120));
+        for n in 0..if is_attacked { 1600 } else { 0 } {
+            let recorded = wire.recording(42, n, 24 * HOUR);
+            wire.inject(SERVE, SocketAddr::new(OPEN_ADDRESS.ip(), 10_000 + n as u16), &recorded);
+            wire.run_for(6 * MS);
+        }
+        let began = wire.elapsed();
+        wire.events = Default::default();
+        wire.start(OPEN);
+        wire.run_until_connected();
+        wire.elapsed() - began
+    };
+    assert!(took(true) <= took(false) + 100 * MS, "{:?} and {:?}", took(true), took(false));
+}
+
+#[test]
+fn a_machine_that_was_copied_uses_no_nonce_for_two_texts() {
+    let [first, second] = [0, 3600].map(|later| {
+        let mut wire = Wire::new(20 * MS);
+        wire.now.unix += Duration::from_secs(later);
+        wire.start_both();
+        wire.run_for(Duration::from_secs(1));
+        wire.recorded
+    });
+    let nonces = |recorded: &[(usize, Vec<u8>)]| -> std::collections::BTreeSet<Vec<u8>> {
+        recorded.iter().map(|(_, payload)| payload[1..25].to_vec()).collect()
+    };
+    assert!(first.len() > 4 && nonces(&first).is_disjoint(&nonces(&second)));
+}
+
+#[test]
+fn an_own_probe_that_comes_back_is_told_until_the_peer_is_heard_and_never_after() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start(SERVE);
+    let own = wire.last_probe_of(SERVE);
+    wire.inject(SERVE, OPEN_ADDRESS, &own);
+    wire.start(OPEN);
+    wire.run_until_connected();
+    let told = |wire: &Wire, wanted: fn(&Event) -> bool| wire.events[SERVE].iter().position(wanted);
+    let echo = told(&wire, is_echo).expect("told");
+    assert!(told(&wire, is_heard).is_some_and(|heard| echo < heard), "{:?}", wire.events[SERVE]);
+
+    let mut wire = Wire::new(20 * MS);
+    wire.block = Some(SERVE);
+    wire.start_both();
+    wire.run_for(Duration::from_secs(1));
+    let own = wire.last_probe_of(SERVE);
+    wire.inject(SERVE, OPEN_ADDRESS, &own);
+    assert!(told(&wire, is_heard).is_some() && told(&wire, is_echo).is_none(), "{:?}", wire.events[SERVE]);
+}
+
+#[test]
+fn a_peer_that_is_heard_after_an_echo_has_its_troubles_told() {
+    let mut wire = Wire::new(20 * MS);
+    wire.block = Some(SERVE);
+    wire.start(SERVE);
+    let own = wire.last_probe_of(SERVE);
+    wire.inject(SERVE, OPEN_ADDRESS, &own);
+    wire.start(OPEN);
+    wire.run_for(Duration::from_secs(60));
+    let causes = wire.troubles(SERVE).filter_map(|trouble| match trouble {
+        Trouble::NoPath(found) => Some(found.diagnosis()),
+        _other => None,
+    });
+    assert!(causes.into_iter().any(|cause| matches!(cause, Diagnosis::OneWay { .. })));
+}
+
+fn is_heard(event: &Event) -> bool {
+    matches!(event, Event::Heard { .. })
+}
+
+fn is_echo(event: &Event) -> bool {
+    matches!(event, Event::Trouble(Trouble::OwnEcho { .. }))
+}
+
+#[test]
+fn an_undated_answer_to_what_was_no_test_is_not_followed() {
+    let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
+    lone.run_for(8900 * MS);
+    let pair = Pair { socket: SocketId(1), remote: OPEN_ADDRESS }; // the first slot's
+    lone.sent.clear();
+    lone.now.unix -= HOUR;
+    let sealed = lone.sealed(Kind::Ack, 7);
+    lone.now.unix += HOUR;
+    lone.puncher.handle_datagram(pair, &sealed, lone.now);
+    lone.drain();
+    assert!(lone.sent.is_empty(), "{:?}", lone.sent);
+}
