@@ -279,7 +279,7 @@ fn addresses() -> Vec<Row> {
             "the open side's host has no network for 3 s, then another one",
             Fault::Roams(Side::B),
         )
-        .between(&[["home", "home"], ["reject", "home"], ["spoilt", "home"]])
+        .between(&[["home", "home"], ["reject", "home"], ["reject", "random"], ["spoilt", "random"]])
         .lasts(3)
         .uncut(),
         Row::fault("no-route", "the open side's host has no default route for 20 s", Fault::NoRoute(Side::B))
