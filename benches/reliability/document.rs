@@ -28,7 +28,7 @@ The first NAT is the serve side's. `random` picks the port of each connection at
 ";
 
 /// How the lines begin that say how the table was made.
-const MADE: &str = "Made by `cargo bench --bench reliability --";
+const MADE: &str = "Made by `cargo bench";
 
 /// Writes the document. Where only a part of the rows was run, all other lines stay as they are.
 pub(crate) fn write(cells: &[Cell], options: &Options) -> Result<(), String> {
@@ -59,8 +59,9 @@ fn setting(options: &Options) -> String {
         [] => String::new(),
         values => format!("--{name} {} ", values.join(",")),
     };
+    let profile = if cfg!(debug_assertions) { "--profile dev " } else { "" };
     format!(
-        "{MADE} {}{}--runs {} --jobs {} --write` on {} cores: {} trials a line; 20 ms each way; {}.",
+        "{MADE} {profile}--bench reliability -- {}{}--runs {} --jobs {} --write` on {} cores: {} trials a line; 20 ms each way; {}.",
         list("only", &options.only),
         list("pairs", &options.pairs),
         options.runs,

@@ -102,7 +102,12 @@ fn busy(stage: &mut Stage, fault: Fault, case: &Case, pace: Pace) -> Result<Outc
     let is_back = await_flow(&talk, back, SETTLED);
     let (stalls, all_stalls) = (talk.stalls_since(back), talk.stalls_since(broke));
     let only_waits = !is_back && !talk.is_broken() && case.bar() == Bar::Uncut;
-    let continued = if only_waits { Ok(talk.abandon()) } else { talk.finish() };
+    let continued = if only_waits {
+        talk.abandon();
+        Ok(())
+    } else {
+        talk.finish()
+    };
     let said = stage.said_since(broke);
     Ok(Outcome { continued, stall: longest(stalls), from_fault: longest(all_stalls), said })
 }

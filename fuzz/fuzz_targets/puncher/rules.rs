@@ -8,7 +8,7 @@ use std::{
 
 use pinhole_proto::{
     Role,
-    probe::{Class, Kind, PROBE_BYTES, Probe, ProbeSeal, classify},
+    probe::{Class, Kind, Probe, ProbeSeal, classify},
     puncher::{Event, Limits, Pair, SocketId, Transmit},
 };
 
@@ -35,8 +35,10 @@ pub(crate) struct Rules {
     /// Neither searching nor connected: nothing may leave but goodbyes.
     pub(crate) is_idle: bool,
     peer: BTreeSet<IpAddr>,
-    /// Open ones and their ports, the main one apart, in the order of their opening.
-    sockets: Vec<(SocketId, u16)>,
+    /// Open ones and their ports, the main one apart.
+    ports: BTreeMap<SocketId, u16>,
+    /// The same in the order of their opening; some may be closed by now.
+    opened: Vec<SocketId>,
     /// Those that a datagram came to: they cannot fail to open any more.
     heard_on: BTreeSet<SocketId>,
     /// When the datagrams of the last second left.
@@ -45,8 +47,8 @@ pub(crate) struct Rules {
     mappings: BTreeMap<(u16, SocketAddr), Instant>,
     /// What may still leave to pairs that only a probe named.
     worth: BTreeMap<Pair, usize>,
-    /// What was sent to test each pair, still sealed: opening all of it would take most of the time.
-    tests: BTreeMap<Pair, Vec<[u8; PROBE_BYTES]>>,
+    /// The tokens that were sent to test each pair.
+    tests: BTreeMap<Pair, BTreeSet<u64>>,
     /// Pairs over which a token came back.
     proven: BTreeSet<Pair>,
 }
@@ -63,7 +65,8 @@ impl Rules {
             },
             is_idle: true,
             peer: BTreeSet::new(),
-            sockets: Vec::new(),
+            ports: BTreeMap::new(),
+            opened: Vec::new(),
             heard_on: BTreeSet::new(),
             second: VecDeque::new(),
             mappings: BTreeMap::new(),
@@ -98,7 +101,7 @@ impl Rules {
 
     /// Returns an open socket, counted back.
     pub(crate) fn nth_last_socket(&self, back: u8) -> Option<SocketId> {
-        self.sockets.iter().rev().nth(back.into()).map(|(socket, _)| *socket)
+        self.opened.iter().rev().filter(|socket| self.is_open(**socket)).nth(back.into()).copied()
     }
 
     /// Whether a socket can still turn out not to have been opened.
@@ -113,9 +116,10 @@ impl Rules {
     pub(crate) fn check_open(&mut self, socket: SocketId, port: u16) {
         assert!(!self.is_idle, "a socket is opened for nothing");
         assert!(!self.is_open(socket), "{socket:?} is open already");
-        self.sockets.push((socket, port));
+        self.ports.insert(socket, port);
+        self.opened.push(socket);
         self.heard_on.remove(&socket);
-        assert!(self.sockets.len() <= MAX_SOCKETS, "too many sockets");
+        assert!(self.ports.len() <= MAX_SOCKETS, "too many sockets");
     }
 
     pub(crate) fn check_close(&mut self, socket: SocketId) {
@@ -124,7 +128,7 @@ impl Rules {
     }
 
     pub(crate) fn forget(&mut self, socket: SocketId) {
-        self.sockets.retain(|(s, _)| *s != socket);
+        self.ports.remove(&socket);
     }
 
     /// Checks a datagram that leaves.
@@ -141,14 +145,14 @@ impl Rules {
             return;
         }
         self.check_remote(pair);
-        if self.is_idle || self.proven.contains(&pair) {
-            let probe = self.seal.open(&transmit.payload).expect("it seals with its own key");
-            assert_eq!(probe.role, self.role);
-            let is_bye = probe.kind == Kind::Bye;
-            assert!(is_bye || !self.is_idle, "it has left, and sends {probe:?}");
-            assert!(!is_bye || self.proven.contains(&pair), "a goodbye to nobody");
+        let probe = self.seal.open(&transmit.payload).expect("it seals with its own key");
+        assert_eq!(probe.role, self.role);
+        let is_bye = probe.kind == Kind::Bye;
+        assert!(is_bye || !self.is_idle, "it has left, and sends {probe:?}");
+        assert!(!is_bye || self.proven.contains(&pair), "a goodbye to nobody");
+        if probe.kind == Kind::Probe {
+            self.tests.entry(pair).or_default().insert(probe.token);
         }
-        self.tests.entry(pair).or_default().push(transmit.payload);
     }
 
     pub(crate) fn check_event(&self, event: &Event) {
@@ -165,14 +169,11 @@ impl Rules {
 
     /// Whether an ack echoes what was sent over that pair.
     fn is_proof(&self, pair: Pair, ack: &Probe) -> bool {
-        let tests = self.tests.get(&pair).into_iter().flatten();
-        let mut opened = tests.filter_map(|payload| self.seal.open(payload).ok());
-        opened.any(|probe| probe.kind == Kind::Probe && probe.token == ack.token)
+        self.tests.get(&pair).is_some_and(|tokens| tokens.contains(&ack.token))
     }
 
     fn port(&self, socket: SocketId) -> Option<u16> {
-        let ports = self.sockets.iter().find(|(s, _)| *s == socket).map(|(_, port)| *port);
-        ports.or((socket == SocketId::MAIN).then_some(PORT))
+        self.ports.get(&socket).copied().or((socket == SocketId::MAIN).then_some(PORT))
     }
 
     fn check_pace(&mut self, now: Instant) {
