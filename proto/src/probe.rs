@@ -250,9 +250,11 @@ impl ProbeSeal {
 /// Stands in the place of a tag that proves something.
 #[cfg(fuzzing)]
 fn checksum(bytes: &[u8]) -> [u8; TAG_BYTES] {
-    let word = |chunk: &[u8]| chunk.iter().fold(0, |word, byte| word << 8 | u128::from(*byte));
-    let mix = |sum: u128, chunk| (sum ^ word(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-    bytes.chunks(TAG_BYTES).fold(1, mix).to_be_bytes()
+    let mix = |sum: u128, word: u128| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let (words, rest) = bytes.as_chunks::<TAG_BYTES>();
+    let mut last = [0; TAG_BYTES];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().chain([&last]).map(|word| u128::from_le_bytes(*word)).fold(1, mix).to_be_bytes()
 }
 
 impl std::fmt::Debug for ProbeSeal {

@@ -43,12 +43,12 @@ const MAX_CATCH_UP: usize = 32;
 const MAX_WAKEUPS: usize = 800;
 
 /// Longest life, in things that happen and in timeouts served. What matters fits in a few dozen.
-const MAX_OPS: usize = 512;
-const MAX_SERVED: usize = 250;
+const MAX_OPS: usize = 128;
+const MAX_SERVED: usize = 96;
 
 /// Timeouts that are served to the moment while time passes; then the machine is busy with other things, and the timer is
 /// served as late as this share of the whole time.
-const PUNCTUAL: usize = 24;
+const PUNCTUAL: usize = 12;
 const COARSE: u32 = 8;
 
 /// Datagrams of each way that are kept for answers: as far back as [`Which`] reaches.
