@@ -8,8 +8,10 @@
 //! 4. HKDF-SHA256 (RFC 5869) derives independent keys, one label each: whoever learns one learns no other.
 
 mod phrase;
+mod quic;
 
 pub use phrase::{GENERATED_WORDS, Phrase, PhraseError, WeakPhrase};
+pub use quic::{CONNECTION_ID_BYTES, ConnectionIdMarks, InitialKey, Instances};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use hkdf::Hkdf;
@@ -90,6 +92,18 @@ impl Key {
             Role::Serve => b"pinhole v1 identity serve",
             Role::Open => b"pinhole v1 identity open",
         })
+    }
+
+    /// Derives the secret behind the keys of QUIC's Initial packets.
+    #[must_use]
+    pub fn quic_initial(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v2 quic initial")
+    }
+
+    /// Derives the key of the marks in connection IDs.
+    #[must_use]
+    pub fn connection_ids(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v2 connection id")
     }
 
     fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
