@@ -311,7 +311,7 @@ fn troubles() -> Vec<Trouble> {
     let from = peer();
     let all = vec![
         Trouble::WrongKey { from },
-        Trouble::OtherVersion { from, version: 2 },
+        Trouble::OtherVersion { from, version: 3 },
         Trouble::OtherVerb { from, checks: true },
         Trouble::OtherVerb { from, checks: false },
         Trouble::SameRole { role: Role::Serve },

@@ -122,7 +122,7 @@ fn the_schema_s_document_names_every_word_that_a_field_may_have() {
     let from = std::net::SocketAddr::from(([203, 0, 113, 9], 5555));
     let troubles = [
         Trouble::WrongKey { from },
-        Trouble::OtherVersion { from, version: 2 },
+        Trouble::OtherVersion { from, version: 3 },
         Trouble::SameRole { role: Role::Open },
         Trouble::OwnEcho { from },
         Trouble::NoPath(Findings::default()),
