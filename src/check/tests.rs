@@ -86,10 +86,9 @@ impl Hostile {
         assert_eq!(self.hear().await, Message::Sent);
         write(self);
         self.say(&Message::Ask).await;
-        match self.hear().await {
-            Message::Report(report) => report,
-            other => panic!("{other:?} is no report"),
-        }
+        let heard = self.hear().await;
+        let Message::Report(report) = heard else { panic!("{heard:?} is no report") };
+        report
     }
 
     /// Sends a letter of the open side from a socket of nobody's.
@@ -117,10 +116,11 @@ async fn up(endpoint: &Endpoint) -> (Connected, Tunnel) {
     let mut events = endpoint.events();
     let mut connected = None;
     loop {
-        match events.recv().await.expect("an event") {
-            Event::Punched(by) => connected = Some(by),
-            Event::TunnelUp { .. } => break,
-            _ => {}
+        let event = events.recv().await.expect("an event");
+        if let Event::Punched(by) = event {
+            connected = Some(by);
+        } else if let Event::TunnelUp { .. } = event {
+            break;
         }
     }
     (connected.expect("a path before a tunnel"), endpoint.current().expect("a tunnel"))
