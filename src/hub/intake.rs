@@ -30,6 +30,8 @@ const LETTER_QUEUE: usize = 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LetterArrival {
     pub(crate) pair: Pair,
+    /// The check to which it belongs: a number that its open side has drawn.
+    pub(crate) instance: u64,
     pub(crate) token: u64,
 }
 
@@ -154,7 +156,8 @@ impl Intake {
         let Some(LetterBox { seal, peer, letters }) = self.letter_box.get() else { return false };
         let opened = seal.open(datagram).ok().filter(|letter| letter.role == *peer);
         let Some(letter) = opened else { return false };
-        self.push(letters, LetterArrival { pair: Pair { socket, remote }, token: letter.token });
+        let pair = Pair { socket, remote };
+        self.push(letters, LetterArrival { pair, instance: letter.instance, token: letter.token });
         true
     }
 

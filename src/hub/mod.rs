@@ -51,7 +51,7 @@ pub(crate) use self::{
 };
 pub use self::{
     intake::HubCounters,
-    socket::{BufferSizes, WANTED_BUFFER_BYTES},
+    socket::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
     trace::{HOPS, Hop, hops},
 };
 use self::{
