@@ -17,9 +17,9 @@ use std::{
 use super::replay::ReplayWindow;
 use crate::{Now, probe::Probe};
 
-/// How far the sender's wall clock may be from ours before a probe of an unknown run counts as a recording, unless
-/// it comes from an address that the user named (a wrong clock must not keep two machines apart). One that is dated before
-/// our own start counts as a recording too: nobody could have answered it then.
+/// How far the sender's wall clock may be from ours before a probe of an unknown run counts as a recording, unless it comes
+/// from an address that the user named (a wrong clock must not keep two machines apart). From any other IP, one that is dated
+/// before our own start counts as a recording too: nobody could have answered it then.
 pub const FRESH: Duration = Duration::from_secs(10);
 
 /// How much older than the newest word of a run another one may be, by the sender's own clock, ms. No network keeps
@@ -111,12 +111,12 @@ impl Peers {
 
     /// Lets a probe in, or refuses it as a recording.
     pub(super) fn admit(&mut self, probe: &Probe, origin: Origin, now: Now) -> Option<Sender> {
-        let is_dated = self.is_fresh(probe, now);
+        let is_dated = clock_distance(probe, now) <= FRESH;
         let is_current = self.current.as_ref().is_some_and(|current| current.id == probe.instance);
         let is_credible = match origin {
             Origin::Named => true,
             Origin::NamedIp => is_dated || is_current,
-            Origin::Elsewhere => is_dated,
+            Origin::Elsewhere => self.is_fresh(probe, now),
         };
         if !is_credible || self.is_retired(probe.instance) {
             return None;

@@ -168,6 +168,16 @@ fn a_wrong_clock_keeps_nobody_apart_and_is_told() {
 }
 
 #[test]
+fn a_peer_whose_clock_is_some_seconds_behind_ours_is_heard_from_any_port_from_our_start_on() {
+    let mut wire = Wire::new(5 * MS);
+    wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+    wire.skew[SERVE] = Duration::from_secs(5);
+    wire.start_both();
+    wire.run_until_connected();
+    assert!(wire.elapsed() < Duration::from_secs(1), "{:?}", wire.elapsed());
+}
+
+#[test]
 fn probes_that_waited_in_a_buffer_say_nothing_about_clocks() {
     let mut wire = Wire::new(5 * MS);
     wire.start(OPEN);
