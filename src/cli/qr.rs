@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_camera_reads_what_was_drawn() {
         let longest = "abcdefgh ".repeat(28);
-        for (words, rows) in [("moonlight-spotter-shush-theft-relocate-vending", 22), (&*longest, 48)] {
+        for (words, rows) in [("moonlight-spotter-shush-theft-relocate-vending-affix", 22), (&*longest, 48)] {
             let phrase: Phrase = words.parse().expect("a phrase");
             let drawn = draw(&phrase).expect("it fits");
             let dots = dots(&drawn);

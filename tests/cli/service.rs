@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Another good key.
-const NEW_KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
+const NEW_KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
 
 /// Silence after which this manager takes a service for dead, microseconds.
 const WATCHDOG_USEC: &str = "200000";

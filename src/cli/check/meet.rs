@@ -54,13 +54,12 @@ pub(super) enum Meeting {
 
 /// Finds a key, if there is one or somebody who can be asked. A check makes none.
 pub(super) fn key(args: &CheckArgs) -> Result<Option<Found>> {
-    let found = match keyring::look(&args.key)? {
+    match keyring::look(&args.key)? {
         None if std::io::stdin().is_terminal() => {
-            Some(Found { phrase: keyring::prompt()?, origin: Origin::Prompt })
+            Ok(Some(Found { phrase: keyring::prompt(args.key.own)?, origin: Origin::Prompt }))
         }
-        found => found,
-    };
-    found.map(keyring::checked).transpose()
+        found => Ok(found),
+    }
 }
 
 pub(super) fn role(args: &CheckArgs) -> Role {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use noq::Endpoint;
-use pinhole_proto::Key;
+use pinhole_proto::{Key, key::Phrase};
 use tokio::task::{AbortHandle, yield_now};
 
 use super::*;
@@ -92,7 +92,7 @@ struct End {
 
 impl Pairing {
     async fn new(ip: Ipv4Addr, serve: SocketId, open: SocketId) -> Self {
-        let key = Key::stretch(&"one key".parse().expect("a phrase"));
+        let key = Key::stretch(&Phrase::generate([1; 32]));
         let ends = [End::new(ip, serve, Some(&key)), End::new(ip, open, None)];
         yield_now().await; // the library waits for the main sockets already
         for (end, socket, remote) in [(&ends[0], serve, ends[1].at), (&ends[1], open, ends[0].at)] {
