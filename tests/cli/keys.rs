@@ -2,8 +2,11 @@
 
 use std::{
     fs,
-    io::Write,
-    os::unix::fs::PermissionsExt,
+    io::{BufRead, BufReader, Write},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Command, Stdio},
 };
@@ -13,6 +16,7 @@ use tempfile::TempDir;
 use crate::{
     loopback::{Loopback, with_key},
     program::{Ended, KEY, Run, pinhole},
+    service::terminal,
 };
 
 #[test]
@@ -96,6 +100,21 @@ fn a_key_with_a_typing_error_is_not_kept_and_the_place_of_the_error_is_told() {
             assert!(!refused.stderr.contains(word), "a word of the key in a log: {}", refused.stderr);
         }
     }
+}
+
+#[test]
+fn on_a_terminal_the_word_that_is_wrong_is_shown_with_the_one_that_is_meant() {
+    let (terminal, user) = terminal();
+    let mut command =
+        pinhole(&["key", "check", "--key", "moonlight spoter shush theft relocate vending affix"]);
+    let status = command.stderr(terminal).status().expect("it runs");
+    assert_eq!(status.code(), Some(2));
+    drop(command); // and its end of the terminal with it
+    let shown: String = BufReader::new(user).lines().map_while(Result::ok).collect();
+    for word in ["word 2", "spoter", "spotter"] {
+        assert!(shown.contains(word), "{shown}");
+    }
+    assert!(!shown.contains("moonlight"), "only the wrong word: {shown}");
 }
 
 #[test]
@@ -261,6 +280,20 @@ fn the_key_file_works_as_the_key() {
     let (mut serve, mut open) = (Run::start(serve), Run::start(ends.open(&[])));
     serve.says("tunnel up");
     open.says("tunnel up");
+}
+
+/// What the kernel gives to root in /proc, the user's other programs and core dumps do not get.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_programs_memory_is_not_shown_to_other_programs_of_its_user() {
+    let mut serve = Loopback::new().serve(&[]);
+    if rustix::process::geteuid().is_root() {
+        serve.uid(65_534); // root's programs are root's in any case
+    }
+    let mut serve = Run::start(serve);
+    serve.says("waiting for the peer");
+    let shown = fs::metadata(format!("/proc/{}", serve.pid().as_raw_nonzero())).expect("it runs");
+    assert_eq!(shown.uid(), 0);
 }
 
 fn home() -> TempDir {

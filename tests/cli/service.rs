@@ -251,7 +251,7 @@ fn with_key_file(mut command: Command, folder: &TempDir, key: &str) -> Command {
 }
 
 /// A terminal, and the end where its user sits.
-fn terminal() -> (File, File) {
+pub(crate) fn terminal() -> (File, File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&user).and_then(|()| unlockpt(&user)).expect("ours");

@@ -156,7 +156,7 @@ pub enum PhraseError {
     /// All words are in the list, and at least one of them is wrong: perhaps one of these, the most likely first.
     #[error(
         "a word of the key is wrong: {}",
-        if .0.is_empty() { "they do not belong together".into() } else { format!("perhaps {}", places(.0)) }
+        if .0.is_empty() { "its last word does not belong to the others".into() } else { format!("perhaps {}", places(.0)) }
     )]
     Check(Vec<Typo>),
     /// A phrase of the user's own could be guessed from one recorded probe.

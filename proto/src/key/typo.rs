@@ -51,7 +51,7 @@ impl fmt::Display for Typo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "word {} is \"{}\"", self.place, self.typed.escape_debug())?;
         let meant: Vec<String> = self.meant.iter().map(|word| format!("\"{word}\"")).collect();
-        if meant.is_empty() { Ok(()) } else { write!(f, ", is {} meant?", meant.join(" or ")) }
+        if meant.is_empty() { Ok(()) } else { write!(f, ": is {} meant?", meant.join(" or ")) }
     }
 }
 

@@ -15,11 +15,7 @@ pub(super) const KEY_HELP: &str = "Examples:
 
 A key on the screen, as words or as a QR code, is a key for whoever sees the screen or a picture of it.
 
-A key is seven words that pinhole has drawn; the last of them follows from the others, so that a typing error is told. A
-phrase of your own is taken only with --own-phrase. Whoever records a single packet can try guesses at home: about 28
-million of them for a dollar of rented graphics cards, against all users of pinhole at once. A line of a song, a quote,
-or a name and a year is found for cents, 2^40 guesses cost $39,000, and a drawn key costs more than 10^15 dollars. Kept
-in a key file, such a phrase has the line \"# own phrase\" above it, and the option is not needed again.
+A key is seven words that pinhole has drawn; the last of them follows from the others, so that a typing error is told. A phrase of your own is taken only with --own-phrase. Whoever records a single packet can try guesses at home: about 28 million of them for a dollar of rented graphics cards, against all users of pinhole at once. A line of a song, a quote, or a name and a year is found for cents, 2^40 guesses cost $39,000, and a drawn key costs more than 10^15 dollars. Kept in a key file, such a phrase has the line \"# own phrase\" above it, and the option is not needed again.
 
 Exit status: 0 done, 2 wrong use, no key, or a weak one.";
 
