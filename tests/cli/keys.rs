@@ -292,7 +292,7 @@ fn the_programs_memory_is_not_shown_to_other_programs_of_its_user() {
     }
     let mut serve = Run::start(serve);
     serve.says("waiting for the peer");
-    let shown = fs::metadata(format!("/proc/{}", serve.pid().as_raw_nonzero())).expect("it runs");
+    let shown = fs::metadata(format!("/proc/{}/maps", serve.pid().as_raw_nonzero())).expect("it runs");
     assert_eq!(shown.uid(), 0);
 }
 

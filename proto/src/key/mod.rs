@@ -43,7 +43,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Stretches a phrase into a key. Takes tens of milliseconds, and 46 MiB meanwhile, by design.
+    /// Stretches a phrase into a key. Takes a tenth of a second, and 46 MiB meanwhile, by design.
     #[must_use]
     pub fn stretch(phrase: &Phrase) -> Self {
         let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, Some(32))

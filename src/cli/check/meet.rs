@@ -23,6 +23,7 @@ use super::{
     super::{
         args::{CheckArgs, CheckSide},
         journal::{Level, one_line},
+        key,
         keyring::{self, Found, Origin},
         message::{Message, OrSay},
         say, say_as, tunnel, words,
@@ -56,7 +57,9 @@ pub(super) enum Meeting {
 pub(super) fn key(args: &CheckArgs) -> Result<Option<Found>> {
     match keyring::look(&args.key)? {
         None if std::io::stdin().is_terminal() => {
-            Ok(Some(Found { phrase: keyring::prompt(args.key.own)?, origin: Origin::Prompt }))
+            let found = Found { phrase: keyring::prompt(args.key.own)?, origin: Origin::Prompt };
+            say(&Message::UsingTypedKey(key::describe(&found.origin)));
+            Ok(Some(found))
         }
         found => Ok(found),
     }

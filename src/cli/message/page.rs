@@ -121,7 +121,7 @@ fn message(kind: Kind) -> Message {
             bad_key("moonlight spotter shush theft relocate vending affix".split(' ').rev(), false)
         }
         Kind::KeyOfSixWords => bad_key(["zoom"; 6], false),
-        Kind::ForeignKey => bad_key(["secret"], false),
+        Kind::ForeignKey => bad_key(["hunter2"], false),
         Kind::NoKeyAtAll => bad_key([""], false),
         Kind::NoRandomNumbers => Message::NoRandomNumbers(getrandom::Error::UNSUPPORTED),
         Kind::CannotLookFor => Message::CannotLookFor(key()),
@@ -451,9 +451,9 @@ fn keys() -> Vec<Message> {
         "",
         "\u{7}",
         &"x".repeat(600),
-        "secret",
+        "hunter2",
         "moonlight spoter shush theft relocate vending affix",
-        "moonlight spoter shush thaft relocate vending",
+        "moonlight spoter shush thefft relocate vending",
         "moonlight spotter slush theft relocate vending affix",
         "moonlight spotter shush theft relocate vendor affix",
         "spotter moonlight shush theft relocate vending affix",
