@@ -8,10 +8,12 @@
 //! 4. HKDF-SHA256 (RFC 5869) derives independent keys, one label each: whoever learns one learns no other.
 
 mod phrase;
+mod quic;
 mod typo;
 mod words;
 
 pub use phrase::{Phrase, PhraseError, WeakPhrase};
+pub use quic::{CONNECTION_ID_BYTES, ConnectionIdMarks, InitialKey, Instances};
 pub use typo::Typo;
 pub use words::PHRASE_WORDS;
 
