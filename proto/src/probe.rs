@@ -120,10 +120,10 @@ pub struct Probe {
     pub observed: Option<SocketAddr>,
 }
 
-/// Seals and opens probes with the key both sides share.
+/// Seals and opens probes with the key both sides share. Clones share the one copy of it.
 #[derive(Clone)]
 pub struct ProbeSeal {
-    cipher: XChaCha20Poly1305, // zeroizes itself on drop
+    cipher: Arc<XChaCha20Poly1305>, // its feature `zeroize` wipes it
     nonces: Arc<Zeroizing<[u8; 32]>>,
     #[cfg(fuzzing)]
     is_transparent: bool,
@@ -144,7 +144,7 @@ impl ProbeSeal {
 
     fn of(secret: &[u8; 32], key: &Key) -> Self {
         Self {
-            cipher: XChaCha20Poly1305::new(secret.into()),
+            cipher: Arc::new(XChaCha20Poly1305::new(secret.into())),
             nonces: Arc::new(key.nonces()),
             #[cfg(fuzzing)]
             is_transparent: false,
@@ -367,9 +367,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::key;
 
-    fn seal(phrase: &str) -> ProbeSeal {
-        ProbeSeal::new(&Key::stretch(&phrase.parse().expect("a phrase")))
+    fn seal(name: &str) -> ProbeSeal {
+        ProbeSeal::new(&key::of_test(name))
     }
 
     fn any_probe() -> impl Strategy<Value = Probe> {
