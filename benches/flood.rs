@@ -127,7 +127,7 @@ impl Flood {
 
 fn flood(socket: &UdpSocket, target: SocketAddr, kind: &str, stop: &AtomicBool, answers: &AtomicU64) -> f64 {
     let payload = match kind {
-        "lookalike" => vec![0x81; 101],
+        "lookalike" => vec![0x82; 101],
         "initial" => [&[0xc3, 0, 0, 0, 1, 8][..], &[7; 1194]].concat(),
         _ => vec![0x11; 100],
     };

@@ -32,7 +32,7 @@ use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
 use crate::{Key, Role};
 
 /// Version of the format, in the low six bits of the first byte.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Length of every probe that this version sends, bytes.
 pub const PROBE_BYTES: usize = HEAD_BYTES + BODY_BYTES + TAG_BYTES;
