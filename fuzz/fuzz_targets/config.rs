@@ -8,10 +8,11 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use pinhole_proto::stream::valid_name;
+// What the files below want of the library: these, and `forward`.
+pub use pinhole_proto::{self as proto, key::Phrase};
 
 use self::cli::config::document::Document;
 
-/// What the files below want of the library.
 #[path = "../../src/forward"]
 mod forward {
     pub use self::spec::{OpenSpec, ServeSpec};
