@@ -48,6 +48,8 @@ enum Op {
     Read {
         most: u16,
     },
+    /// What the connection does when all its streams together hold too much.
+    Compact,
 }
 
 fuzz_target!(|ops: Vec<Op>| {
@@ -80,6 +82,13 @@ impl Stream {
                 })
             }
             Op::One { at, length, slack } => self.insert(at.into(), usize::from(length % 4096), slack.into()),
+            Op::Compact => {
+                self.assembler.compact();
+                let (chunks, foreign) = self.assembler.chunks();
+                assert_eq!(foreign, 0, "a chunk holds an allocation that is not its own");
+                assert!(chunks <= self.runs() + MORE_CHUNKS, "{chunks} chunks of {} runs", self.runs());
+                Ok(())
+            }
             Op::Read { most } => {
                 self.read(usize::from(most).max(1));
                 Ok(())
@@ -95,6 +104,8 @@ impl Stream {
             return Err(Ended);
         }
         self.has[at..at + length].fill(true);
+        let (chunks, foreign) = self.assembler.chunks();
+        assert!(foreign <= chunks, "{foreign} of {chunks} chunks");
         Ok(())
     }
 
