@@ -66,6 +66,8 @@ impl Section {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
     use clap::CommandFactory;
 
     use super::*;
