@@ -5,11 +5,10 @@
 extern crate self as pinhole;
 
 use libfuzzer_sys::fuzz_target;
-// What the files below want of the library: these, and `forward`.
-pub use pinhole_proto::{self as proto, key::Phrase};
 
 fuzz_target!(|text: &str| cli::config::check(text));
 
+// What the files below want of the library.
 #[path = "../../src/forward"]
 mod forward {
     pub use self::spec::{OpenSpec, ServeSpec};
@@ -23,7 +22,6 @@ mod cli {
     pub(crate) mod args {
         pub(crate) use self::parse::*;
 
-        #[allow(dead_code, reason = "some of it is for what is typed alone")]
         mod parse;
 
         /// As the program has it.
