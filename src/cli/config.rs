@@ -111,7 +111,7 @@ pub(super) fn candidates() -> Vec<CompletionCandidate> {
 }
 
 /// Returns which of the words somebody meant, if it is one of them at all.
-fn similar<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn similar<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let alike =
         words.map(|word| (strsim::jaro_winkler(typed, word), word)).filter(|(alike, _)| *alike > ALIKE);
     alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, word)| word)
@@ -175,6 +175,9 @@ fn place(text: &str, file: &Path, span: Option<Range<usize>>) -> String {
 fn explain(error: &toml::de::Error) -> String {
     let message = error.message();
     let message = message.lines().collect::<Vec<_>>().join(": ");
+    if message.starts_with("invalid float") {
+        return "an address is text: write it in quotes, as in peer = \"203.0.113.9\"".into();
+    }
     let Some(rest) = message.strip_prefix("unknown field `") else { return message };
     let mut words = rest.split('`');
     let typed = words.next().unwrap_or_default();
@@ -213,6 +216,7 @@ mod tests {
                 "[peer.home]\n\nserve = [\"22\", \"ssh\"]\n",
                 ":3: \"ssh\" is not a TCP port: use a number from 1",
             ),
+            ("[peer.home]\npeer = 1.2.3.4\n", ":2: an address is text: write it in quotes"),
             ("[peer.home]\nopen = [\"2222:\"]\n", ":2: \"\" cannot name a service"),
             ("[peer.home]\nwait = \"long\"\n", ":2: a number of seconds is wanted"),
             ("[peer.home]\nport = 0\n", ":2: use a UDP port from 1 to 65535"),

@@ -5,6 +5,7 @@
 //! once, because of its live line; and so is everything before [`start`].
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     sync::{
         OnceLock,
@@ -15,6 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use terminal_size::{Width, terminal_size_of};
+
 use super::message::Message;
 
 /// Lines that wait for a reader.
@@ -22,6 +25,9 @@ const QUEUE: usize = 1024;
 
 /// Time that the last lines may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Narrower terminals break lines by themselves.
+const NARROWEST: usize = 20;
 
 /// How often is looked whether they can be taken.
 const LOOK: Duration = Duration::from_millis(5);
@@ -56,6 +62,36 @@ pub(super) fn out(text: Vec<u8>) {
 /// Writes to stderr. A closed one is nobody's fault, and neither is a full disk.
 pub(super) fn err(text: Vec<u8>) {
     ERR.push(text, io::stderr());
+}
+
+/// Breaks a line at words where a terminal would break it anywhere. A command to copy, which begins with a blank, stays
+/// whole, and so does what has lines of its own.
+pub(super) fn fit(line: &str) -> Cow<'_, str> {
+    let is_fixed = line.starts_with(' ') || line.contains('\n');
+    let width = terminal_size_of(io::stderr()).filter(|_| !is_fixed);
+    width.map_or(Cow::Borrowed(line), |(Width(width), _)| break_at_words(line, usize::from(width)))
+}
+
+/// Further lines begin with two blanks. A word that is longer than a line stays whole.
+fn break_at_words(line: &str, width: usize) -> Cow<'_, str> {
+    if line.chars().count() <= width || width < NARROWEST {
+        return Cow::Borrowed(line);
+    }
+    let mut broken = String::with_capacity(line.len() + line.len() / 16);
+    let mut column = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            broken.push_str("\n  ");
+            column = 2;
+        } else if column > 0 {
+            broken.push(' ');
+            column += 1;
+        }
+        broken.push_str(word);
+        column += length;
+    }
+    broken.into()
 }
 
 /// Waits for the last lines when dropped, a second at most.
@@ -129,6 +165,16 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[test]
+    fn a_long_line_is_broken_between_words() {
+        let line = "one two three four five six seven";
+        assert_eq!(break_at_words(line, 40), line);
+        assert_eq!(break_at_words(line, 20), "one two three four\n  five six seven");
+        let long = "a-word-that-is-longer-than-a-line is not cut";
+        assert_eq!(break_at_words(long, 20), "a-word-that-is-longer-than-a-line\n  is not cut");
+        assert_eq!(break_at_words(line, 5), line);
+    }
 
     static READ: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     static PAPER: Stream = Stream::new();

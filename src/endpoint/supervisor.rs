@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     Config, Event, Events, PeerError,
+    control::Control,
     driver::{Command, DriverHandle},
 };
 use crate::{
@@ -62,6 +63,7 @@ pub(super) enum Request {
 pub(super) struct Owner {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) published: watch::Sender<Option<Tunnel>>,
+    pub(super) control: Control,
 }
 
 /// A tunnel that has a path again is woken this often until it hears something, or each two round trips.
@@ -98,6 +100,7 @@ pub(super) struct Supervisor {
     driver: DriverHandle,
     requests: mpsc::Receiver<Request>,
     published: watch::Sender<Option<Tunnel>>,
+    control: Control,
     events: Events,
     /// The nominated pair, none while the puncher searches.
     punched: Option<Connected>,
@@ -136,7 +139,7 @@ impl Supervisor {
         owner: Owner,
         events: Events,
     ) -> Self {
-        let Owner { requests, published } = owner;
+        let Owner { requests, published, control } = owner;
         Self {
             config,
             addresses,
@@ -145,6 +148,7 @@ impl Supervisor {
             driver,
             requests,
             published,
+            control,
             events,
             punched: None,
             handshakes: JoinSet::new(),
@@ -390,8 +394,9 @@ impl Supervisor {
         let tunnel = Tunnel::new(connection, remote, self.paths.clone());
         self.events.ledger().set_tunnel(&tunnel);
         self.tunnel = Some(tunnel.clone());
-        self.published.send_replace(Some(tunnel));
+        self.published.send_replace(Some(tunnel.clone()));
         self.events.tell(Event::TunnelUp { remote });
+        self.control.start(tunnel);
     }
 
     async fn handle_late_handshake(&mut self) {
@@ -487,6 +492,7 @@ impl Supervisor {
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.close(Goodbye::Replaced);
             self.published.send_replace(None);
+            self.control.stop();
         }
     }
 

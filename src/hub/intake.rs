@@ -130,7 +130,7 @@ impl Intake {
     pub(super) fn divert(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) {
         match classify(datagram) {
             Class::Probe if self.takes_letter(socket, remote, datagram) => {}
-            Class::Probe => {
+            Class::Probe | Class::OldScript => {
                 let arrival = Arrival { pair: Pair { socket, remote }, bytes: Short::of(datagram) };
                 self.push(&self.probes, arrival);
             }

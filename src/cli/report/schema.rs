@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pinhole::{
     Role,
     proto::{
+        control::Services,
         puncher::{Connected, Method, Pair, SocketId},
         stream::Reply,
     },
@@ -24,11 +25,15 @@ fn samples() -> Vec<Event> {
     let (took, observed) = (Duration::from_secs(1), Some(remote));
     let connected = Connected { pair, method: Method::Base, rtt: took, took, observed };
     let (service, host, why) = ("22".to_owned(), "home.example".to_owned(), "a reason".to_owned());
+    let offered = std::sync::Arc::new(Services::new(["22"]));
     let name = |event: &Event| match event {
         Event::Searching { .. }
         | Event::Heard { .. }
         | Event::Punched(_)
         | Event::TunnelUp { .. }
+        | Event::PeerServices(_)
+        | Event::PortReaches { .. }
+        | Event::ServiceMissing { .. }
         | Event::HandshakeFailed { .. }
         | Event::PathLost { .. }
         | Event::PathBack { .. }
@@ -51,6 +56,9 @@ fn samples() -> Vec<Event> {
         Event::Heard { from: remote },
         Event::Punched(connected),
         Event::TunnelUp { remote },
+        Event::PeerServices(offered.clone()),
+        Event::PortReaches { listener: remote, service: service.clone() },
+        Event::ServiceMissing { listener: remote, service: service.clone(), offered },
         Event::HandshakeFailed { why: why.clone() },
         Event::PathLost { loss: None },
         Event::PathBack { connected, after: took },
@@ -69,7 +77,7 @@ fn samples() -> Vec<Event> {
         Event::AcceptFailed { listener: remote, why },
     ];
     let names: BTreeSet<&str> = all.iter().map(name).collect();
-    assert_eq!(names.len(), 20, "one of each of the match above");
+    assert_eq!(names.len(), 23, "one of each of the match above");
     all
 }
 
@@ -84,7 +92,7 @@ fn printed() -> BTreeMap<String, Fields> {
     for object in &objects {
         let name = object["event"].as_str().expect("a name").to_owned();
         assert_eq!(object["schema"], SCHEMA, "{name}");
-        assert_eq!(object["text"].is_string(), name != "heard", "{name}");
+        assert_eq!(object["text"].is_string(), !["heard", "peer_services"].contains(&&*name), "{name}");
         let own = fields(object).into_iter().filter(|field| !COMMON.contains(&field.as_str())).collect();
         printed.insert(name, own);
     }
@@ -121,6 +129,7 @@ fn the_schema_s_document_names_every_word_that_a_field_may_have() {
     let troubles = [
         Trouble::WrongKey { from },
         Trouble::OtherVersion { from, version: 2 },
+        Trouble::OldScript { from, role: Role::Open },
         Trouble::SameRole { role: Role::Open },
         Trouble::OwnEcho { from },
         Trouble::NoPath(Findings::default()),

@@ -91,7 +91,7 @@ impl Program {
                     self.handle_incoming(incoming, now.instant);
                 }
             }
-            Class::Probe => {
+            Class::Probe | Class::OldScript => {
                 self.puncher.handle_traffic(self.hub.traffic, now);
                 self.puncher.handle_datagram(pair, &delivery.payload, now);
             }
