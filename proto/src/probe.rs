@@ -32,7 +32,7 @@ use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
 use crate::{Key, Role};
 
 /// Version of the format, in the low six bits of the first byte.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Length of every probe that this version sends, bytes.
 pub const PROBE_BYTES: usize = HEAD_BYTES + BODY_BYTES + TAG_BYTES;
@@ -134,16 +134,23 @@ impl ProbeSeal {
         Self { cipher: XChaCha20Poly1305::new((&*key.letter_seal()).into()) }
     }
 
-    /// Seals a letter of a check: a probe of which the token alone says something.
+    /// Seals a letter of a check: a probe of which the role, the instance (the number drawn for that check) and the
+    /// token alone say something.
     #[must_use]
-    pub fn seal_letter(&self, role: Role, token: u64, nonce: [u8; NONCE_BYTES]) -> [u8; PROBE_BYTES] {
+    pub fn seal_letter(
+        &self,
+        role: Role,
+        instance: u64,
+        token: u64,
+        nonce: [u8; NONCE_BYTES],
+    ) -> [u8; PROBE_BYTES] {
         let letter = Probe {
             kind: Kind::Probe,
             role,
             nominate: false,
             heard: false,
             epoch: 0,
-            instance: 0,
+            instance,
             sequence: 0,
             unix_ms: 0,
             token,

@@ -244,7 +244,7 @@ fn to_json(event: &Event) -> Value {
         Event::ServiceMissing { listener, service, offered } => {
             json!({"listener": listener.to_string(), "service": service, "offered": offered.names()})
         }
-        Event::HandshakeFailed { why } => json!({"why": why}),
+        Event::HandshakeFailed { why } => json!({"why": why.to_string()}),
         Event::TunnelLost(end) => json!({"why": end.to_string()}),
         Event::PathLost { loss } => json!({"why": Loss::name_of(*loss)}),
         Event::PathBack { connected, after } => json!({

@@ -26,7 +26,7 @@ use rustls::{
 use zeroize::Zeroizing;
 
 /// Names the protocol inside the tunnel, for versions to come (RFC 7301).
-const ALPN: &[u8] = b"pinhole/1";
+const ALPN: &[u8] = b"pinhole/2";
 
 /// What precedes the seed in a PKCS #8 file of an Ed25519 key (RFC 8410 §7).
 const PKCS8_PREFIX: [u8; 16] =

@@ -52,7 +52,7 @@ async fn a_stranger_gets_not_one_byte() {
     let serve = start(Role::Serve, udp).await;
     let stranger = UdpSocket::bind("127.0.0.3:0").await.expect("a socket");
     for packet in
-        [initial(), unknown_version(), short_header(), vec![0x81; 101], vec![0x81; 40], vec![0; 20], vec![]]
+        [initial(), unknown_version(), short_header(), vec![0x82; 101], vec![0x82; 40], vec![0; 20], vec![]]
     {
         stranger.send_to(&packet, (SERVE_IP, udp)).await.expect("send");
     }

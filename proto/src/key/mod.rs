@@ -8,8 +8,10 @@
 //! 4. HKDF-SHA256 (RFC 5869) derives independent keys, one label each: whoever learns one learns no other.
 
 mod phrase;
+mod quic;
 
 pub use phrase::{GENERATED_WORDS, Phrase, PhraseError, WeakPhrase};
+pub use quic::{CONNECTION_ID_BYTES, ConnectionIdMarks, InitialKey, Instances};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use hkdf::Hkdf;
@@ -25,7 +27,7 @@ pub const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
 /// Argon2id's number of passes (with 19 MiB the first recommendation of OWASP's password storage cheat sheet).
 pub const ARGON2_PASSES: u32 = 2;
 
-const SALT: &[u8] = b"pinhole key stretching, version 1";
+const SALT: &[u8] = b"pinhole key stretching, version 2";
 
 /// The stretched secret, from which all keys are derived.
 #[derive(Clone, ZeroizeOnDrop)]
@@ -48,26 +50,26 @@ impl Key {
 
     /// Derives the key that seals probes.
     pub(crate) fn probe_seal(&self) -> Zeroizing<[u8; 32]> {
-        self.derive(b"pinhole v1 probe seal")
+        self.derive(b"pinhole v2 probe seal")
     }
 
     /// Derives the key that seals the letters of a check.
     pub(crate) fn letter_seal(&self) -> Zeroizing<[u8; 32]> {
-        self.derive(b"pinhole v1 letter seal")
+        self.derive(b"pinhole v2 letter seal")
     }
 
     /// Derives the key of checks, from which all that a check uses is derived in turn: no check can be taken for a
     /// tunnel, displace one, or be answered by one.
     #[must_use]
     pub fn for_check(&self) -> Self {
-        Self { secret: *self.derive(b"pinhole v1 check") }
+        Self { secret: *self.derive(b"pinhole v2 check") }
     }
 
     /// Derives what names the key to another program of the same user, which may or may not have the same key. Nobody
     /// else is told.
     #[must_use]
     pub fn tag(&self) -> Zeroizing<[u8; 32]> {
-        self.derive(b"pinhole v1 local tag")
+        self.derive(b"pinhole v2 local tag")
     }
 
     /// Returns whether a tag is that of this key, in a time that does not depend on where they differ.
@@ -78,7 +80,7 @@ impl Key {
 
     /// Derives the secret of the slot schedule.
     pub(crate) fn slot_schedule(&self) -> Zeroizing<[u8; 32]> {
-        self.derive(b"pinhole v1 slot schedule")
+        self.derive(b"pinhole v2 slot schedule")
     }
 
     /// Derives the seed of the Ed25519 identity that `role` shows in TLS (RFC 8032 §5.1.5, RFC 7250).
@@ -87,9 +89,26 @@ impl Key {
     #[must_use]
     pub fn identity_seed(&self, role: Role) -> Zeroizing<[u8; 32]> {
         self.derive(match role {
-            Role::Serve => b"pinhole v1 identity serve",
-            Role::Open => b"pinhole v1 identity open",
+            Role::Serve => b"pinhole v2 identity serve",
+            Role::Open => b"pinhole v2 identity open",
         })
+    }
+
+    /// Derives the key that hedges the nonces of probes against a machine that was copied.
+    pub(crate) fn nonces(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v2 nonce")
+    }
+
+    /// Derives the secret of QUIC's Initial packets: without it nobody opens or makes one.
+    #[must_use]
+    pub fn quic_initial(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v2 quic initial")
+    }
+
+    /// Derives the key that marks QUIC's connection IDs.
+    #[must_use]
+    pub fn connection_ids(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(b"pinhole v2 connection id")
     }
 
     fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
@@ -131,11 +150,15 @@ mod tests {
                 key.identity_seed(Role::Serve),
                 key.identity_seed(Role::Open),
                 key.tag(),
+                key.slot_schedule(),
+                key.nonces(),
+                key.quic_initial(),
+                key.connection_ids(),
             ]
         };
         let derived: std::collections::BTreeSet<_> =
             [of(&key), of(&key.for_check())].iter().flatten().map(|derived| **derived).collect();
-        assert_eq!(derived.len(), 10);
+        assert_eq!(derived.len(), 18);
     }
 
     #[test]
@@ -151,7 +174,7 @@ mod tests {
         let key = key("correct horse battery staple");
         assert_eq!(
             hex(&*key.probe_seal()),
-            "38ed1fb56190c2640bc07151307fb0541013d79aa448f49f27ca053a33e91d06"
+            "a8b3942cba00c79308ff8f336fbd9a65e6e0fe913bf804956562ca86a0347606"
         );
     }
 

@@ -19,13 +19,13 @@ use pinhole::{
     hub::BufferSizes,
     proto::{
         control::Services,
-        key::{Phrase, PhraseError},
+        key::{Instances, Phrase, PhraseError},
         nat::{Cause, NotPublic},
         puncher::{Connected, Diagnosis, Loss, Method, Pair, SocketId, Trouble},
         stream::Reply,
     },
     status::snapshot::Side,
-    tunnel::TunnelEnd,
+    tunnel::{HandshakeError, TunnelEnd},
 };
 use strum::IntoEnumIterator;
 
@@ -257,9 +257,14 @@ fn eio() -> io::Error {
 fn events() -> Vec<Event> {
     let pair = Pair { socket: SocketId::MAIN, remote: peer() };
     let rtt = Duration::from_millis(24);
-    let connected =
-        Connected { pair, method: Method::Base, rtt, took: Duration::from_millis(300), observed: None };
-    let why = || "timed out".to_owned();
+    let connected = Connected {
+        pair,
+        method: Method::Base,
+        rtt,
+        took: Duration::from_millis(300),
+        observed: None,
+        instances: Instances::default(),
+    };
     let service = || "22".to_owned();
     let missing = |service: &str, offered: &[&str]| Event::ServiceMissing {
         listener: local(),
@@ -275,7 +280,7 @@ fn events() -> Vec<Event> {
         Event::PortReaches { listener: local(), service: service() },
         missing("2222", &["22", "web"]),
         missing("2222", &[]),
-        Event::HandshakeFailed { why: why() },
+        Event::HandshakeFailed { why: HandshakeError::Late },
         Event::PathBack { connected, after: 4 * SECOND },
         Event::PathChanged(connected),
         Event::Displaced,
@@ -353,7 +358,7 @@ fn troubles() -> Vec<Trouble> {
     let from = peer();
     let all = vec![
         Trouble::WrongKey { from },
-        Trouble::OtherVersion { from, version: 2 },
+        Trouble::OtherVersion { from, version: 3 },
         Trouble::OldScript { from, role: Role::Serve },
         Trouble::OldScript { from, role: Role::Open },
         Trouble::OtherVerb { from, checks: true },
@@ -510,6 +515,7 @@ fn checks() -> Vec<String> {
         CheckError::Refused,
         CheckError::OtherVersion,
         CheckError::Nonsense,
+        CheckError::Entropy,
         CheckError::Socket("Too many open files (os error 24)".into()),
     ];
     for error in &all {
@@ -520,6 +526,7 @@ fn checks() -> Vec<String> {
             | CheckError::Refused
             | CheckError::OtherVersion
             | CheckError::Nonsense
+            | CheckError::Entropy
             | CheckError::Socket(_) => {}
         }
     }

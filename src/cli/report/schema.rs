@@ -6,10 +6,11 @@ use pinhole::{
     Role,
     proto::{
         control::Services,
+        key::Instances,
         puncher::{Connected, Method, Pair, SocketId},
         stream::Reply,
     },
-    tunnel::TunnelEnd,
+    tunnel::{HandshakeError, TunnelEnd},
 };
 
 use super::*;
@@ -23,7 +24,8 @@ fn samples() -> Vec<Event> {
     let remote = std::net::SocketAddr::from(([203, 0, 113, 9], 5555));
     let pair = Pair { socket: SocketId::MAIN, remote };
     let (took, observed) = (Duration::from_secs(1), Some(remote));
-    let connected = Connected { pair, method: Method::Base, rtt: took, took, observed };
+    let connected =
+        Connected { pair, method: Method::Base, rtt: took, took, observed, instances: Instances::default() };
     let (service, host, why) = ("22".to_owned(), "home.example".to_owned(), "a reason".to_owned());
     let offered = std::sync::Arc::new(Services::new(["22"]));
     let name = |event: &Event| match event {
@@ -59,7 +61,7 @@ fn samples() -> Vec<Event> {
         Event::PeerServices(offered.clone()),
         Event::PortReaches { listener: remote, service: service.clone() },
         Event::ServiceMissing { listener: remote, service: service.clone(), offered },
-        Event::HandshakeFailed { why: why.clone() },
+        Event::HandshakeFailed { why: HandshakeError::Late },
         Event::PathLost { loss: None },
         Event::PathBack { connected, after: took },
         Event::PathChanged(connected),
@@ -128,7 +130,7 @@ fn the_schema_s_document_names_every_word_that_a_field_may_have() {
     let from = std::net::SocketAddr::from(([203, 0, 113, 9], 5555));
     let troubles = [
         Trouble::WrongKey { from },
-        Trouble::OtherVersion { from, version: 2 },
+        Trouble::OtherVersion { from, version: 3 },
         Trouble::OldScript { from, role: Role::Open },
         Trouble::SameRole { role: Role::Open },
         Trouble::OwnEcho { from },

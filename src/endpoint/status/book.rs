@@ -256,6 +256,7 @@ fn has_no_end(event: &Event, role: Role) -> bool {
 #[cfg(test)]
 mod tests {
     use pinhole_proto::{
+        key::Instances,
         puncher::{Findings, Method, Pair, SocketId},
         stream::Reply,
     };
@@ -271,6 +272,7 @@ mod tests {
             rtt: Duration::from_millis(20),
             took: Duration::from_secs(3),
             observed: None,
+            instances: Instances::default(),
         }
     }
 

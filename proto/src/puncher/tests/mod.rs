@@ -581,7 +581,7 @@ fn a_flood_of_noise_and_lookalikes_changes_nothing() {
     wire.start(SERVE);
     let before = wire.sent;
     for n in 0..20_000u32 {
-        let mut noise = vec![0x81; PROBE_BYTES + (n % 40) as usize];
+        let mut noise = vec![0x82; PROBE_BYTES + (n % 40) as usize];
         noise[3..7].copy_from_slice(&n.to_be_bytes());
         wire.inject(SERVE, SocketAddr::new([10, 0, 0, 1].into(), (n % 60_000) as u16), &noise);
     }
