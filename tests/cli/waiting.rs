@@ -37,9 +37,12 @@ fn two_open_sides_are_both_told_what_to_change() {
     let local = format!("{}:2222", ends.serve_ip);
     let (own, peer) = (ends.serve_ip.to_string(), ends.open_ip.to_string());
     let second = with_key(crate::program::pinhole(&["-l", &local, &peer, "--bind", &own]), KEY);
-    for mut run in [Run::start(ends.open(&[])), Run::start(second)] {
+    let mut runs = [Run::start(ends.open(&[])), Run::start(second)];
+    for run in &mut runs {
         let said = run.says("both sides open a port (-l)");
         assert!(said.contains("-c"), "{said}");
+    }
+    for run in runs {
         assert_eq!(run.interrupt().code, Some(0));
     }
 }
