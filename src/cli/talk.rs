@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -64,27 +65,42 @@ pub(super) fn err(text: Vec<u8>) {
     ERR.push(text, io::stderr());
 }
 
-/// Breaks a line at words where a terminal would break it anywhere. A command to copy, which begins with a blank, stays
-/// whole, and so does what has lines of its own.
+/// Breaks a line for stderr at words, where a terminal would break it anywhere. A command to copy, which begins with a
+/// blank, stays whole, and so does what has lines of its own.
 pub(super) fn fit(line: &str) -> Cow<'_, str> {
-    let is_fixed = line.starts_with(' ') || line.contains('\n');
-    let width = terminal_size_of(io::stderr()).filter(|_| !is_fixed);
-    width.map_or(Cow::Borrowed(line), |(Width(width), _)| break_at_words(line, usize::from(width)))
-}
-
-/// Further lines begin with two blanks. A word that is longer than a line stays whole.
-fn break_at_words(line: &str, width: usize) -> Cow<'_, str> {
-    if line.chars().count() <= width || width < NARROWEST {
+    if line.starts_with(' ') || line.contains('\n') {
         return Cow::Borrowed(line);
     }
-    let mut broken = String::with_capacity(line.len() + line.len() / 16);
-    let mut column = 0;
-    for word in line.split(' ') {
+    fit_to(io::stderr(), line, 2)
+}
+
+/// Breaks a line of a report for stdout in the same way; its further lines begin with so many blanks.
+pub(super) fn fit_report(line: &str, indent: usize) -> Cow<'_, str> {
+    fit_to(io::stdout(), line, indent)
+}
+
+fn fit_to(stream: impl AsFd, line: &str, indent: usize) -> Cow<'_, str> {
+    match terminal_size_of(stream) {
+        Some((Width(width), _)) => break_at_words(line, usize::from(width), indent),
+        None => Cow::Borrowed(line),
+    }
+}
+
+/// A word that is longer than a line stays whole.
+fn break_at_words(line: &str, width: usize, indent: usize) -> Cow<'_, str> {
+    if line.chars().count() <= width || width < NARROWEST + indent {
+        return Cow::Borrowed(line);
+    }
+    let mut words = line.split(' ');
+    let mut broken = words.next().unwrap_or_default().to_owned();
+    let mut column = broken.chars().count();
+    for word in words {
         let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            broken.push_str("\n  ");
-            column = 2;
-        } else if column > 0 {
+        if column > indent && column + 1 + length > width {
+            broken.push('\n');
+            broken.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else {
             broken.push(' ');
             column += 1;
         }
@@ -169,11 +185,12 @@ mod tests {
     #[test]
     fn a_long_line_is_broken_between_words() {
         let line = "one two three four five six seven";
-        assert_eq!(break_at_words(line, 40), line);
-        assert_eq!(break_at_words(line, 20), "one two three four\n  five six seven");
+        assert_eq!(break_at_words(line, 40, 2), line);
+        assert_eq!(break_at_words(line, 22, 2), "one two three four\n  five six seven");
         let long = "a-word-that-is-longer-than-a-line is not cut";
-        assert_eq!(break_at_words(long, 20), "a-word-that-is-longer-than-a-line\n  is not cut");
-        assert_eq!(break_at_words(line, 5), line);
+        assert_eq!(break_at_words(long, 22, 2), "a-word-that-is-longer-than-a-line\n  is not cut");
+        assert_eq!(break_at_words("  row   one two three four five", 28, 8), "  row   one two three four\n        five");
+        assert_eq!(break_at_words(line, 5, 2), line);
     }
 
     static READ: Mutex<Vec<u8>> = Mutex::new(Vec::new());

@@ -8,7 +8,10 @@ use pinhole::status::{
     snapshot::{Chosen, Forward, Moment, Network, Path, Side, State, Tunnel},
 };
 
-use crate::cli::{journal::one_line, words};
+use crate::cli::{journal::one_line, talk, words};
+
+/// Columns before what a row says.
+const INDENT: usize = 12;
 
 /// Turns of the history that are shown.
 const TURNS: usize = 6;
@@ -48,7 +51,7 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
     );
     // Some of it may come from another user's program.
     lines.iter().fold(String::new(), |mut page, line| {
-        let _infallible = writeln!(page, "{}", one_line(line));
+        let _infallible = writeln!(page, "{}", talk::fit_report(&one_line(line), INDENT));
         page
     })
 }
