@@ -60,6 +60,7 @@ pub(crate) fn run() -> ExitCode {
     if std::env::args_os().len() == 1 {
         return say_usage();
     }
+    hide_memory();
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     tell_panics();
     let _last_lines = talk::LastLines;
@@ -91,6 +92,15 @@ fn say_usage() -> ExitCode {
     say_error(&Message::WhatToDo);
     say_as(Level::Error, &format!("\n{}", Cli::command().render_usage()));
     WRONG_USE.into()
+}
+
+/// Keeps the key where it is: neither a core dump nor another program of the same user gets to see this one's memory.
+fn hide_memory() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _never_refused = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
 }
 
 /// Ends the program with what is wrong with the command line, or with the help that was asked for.

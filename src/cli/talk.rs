@@ -189,7 +189,10 @@ mod tests {
         assert_eq!(break_at_words(line, 22, 2), "one two three four\n  five six seven");
         let long = "a-word-that-is-longer-than-a-line is not cut";
         assert_eq!(break_at_words(long, 22, 2), "a-word-that-is-longer-than-a-line\n  is not cut");
-        assert_eq!(break_at_words("  row   one two three four five", 28, 8), "  row   one two three four\n        five");
+        assert_eq!(
+            break_at_words("  row   one two three four five", 28, 8),
+            "  row   one two three four\n        five"
+        );
         assert_eq!(break_at_words(line, 5, 2), line);
     }
 

@@ -117,26 +117,11 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
 
 fn find_key_and_run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
     check_status(common)?;
-    check_peer(services, whom, common)?;
     warn_of_example(&whom.peer);
     talk::start();
-    let found = keyring::find(&common.key, services.role())?;
+    let found = keyring::find(&common.key, services.role(), || check_peer(whom, common))?;
     introduce(services, &whom.peer, &found);
     run(services, whom, common, found)
-}
-
-/// Looks at the peer before a key is made or asked for: none is shown, or typed, for a start that is refused.
-fn check_peer(services: &Services, whom: &Whom, common: &Common) -> Result<()> {
-    let is_asked = services.role() == Role::Serve || io::stdin().is_terminal();
-    if !is_asked || keyring::look(&common.key)?.is_some() {
-        return Ok(());
-    }
-    let runtime = Builder::new_current_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
-    let found = runtime.block_on(whom.peer.resolve());
-    runtime.shutdown_background();
-    let own = SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), whom.peer.port);
-    let checked = found.and_then(|addresses| Peer::check_foreign(&addresses, own));
-    checked.map_err(|error| whom.advise(error.into()))
 }
 
 /// Says that PEER was copied from a document.
@@ -332,6 +317,14 @@ fn check_status(common: &Common) -> Result<()> {
     }
 }
 
+/// Refuses a peer that cannot be one, before a key is made and shown for nothing.
+fn check_peer(whom: &Whom, common: &Common) -> Result<()> {
+    let own = SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), whom.peer.port);
+    let found = runtime().or_say(|| Message::NoRuntime)?.block_on(whom.peer.resolve());
+    let checked = found.and_then(|found| Peer::check_foreign(&found, own));
+    checked.map_err(|error| whom.advise(error.into()))
+}
+
 /// Says which key is used; after the first start, what to do on the other side.
 fn introduce(services: &Services, peer: &Peer, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
@@ -342,6 +335,9 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
     } else if std::io::stderr().is_terminal() {
         say(&match &found.origin {
             Origin::File(path) => Message::UsingKeyFile(path.clone()),
+            origin @ (Origin::Argument | Origin::Environment | Origin::Prompt) if !keyring::is_kept() => {
+                Message::UsingTypedKey(key::describe(origin))
+            }
             origin @ (Origin::Argument | Origin::Environment | Origin::Prompt | Origin::Made(_)) => {
                 Message::UsingKey(key::describe(origin))
             }

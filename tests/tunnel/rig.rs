@@ -12,7 +12,7 @@ use std::{
 };
 
 use pinhole::{
-    Config, Endpoint, Event, Key, Peer, Role,
+    Config, Endpoint, Event, Key, Peer, Phrase, Role,
     bind::BindError,
     endpoint::{Compress, StartError},
     forward::{self, Listening, Offering, OpenSpec, ServeSpec},
@@ -29,10 +29,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const SERVE_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 pub(crate) const OPEN_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-static KEY: LazyLock<Key> = LazyLock::new(|| key("acorn zoom abacus yodel crisp plank"));
+static KEY: LazyLock<Key> = LazyLock::new(|| key(1));
 
-pub(crate) fn key(phrase: &str) -> Key {
-    Key::stretch(&phrase.parse().expect("a phrase"))
+/// Returns one of several keys.
+pub(crate) fn key(number: u8) -> Key {
+    Key::stretch(&Phrase::generate([number; 32]))
 }
 
 /// A tunnel with one service behind it.
@@ -51,8 +52,12 @@ impl Rig {
     }
 
     /// The same, with what the serve side and the open side think of compression.
-    pub(crate) async fn compressing(service: SocketAddr, [at_serve, at_open]: [Compress; 2]) -> Self {
-        let udp = free_port().await;
+    pub(crate) async fn compressing(service: SocketAddr, compress: [Compress; 2]) -> Self {
+        Self::at(free_port().await, service, compress).await
+    }
+
+    /// The same on that UDP port of both sides.
+    pub(crate) async fn at(udp: u16, service: SocketAddr, [at_serve, at_open]: [Compress; 2]) -> Self {
         let serve = start_as(Role::Serve, udp, KEY.clone(), at_serve).await;
         let open = start_as(Role::Open, udp, KEY.clone(), at_open).await;
         let spec =
