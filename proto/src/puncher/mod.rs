@@ -65,7 +65,7 @@ use self::{
 use crate::{
     Now, Role,
     key::Instances,
-    probe::{Kind, OpenError, Probe, ProbeSeal},
+    probe::{Class, Kind, OpenError, Probe, ProbeSeal, classify},
 };
 
 /// Addresses that a peer's name may resolve to and that are tried at the same time.
@@ -226,6 +226,9 @@ impl Puncher {
         if matches!(self.state, State::Idle) || !self.outbox.is_open(pair.socket) {
             return;
         }
+        if classify(datagram) == Class::OldScript {
+            return self.handle_old_script(pair);
+        }
         match self.seal.open(datagram) {
             Ok(probe) if probe.role == self.bearings.role => self.handle_own_role(pair, &probe, now),
             Ok(probe) => self.handle_probe(pair, &probe, now),
@@ -294,7 +297,7 @@ impl Puncher {
     #[must_use]
     pub fn findings(&self, now: Now) -> Option<Findings> {
         match &self.state {
-            State::Searching(search) => Some(search.findings(now.instant)),
+            State::Searching(search) => Some(self.bearings.complete(search.findings(now.instant))),
             State::Idle | State::Connected(_) => None,
         }
     }
@@ -312,7 +315,7 @@ impl Puncher {
         search.handle_timeout(&ground, &mut self.outbox);
         let outbox = &self.outbox;
         self.checks.retain(|c| outbox.is_open(c.pair.socket));
-        if let Some(trouble) = search.diagnose(now.instant) {
+        if let Some(trouble) = search.diagnose(&self.bearings, now.instant) {
             self.outbox.tell(Event::Trouble(trouble));
         }
         if search.evidence.finds_peer_gone(now.instant) {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Icmp, IcmpKind, Loss, Now, Pair, Puncher, State};
+use crate::nat::NotPublic;
 
 impl Puncher {
     /// Returns the address of the peer toward which [`Self::set_local`] wants the own one: that of the path in use, or
@@ -32,6 +33,12 @@ impl Puncher {
             }
             State::Connected(_) => self.lose_path(Loss::Rerouted, now),
         }
+    }
+
+    /// Takes note of an address of the peer that no machine on the internet has, and to which no network of this machine
+    /// leads. A search says so at once.
+    pub fn set_not_public(&mut self, address: Option<(IpAddr, NotPublic)>) {
+        self.bearings.not_public = address;
     }
 
     /// Whether an ICMP error makes it worth a look whether the peer's program still has its port. ICMP itself is no
