@@ -123,7 +123,7 @@ impl Program {
 
     /// What the name server tells.
     pub(super) fn handle_resolved(&mut self, peer: Ipv4Addr, now: Now, network: &mut Network) {
-        self.puncher.handle_traffic(self.hub.traffic, now);
+        self.puncher.handle_traffic(self.traffic(), now);
         self.puncher.set_peer(&[SocketAddr::from((peer, PORT))], now);
         self.settle(now, network);
     }
