@@ -287,7 +287,10 @@ impl Bench {
         assert!(drained.is_empty(), "whoever forges ICMP gets something back");
         // Nobody of this world has a socket on this machine.
         if self.puncher.doubts_peer(&icmp) {
-            assert!(self.local == Some(icmp.pair.remote.ip()), "another machine's ports are no business of ours");
+            assert!(
+                self.local == Some(icmp.pair.remote.ip()),
+                "another machine's ports are no business of ours"
+            );
             self.input(|puncher, now| puncher.handle_closed(now));
         }
     }
