@@ -1,4 +1,5 @@
 mod lone;
+mod vectors;
 mod wire;
 
 use self::{lone::Lone, wire::*};

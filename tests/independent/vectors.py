@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Checks docs/vectors.json against wire.py and quic.py. Names what differs; exit status 1 if anything does.
+
+Usage: vectors.py FILE
+"""
+
+import json
+import sys
+
+import wire
+
+KINDS = {"probe": wire.PROBE, "ack": wire.ACK, "bye": wire.BYE, "displaced": wire.DISPLACED}
+ROLES = {"serve": wire.SERVE, "open": wire.OPEN}
+
+
+def sections(vectors):
+    """The checks by section of the file: each yields (what, expected, found)."""
+    known = vectors["key"]
+    key = wire.Key.stretch(known["typed"], known["memory KiB"], known["passes"])
+    return key, {
+        "version": lambda: [("", vectors["version"], wire.VERSION)],
+        "key": lambda: stretched(known, key),
+        "derived": lambda: derived(vectors["derived"], key),
+        "derived for checks": lambda: derived(vectors["derived for checks"], key.for_check()),
+        "probes": lambda: probes(vectors["probes"], key),
+        "letters": lambda: letters(vectors["letters"], key.for_check()),
+        "slots": lambda: slots(vectors["slots"], wire.Schedule(key)),
+        "reserve ports": lambda: reserve_ports(vectors["reserve ports"], wire.Schedule(key)),
+        "fans": lambda: fans(vectors["fans"], wire.Schedule(key)),
+        "sweeps": lambda: [(v["start"], v["first"], wire.sweep(v["start"], 8)) for v in vectors["sweeps"]],
+        "requests": lambda: requests(vectors["requests"]),
+        "replies": lambda: [("", vectors["replies"], wire.REPLIES)],
+        "pieces": lambda: pieces(vectors["pieces"]),
+    }
+
+
+def stretched(known, key):
+    yield "canonical", known["canonical"], wire.canonical(known["typed"])
+    yield "salt", known["salt"], wire.SALT.decode()
+    yield "lanes", known["lanes"], 1
+    yield "secret", known["secret"], key.secret.hex()
+
+
+def derived(known, key):
+    for label, value in known.items():
+        yield label, value, key.derive(label).hex()
+
+
+def probes(known, key):
+    seal = wire.Seal(key)
+    for v in known:
+        flags = sum(flag for name, flag in wire.FLAGS.items() if v[name])
+        probe = wire.Probe(KINDS[v["kind"]], ROLES[v["role"]], flags, v["epoch"], v["instance"], v["sequence"],
+                           v["unix ms"], v["token"], address(v["observed"]))
+        yield v["name"] + ", sealed", v["datagram"], seal.seal(probe, bytes.fromhex(v["drawn"])).hex()
+        yield v["name"] + ", opened", probe, seal.open(bytes.fromhex(v["datagram"]))
+
+
+def address(text):
+    if text is None:
+        return None
+    ip, _, port = text.rpartition(":")
+    return ip.strip("[]"), int(port)
+
+
+def letters(known, key):
+    seal = wire.Seal(key, "letter seal")
+    for v in known:
+        letter = wire.letter(ROLES[v["role"]], v["round"], v["letter"], v["instance"])
+        datagram = seal.seal_with(letter, bytes.fromhex(v["nonce"]))
+        yield (v["role"], v["round"]), v["datagram"], datagram.hex()
+        yield (v["role"], v["round"], "opened"), letter, seal.open(bytes.fromhex(v["datagram"]))
+
+
+def slots(known, schedule):
+    for v in known:
+        yield v["slot"], v["ports"], list(schedule.slot(v["slot"], *v["main ports"]))
+        yield v["slot"], v["speaker"], "open" if v["slot"] % 2 else "serve"
+
+
+def reserve_ports(known, schedule):
+    for v in known:
+        yield v["epochs"], v["ports"], list(schedule.reserve(*v["epochs"], *v["main ports"]))
+
+
+def fans(known, schedule):
+    for v in known:
+        ports, start = schedule.fan(v["epoch"], ROLES[v["role"]], v["main port"])
+        found = {"first": ports[:8], "last": ports[-4:], "count": len(ports), "start": start}
+        for name, value in found.items():
+            yield (v["epoch"], name), v[name], value
+
+
+def requests(known):
+    for v in known:
+        made = wire.CHECK_REQUEST if v.get("check") else wire.request(v["service"], v["any"], v["pieces"])
+        yield v, v["bytes"], made.hex()
+
+
+def pieces(known):
+    for v in known:
+        head = wire.packed_head(v["length"], v["unpacked"]) if "unpacked" in v else wire.plain_head(v["length"])
+        yield v, v["head"], head.hex()
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        vectors = json.load(file)
+    _, checks = sections(vectors)
+    wrong = [f"{name}: checked by nobody" for name in vectors if name not in checks]
+    count = 0
+    for name, check in checks.items():
+        for what, expected, found in check():
+            count += 1
+            if expected != found:
+                wrong.append(f"{name}, {what}: the file has {expected}, and the document leads to {found}")
+    print("\n".join(wrong) or f"{count} values of {len(checks)} sections are as the document says")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
