@@ -27,9 +27,9 @@ class Peer:
         self.seal = wire.Seal(key)
         self.instance, self.sequence = int.from_bytes(os.urandom(8), "big"), 0
         self.tokens, self.numbers, self.peers_instance = {}, set(), None
-        self.observed_us = None
+        self.observed = None
         self.heard = self.is_proven = self.is_nominated = self.is_left = False
-        self.quic = None
+        self.quic, self.unopened = None, 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(own)
 
@@ -66,6 +66,7 @@ class Peer:
                 self.quic.receive(datagram)
             return
         probe = self.seal.open(datagram)
+        self.unopened += probe is None
         if probe is None or probe.role == self.role or (probe.instance, probe.sequence) in self.numbers:
             return
         self.numbers.add((probe.instance, probe.sequence))
@@ -80,17 +81,21 @@ class Peer:
     def on_probe(self, probe):
         takes = probe.flags & wire.NOMINATE and self.role == wire.SERVE and self.is_proven
         if takes and not self.is_nominated:
-            self.is_nominated = True
-            self.quic = quic.Connection(self.key, wire.SERVE)
+            self.nominate()
         self.say(wire.ACK, probe.token, wire.NOMINATE if takes else 0, self.remote)
         if not self.is_proven:
             self.test()
 
     def on_ack(self, probe):
-        self.is_proven, self.peers_instance, self.observed_us = True, probe.instance, probe.observed
+        self.is_proven, self.peers_instance, self.observed = True, probe.instance, probe.observed
         if probe.flags & wire.NOMINATE and self.role == wire.OPEN and not self.is_nominated:
-            self.is_nominated = True
-            self.quic = quic.Connection(self.key, wire.OPEN)
+            self.nominate()
+
+    def nominate(self):
+        """Takes the pair: QUIC may begin."""
+        self.is_nominated = True
+        instances = (self.peers_instance, self.instance)
+        self.quic = quic.Connection(self.key, self.role, instances if self.role == wire.OPEN else instances[::-1])
 
     # Time
 

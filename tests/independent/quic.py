@@ -4,6 +4,7 @@ Enough for a handshake and a few streams over a path that loses little: no conge
 own sending, and whatever is not acknowledged is sent again when the caller says so.
 """
 
+import hmac
 import os
 import struct
 
@@ -11,7 +12,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-import hmac
 import tls
 import wire
 
@@ -78,9 +78,10 @@ def full_number(truncated, bits, largest):
     return number - window if number > largest + 1 + window // 2 and number >= window else number
 
 
-def initial_keys(key, connection_id):
-    """The client's keys and the server's: RFC 9001 §5.2 with another connection ID."""
-    secret = hmac.digest(INITIAL_SALT, wire.initial_id(key, connection_id), "sha256")
+def initial_keys(covered_id):
+    """The client's keys and the server's (RFC 9001 §5.2). In a tunnel the connection ID is a covered one
+    (`wire.initial_id`)."""
+    secret = hmac.digest(INITIAL_SALT, covered_id, "sha256")
     return [Keys(tls.expand_label(secret, who, b"", 32)) for who in (b"client in", b"server in")]
 
 
@@ -132,22 +133,23 @@ class Stream:
 
 
 class Connection:
-    """One connection. `out` has the datagrams to send; `closed` is the peer's close: (whether it is the application's,
-    code)."""
+    """One connection. `instances` are the serve side's and the open side's. `out` has the datagrams to send; `closed`
+    is the peer's close: (whether it is the application's, code)."""
 
-    def __init__(self, key, role):
+    def __init__(self, key, role, instances):
         self.key, self.is_client, self.ids = key, role == wire.OPEN, wire.ConnectionIds(key)
+        self.instances = instances
         self.own_id = self.ids.mark(os.urandom(4))
         self.peers_id = self.ids.mark(os.urandom(4)) if self.is_client else None
         self.first_id, self.keys, self.tls, self.role = self.peers_id, {}, None, role
         self.spaces = [Space(), Space(), Space()]
         self.streams, self.sent_bytes, self.out = {}, {}, []
-        self.closed, self.is_confirmed, self.unmarked = None, False, 0
+        self.closed, self.is_confirmed, self.unmarked, self.unopened = None, False, 0, 0
         if self.is_client:
             self.start()
 
     def start(self):
-        client, server = initial_keys(self.key, self.first_id)
+        client, server = initial_keys(wire.initial_id(self.key, self.instances, self.first_id))
         self.keys[tls.INITIAL] = (client, server) if self.is_client else (server, client)
         parameters = [(4, varint(1 << 20)), (5, varint(1 << 18)), (6, varint(1 << 18)), (7, varint(1 << 18)),
                       (8, varint(0 if self.is_client else 16)), (9, varint(1)), (15, self.own_id)]
@@ -166,8 +168,13 @@ class Connection:
             if packet is None:
                 return
             space = self.spaces[level]
-            opened = self.keys[level][1].open(packet, at, max(space.heard, default=-1)) if level in self.keys else None
-            if opened is None or opened[1] in space.heard:
+            if level not in self.keys:
+                continue
+            opened = self.keys[level][1].open(packet, at, max(space.heard, default=-1))
+            if opened is None:
+                self.unopened += 1
+                continue
+            if opened[1] in space.heard:
                 continue
             if self.frames(level, Reader(opened[2])):
                 space.must_ack = True

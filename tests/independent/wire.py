@@ -26,6 +26,7 @@ PROBE_BYTES = 101
 
 # §1
 SALT = b"pinhole key stretching, version 2"
+MEMORY_KIB, PASSES = 19456, 2
 
 
 def canonical(text):
@@ -49,9 +50,9 @@ class Key:
         self.secret = secret
 
     @classmethod
-    def stretch(cls, phrase, memory_kib, passes):
+    def stretch(cls, phrase):
         """Argon2id over the canonical spelling."""
-        kdf = Argon2id(salt=SALT, length=32, iterations=passes, lanes=1, memory_cost=memory_kib)
+        kdf = Argon2id(salt=SALT, length=32, iterations=PASSES, lanes=1, memory_cost=MEMORY_KIB)
         return cls(kdf.derive(canonical(phrase).encode()))
 
     def derive(self, label):
@@ -246,9 +247,10 @@ class ConnectionIds:
         return len(connection_id) == 8 and self.mark(connection_id[:4]) == connection_id
 
 
-def initial_id(key, connection_id):
-    """What stands in the place of the client's first destination connection ID in RFC 9001 §5.2."""
-    return expand(key.derive("quic initial"), connection_id, 20)
+def initial_id(key, instances, connection_id):
+    """What stands in the place of the client's first destination connection ID in RFC 9001 §5.2. `instances` are the
+    serve side's and the open side's."""
+    return expand(key.derive("quic initial"), struct.pack(">QQ", *instances) + connection_id, 20)
 
 
 # §14
@@ -269,6 +271,18 @@ def plain_head(length):
     if length < 1 << 14:
         return struct.pack(">H", length | 0x4000)
     return (length | 0x800000).to_bytes(3, "big")
+
+
+def plain_pieces(data):
+    """The bytes of some pieces, none of which is packed."""
+    out = b""
+    while data:
+        size = (data[0] >> 6) + 1
+        if size == 4:
+            raise ValueError("a packed piece")
+        length = int.from_bytes(data[:size], "big") & (1 << 8 * size - 2) - 1
+        out, data = out + data[size:size + length], data[size + length:]
+    return out
 
 
 def packed_head(length, unpacked):
