@@ -132,12 +132,13 @@ fn flood(socket: &UdpSocket, target: SocketAddr, kind: &str, stop: &AtomicBool, 
         _ => vec![0x11; 100],
     };
     let begun = Instant::now();
-    let mut sent = 0u32;
+    let (mut tried, mut sent) = (0u32, 0u32);
     while !stop.load(Ordering::Relaxed) {
         let due = (begun.elapsed().as_secs_f64() * f64::from(FLOOD_PER_S)) as u32;
-        while sent < due {
-            let _full_queue = socket.send_to(&payload, target);
-            sent += 1;
+        while tried < due {
+            // The system refuses some where its queue is full.
+            sent += u32::from(socket.send_to(&payload, target).is_ok());
+            tried += 1;
         }
         while socket.recv_from(&mut [0; 2048]).is_ok() {
             answers.fetch_add(1, Ordering::Relaxed);

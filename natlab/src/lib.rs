@@ -22,7 +22,7 @@ pub mod spec;
 
 pub use addresses::{STRANGER_IPS, public_ip};
 #[cfg(target_os = "linux")]
-pub use kernel::{Lab, LabError, LabSpec, available, lab_or_skip, sweep_leftovers};
+pub use kernel::{Lab, LabError, LabSpec, available, lab_or_skip, skip, sweep_leftovers};
 pub use link::{LinkSpec, Way, WayStats};
 pub use model::{Arrival, Delivery, IcmpError, IcmpKind, Network, Place};
 pub use spec::{

@@ -14,8 +14,8 @@ use natlab::{
 use pinhole_proto::{
     nat::{Verdict, punchable},
     survey::{
-        Agreement, Heard, LIFETIME_MAPPINGS, LifetimeSeen, MAX_MAPPINGS, MappingSeen, Orders, PortsSeen,
-        Report, Round, Seen, Since, Socket, Stand, Survey, of_token, token,
+        Agreement, Allowance, Heard, LIFETIME_MAPPINGS, LifetimeSeen, MAX_MAPPINGS, MappingSeen, Orders,
+        PortsSeen, Report, Round, Seen, Since, Socket, Stand, Survey, of_token, token,
     },
 };
 
@@ -39,6 +39,8 @@ struct World {
     outside: [SocketAddr; 2],
     chance: Chance,
     flows: [std::collections::BTreeSet<(u16, SocketAddr)>; 2],
+    /// What each side still carries out.
+    allowances: [Allowance; 2],
 }
 
 /// Lets two sides meet and surveys them; none where they do not meet.
@@ -64,6 +66,7 @@ fn surveyed(a: &NatSpec, b: &NatSpec, seed: u64) -> Option<(Survey, World)> {
         outside: [pairs[1].1, pairs[0].1],
         chance: Chance::new(seed),
         flows: Default::default(),
+        allowances: Default::default(),
     };
     while let Some(round) = machine.next_round() {
         let reports = world.carry_out(&round);
@@ -106,6 +109,10 @@ fn forgetful(name: &str, seconds: u64) -> NatSpec {
 
 impl World {
     fn carry_out(&mut self, round: &Round) -> [Report; 2] {
+        for (index, allowance) in self.allowances.iter_mut().enumerate() {
+            let is_taken = allowance.take_round(&round.orders[index], self.outside[1 - index]);
+            assert!(is_taken, "a side refuses orders of round {}", round.number);
+        }
         let mut reports = [0, 1]
             .map(|index| Report { ports: self.open(index, round.orders[index].open), heard: Vec::new() });
         let mut post: Vec<(Duration, usize, usize)> =
@@ -150,7 +157,6 @@ impl World {
 
     fn send(&mut self, index: usize, round: &Round, number: usize) {
         let letter = round.orders[index].letters[number];
-        assert!(round.orders[index].are_modest(letter.to));
         let port = self.ports[index][usize::from(letter.from.0)];
         let SocketAddr::V4(to) = letter.to else { panic!("the model has IPv4") };
         let low = u8::try_from(self.nats[index].boxes().len() + 1).expect("few boxes");

@@ -129,16 +129,23 @@ impl ProbeSeal {
         Self { cipher: XChaCha20Poly1305::new((&*key.letter_seal()).into()) }
     }
 
-    /// Seals a letter of a check: a probe of which the token alone says something.
+    /// Seals a letter of a check: a probe of which the role, the instance (the number drawn for that check) and the
+    /// token alone say something.
     #[must_use]
-    pub fn seal_letter(&self, role: Role, token: u64, nonce: [u8; NONCE_BYTES]) -> [u8; PROBE_BYTES] {
+    pub fn seal_letter(
+        &self,
+        role: Role,
+        instance: u64,
+        token: u64,
+        nonce: [u8; NONCE_BYTES],
+    ) -> [u8; PROBE_BYTES] {
         let letter = Probe {
             kind: Kind::Probe,
             role,
             nominate: false,
             heard: false,
             epoch: 0,
-            instance: 0,
+            instance,
             sequence: 0,
             unix_ms: 0,
             token,

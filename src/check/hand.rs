@@ -11,7 +11,7 @@ use pinhole_proto::{
     Role,
     probe::ProbeSeal,
     puncher::{Pair, SocketId, Transmit},
-    survey::{Heard, Letter, MAX_SOCKETS, Orders, Report, Socket, of_token, token},
+    survey::{Allowance, Heard, Letter, MAX_SOCKETS, Orders, Report, Socket, of_token, token},
 };
 use tokio::{
     sync::mpsc,
@@ -47,6 +47,9 @@ pub(super) struct Hand {
     low_ttl: u8,
     gap: Duration,
     opened: u16,
+    allowance: Allowance,
+    /// The number drawn for this check: letters with another one do not count.
+    instance: u64,
     round: u32,
     counts: BTreeMap<(u16, Socket, SocketAddr), u16>,
     /// The mappings that letters have made.
@@ -69,6 +72,8 @@ impl Hand {
                 Duration::from_secs(1) / u32::from(plan.packets_per_second.saturating_sub(FOR_PATH).max(1)),
             ),
             opened: 0,
+            allowance: Allowance::default(),
+            instance: 0,
             round: 0,
             counts: BTreeMap::new(),
             flows: BTreeSet::new(),
@@ -76,14 +81,19 @@ impl Hand {
         }
     }
 
+    /// Sets the number drawn for this check. To be called before the first round.
+    pub(super) fn set_instance(&mut self, instance: u64) {
+        self.instance = instance;
+    }
+
     /// Returns the address of the tunnel's socket, as this side knows it.
     pub(super) fn inside(&self, ip: IpAddr) -> SocketAddr {
         SocketAddr::new(ip, self.hub.port(self.pair.socket).unwrap_or(0))
     }
 
-    /// Opens sockets and sends letters. What arrives of the peer's letters of that round counts from now on.
+    /// Opens sockets and sends letters, within the totals of a check. What arrives of the peer's letters of that round counts from now on.
     pub(super) async fn carry_out(&mut self, number: u32, orders: &Orders) -> Result<Vec<u16>, CheckError> {
-        if !orders.are_modest(self.peer) {
+        if !self.allowance.take_round(orders, self.peer) {
             return Err(CheckError::Nonsense);
         }
         self.round = number;
@@ -147,7 +157,7 @@ impl Hand {
         let transmit = Transmit {
             pair: Pair { socket, remote: letter.to },
             ttl: letter.is_low.then_some(self.low_ttl),
-            payload: self.seal.seal_letter(self.role, token(round, index), nonce),
+            payload: self.seal.seal_letter(self.role, self.instance, token(round, index), nonce),
         };
         if let Err(error) = self.hub.send_probe(&transmit) {
             tracing::debug!(%error, pair = ?transmit.pair, "letter not sent");
@@ -162,7 +172,8 @@ impl Hand {
                 SocketId(number) => Socket(number.saturating_sub(FIRST_SOCKET)),
             };
             tracing::trace!(round, letter, ?at, from = %arrival.pair.remote, "letter");
-            if round == self.round && self.counts.len() < MAX_HEARD {
+            let is_of_now = arrival.instance == self.instance && round == self.round;
+            if is_of_now && self.counts.len() < MAX_HEARD {
                 let count = self.counts.entry((letter, at, arrival.pair.remote)).or_default();
                 *count = count.saturating_add(1);
             }

@@ -18,6 +18,9 @@ mod stun;
 mod talk;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     clock::Clock,
     machine::{Address, Machine, Port},
@@ -48,6 +51,9 @@ pub enum CheckError {
     /// The peer says what makes no sense, or asks for too much.
     #[error("the other side does not keep to the rules of a check: use the same release on both sides")]
     Nonsense,
+    /// The system gives no randomness.
+    #[error("the system gives no random numbers")]
+    Entropy,
     /// A socket cannot be had.
     #[error("no further socket can be had ({0})")]
     Socket(String),

@@ -13,16 +13,15 @@ use std::{
 };
 
 use pinhole_proto::nat::{Filtering, Mapping, Reach};
-use stun_types::{
-    attribute::{MappedSocketAddr, RawAttribute, XorMappedAddress},
-    message::{BINDING, Message, MessageClass, MessageWriteVec, TransactionId},
-    prelude::{MessageWrite, MessageWriteExt},
-};
+use stun_types::message::TransactionId;
 use tokio::{
     net::{UdpSocket, lookup_host},
     time::{Instant, timeout_at},
 };
 
+mod message;
+
+use self::message::{Answer, CHANGE_IP, CHANGE_PORT, answer, request};
 use crate::endpoint::source_toward;
 
 /// Port of STUN servers (RFC 8489 §8).
@@ -31,12 +30,6 @@ const PORT: u16 = 3478;
 /// Requests for one answer, and the time for each: three of RFC 8489's seven.
 const TRIES: u32 = 3;
 const ANSWER: Duration = Duration::from_millis(500);
-
-/// RFC 5780 §7: the attributes, and the flags of the first.
-const CHANGE_REQUEST: u16 = 0x0003;
-const OTHER_ADDRESS: u16 = 0x802c;
-const CHANGE_IP: u8 = 4;
-const CHANGE_PORT: u8 = 2;
 
 /// Longest answer that is looked at, bytes.
 const MAX_ANSWER_BYTES: usize = 548;
@@ -137,11 +130,6 @@ async fn filtering(bind: IpAddr, server: SocketAddr) -> io::Result<Filtering> {
     })
 }
 
-struct Answer {
-    mapped: SocketAddr,
-    other: Option<SocketAddr>,
-}
-
 /// Asks once more where nothing comes; none at the end of all tries.
 async fn ask(socket: &UdpSocket, to: SocketAddr, change: u8) -> io::Result<Option<Answer>> {
     for _ in 0..TRIES {
@@ -158,44 +146,4 @@ async fn ask(socket: &UdpSocket, to: SocketAddr, change: u8) -> io::Result<Optio
         }
     }
     Ok(None)
-}
-
-fn request(transaction: TransactionId, change: u8) -> Vec<u8> {
-    let kind = stun_types::message::MessageType::from_class_method(MessageClass::Request, BINDING);
-    let mut message = Message::builder(kind, transaction, MessageWriteVec::new());
-    if change != 0 {
-        let flags = [0, 0, 0, change];
-        let added = message.add_attribute(&RawAttribute::new(CHANGE_REQUEST.into(), &flags));
-        added.expect("one attribute of four bytes fits into a message");
-    }
-    message.finish()
-}
-
-/// Reads an answer; none where it is none to that request.
-fn answer(bytes: &[u8], transaction: TransactionId) -> Option<Answer> {
-    let message = Message::from_bytes(bytes).ok()?;
-    if message.transaction_id() != transaction || !message.has_class(MessageClass::Success) {
-        return None;
-    }
-    let mapped = message.attribute::<XorMappedAddress>().ok()?.addr(transaction);
-    let other = message.raw_attribute(OTHER_ADDRESS.into());
-    let other = other.and_then(|raw| MappedSocketAddr::from_raw(&raw).ok()).map(|other| other.addr());
-    Some(Answer { mapped, other })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_bytes_are_no_answer_and_do_no_harm() {
-        let transaction = TransactionId::generate();
-        let mut bytes = request(transaction, CHANGE_PORT);
-        assert!(answer(&bytes, transaction).is_none(), "a request is no answer");
-        for length in 0..bytes.len() {
-            assert!(answer(&bytes[..length], transaction).is_none());
-        }
-        bytes.fill(0xff);
-        assert!(answer(&bytes, transaction).is_none());
-    }
 }

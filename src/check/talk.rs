@@ -1,6 +1,7 @@
 //! A check of both sides over their tunnel: the open side conducts, the serve side follows.
 
 use std::{
+    mem,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -93,6 +94,7 @@ pub async fn both_sides(
         mappings,
         transfer_bytes: plan.transfer_bytes,
         lifetime_s: plan.lifetime_s.min(MOST_LIFETIME),
+        instance: draw()?,
     };
     let wire = match role {
         Role::Open => Wire::open(tunnel).await?,
@@ -104,6 +106,10 @@ pub async fn both_sides(
     if peer.version != Hello::VERSION {
         return Err(CheckError::OtherVersion);
     }
+    talk.hand.set_instance(match role {
+        Role::Open => hello.instance,
+        Role::Serve => peer.instance,
+    });
     match role {
         Role::Open => talk.conduct(peer, tunnel, progress).await,
         Role::Serve => {
@@ -114,6 +120,13 @@ pub async fn both_sides(
             talk.follow().await
         }
     }
+}
+
+/// Draws the number of a check.
+fn draw() -> Result<u64, CheckError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|_| CheckError::Entropy)?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 struct Talk {
@@ -148,7 +161,7 @@ impl Talk {
         let bytes = self.own.transfer_bytes.min(peer.transfer_bytes);
         if bytes > 0 {
             self.wire.say(&Message::Fill(bytes)).await?;
-            figures.transfers[index(Role::Serve)] = self.take_filling().await?;
+            figures.transfers[index(Role::Serve)] = self.take_filling(bytes).await?;
             self.fill(bytes).await?;
             let Message::Took(taken) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
             figures.transfers[index(Role::Open)] = taken;
@@ -217,8 +230,10 @@ impl Talk {
         Ok(())
     }
 
-    /// Does what the other side asks until it tells the outcome.
+    /// Does what the other side asks until it tells the outcome: one transfer in each direction, and rounds within the
+    /// totals of a check.
     async fn follow(mut self) -> Result<Outcome, CheckError> {
+        let (mut may_send, mut may_take) = (true, true);
         let mut ports = Vec::new();
         loop {
             match self.wire.hear().await? {
@@ -227,13 +242,17 @@ impl Talk {
                     self.wire.say(&Message::Sent).await?;
                 }
                 Message::Ask => {
-                    let report: Report = self.hand.report(std::mem::take(&mut ports));
+                    let report: Report = self.hand.report(mem::take(&mut ports));
                     self.wire.say(&Message::Report(report)).await?;
                 }
                 Message::Ping => self.wire.say(&Message::Pong(unix_ms())).await?,
-                Message::Fill(bytes) => self.fill(bytes.min(self.own.transfer_bytes)).await?,
-                Message::Filling(_) => {
-                    let taken = self.take_filling_on().await?;
+                Message::Fill(bytes) => {
+                    demand(mem::take(&mut may_send))?;
+                    self.fill(bytes.min(self.own.transfer_bytes)).await?;
+                }
+                Message::Filling(first) => {
+                    demand(mem::take(&mut may_take))?;
+                    let taken = self.take_filling_on(first, self.own.transfer_bytes).await?;
                     self.wire.say(&Message::Took(taken)).await?;
                 }
                 Message::Outcome(outcome) => {
@@ -251,7 +270,7 @@ impl Talk {
     }
 
     async fn expect_sent(&mut self) -> Result<(), CheckError> {
-        if self.wire.hear().await? == Message::Sent { Ok(()) } else { Err(CheckError::Nonsense) }
+        demand(self.wire.hear().await? == Message::Sent)
     }
 
     /// Measures round trips, and by the shortest of them how far the clocks are apart.
@@ -287,18 +306,25 @@ impl Talk {
         self.wire.say(&Message::Filled).await
     }
 
-    async fn take_filling(&mut self) -> Result<Transfer, CheckError> {
+    async fn take_filling(&mut self, most_bytes: u32) -> Result<Transfer, CheckError> {
         let first = self.wire.hear().await?;
         if first == Message::Filled {
             return Ok(Transfer::default());
         }
-        let Message::Filling(_) = first else { return Err(CheckError::Nonsense) };
-        self.take_filling_on().await
+        let Message::Filling(piece) = first else { return Err(CheckError::Nonsense) };
+        self.take_filling_on(piece, most_bytes).await
     }
 
-    /// Counts what follows the first piece.
-    async fn take_filling_on(&mut self) -> Result<Transfer, CheckError> {
+    /// Counts what follows the first piece. All pieces are whole, and there are no more of them than `most_bytes` need.
+    async fn take_filling_on(&mut self, first: Vec<u8>, most_bytes: u32) -> Result<Transfer, CheckError> {
         let began = Instant::now();
+        let mut left = usize::try_from(most_bytes).unwrap_or(0).div_ceil(PIECE);
+        let mut admit = |piece: &[u8]| {
+            let is_due = left > 0 && piece.len() == PIECE;
+            left = left.saturating_sub(1);
+            demand(is_due)
+        };
+        admit(&first)?;
         let mut taken = Transfer::default();
         loop {
             let message = self.wire.hear().await?;
@@ -306,6 +332,7 @@ impl Talk {
                 return Ok(taken);
             }
             let Message::Filling(piece) = message else { return Err(CheckError::Nonsense) };
+            admit(&piece)?;
             let since = began.elapsed();
             let quarter = usize::try_from(since.as_millis() / QUARTER.as_millis()).unwrap_or(MAX_QUARTERS);
             taken.quarters.resize(taken.quarters.len().max(quarter.min(MAX_QUARTERS) + 1), 0);
@@ -322,6 +349,11 @@ impl Talk {
 /// A transfer that stands still for a while takes longer than its sender sends; what comes later is counted with the
 /// last.
 const MAX_QUARTERS: usize = 240;
+
+/// Fails where the other side does not keep to the rules.
+fn demand(is_kept: bool) -> Result<(), CheckError> {
+    if is_kept { Ok(()) } else { Err(CheckError::Nonsense) }
+}
 
 fn by_role<T>(serve: T, open: T) -> [T; 2] {
     debug_assert!(index(Role::Serve) == 0 && index(Role::Open) == 1);

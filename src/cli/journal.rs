@@ -5,12 +5,12 @@
 //! of them is said when the span is over.
 
 use std::{
-    fmt::Write,
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use super::message::Message;
+pub(super) use super::plain::one_line;
 
 /// Lines of one kind that are said in [`SPAN`].
 pub(super) const LINES: u32 = 60;
@@ -50,20 +50,6 @@ pub(super) fn is_journal() -> bool {
         let stderr = rustix::fs::fstat(rustix::stdio::stderr()).ok();
         stream.zip(stderr).is_some_and(|(named, own)| named == format!("{}:{}", own.st_dev, own.st_ino))
     })
-}
-
-/// Makes one line of a text: what could move a cursor or begin another line is shown, not done. Some of it comes from
-/// the network.
-pub(super) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            let _infallible = write!(line, "{}", character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
 }
 
 /// Bounds the lines of each kind.
@@ -179,11 +165,5 @@ mod tests {
         while throttle.admit("up", "up", start) {}
         assert_eq!(throttle.finish(), ["and 1 more like that, the last: up"]);
         assert_eq!(throttle.finish(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_line_stays_one_line() {
-        assert_eq!(one_line("ab\ncd\u{1b}[2Jef\r"), "ab\\ncd\\u{1b}[2Jef\\r");
-        assert_eq!(one_line("Grüße \"x\""), "Grüße \"x\"");
     }
 }

@@ -12,25 +12,18 @@ use std::{
 
 use anyhow::{Context, Result};
 use etcetera::BaseStrategy;
-use pinhole::{
-    Peer, Role,
-    proto::puncher::{Memory, Method},
-};
-use serde_json::{Map, Value, json};
+use pinhole::{Peer, Role, proto::puncher::Memory};
 
-/// Peers that are remembered; beyond that the first in the alphabet is forgotten.
-const MAX_PEERS: usize = 64;
+mod content;
+
+use self::content::Known;
 
 /// Longest file that is read, bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Returns what worked last with this peer.
 pub(super) fn recall(role: Role, peer: &Peer) -> Option<Memory> {
-    let known = read(&file()?)?;
-    let entry = known.get(&name(role, peer))?;
-    let method = Method::named(entry.get("method")?.as_str()?)?;
-    let peer_port = u16::try_from(entry.get("port")?.as_u64()?).ok().filter(|port| *port != 0)?;
-    Some(Memory { method, peer_port })
+    read(&file()?)?.get(&name(role, peer))
 }
 
 /// Keeps what worked with this peer. A disk that is full costs the memory and nothing else.
@@ -50,28 +43,22 @@ fn file() -> Option<PathBuf> {
     Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("pinhole").join("peers.json"))
 }
 
-fn read(path: &Path) -> Option<Map<String, Value>> {
+fn read(path: &Path) -> Option<Known> {
     if !fs::metadata(path).ok()?.is_file() {
         return None;
     }
     let mut text = Vec::new();
     File::open(path).ok()?.take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
-    serde_json::from_slice::<Value>(&text).ok()?.as_object().cloned()
+    Known::read(&text)
 }
 
 #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
 /// Writes a new file beside the old one and then takes its place: nobody ever sees half of it.
 fn write(path: &Path, name: &str, memory: Memory) -> Result<()> {
     let mut known = read(path).unwrap_or_default();
-    let entry = json!({"method": memory.method.name(), "port": memory.peer_port});
-    if known.get(name) == Some(&entry) {
+    if !known.insert(name, memory) {
         return Ok(());
     }
-    while known.len() >= MAX_PEERS && !known.contains_key(name) {
-        let Some(first) = known.keys().next().cloned() else { break };
-        known.remove(&first);
-    }
-    known.insert(name.to_owned(), entry);
     let folder = path.parent().context("a file without a folder")?;
     fs::create_dir_all(folder)?;
     let new = path.with_extension(format!("new-{}", std::process::id()));
@@ -81,7 +68,7 @@ fn write(path: &Path, name: &str, memory: Memory) -> Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&new)
-        .and_then(|mut file| file.write_all(Value::Object(known).to_string().as_bytes()))
+        .and_then(|mut file| file.write_all(known.to_string().as_bytes()))
         .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         let _best_effort = fs::remove_file(&new);

@@ -16,6 +16,7 @@ mod manual;
 mod memory;
 mod message;
 mod pipe;
+mod plain;
 mod qr;
 mod report;
 mod service;

@@ -51,7 +51,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
         return Err(Message::NoService(args.service.clone()).into());
     }
     let request = Request {
-        way: Way::new(&whom.peer),
+        way: Way::new(&whom.peer.host, whom.peer.port),
         key: named_key(&args)?,
         service: args.service.clone(),
         wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),

@@ -231,7 +231,7 @@ fn to_json(event: &Event) -> Value {
             "observed": c.observed.map(|a| a.to_string()),
         }),
         Event::TunnelUp { remote } => json!({"remote": remote.to_string()}),
-        Event::HandshakeFailed { why } => json!({"why": why}),
+        Event::HandshakeFailed { why } => json!({"why": why.to_string()}),
         Event::TunnelLost(end) => json!({"why": end.to_string()}),
         Event::PathLost { loss } => json!({"why": Loss::name_of(*loss)}),
         Event::PathBack { connected, after } => json!({

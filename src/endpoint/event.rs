@@ -8,7 +8,10 @@ use pinhole_proto::{
 };
 use tokio::sync::broadcast;
 
-use crate::{status::Ledger, tunnel::TunnelEnd};
+use crate::{
+    status::Ledger,
+    tunnel::{HandshakeError, TunnelEnd},
+};
 
 /// Events kept for a reader that is slow; it misses the oldest beyond that.
 const KEPT: usize = 256;
@@ -38,7 +41,7 @@ pub enum Event {
     /// The QUIC handshake over the proven pair failed; the search begins again.
     HandshakeFailed {
         /// Why.
-        why: String,
+        why: HandshakeError,
     },
     /// The tunnel has no path at the moment, and waits while another one is punched.
     PathLost {

@@ -16,6 +16,7 @@ use std::{
 
 use pinhole_proto::{
     Key, Puncher, Role,
+    key::Instances,
     probe::ProbeSeal,
     puncher::{self, Findings, Limits, Memory},
 };
@@ -41,10 +42,10 @@ use self::{
 };
 use crate::{
     bind::BindError,
-    hub::{GatheringRuntime, Hub, QuicSocket},
+    hub::{Filter, GatheringRuntime, Hub, QuicSocket},
     tunnel::{
-        Goodbye, PathCount, Tunnel,
-        transport::{self, Way},
+        Credentials, Goodbye, Tunnel,
+        transport::{self, Shared, Way},
     },
 };
 
@@ -191,11 +192,13 @@ impl Endpoint {
         let sibling = config.purpose.sibling(&config.key);
         config.key = config.purpose.key(&config.key);
         let addresses = config.peer.resolve().await?;
-        let (hub, arrivals) = Hub::bind(SocketAddr::new(config.bind, config.port))?;
+        let credentials = Credentials::new(&config.key, random()?)?;
+        let shared = Shared::new(credentials);
+        let address = SocketAddr::new(config.bind, config.port);
+        let (hub, arrivals) = Hub::bind(address, Filter::new(&config.key), shared.opened.clone())?;
         Peer::check_foreign(&addresses, hub.local_address())?;
-        let quic = quic_endpoint(&config, &hub)?;
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|_| StartError::Entropy)?;
+        let quic = quic_endpoint(&shared, &hub)?;
+        let seed = random()?;
         let seal = ProbeSeal::new(&config.key);
         let puncher = Puncher::new(puncher::Config {
             role: config.role,
@@ -217,8 +220,16 @@ impl Endpoint {
         let status = Status::new(ledger.clone(), config.peer.clone(), &hub, HealthAsker::new(&commands));
         let first_listener = Mutex::new(Some(events.subscribe()));
         let (role, compress) = (config.role, config.compress);
-        let supervisor =
-            Supervisor::new(config, addresses, hub.clone(), quic.clone(), driver, owner, events.clone());
+        let supervisor = Supervisor::new(
+            config,
+            addresses,
+            hub.clone(),
+            quic.clone(),
+            shared,
+            driver,
+            owner,
+            events.clone(),
+        );
         let supervising = tokio::spawn(supervisor.run());
         let life = Life::of([("driver", driving), ("supervisor", supervising)]);
         let mut sampler = JoinSet::new();
@@ -347,12 +358,19 @@ impl Endpoint {
     }
 }
 
-fn quic_endpoint(config: &Config, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
-    let answer = match config.role {
-        Role::Serve => Some(transport::server(&config.key, Way::UNKNOWN, &PathCount::default())?),
-        Role::Open => None,
-    };
+/// Draws bytes from the system.
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut drawn = [0; N];
+    getrandom::fill(&mut drawn).map_err(|_| StartError::Entropy)?;
+    Ok(drawn)
+}
+
+/// Makes QUIC's endpoint. It is a server for nobody yet: the supervisor of the serve side lets it answer with each path.
+/// The open side's is one as well, and ignores everybody: the library would answer with a stateless reset.
+fn quic_endpoint(shared: &Shared, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
+    let answer = Some(shared.server(Instances::default(), Way::UNKNOWN));
     let socket = Box::new(QuicSocket::new(hub.clone()));
-    noq::Endpoint::new_with_abstract_socket(transport::endpoint(), answer, socket, Arc::new(GatheringRuntime))
+    let config = transport::endpoint(&shared.credentials);
+    noq::Endpoint::new_with_abstract_socket(config, answer, socket, Arc::new(GatheringRuntime))
         .map_err(StartError::Quic)
 }

@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 
+use noq::ConnectionId;
 use pinhole_proto::{
     Role,
     puncher::{Connected, Event as Punch, Loss, Pair},
@@ -23,8 +24,8 @@ use crate::{
     clock,
     hub::{self, Hub},
     tunnel::{
-        Goodbye, PathCount, Tunnel, TunnelEnd,
-        transport::{self, Way},
+        Goodbye, HandshakeError, Tunnel, TunnelEnd,
+        transport::{Shared, Way},
     },
 };
 
@@ -41,13 +42,18 @@ const RESOLVE: Duration = Duration::from_secs(30);
 /// The same while a tunnel waits for its path.
 const RESOLVE_KEPT: Duration = Duration::from_secs(5);
 
-/// Handshakes that may begin while a tunnel stands: one in this time. The peer may have lost its end of the tunnel;
-/// or somebody forges its address.
+/// Handshakes that may begin while a tunnel stands: one in this time. The peer may have lost its end of the tunnel.
 const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 
-/// Handshakes under way at a time on the serve side; the oldest makes room. One is usual: more come only from
-/// somebody who forges the peer's address, and they never finish.
-const MAX_HANDSHAKES: usize = 16;
+/// Handshakes under way at a time on the serve side; the oldest makes room. One is usual: the peer begins another one
+/// only after it has given the first up.
+const MAX_HANDSHAKES: usize = 4;
+
+/// First packets whose like is not answered again: copies of them open, and can never become a handshake.
+const MAX_ANSWERED: usize = 256;
+
+/// QUIC's keys are renewed this often while a tunnel is used, as WireGuard's are (its whitepaper, section 6.1).
+const REKEY: Duration = Duration::from_secs(120);
 
 /// What the endpoint's owner wants of the supervisor.
 #[derive(Debug)]
@@ -102,6 +108,8 @@ pub(super) struct Supervisor {
     /// The nominated pair, none while the puncher searches.
     punched: Option<Connected>,
     handshakes: JoinSet<Handshake>,
+    /// The connection IDs of the first packets that were answered, the oldest first.
+    answered: VecDeque<ConnectionId>,
     lookups: JoinSet<Result<Vec<SocketAddr>, PeerError>>,
     /// Who waits for the end of the lookup under way.
     curious: Vec<oneshot::Sender<Vec<SocketAddr>>>,
@@ -112,7 +120,9 @@ pub(super) struct Supervisor {
     /// When the pair was proven for which there is no tunnel yet, if it was.
     in_vain_since: Option<Instant>,
     tunnel: Option<Tunnel>,
-    paths: PathCount,
+    /// When the tunnel's keys are due, and how many packets had been opened when they were last renewed.
+    rekey: Option<(Instant, u64)>,
+    shared: Shared,
     /// Since when the tunnel has no path.
     path_lost_at: Option<Instant>,
     /// That path, and how many packets the peer had acknowledged by then.
@@ -132,6 +142,7 @@ impl Supervisor {
         addresses: Vec<SocketAddr>,
         hub: Arc<Hub>,
         quic: noq::Endpoint,
+        shared: Shared,
         driver: DriverHandle,
         owner: Owner,
         events: Events,
@@ -148,13 +159,15 @@ impl Supervisor {
             events,
             punched: None,
             handshakes: JoinSet::new(),
+            answered: VecDeque::new(),
             lookups: JoinSet::new(),
             curious: Vec::new(),
             under_way: VecDeque::new(),
             handshake_by: None,
             in_vain_since: None,
             tunnel: None,
-            paths: PathCount::default(),
+            rekey: None,
+            shared,
             path_lost_at: None,
             lost: None,
             waking: None,
@@ -189,6 +202,7 @@ impl Supervisor {
                 end = closed(self.tunnel.as_ref()) => self.handle_end(end).await,
                 () = clock::until(patience_ends_at) => self.handle_end(TunnelEnd::NoPath).await,
                 () = clock::until(self.waking.as_ref().map(|waking| waking.next_at)) => self.wake_tunnel().await,
+                () = clock::until(self.rekey.map(|(at, _)| at)) => self.rekey(),
                 () = clock::until(Some(self.resolve_at)),
                     if self.punched.is_none() && self.config.peer.is_name() => self.resolve(),
             }
@@ -232,7 +246,7 @@ impl Supervisor {
         let Some(tunnel) = &self.tunnel else { return self.tell_searching() };
         tunnel.set_path(None);
         if let Some(punched) = self.punched {
-            self.lost = Some((punched.pair, self.paths.acknowledged()));
+            self.lost = Some((punched.pair, self.shared.paths.acknowledged()));
         }
         (self.punched, self.waking) = (None, None);
         self.path_lost_at.get_or_insert_with(Instant::now);
@@ -243,6 +257,10 @@ impl Supervisor {
     /// The pair is there. A tunnel that stands goes on over it. Otherwise the open side dials, and the serve side waits
     /// for that.
     fn handle_connected(&mut self, connected: Connected) {
+        if self.config.role == Role::Serve {
+            let answer = self.shared.server(connected.instances, self.way(connected.rtt));
+            self.quic.set_server_config(Some(answer)); // before the first packet can get in
+        }
         self.hub.admit(connected.pair);
         self.punched = Some(connected);
         let Some(tunnel) = &self.tunnel else {
@@ -250,16 +268,15 @@ impl Supervisor {
             return self.connect(connected);
         };
         tunnel.set_path(Some(connected.pair.remote));
-        let was_heard = self
-            .lost
-            .take()
-            .is_some_and(|(pair, before)| pair == connected.pair && before != self.paths.acknowledged());
+        let was_heard = self.lost.take().is_some_and(|(pair, before)| {
+            pair == connected.pair && before != self.shared.paths.acknowledged()
+        });
         // Where the path was just slow, QUIC knows it better than a fresh start would.
         if was_heard {
             return self.tell_path(connected);
         }
         self.waking = Some(Waking {
-            acknowledged: self.paths.acknowledged(),
+            acknowledged: self.shared.paths.acknowledged(),
             // The serve side knows of the path half a round trip before the open side lets anything in by it.
             next_at: match self.config.role {
                 Role::Serve => Instant::now() + connected.rtt,
@@ -270,7 +287,7 @@ impl Supervisor {
                 + DEAF
                 + (tunnel.rtt().unwrap_or_default() * TIMER_RTTS).min(TIMER_AT_MOST),
         });
-        self.paths.add();
+        self.shared.paths.add();
         self.tell_path(connected);
     }
 
@@ -305,7 +322,7 @@ impl Supervisor {
         let now = Instant::now();
         // While we were stopped nobody could answer.
         waking.until += now.saturating_duration_since(waking.next_at);
-        if self.paths.acknowledged() != waking.acknowledged {
+        if self.shared.paths.acknowledged() != waking.acknowledged {
             self.waking = None;
         } else if now >= waking.until && self.config.role == Role::Open {
             self.waking = None;
@@ -322,14 +339,10 @@ impl Supervisor {
 
     /// Begins a handshake. One that cannot begin is noticed like one that nobody answers.
     fn dial(&mut self, connected: Connected) {
-        let config = transport::client(&self.config.key, self.way(connected.rtt), &self.paths)
-            .map_err(|error| error.to_string());
-        let dialled = config.and_then(|config| {
-            self.quic.connect_with(config, hub::PEER, SERVER_NAME).map_err(|error| error.to_string())
-        });
-        match dialled {
+        let config = self.shared.client(connected.instances, self.way(connected.rtt));
+        match self.quic.connect_with(config, hub::PEER, SERVER_NAME) {
             Ok(connecting) => self.begin(connecting),
-            Err(why) => tracing::warn!(why, "cannot dial"),
+            Err(error) => tracing::warn!(%error, "cannot dial"),
         }
     }
 
@@ -337,22 +350,28 @@ impl Supervisor {
         Way { rtt, largest_datagram: self.hub.largest_datagram() }
     }
 
-    /// A handshake from a proven address: nobody else's gets through the Hub. The address may be forged, so it
-    /// changes nothing until it has succeeded. While a tunnel stands, few are answered: that of an open side that has
-    /// lost its end.
+    /// A handshake whose first packet a run of the peer's that has proven itself to this one has sealed, or a copy of
+    /// such a packet: it changes nothing until it has succeeded, and copies are not answered. While a tunnel stands, few
+    /// are: that of an open side that has lost its end.
     fn handle_incoming(&mut self, incoming: noq::Incoming) {
-        let Some(punched) = self.punched else { return incoming.ignore() };
+        let first_id = incoming.orig_dst_cid();
+        let is_new = !self.answered.contains(&first_id) && incoming.decrypt().is_some();
+        if !is_new || self.punched.is_none() || self.config.role == Role::Open {
+            return incoming.ignore();
+        }
         if self.tunnel.is_some() {
             if Instant::now() < self.second_handshake_at {
                 return incoming.ignore();
             }
             self.second_handshake_at = Instant::now() + SECOND_HANDSHAKE;
         }
-        let answer = transport::server(&self.config.key, self.way(punched.rtt), &self.paths).map(Arc::new);
-        match answer.map(|config| incoming.accept_with(config)) {
-            Ok(Ok(connecting)) => self.begin(connecting),
-            Ok(Err(error)) => tracing::debug!(%error, "handshake refused"),
-            Err(error) => tracing::warn!(%error, "TLS refused its configuration"),
+        if self.answered.len() == MAX_ANSWERED {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(first_id);
+        match incoming.accept() {
+            Ok(connecting) => self.begin(connecting),
+            Err(error) => tracing::debug!(error = %HandshakeError::new(&error), "handshake refused"),
         }
     }
 
@@ -372,11 +391,14 @@ impl Supervisor {
                 self.forget_handshakes();
                 self.handle_up(connection);
             }
-            Err(error) if self.config.role == Role::Open && self.tunnel.is_none() => {
-                self.events.tell(Event::HandshakeFailed { why: error.to_string() });
-                self.search().await;
+            Err(error) => {
+                let why = HandshakeError::new(&error);
+                tracing::debug!(%why, "handshake failed");
+                if self.config.role == Role::Open && self.tunnel.is_none() {
+                    self.events.tell(Event::HandshakeFailed { why });
+                    self.search().await;
+                }
             }
-            Err(error) => tracing::debug!(%error, "handshake failed"),
         }
     }
 
@@ -387,15 +409,18 @@ impl Supervisor {
         self.drop_tunnel();
         self.in_vain_since = None;
         let remote = punched.pair.remote;
-        let tunnel = Tunnel::new(connection, remote, self.paths.clone());
+        let tunnel = Tunnel::new(connection, remote, self.shared.paths.clone());
         self.events.ledger().set_tunnel(&tunnel);
         self.tunnel = Some(tunnel.clone());
+        // One side is enough: the other one follows (RFC 9001 §6).
+        self.rekey =
+            (self.config.role == Role::Open).then(|| (Instant::now() + REKEY, self.shared.opened.count()));
         self.published.send_replace(Some(tunnel));
         self.events.tell(Event::TunnelUp { remote });
     }
 
     async fn handle_late_handshake(&mut self) {
-        self.events.tell(Event::HandshakeFailed { why: "no answer in time".into() });
+        self.events.tell(Event::HandshakeFailed { why: HandshakeError::Late });
         self.search().await;
     }
 
@@ -483,11 +508,22 @@ impl Supervisor {
     }
 
     fn drop_tunnel(&mut self) {
-        (self.path_lost_at, self.lost, self.waking) = (None, None, None);
+        (self.path_lost_at, self.lost, self.waking, self.rekey) = (None, None, None, None);
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.close(Goodbye::Replaced);
             self.published.send_replace(None);
         }
+    }
+
+    /// Renews the tunnel's keys if it has been used: what is sealed with the next ones, and with those before, cannot be
+    /// opened with these.
+    fn rekey(&mut self) {
+        let (Some((_, before)), Some(tunnel)) = (self.rekey, &self.tunnel) else { return };
+        let opened = self.shared.opened.count();
+        if opened != before {
+            tunnel.rekey();
+        }
+        self.rekey = Some((Instant::now() + REKEY, opened));
     }
 
     async fn command(&mut self, command: Command) {

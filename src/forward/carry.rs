@@ -21,7 +21,8 @@ use crate::{
     endpoint::{Command, Compress, Events},
 };
 
-/// Carries connections over an endpoint's tunnels. Cheap to clone; it does not keep the endpoint alive.
+/// Carries connections over an endpoint's tunnels. Cheap to clone. An endpoint that is dropped without
+/// [`Endpoint::close`] lives until the last one of these is gone.
 #[derive(Debug, Clone)]
 pub struct Carrier {
     tunnel: watch::Receiver<Option<Tunnel>>,

@@ -112,8 +112,12 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
     let mut connections = JoinSet::new();
     let mut failing = false;
     loop {
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // An ended connection holds its memory until it is joined.
+            Some(_ended) = connections.join_next() => continue,
+        };
+        match accepted {
             Ok((tcp, _)) => {
                 failing = false;
                 connections.spawn(local.clone().carry(tcp, held.clone()));

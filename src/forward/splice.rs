@@ -21,7 +21,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
 use pinhole_proto::{piece::BadPiece, stream::Reply};
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream, sync::Semaphore};
 
 use super::{
     unpack::Unpacker,
@@ -37,6 +37,13 @@ const PARTS: usize = 64;
 
 /// Parts that are written to a socket at a time: heads of pieces cut some of the above in two.
 const WRITTEN: usize = PARTS + 8;
+
+/// Bytes that are read from a stream where its connection may hold no more: a packet at the most.
+const FEW: usize = 2048;
+
+/// Connections of this program that may hold [`PARTS`] parts that their TCP does not take; all others hold one. What is
+/// read from a stream makes room in its window, so this is memory that no window bounds.
+static HANDS: Semaphore = Semaphore::const_new(64);
 
 /// Silence on a TCP connection after which the system asks whether its peer still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
@@ -200,15 +207,17 @@ async fn downward(
     comes_in_pieces: bool,
 ) -> Result<(), Broken> {
     let mut unpacker = comes_in_pieces.then(Unpacker::new);
-    while let Some(first) = recv.read_chunk(usize::MAX).await.map_err(|_| Broken("stream read"))? {
-        let mut parts = Vec::with_capacity(PARTS);
-        parts.push(first);
+    while let Some(first) = recv.read_chunk(FEW).await.map_err(|_| Broken("stream read"))? {
+        let mut parts = vec![first];
+        let mut hand = None;
         loop {
             match &mut unpacker {
                 Some(unpacker) => deliver(unpacker, &mut parts, tcp, gate, carried).await?,
                 None => deliver_all(&mut parts, tcp, gate, carried).await?,
             }
-            if !read_ready(recv, &mut parts).await.map_err(|_| Broken("stream read"))? {
+            // One that gets no hand goes on with few bytes.
+            hand = hand.or_else(|| HANDS.try_acquire().ok());
+            if hand.is_none() || !read_ready(recv, &mut parts).await.map_err(|_| Broken("stream read"))? {
                 break;
             }
         }
@@ -230,9 +239,11 @@ async fn deliver(
     let mut ready = Vec::with_capacity(WRITTEN);
     let mut rest = parts;
     while !rest.is_empty() {
+        unpacker.wait_for_place().await;
         rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed piece"))?;
         deliver_all(&mut ready, tcp, gate, carried).await?;
         ready.clear();
+        unpacker.give_place_back();
     }
     Ok(())
 }
@@ -253,6 +264,9 @@ fn unpack_some<'a>(
             if unpacked.saved > 0 || ready.len() == WRITTEN {
                 return Ok(parts);
             }
+        }
+        if !part.is_empty() {
+            return Ok(parts); // a packed piece begins, and needs a place
         }
         parts = &mut parts[1..];
     }
@@ -289,13 +303,21 @@ async fn read_ready(recv: &mut RecvStream, parts: &mut Vec<Bytes>) -> Result<boo
 }
 
 /// Writes all parts, many of them at a time: a part is a packet at most, and a system call for each would cost more
-/// than all else.
+/// than all else. Parts that must wait are copied: a packet of a few bytes may hold the memory of all that were read
+/// together with it.
 async fn write_all(tcp: &TcpStream, parts: &mut [Bytes]) -> io::Result<()> {
     let mut rest = parts;
+    let mut are_copies = false;
     while !rest.is_empty() {
         match write_some(tcp, rest) {
             Ok(written) => rest = advance(rest, written),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.writable().await?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !are_copies {
+                    rest.iter_mut().for_each(|part| *part = Bytes::copy_from_slice(part));
+                    are_copies = true;
+                }
+                tcp.writable().await?;
+            }
             Err(error) => return Err(error),
         }
     }

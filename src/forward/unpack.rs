@@ -2,13 +2,20 @@
 //!
 //! The peer may be hostile. What it announces takes no memory before it has come; a packed piece is unpacked when all of
 //! it is there, into as many bytes as it has announced, 256 KiB at the most; and no second one before those have been
-//! passed on.
+//! passed on. All connections of the program together hold [`MOST`] packed pieces at a time, others wait.
 
 use std::cell::RefCell;
 
 use bytes::Bytes;
 use pinhole_proto::piece::{BadPiece, Head, MAX_HEAD_BYTES};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zstd::bulk::Decompressor;
+
+/// Connections of this program that may take a packed piece in at a time. One of ours that packs has a place for that,
+/// of which its program has half as many: between two of ours nobody waits here.
+const MOST: usize = 64;
+
+static PLACES: Semaphore = Semaphore::const_new(MOST);
 
 thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
@@ -18,6 +25,8 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Unpacker {
     state: State,
+    /// Held from the head of a packed piece until its bytes are passed on.
+    place: Option<SemaphorePermit<'static>>,
 }
 
 #[derive(Debug)]
@@ -54,12 +63,30 @@ impl State {
 
 impl Unpacker {
     pub(super) fn new() -> Self {
-        Self { state: State::new() }
+        Self { state: State::new(), place: None }
     }
 
-    /// Returns the next bytes; none when all of the input is taken.
+    /// Waits until the packed piece that has begun may be taken in, if one has.
+    pub(super) async fn wait_for_place(&mut self) {
+        if self.needs_place() {
+            self.place = PLACES.acquire().await.ok();
+        }
+    }
+
+    /// Takes note that all bytes so far are passed on.
+    pub(super) fn give_place_back(&mut self) {
+        if !matches!(self.state, State::Packed { .. }) {
+            self.place = None;
+        }
+    }
+
+    fn needs_place(&self) -> bool {
+        self.place.is_none() && matches!(self.state, State::Packed { .. })
+    }
+
+    /// Returns the next bytes; none when all of the input is taken, or a packed piece begins and has no place.
     pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Unpacked>, BadPiece> {
-        while !input.is_empty() {
+        while !input.is_empty() && !self.needs_place() {
             match &mut self.state {
                 State::Head { bytes, count } => {
                     bytes[*count] = input.split_to(1)[0];
@@ -127,7 +154,9 @@ mod tests {
         let (mut unpacker, mut all, mut saved) = (Unpacker::new(), Vec::new(), 0);
         for part in wire.chunks(step) {
             let mut part = Bytes::copy_from_slice(part);
-            while let Some(unpacked) = unpacker.next(&mut part)? {
+            while !part.is_empty() {
+                unpacker.place = unpacker.place.take().or_else(|| PLACES.try_acquire().ok());
+                let Some(unpacked) = unpacker.next(&mut part)? else { continue };
                 all.extend_from_slice(&unpacked.bytes);
                 saved += unpacked.saved;
             }

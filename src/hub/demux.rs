@@ -1,4 +1,7 @@
 //! Sorts one coalesced read into probes, QUIC and noise.
+//!
+//! QUIC's part goes to the library if it came over a proven pair and is marked as a holder of the key marks it; see
+//! the module `filter`.
 
 use noq::udp::RecvMeta;
 use pinhole_proto::{
@@ -21,7 +24,8 @@ impl Hub {
         let mut start = 0;
         while start < meta.len {
             let end = (start + stride).min(meta.len);
-            if proven && classify(&buffer[start..end]) == Class::Quic {
+            let datagram = &buffer[start..end];
+            if proven && classify(datagram) == Class::Quic && self.filter.admits_quic(datagram) {
                 if kept != start {
                     buffer.copy_within(start..end, kept);
                 }
@@ -35,7 +39,6 @@ impl Hub {
         if kept == 0 {
             return false;
         }
-        self.traffic.count_received();
         // Whatever path it took, and whatever address of ours that led to: to the library they are all one.
         (meta.addr, meta.dst_ip) = (PEER, None);
         true
@@ -49,6 +52,7 @@ mod tests {
     use pinhole_proto::{probe::PROBE_BYTES, puncher::Pair};
 
     use super::*;
+    use crate::hub::{filter::tests::marked, tests::hub};
 
     const REMOTE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7);
 
@@ -60,35 +64,42 @@ mod tests {
 
     #[tokio::test]
     async fn each_segment_of_a_coalesced_read_is_sorted_by_itself() {
-        let (hub, mut arrivals) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let (hub, mut arrivals) = hub();
         hub.admit(Pair { socket: SocketId::MAIN, remote: REMOTE });
         let segment = |first: u8, tag: u8, length: usize| {
             let mut s = vec![tag; length];
             s[0] = first;
             s
         };
+        let wanted = [marked(0x40, 2, PROBE_BYTES), marked(0xc0, 4, PROBE_BYTES), marked(0x40, 5, 9)];
         let mut buffer = [
             segment(0x80, 1, PROBE_BYTES),
-            segment(0x40, 2, PROBE_BYTES),
+            wanted[0].clone(),
             segment(0x00, 3, PROBE_BYTES),
-            segment(0xc0, 4, PROBE_BYTES),
-            segment(0x40, 5, 9),
+            segment(0x40, 6, PROBE_BYTES),
+            wanted[1].clone(),
+            segment(0xc0, 7, PROBE_BYTES),
+            wanted[2].clone(),
         ]
         .concat();
         let mut meta = meta(buffer.len(), PROBE_BYTES);
         assert!(hub.sort(SocketId::MAIN, &mut buffer, &mut meta));
-        let expected =
-            [segment(0x40, 2, PROBE_BYTES), segment(0xc0, 4, PROBE_BYTES), segment(0x40, 5, 9)].concat();
-        assert_eq!(&buffer[..meta.len], &expected);
+        assert_eq!(&buffer[..meta.len], &wanted.concat());
         assert_eq!(arrivals.probes.recv().await.expect("a probe").payload(), segment(0x80, 1, PROBE_BYTES));
         assert_eq!(hub.counters().noise.load(Ordering::Relaxed), 1);
+        assert_eq!(
+            hub.counters().strangers.load(Ordering::Relaxed),
+            2,
+            "QUIC that nobody with the key has made"
+        );
     }
 
     #[tokio::test]
     async fn quic_from_an_unproven_address_never_reaches_the_library() {
-        let (hub, _arrivals) = Hub::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let (hub, _arrivals) = hub();
+        let mut initial = marked(0xc3, 1, 1200);
         let mut meta = meta(1200, 1200);
-        assert!(!hub.sort(SocketId::MAIN, &mut [0xc3; 1200], &mut meta));
+        assert!(!hub.sort(SocketId::MAIN, &mut initial, &mut meta));
         assert_eq!((meta.len, hub.counters().strangers.load(Ordering::Relaxed)), (0, 1));
     }
 }

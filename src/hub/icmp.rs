@@ -5,6 +5,9 @@
 //! whatever that wants, and charges the queue to the receive buffer. So they are asked for only while a search needs
 //! them, and a flood of forged ones costs a tunnel nothing. Other systems tell an unconnected socket nothing.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod complaint;
+
 use std::io;
 
 /// Returns whether a failed read tells of an ICMP error about some earlier datagram, and so says nothing about the
@@ -53,23 +56,20 @@ mod system {
 mod system {
     use std::{
         io::{self, IoSliceMut},
-        net::{Ipv4Addr, SocketAddrV4},
+        net::SocketAddrV4,
         os::fd::AsRawFd,
     };
 
-    use nix::{
-        libc,
-        sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt},
-    };
-    use pinhole_proto::{
-        probe::MAX_PROBE_BYTES,
-        puncher::{IcmpKind, Pair},
-    };
+    use nix::sys::socket::{MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+    use pinhole_proto::{probe::MAX_PROBE_BYTES, puncher::Pair};
     use tokio::net::UdpSocket;
 
-    use super::super::{
-        intake::{IcmpArrival, Short},
-        socket,
+    use super::{
+        super::{
+            intake::{IcmpArrival, Short},
+            socket,
+        },
+        complaint::complaint,
     };
 
     /// Room for control messages, bytes: the error with its origin takes 48, what the QUIC library asks for as much
@@ -100,28 +100,6 @@ mod system {
         let pair = Pair { socket: socket.id(), remote: SocketAddrV4::from(destination).into() };
         let quoted = Short::of(&payload[..length.min(MAX_PROBE_BYTES)]);
         Ok(Some(IcmpArrival { pair, kind, offender, quoted }))
-    }
-
-    /// Returns what an ICMP error says, and who says so; none for errors of this machine.
-    fn complaint(message: &ControlMessageOwned) -> Option<(IcmpKind, Ipv4Addr)> {
-        let ControlMessageOwned::Ipv4RecvErr(error, Some(offender)) = message else { return None };
-        let is_icmp = error.ee_origin == libc::SO_EE_ORIGIN_ICMP
-            && libc::c_int::from(offender.sin_family) == libc::AF_INET;
-        let kind = kind(error.ee_type, error.ee_code).filter(|_| is_icmp)?;
-        Some((kind, Ipv4Addr::from(u32::from_be(offender.sin_addr.s_addr))))
-    }
-
-    /// Sorts ICMP's types and codes (RFC 792, RFC 1812 §5.2.7.1). That a packet is too large (type 3 code 4) or that
-    /// its pieces never met (type 11 code 1) cannot be true of a probe.
-    fn kind(icmp_type: u8, code: u8) -> Option<IcmpKind> {
-        match (icmp_type, code) {
-            (11, 0) => Some(IcmpKind::TtlExceeded),
-            (3, 3) => Some(IcmpKind::PortUnreachable),
-            (3, 4) => None,
-            (3, 9 | 10 | 13) => Some(IcmpKind::Prohibited),
-            (3, _) => Some(IcmpKind::Unreachable),
-            _ => None,
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,8 +15,9 @@ use pinhole_proto::{
 };
 use tokio::sync::mpsc;
 
-/// Probe-like datagrams that wait for the driver. A flood of lookalikes beyond that is dropped; the driver takes
-/// about a microsecond for each.
+use super::filter::Filter;
+
+/// Probe-like datagrams that wait for the driver: probes that open, and a few others. What is beyond is dropped.
 const PROBE_QUEUE: usize = 1024;
 
 /// ICMP errors that wait for the driver: half a second of the puncher's fastest sending.
@@ -29,6 +30,8 @@ const LETTER_QUEUE: usize = 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LetterArrival {
     pub(crate) pair: Pair,
+    /// The check to which it belongs: a number that its open side has drawn.
+    pub(crate) instance: u64,
     pub(crate) token: u64,
 }
 
@@ -101,9 +104,9 @@ pub(crate) struct Arrivals {
 /// Counts what arrived and was not let through.
 #[derive(Debug, Default)]
 pub struct HubCounters {
-    /// QUIC datagrams from addresses that no proof has opened.
+    /// QUIC datagrams from addresses that no proof has opened, or without the mark of a holder of the key.
     pub strangers: AtomicU64,
-    /// Datagrams that are neither QUIC nor a probe.
+    /// Datagrams that are neither QUIC nor a probe, or look like a probe and do not open.
     pub noise: AtomicU64,
     /// Probes and ICMP errors dropped because too many waited.
     pub overflow: AtomicU64,
@@ -116,13 +119,15 @@ pub(super) struct Intake {
     icmp: mpsc::Sender<IcmpArrival>,
     counters: HubCounters,
     letter_box: OnceLock<LetterBox>,
+    filter: Arc<Filter>,
 }
 
 impl Intake {
-    pub(super) fn new() -> (Self, Arrivals) {
+    pub(super) fn new(filter: Arc<Filter>) -> (Self, Arrivals) {
         let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
         let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
-        let intake = Self { probes, icmp, counters: HubCounters::default(), letter_box: OnceLock::new() };
+        let (counters, letter_box) = Default::default();
+        let intake = Self { probes, icmp, counters, letter_box, filter };
         (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
     }
 
@@ -130,6 +135,7 @@ impl Intake {
     pub(super) fn divert(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) {
         match classify(datagram) {
             Class::Probe if self.takes_letter(socket, remote, datagram) => {}
+            Class::Probe if !self.filter.admits_probe(datagram) => count(&self.counters.noise),
             Class::Probe => {
                 let arrival = Arrival { pair: Pair { socket, remote }, bytes: Short::of(datagram) };
                 self.push(&self.probes, arrival);
@@ -150,7 +156,8 @@ impl Intake {
         let Some(LetterBox { seal, peer, letters }) = self.letter_box.get() else { return false };
         let opened = seal.open(datagram).ok().filter(|letter| letter.role == *peer);
         let Some(letter) = opened else { return false };
-        self.push(letters, LetterArrival { pair: Pair { socket, remote }, token: letter.token });
+        let pair = Pair { socket, remote };
+        self.push(letters, LetterArrival { pair, instance: letter.instance, token: letter.token });
         true
     }
 

@@ -15,6 +15,7 @@
 
 mod batch;
 mod demux;
+mod filter;
 mod icmp;
 mod intake;
 mod mtu;
@@ -44,12 +45,13 @@ use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::{
     batch::GatheringRuntime,
+    filter::Filter,
     intake::{Arrivals, LetterArrival},
     quic::QuicSocket,
 };
 pub use self::{
     intake::HubCounters,
-    socket::{BufferSizes, WANTED_BUFFER_BYTES},
+    socket::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
     trace::{HOPS, Hop, hops},
 };
 use self::{
@@ -58,7 +60,10 @@ use self::{
     socket::UdpSocket,
     sockets::{Route, Sockets},
 };
-use crate::bind::{BindError, Protocol};
+use crate::{
+    bind::{BindError, Protocol},
+    tunnel::Opened,
+};
 
 /// Where the peer is, as the QUIC library sees it (an address for documents, RFC 5737; nothing is ever sent there).
 pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
@@ -78,17 +83,18 @@ pub struct Hub {
     offload: RwLock<Arc<UdpSocketState>>,
     sockets: Mutex<Sockets>,
     intake: Arc<Intake>,
+    filter: Arc<Filter>,
     traffic: Meter,
+    opened: Opened,
     /// Each datagram leaves by itself and without marks.
     is_plain: AtomicBool,
     _main_errors: Reader,
 }
 
-/// Counts what the QUIC library sends and receives.
+/// Counts what the QUIC library sends.
 #[derive(Debug, Default)]
 struct Meter {
     sent: AtomicU64,
-    received: AtomicU64,
     /// Somebody wants to know of the next datagram that leaves.
     is_awaited: AtomicBool,
     leaves: Notify,
@@ -101,19 +107,21 @@ impl Meter {
             self.leaves.notify_one();
         }
     }
-
-    fn count_received(&self) {
-        self.received.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 impl Hub {
-    /// Binds the main socket. Returns the Hub and what will arrive.
-    pub(crate) fn bind(address: SocketAddr) -> Result<(Arc<Self>, Arrivals), BindError> {
+    /// Binds the main socket. Returns the Hub and what will arrive: as much of it as the filter lets in. What QUIC opens
+    /// is counted by `opened`.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        filter: Filter,
+        opened: Opened,
+    ) -> Result<(Arc<Self>, Arrivals), BindError> {
         let main = Arc::new(UdpSocket::bind(SocketId::MAIN, address)?);
         let offload =
             main.prepare_for_quic().map_err(|source| BindError::new(Protocol::Udp, address, source))?;
-        let (intake, arrivals) = Intake::new();
+        let filter = Arc::new(filter);
+        let (intake, arrivals) = Intake::new(filter.clone());
         let intake = Arc::new(intake);
         let sockets = Mutex::new(Sockets::new(main.clone(), intake.clone()));
         let errors = Reader::of_errors(main.clone(), intake.clone());
@@ -124,7 +132,9 @@ impl Hub {
                 offload: RwLock::new(Arc::new(offload)),
                 sockets,
                 intake,
+                filter,
                 traffic,
+                opened,
                 is_plain: AtomicBool::new(false),
                 _main_errors: errors,
             }),
@@ -230,8 +240,7 @@ impl Hub {
 
     /// Returns what the QUIC library has sent and received by now.
     pub(crate) fn traffic(&self) -> Traffic {
-        let Meter { sent, received, .. } = &self.traffic;
-        Traffic { sent: sent.load(Ordering::Relaxed), received: received.load(Ordering::Relaxed) }
+        Traffic { sent: self.traffic.sent.load(Ordering::Relaxed), received: self.opened.count() }
     }
 
     /// Waits until the QUIC library sends something.

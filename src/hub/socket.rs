@@ -28,7 +28,7 @@ pub struct BufferSizes {
 }
 
 /// Descriptors that further sockets leave to the rest of the program.
-const KEPT_DESCRIPTORS: u64 = 16;
+pub const KEPT_DESCRIPTORS: u64 = 16;
 
 #[derive(Debug)]
 pub(super) struct UdpSocket {

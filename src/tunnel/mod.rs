@@ -7,7 +7,10 @@
 //! until then nothing is acknowledged, and the streams wait.
 
 mod congestion;
+mod credentials;
 mod gate;
+mod ids;
+mod initial;
 mod signs;
 mod tls;
 pub(crate) mod transport;
@@ -22,7 +25,7 @@ use std::{
 use noq::{ConnectionError, RecvStream, SendStream, VarInt};
 
 pub use self::transport::{CONNECTION_WINDOW_BYTES, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
-pub(crate) use self::{congestion::PathCount, gate::Gate};
+pub(crate) use self::{congestion::PathCount, credentials::Credentials, gate::Gate, initial::Opened};
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);
@@ -64,6 +67,35 @@ pub enum TunnelEnd {
     /// The peer's QUIC library reported an error, or does not know the connection.
     #[error("the connection broke")]
     Broken,
+}
+
+/// Says why a handshake over a proven pair failed: in our own words, never in those of the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// Nothing came back for as long as an answer may take.
+    #[error("no answer in time")]
+    Late,
+    /// The other side, or this one, ended it.
+    #[error("one side ended it")]
+    Ended,
+    /// The two sides could not agree: they are of different versions, or one of them is faulty.
+    #[error("the two sides do not understand each other; is the same version of pinhole on both?")]
+    Disagreed,
+}
+
+impl HandshakeError {
+    pub(crate) fn new(error: &ConnectionError) -> Self {
+        match error {
+            ConnectionError::TimedOut => Self::Late,
+            ConnectionError::ApplicationClosed(_)
+            | ConnectionError::LocallyClosed
+            | ConnectionError::Reset
+            | ConnectionError::CidsExhausted => Self::Ended,
+            ConnectionError::VersionMismatch
+            | ConnectionError::TransportError(_)
+            | ConnectionError::ConnectionClosed(_) => Self::Disagreed,
+        }
+    }
 }
 
 impl TunnelEnd {
@@ -191,6 +223,11 @@ impl Tunnel {
 
     fn path(&self) -> MutexGuard<'_, Path> {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has QUIC go on under new keys, derived from the present ones, which are forgotten (RFC 9001 §6).
+    pub(crate) fn rekey(&self) {
+        self.connection.force_key_update();
     }
 
     /// Returns a handle that does not keep it alive.

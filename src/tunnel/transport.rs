@@ -2,8 +2,8 @@
 //!
 //! | setting | value | reason |
 //! |---|---|---|
-//! | stream window | [`STREAM_WINDOW_BYTES`] | twice what 300 Mbit/s over 100 ms have in flight: a round trip's worth arrives behind a lost packet |
-//! | connection window | [`CONNECTION_WINDOW_BYTES`] | a stalled stream must not hold up the others: room for 128 of them |
+//! | stream window | from 256 KiB to [`STREAM_WINDOW_BYTES`], with what is read | a stream that nobody reads holds little; a busy one has twice what 300 Mbit/s over 100 ms have in flight: a round trip's worth arrives behind a lost packet |
+//! | connection window | [`CONNECTION_WINDOW_BYTES`] | what a peer can make this side hold; a stream gets a quarter of what is left, so stalled ones do not hold up the others |
 //! | grease of the QUIC bit | off | that bit tells QUIC from probes on one port (RFC 9287 is for others) |
 //! | congestion control | BBRv3, begun anew for each path; CUBIC below a round trip of 0.5 ms | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 %; BBRv3 is slow where there is no network |
 //! | idle timeout | none | the Puncher watches over the path, and the supervisor has the patience |
@@ -14,11 +14,14 @@
 use std::{sync::Arc, time::Duration};
 
 use noq::{ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
-use pinhole_proto::Key;
+use pinhole_proto::key::Instances;
 
-use super::{congestion::PathCount, tls};
+use super::{congestion::PathCount, credentials::Credentials, initial::Opened};
 
-/// Unread bytes of one stream that the peer may have sent.
+/// Unread bytes of one stream that the peer may have sent, at first.
+const FIRST_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+
+/// Unread bytes of one stream that the peer may have sent, at the most.
 pub const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 
 /// Beyond so many gaps in a stream the library ends the connection: a full window with every second of the smallest
@@ -27,8 +30,8 @@ const GAPS: usize = noq_proto::MAX_STREAM_PIECES;
 const SMALLEST_PACKET_BYTES: usize = 1200 - 50;
 const _: () = assert!(STREAM_WINDOW_BYTES as usize / SMALLEST_PACKET_BYTES / 2 < GAPS);
 
-/// Unread bytes of all streams together.
-pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+/// Unread bytes of all streams together. Bounds memory against a peer that holds the key; docs/security.md has the sum.
+pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
 /// Bytes handed to the library and not yet acknowledged, for all streams: this much memory a sender holds at most. Less
 /// on a path that has less in flight; see the gate.
@@ -44,17 +47,19 @@ const LEAST_DATAGRAM: u16 = 1200;
 /// The search for the largest datagram ends when it is this near, bytes. A line by PPPoE takes 8 less than Ethernet.
 const NEAR_ENOUGH: u16 = 8;
 
-/// TCP connections at the same time.
-pub const MAX_STREAMS: u32 = 16_384;
+/// TCP connections at the same time. Each costs up to 8 KiB (`cargo bench --bench memory`).
+pub const MAX_STREAMS: u32 = 10_240;
 
 /// Bounds of the first guess of the round trip's time, which decides when a lost first packet is sent again.
 const INITIAL_RTT: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(333);
 
-/// Configures what both sides share. The QUIC bit is not greased: the Hub needs it.
-pub(crate) fn endpoint() -> EndpointConfig {
+/// Configures what all connections of an endpoint share. The QUIC bit is not greased: the Hub needs it.
+pub(crate) fn endpoint(credentials: &Credentials) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.grease_quic_bit(false);
     config.max_udp_payload_size(LARGEST_DATAGRAM).expect("within QUIC's bounds");
+    let ids = credentials.ids().clone();
+    config.cid_generator(Arc::new(move || Box::new(ids.clone())));
     config
 }
 
@@ -72,18 +77,40 @@ impl Way {
     pub(crate) const UNKNOWN: Self = Self { rtt: Duration::MAX, largest_datagram: None };
 }
 
-/// Configures a connection of the open side.
-pub(crate) fn client(key: &Key, way: Way, paths: &PathCount) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::new(Arc::new(tls::client(key)?));
-    config.transport_config(Arc::new(transport(way, 0, paths)));
-    Ok(config)
+/// What connections of one endpoint share, over all its paths.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    /// From the key.
+    pub(crate) credentials: Credentials,
+    /// Tells congestion control of each path.
+    pub(crate) paths: PathCount,
+    /// Counts what was opened.
+    pub(crate) opened: Opened,
 }
 
-/// Configures the serve side's answer.
-pub(crate) fn server(key: &Key, way: Way, paths: &PathCount) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(key)?));
-    config.transport_config(Arc::new(transport(way, MAX_STREAMS, paths))).max_incoming(4);
-    Ok(config)
+impl Shared {
+    /// Begins to count with those credentials.
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self { credentials, paths: PathCount::default(), opened: Opened::default() }
+    }
+
+    /// Configures a connection of the open side.
+    pub(crate) fn client(&self, instances: Instances, way: Way) -> ClientConfig {
+        let mut config = ClientConfig::new(self.credentials.client(instances, self.opened.clone()));
+        let ids = self.credentials.ids().clone();
+        config
+            .transport_config(Arc::new(transport(way, 0, &self.paths)))
+            .initial_dst_cid_provider(Arc::new(move || ids.next()));
+        config
+    }
+
+    /// Configures the serve side's answers over one path.
+    pub(crate) fn server(&self, instances: Instances, way: Way) -> ServerConfig {
+        let crypto = self.credentials.server(instances, self.opened.clone());
+        let mut config = ServerConfig::with_crypto(crypto);
+        config.transport_config(Arc::new(transport(way, MAX_STREAMS, &self.paths))).max_incoming(4);
+        config
+    }
 }
 
 /// `streams` is the number that the peer may open: only the open side opens any.
@@ -96,7 +123,8 @@ fn transport(way: Way, streams: u32, paths: &PathCount) -> TransportConfig {
     config
         .initial_rtt(guess)
         .mtu_discovery_config(Some(discovery))
-        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .stream_receive_window(FIRST_STREAM_WINDOW_BYTES.into())
+        .stream_receive_window_max(STREAM_WINDOW_BYTES.into())
         .receive_window(CONNECTION_WINDOW_BYTES.into())
         .send_window(SEND_WINDOW_BYTES)
         .max_concurrent_bidi_streams(streams.into())
@@ -114,7 +142,9 @@ mod tests {
 
     #[test]
     fn the_quic_bit_is_never_greased() {
-        assert!(format!("{:?}", endpoint()).contains("grease_quic_bit: false"));
+        let key = pinhole_proto::Key::stretch(&"one key".parse().expect("a phrase"));
+        let credentials = Credentials::new(&key, [0; 16]).expect("TLS takes it");
+        assert!(format!("{:?}", endpoint(&credentials)).contains("grease_quic_bit: false"));
     }
 
     #[test]
@@ -122,7 +152,8 @@ mod tests {
         let way = Way { rtt: Duration::from_millis(20), largest_datagram: None };
         let shown = format!("{:?}", transport(way, 1, &PathCount::default()));
         for setting in [
-            "stream_receive_window: 8388608",
+            "stream_receive_window: 262144",
+            "stream_receive_window_max: Some(8388608)",
             "initial_rtt: 30ms",
             "max_idle_timeout: None",
             "upper_bound: 1472",

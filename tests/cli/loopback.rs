@@ -96,13 +96,18 @@ pub(crate) fn with_key(mut command: Command, key: &str) -> Command {
 
 /// Sends a word on a new connection and returns what comes back until the other end closes.
 pub(crate) fn ask(to: SocketAddr, word: &str) -> String {
-    let mut tcp = TcpStream::connect(to).expect("the local port accepts");
-    tcp.set_read_timeout(Some(PATIENCE)).expect("settable");
-    tcp.write_all(word.as_bytes()).expect("sent");
-    tcp.shutdown(std::net::Shutdown::Write).expect("half-closed");
+    try_ask(to, word).expect("the answer arrives")
+}
+
+/// The same; fails where the connection is reset, or nothing comes in time.
+pub(crate) fn try_ask(to: SocketAddr, word: &str) -> io::Result<String> {
+    let mut tcp = TcpStream::connect(to)?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
+    tcp.write_all(word.as_bytes())?;
+    tcp.shutdown(std::net::Shutdown::Write)?;
     let mut answer = String::new();
-    tcp.read_to_string(&mut answer).expect("the answer arrives");
-    answer
+    tcp.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn echo(tcp: &TcpStream) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use natlab::skip;
 use tempfile::TempDir;
 
 use crate::{
@@ -119,10 +120,4 @@ impl Unprivileged {
         isolate(&mut command);
         with_key(command, KEY)
     }
-}
-
-/// Says that a test cannot run here, and why.
-#[expect(clippy::print_stderr, reason = "a skipped test must say so where the test's result is read")]
-pub(crate) fn skip(test: &str, reason: &str) {
-    eprintln!("SKIPPED {test}: {reason}");
 }

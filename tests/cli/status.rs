@@ -204,6 +204,30 @@ fn an_instance_that_talks_nonsense_or_not_at_all_is_named() {
 }
 
 #[test]
+fn what_another_program_says_of_itself_does_nothing_to_a_terminal() {
+    const HOSTILE: &str = include_str!("../../fuzz/seeds/status/hostile");
+    let session = Session::new();
+    fs::create_dir(session.folder()).expect("ours");
+    let liar = UnixListener::bind(session.folder().join("1-serve-liar.sock")).expect("a socket");
+    let speaking = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut client, _) = liar.accept().expect("a client");
+            client.write_all(HOSTILE.as_bytes()).expect("it listens");
+        }
+    });
+    let shown = session.status(&[]).stdout;
+    assert!(shown.contains(r"a\u{202e}b\u{9b}2J\u{1b}[2J"), "{shown}");
+    let said = session.status(&["--json"]).stdout;
+    let value = |json: &str| serde_json::from_str::<Value>(json).expect("JSON");
+    assert_eq!(value(&said), value(HOSTILE), "a program reads what was said");
+    for text in [shown, said] {
+        let acts = |c: char| c.is_control() && c != '\n' || ['\u{202e}', '\u{2066}'].contains(&c);
+        assert!(!text.contains(acts), "{text:?}");
+    }
+    speaking.join().expect("no panic");
+}
+
+#[test]
 fn a_socket_that_cannot_be_had_is_told_once_and_ends_nothing() {
     let (ends, session) = (Loopback::new(), Session::new());
     fs::create_dir(session.folder()).expect("ours");

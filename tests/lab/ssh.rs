@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use natlab::{LinkSpec, Side};
+use natlab::{LinkSpec, Side, skip};
 use tempfile::TempDir;
 
 use crate::{
@@ -150,7 +150,7 @@ fn start_cat(sshd: &Sshd, ground: &Ground) -> (Child, Option<ChildStdin>) {
 
 pub(crate) fn ground_with_sshd(test: &str, link: LinkSpec) -> Option<(Ground, Sshd)> {
     if !Path::new(SSHD).exists() {
-        note(&format!("SKIPPED {test}: no sshd here; install openssh-server"));
+        skip(test, "no sshd here; install openssh-server");
         return None;
     }
     let ground = Ground::or_skip(test, between("home", "home").with_link(link))?;

@@ -5,10 +5,10 @@ use std::{
     process::Command,
 };
 
-use natlab::Side;
+use natlab::{Side, skip};
 
 use crate::{
-    ground::{Ground, LOCAL_PORT, between, note},
+    ground::{Ground, LOCAL_PORT, between},
     program::Run,
 };
 
@@ -24,7 +24,7 @@ const WITHOUT_PASSWORD: u8 = 1;
 fn a_desktop_greets_and_shows_its_size_through_the_tunnel() {
     let test = "a_desktop_greets_and_shows_its_size_through_the_tunnel";
     if Command::new("Xtigervnc").arg("-version").output().is_err() {
-        note(&format!("SKIPPED {test}: no Xtigervnc here; install tigervnc-standalone-server"));
+        skip(test, "no Xtigervnc here; install tigervnc-standalone-server");
         return;
     }
     let Some(ground) = Ground::or_skip(test, between("home", "carrier")) else { return };

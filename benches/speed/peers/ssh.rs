@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use natlab::Side;
 
-use super::{PATIENCE, await_at};
+use super::await_at;
 use crate::{
     ground::{Ground, run},
     running::Running,
@@ -29,8 +29,8 @@ pub(super) fn start(ground: &Ground, local: SocketAddr) -> Result<Vec<Running>, 
     }
     let server = Running::start("sshd", sshd(ground)?)?;
     await_at(ground, Side::A, SocketAddr::from((ground.ip(Side::A), PORT)))?;
-    let mut client = Running::start("ssh", ssh(ground, local))?;
-    client.wait_for("pledge: network", PATIENCE)?;
+    // Its local port listens once the session stands; the caller waits for that.
+    let client = Running::start("ssh", ssh(ground, local))?;
     Ok(vec![server, client])
 }
 
@@ -52,7 +52,7 @@ fn sshd(ground: &Ground) -> Result<Command, String> {
 
 fn ssh(ground: &Ground, local: SocketAddr) -> Command {
     let mut command = ground.lab.host(Side::B).command("ssh");
-    command.args(["-v", "-N", "-F", "none", "-c", CIPHER, "-p", &PORT.to_string()]);
+    command.args(["-N", "-F", "none", "-c", CIPHER, "-p", &PORT.to_string()]);
     for option in
         ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "IdentitiesOnly=yes"]
     {

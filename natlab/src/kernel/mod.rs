@@ -50,7 +50,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 
-pub use available::{Unavailable, available, lab_or_skip};
+pub use available::{Unavailable, available, lab_or_skip, skip};
 pub use error::LabError;
 pub use forgery::{Flood, Unreachable};
 pub use leftovers::sweep_leftovers;

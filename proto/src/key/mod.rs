@@ -8,8 +8,10 @@
 //! 4. HKDF-SHA256 (RFC 5869) derives independent keys, one label each: whoever learns one learns no other.
 
 mod phrase;
+mod quic;
 
 pub use phrase::{GENERATED_WORDS, Phrase, PhraseError, WeakPhrase};
+pub use quic::{CONNECTION_ID_BYTES, ConnectionIdMarks, InitialKey, Instances};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use hkdf::Hkdf;

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::search;
+
 /// How long a NAT is taken to keep a mapping after the last packet that we sent through it: what RFC 4787 §4.3
 /// recommends. Linux forgets an unanswered one after 30 s already; to count on that would overfill the others.
 pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(300);
@@ -64,6 +66,13 @@ impl Limits {
 
     /// Fewer than this leave no room to search; whoever asks for less gets these.
     pub const LEAST: Self = Self { mappings: 192, packets_per_second: 20 };
+
+    /// Returns how many sockets a search has open at most: those of a fan, of slots and of spare pairs, the main one, and
+    /// that of the path that was in use.
+    #[must_use]
+    pub fn sockets(self) -> usize {
+        search::most_sockets(self) + FOR_SPARE + 2
+    }
 
     /// Sockets that fan out, as that share of the mappings.
     pub(super) fn fan(self, share: usize) -> usize {

@@ -8,6 +8,7 @@ use std::{
 use super::{Limits, Schedule, Trouble};
 use crate::{
     Role,
+    key::Instances,
     probe::{PROBE_BYTES, ProbeSeal},
 };
 
@@ -239,6 +240,8 @@ pub struct Connected {
     pub took: Duration,
     /// Our own address as the peer sees it: what our NAT made of it.
     pub observed: Option<SocketAddr>,
+    /// The runs of the program on both sides.
+    pub instances: Instances,
 }
 
 /// Counts what arrived and was not used.

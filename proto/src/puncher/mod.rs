@@ -63,6 +63,7 @@ use self::{
 };
 use crate::{
     Now, Role,
+    key::Instances,
     probe::{Kind, OpenError, Probe, ProbeSeal},
 };
 
@@ -404,7 +405,17 @@ impl Puncher {
             rtt: proof.rtt,
             took,
             observed: proof.observed,
+            instances: self.instances(),
         }));
+    }
+
+    /// Returns the runs of the program on both sides, as far as they are proven.
+    fn instances(&self) -> Instances {
+        let (own, peers) = (self.outbox.instance, self.peers.current().map_or(0, |peer| peer.id));
+        match self.bearings.role {
+            Role::Serve => Instances { serve: own, open: peers },
+            Role::Open => Instances { serve: peers, open: own },
+        }
     }
 
     /// Tests the main pairs, and the pair that was last in use where that is another one.

@@ -22,11 +22,14 @@ pub struct Hello {
     pub transfer_bytes: u32,
     /// Time that it wants spent on how long mappings are kept, seconds; 0 for none.
     pub lifetime_s: u16,
+    /// Drawn at random for this check. Letters of both sides carry the open side's, so that one recorded in an earlier
+    /// check counts for nothing.
+    pub instance: u64,
 }
 
 impl Hello {
     /// The version spoken here.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 }
 
 /// What was measured of the way from the one that conducts to the other side and back, and of a transfer each way.

@@ -17,6 +17,7 @@
 //! Some things cannot be known with one address on each side, and are not claimed: see [`Seen`]. There is no time in
 //! here: the shell waits for letters to arrive before it reports.
 
+mod allowance;
 mod judge;
 mod lifetime;
 mod message;
@@ -28,6 +29,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    allowance::{Allowance, MAX_DATAGRAMS_IN_ALL, MAX_ROUNDS},
     judge::{Agreement, FilteringSeen, MappingSeen, PortsSeen, Seen},
     lifetime::{
         Due, LEAST_LIFETIME, LIFETIME_MAPPINGS, Lifetime, LifetimeSeen, MOST_LIFETIME, SILENCES, Since,
@@ -47,6 +49,9 @@ pub const MAX_LETTERS: usize = 320;
 
 /// Datagrams of one round, repeats included.
 pub const MAX_DATAGRAMS: usize = 1024;
+
+/// How often the letters of one round are sent.
+pub const MAX_REPEATS: u16 = 100;
 
 /// Names a socket of a side in a survey: 0 is the one that the tunnel runs over, others are new ones in the order in
 /// which they were opened.
@@ -86,8 +91,14 @@ impl Orders {
     pub fn are_modest(&self, peer: SocketAddr) -> bool {
         self.open <= MAX_SOCKETS
             && self.letters.len() <= MAX_LETTERS
-            && self.letters.len() * usize::from(self.repeats) <= MAX_DATAGRAMS
+            && self.repeats <= MAX_REPEATS
+            && self.datagrams() <= MAX_DATAGRAMS
             && self.letters.iter().all(|letter| letter.to.ip() == peer.ip() && letter.to.port() != 0)
+    }
+
+    /// Returns how many datagrams they make.
+    pub(crate) fn datagrams(&self) -> usize {
+        self.letters.len() * usize::from(self.repeats)
     }
 }
 

@@ -37,7 +37,7 @@ const NEARER: usize = 72;
 /// How often letters are sent, so that loss decides nothing; letters that only open a NAT; and those that count loss.
 const REPEATS: u16 = 5;
 const LOW_REPEATS: u16 = 2;
-const COUNTED: u16 = 100;
+const COUNTED: u16 = super::MAX_REPEATS;
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +64,9 @@ struct Side {
     mappings: usize,
     /// The local ports of its new sockets.
     ports: Vec<u16>,
-    /// The peer's two strays that got in, and where they came from.
     /// Letters to further ports of the peer that came from the one outside port.
     steady: BTreeSet<u16>,
+    /// The peer's two strays that got in, and where they came from.
     strays: [Option<SocketAddr>; 2],
     /// Whether the letters over the tunnel's pair arrived that went beside them.
     is_heard: bool,

@@ -4,8 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use pinhole::{
     check::{Clock, Machine, Port, StunSeen},
-    hub::{Hop, WANTED_BUFFER_BYTES},
-    proto::{nat::Reach, puncher::IcmpKind},
+    hub::{Hop, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
+    proto::{
+        nat::Reach,
+        puncher::{IcmpKind, Limits},
+    },
 };
 use serde_json::{Value, json};
 
@@ -15,8 +18,8 @@ use super::{
     stun,
 };
 
-/// Descriptors that a search wants: a fan, the slots, and what the program has anyway.
-const SEARCH_DESCRIPTORS: u64 = 320;
+/// Descriptors of the program besides a search's sockets: streams, the runtime, local sockets and ports, files.
+const OWN_DESCRIPTORS: u64 = 32;
 
 /// A clock that may be further off than this is no help for the slots.
 const CLOCK_BOUND: Duration = Duration::from_secs(5);
@@ -26,6 +29,7 @@ pub(super) struct Own {
     pub(super) machine: Machine,
     pub(super) hops: Vec<Hop>,
     pub(super) port: u16,
+    pub(super) limits: Limits,
     pub(super) peer: Option<SocketAddr>,
     /// What a STUN server sees, if one was asked.
     pub(super) stun: Option<StunSeen>,
@@ -113,7 +117,7 @@ impl Own {
             }
             Clock::Synchronised { .. } | Clock::Unknown => {}
         }
-        let few = self.machine.descriptors.filter(|limit| *limit < SEARCH_DESCRIPTORS);
+        let few = self.machine.descriptors.filter(|limit| *limit < self.search_descriptors());
         advice.extend(few.map(Message::FewDescriptors));
         let told = |kind| self.hops.iter().find(|hop| hop.kind == Some(kind)).and_then(|hop| hop.router);
         advice.extend(told(IcmpKind::Prohibited).map(Message::RouterForbids));
@@ -142,7 +146,7 @@ impl Own {
         lines.push(line(format!("UDP {}", self.port), self.port_line()));
         lines.push(line("clock", clock_line(machine.clock)));
         let limit = machine.descriptors.map_or_else(|| "no bound".into(), |limit| limit.to_string());
-        lines.push(line("open files", format!("{limit}; a search wants {SEARCH_DESCRIPTORS}")));
+        lines.push(line("open files", format!("{limit}; a search wants {}", self.search_descriptors())));
         lines
     }
 
@@ -189,6 +193,12 @@ impl Own {
             "descriptors": machine.descriptors,
             "hops": hops.collect::<Vec<_>>(),
         })
+    }
+
+    /// Descriptors that a search wants, so that none of its sockets is left out.
+    fn search_descriptors(&self) -> u64 {
+        let sockets = u64::try_from(self.limits.sockets()).unwrap_or(u64::MAX);
+        sockets.saturating_add(OWN_DESCRIPTORS + KEPT_DESCRIPTORS)
     }
 
     fn is_loopback(&self) -> bool {
@@ -267,6 +277,7 @@ mod tests {
             },
             hops: hops.collect(),
             port: 5555,
+            limits: Limits::DEFAULT,
             peer: None,
             stun: None,
         }
@@ -294,7 +305,7 @@ mod tests {
         assert!(poor.advice().is_empty());
         poor.machine.port = Port::Free(BufferSizes { receive: 208 << 10, send: 208 << 10 });
         poor.machine.clock = Clock::Unsynchronised;
-        poor.machine.descriptors = Some(64);
+        poor.machine.descriptors = Some(400);
         poor.hops[0].kind = Some(IcmpKind::Prohibited);
         let advice: String = poor.advice().iter().map(ToString::to_string).collect();
         for way_out in ["sysctl -w", "timedatectl", "ulimit -Hn", "192.168.4.1 refuses"] {

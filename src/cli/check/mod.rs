@@ -108,7 +108,7 @@ async fn look(args: &CheckArgs, whom: Option<&Whom>) -> Result<Own> {
         }
         Some(_) | None => Vec::new(),
     };
-    let own = Own { machine, hops, port: args.udp_port(), peer, stun: None };
+    let own = Own { machine, hops, port: args.udp_port(), limits: args.limits.limits(), peer, stun: None };
     match &args.stun {
         Some(host) if !own.standing().is_obstacle() => {
             let stun = check::ask_stun(main, host).await.or_say(|| Message::Stun)?;

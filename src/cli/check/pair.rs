@@ -288,6 +288,7 @@ mod tests {
     use std::time::Duration;
 
     use pinhole::proto::{
+        key::Instances,
         puncher::{self, Method, SocketId},
         survey::Figures,
     };
@@ -313,6 +314,7 @@ mod tests {
             rtt: Duration::from_millis(40),
             took: Duration::from_millis(200),
             observed: None,
+            instances: Instances::default(),
         }
     }
 

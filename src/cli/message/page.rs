@@ -18,11 +18,11 @@ use pinhole::{
     forward::{OpenSpec, ServeSpec},
     hub::BufferSizes,
     proto::{
-        key::{Phrase, PhraseError},
+        key::{Instances, Phrase, PhraseError},
         puncher::{Connected, Diagnosis, Loss, Method, Pair, SocketId, Trouble},
         stream::Reply,
     },
-    tunnel::TunnelEnd,
+    tunnel::{HandshakeError, TunnelEnd},
 };
 use strum::IntoEnumIterator;
 
@@ -224,16 +224,21 @@ fn eio() -> io::Error {
 fn events() -> Vec<Event> {
     let pair = Pair { socket: SocketId::MAIN, remote: peer() };
     let rtt = Duration::from_millis(24);
-    let connected =
-        Connected { pair, method: Method::Base, rtt, took: Duration::from_millis(300), observed: None };
-    let why = || "timed out".to_owned();
+    let connected = Connected {
+        pair,
+        method: Method::Base,
+        rtt,
+        took: Duration::from_millis(300),
+        observed: None,
+        instances: Instances::default(),
+    };
     let service = || "22".to_owned();
     let mut all = vec![
         Event::Searching { peer: "home.example:5555".into(), addresses: vec![peer()] },
         Event::Heard { from: peer() },
         Event::Punched(connected),
         Event::TunnelUp { remote: peer() },
-        Event::HandshakeFailed { why: why() },
+        Event::HandshakeFailed { why: HandshakeError::Late },
         Event::PathBack { connected, after: 4 * SECOND },
         Event::PathChanged(connected),
         Event::Displaced,
@@ -448,6 +453,7 @@ fn checks() -> Vec<String> {
         CheckError::Refused,
         CheckError::OtherVersion,
         CheckError::Nonsense,
+        CheckError::Entropy,
         CheckError::Socket("Too many open files (os error 24)".into()),
     ];
     for error in &all {
@@ -458,6 +464,7 @@ fn checks() -> Vec<String> {
             | CheckError::Refused
             | CheckError::OtherVersion
             | CheckError::Nonsense
+            | CheckError::Entropy
             | CheckError::Socket(_) => {}
         }
     }

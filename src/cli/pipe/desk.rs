@@ -217,7 +217,7 @@ impl Counter {
         if !valid_name(&request.service) {
             return false;
         }
-        let mut own = Way::new(&self.peer);
+        let mut own = Way::new(&self.peer.host, self.peer.port);
         if !request.way.addresses.is_empty() {
             own.addresses = self.status.snapshot(&words::describe).await.addresses;
         }

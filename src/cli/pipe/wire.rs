@@ -11,7 +11,6 @@
 
 use std::net::SocketAddr;
 
-use pinhole::Peer;
 use serde::{Deserialize, Serialize};
 
 /// Longest line, bytes.
@@ -51,8 +50,8 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn new(peer: &Peer) -> Self {
-        Self { host: peer.host.clone(), port: peer.port, addresses: Vec::new() }
+    pub(super) fn new(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, addresses: Vec::new() }
     }
 
     /// Returns whether both mean the same peer.
@@ -116,7 +115,7 @@ mod tests {
     fn a_peer_is_the_same_by_name_or_by_address_and_never_by_another_port() {
         let way = |host: &str, port, ip: [u8; 4]| Way {
             addresses: vec![(ip, port).into()],
-            ..Way::new(&Peer::new(host, port))
+            ..Way::new(host, port)
         };
         let home = way("home.example.org", 5555, [192, 0, 2, 1]);
         assert!(way("Home.Example.Org.", 5555, [192, 0, 2, 2]).leads_to(&home));

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use pinhole::{
     Role,
     proto::{
+        key::Instances,
         puncher::{Connected, Method, Pair, SocketId},
         stream::Reply,
     },
-    tunnel::TunnelEnd,
+    tunnel::{HandshakeError, TunnelEnd},
 };
 
 use super::*;
@@ -22,7 +23,8 @@ fn samples() -> Vec<Event> {
     let remote = std::net::SocketAddr::from(([203, 0, 113, 9], 5555));
     let pair = Pair { socket: SocketId::MAIN, remote };
     let (took, observed) = (Duration::from_secs(1), Some(remote));
-    let connected = Connected { pair, method: Method::Base, rtt: took, took, observed };
+    let connected =
+        Connected { pair, method: Method::Base, rtt: took, took, observed, instances: Instances::default() };
     let (service, host, why) = ("22".to_owned(), "home.example".to_owned(), "a reason".to_owned());
     let name = |event: &Event| match event {
         Event::Searching { .. }
@@ -51,7 +53,7 @@ fn samples() -> Vec<Event> {
         Event::Heard { from: remote },
         Event::Punched(connected),
         Event::TunnelUp { remote },
-        Event::HandshakeFailed { why: why.clone() },
+        Event::HandshakeFailed { why: HandshakeError::Late },
         Event::PathLost { loss: None },
         Event::PathBack { connected, after: took },
         Event::PathChanged(connected),

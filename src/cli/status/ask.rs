@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{desk, folder};
+use super::{super::plain, desk, folder};
 
 /// Time for an instance to answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -22,7 +22,7 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) snapshot: Snapshot,
-    /// The same as it was said.
+    /// The same as it was said, in one line.
     pub(super) json: String,
 }
 
@@ -75,6 +75,7 @@ async fn ask(path: &PathBuf) -> Option<Said> {
     if json.is_empty() {
         return Some(Said::Nothing);
     }
-    let snapshot = serde_json::from_str(&json).ok()?;
-    Some(Said::Snapshot(Box::new(Answer { snapshot, json })))
+    // It may be another user's program that speaks.
+    let snapshot = serde_json::from_value(plain::value(serde_json::from_str(&json).ok()?)).ok()?;
+    Some(Said::Snapshot(Box::new(Answer { snapshot, json: plain::json_line(&json) })))
 }

@@ -238,6 +238,7 @@ fn has_no_end(event: &Event, role: Role) -> bool {
 #[cfg(test)]
 mod tests {
     use pinhole_proto::{
+        key::Instances,
         puncher::{Findings, Method, Pair, SocketId},
         stream::Reply,
     };
@@ -253,6 +254,7 @@ mod tests {
             rtt: Duration::from_millis(20),
             took: Duration::from_secs(3),
             observed: None,
+            instances: Instances::default(),
         }
     }
 

@@ -218,7 +218,7 @@ fn why(event: &Event) -> Option<String> {
     if let Event::TunnelLost(end) = event {
         return Some(end.to_string());
     }
-    if let Event::HandshakeFailed { why } = event { Some(why.clone()) } else { None }
+    if let Event::HandshakeFailed { why } = event { Some(why.to_string()) } else { None }
 }
 
 fn trouble(wrong: &Wrong, now: Now, describe: &dyn Fn(&Event) -> Option<String>) -> snapshot::TroubleEntry {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::{
     book::Book,
     meter::{Meter, Reading, Sum},
-    rates::{Rates, Sample},
+    rates::{Packets, Rates, Sample},
 };
 use crate::{Event, Tunnel, clock::now, tunnel::WeakTunnel};
 
@@ -57,7 +57,9 @@ impl Ledger {
 
     /// Takes note of the tunnel that stands now.
     pub(crate) fn set_tunnel(&self, tunnel: &Tunnel) {
-        self.pages().tunnel = Some(tunnel.downgrade());
+        let mut pages = self.pages();
+        pages.tunnel = Some(tunnel.downgrade());
+        pages.rates.begin_tunnel();
     }
 
     /// Begins to count for a local port or a service.
@@ -98,8 +100,8 @@ impl Pages {
         if let Some(rtt) = rtt {
             self.book.handle_rtt(rtt);
         }
-        let (packets, lost) = quic.map_or((0, 0), |quic| (quic.sent_packets, quic.lost_packets));
-        let sample = Sample { sent: carried.sent, received: carried.received, packets, lost, rtt };
+        let packets = quic.map(|quic| Packets { sent: quic.sent_packets, lost: quic.lost_packets });
+        let sample = Sample { sent: carried.sent, received: carried.received, packets, rtt };
         self.rates.add(sample, now.instant);
     }
 

@@ -24,11 +24,17 @@ const ENOUGH_PACKETS: u64 = 50;
 pub(super) struct Sample {
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// QUIC's packets in the tunnel that stands: sent, and lost of those.
-    pub(super) packets: u64,
-    pub(super) lost: u64,
+    /// QUIC's packets since the tunnel stands; none while there is no path.
+    pub(super) packets: Option<Packets>,
     /// The round trip's time, if there is a path.
     pub(super) rtt: Option<Duration>,
+}
+
+/// QUIC's packets: sent, and lost of those.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Packets {
+    pub(super) sent: u64,
+    pub(super) lost: u64,
 }
 
 /// One second.
@@ -46,13 +52,25 @@ struct Second {
 pub(super) struct Rates {
     seconds: VecDeque<Second>,
     last: Sample,
+    /// Packets of the tunnel when they were last known.
+    last_packets: Packets,
     /// The end of the last second in the ring.
     until: Instant,
 }
 
 impl Rates {
     pub(super) fn new(now: Instant) -> Self {
-        Self { seconds: VecDeque::with_capacity(RING_SECONDS), last: Sample::default(), until: now }
+        Self {
+            seconds: VecDeque::with_capacity(RING_SECONDS),
+            last: Sample::default(),
+            last_packets: Packets::default(),
+            until: now,
+        }
+    }
+
+    /// Notes that another tunnel stands, which counts its packets from the beginning.
+    pub(super) fn begin_tunnel(&mut self) {
+        self.last_packets = Packets::default();
     }
 
     /// Takes a sample: it counts for all whole seconds since the last one.
@@ -64,12 +82,13 @@ impl Rates {
         self.until += Duration::from_secs(passed);
         let share = |new: u64, old: u64| new.saturating_sub(old) / passed;
         let last = std::mem::replace(&mut self.last, sample);
-        let has_same_tunnel = sample.packets >= last.packets;
+        let last_packets = self.last_packets;
+        self.last_packets = sample.packets.unwrap_or(last_packets);
         let second = Second {
             sent: share(sample.sent, last.sent),
             received: share(sample.received, last.received),
-            packets: if has_same_tunnel { share(sample.packets, last.packets) } else { 0 },
-            lost: if has_same_tunnel { share(sample.lost, last.lost) } else { 0 },
+            packets: share(self.last_packets.sent, last_packets.sent),
+            lost: share(self.last_packets.lost, last_packets.lost),
             rtt_us: sample.rtt.map_or(0, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
         };
         for age in (0..passed.min(RING_SECONDS as u64)).rev() {
@@ -117,7 +136,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn sample(sent: u64) -> Sample {
-        Sample { sent, packets: sent, lost: sent / 10, ..Sample::default() }
+        Sample { sent, packets: packets(sent, sent / 10), ..Sample::default() }
+    }
+
+    fn packets(sent: u64, lost: u64) -> Option<Packets> {
+        Some(Packets { sent, lost })
     }
 
     #[test]
@@ -148,7 +171,22 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::new(start);
         rates.add(sample(1000), start + SECOND);
-        rates.add(Sample { sent: 1000, packets: 5, ..Sample::default() }, start + SECOND * 2);
+        rates.begin_tunnel();
+        rates
+            .add(Sample { sent: 1000, packets: packets(5000, 500), ..Sample::default() }, start + SECOND * 2);
         assert_eq!(rates.loss(), Some(0.1));
+    }
+
+    #[test]
+    fn a_path_that_was_lost_for_a_moment_brings_no_old_losses_back() {
+        let start = Instant::now();
+        let mut rates = Rates::new(start);
+        let of = |packets| Sample { packets, ..Sample::default() };
+        rates.add(of(packets(1_000_000, 100_000)), start + SECOND);
+        let later = start + SECOND * 3600;
+        rates.add(of(packets(1_000_000, 100_000)), later);
+        rates.add(of(None), later + SECOND);
+        rates.add(of(packets(1_001_000, 100_000)), later + SECOND * 2);
+        assert_eq!(rates.loss(), Some(0.0));
     }
 }

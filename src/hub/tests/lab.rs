@@ -12,7 +12,7 @@ const PORT: u16 = 5555;
 fn complaints(lab: &Lab, ttls: &[Option<u8>]) -> Vec<(IcmpKind, IpAddr)> {
     let remote = SocketAddr::from((lab.side(Side::B).public_ip(), PORT));
     let work = async {
-        let (hub, mut arrivals) = Hub::bind((Ipv4Addr::UNSPECIFIED, PORT).into()).expect("a socket");
+        let (hub, mut arrivals) = hub_at((Ipv4Addr::UNSPECIFIED, PORT).into());
         hub.heed_icmp(true);
         hub.open(FAN, ANY).expect("a socket");
         let mut complaints = Vec::new();

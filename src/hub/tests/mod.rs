@@ -22,19 +22,26 @@ use pinhole_proto::{
 };
 use tokio::net::UdpSocket;
 
-use super::{Arrivals, GatheringRuntime, Hub, QuicSocket};
+use super::{
+    Arrivals, Filter, GatheringRuntime, Hub, QuicSocket,
+    filter::tests::{key, marked},
+};
+use crate::tunnel::Opened;
 
 const FAN: SocketId = SocketId(17);
 /// The system picks the port.
 const ANY: u16 = 0;
 const DEADLINE: Duration = Duration::from_secs(20);
-const QUIC: [u8; 40] = [0x40; 40];
 
 /// Nobody listens there.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-fn hub() -> (Arc<Hub>, Arrivals) {
-    Hub::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket")
+pub(super) fn hub() -> (Arc<Hub>, Arrivals) {
+    hub_at((Ipv4Addr::LOCALHOST, 0).into())
+}
+
+fn hub_at(address: SocketAddr) -> (Arc<Hub>, Arrivals) {
+    Hub::bind(address, Filter::new(&key()), Opened::default()).expect("a socket")
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {

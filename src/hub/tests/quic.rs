@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use noq::Endpoint;
-use pinhole_proto::Key;
+use pinhole_proto::key::Instances;
 use tokio::task::{AbortHandle, yield_now};
 
 use super::*;
 use crate::tunnel::{
-    PathCount,
-    transport::{self, Way},
+    Credentials,
+    transport::{self, Shared, Way},
 };
 
 const WAY: Way = Way { rtt: Duration::from_millis(1), largest_datagram: None };
@@ -79,12 +79,12 @@ fn flood(hub: Arc<Hub>) -> AbortHandle {
 /// Two ends that are about to connect: the serve side, the open side.
 struct Pairing {
     ends: [End; 2],
-    key: Key,
 }
 
 struct End {
     hub: Arc<Hub>,
     quic: Endpoint,
+    shared: Shared,
     /// Where the other end finds it.
     at: SocketAddr,
     _arrivals: Arrivals,
@@ -92,19 +92,18 @@ struct End {
 
 impl Pairing {
     async fn new(ip: Ipv4Addr, serve: SocketId, open: SocketId) -> Self {
-        let key = Key::stretch(&"one key".parse().expect("a phrase"));
-        let ends = [End::new(ip, serve, Some(&key)), End::new(ip, open, None)];
+        let ends = [End::new(ip, serve, true), End::new(ip, open, false)];
         yield_now().await; // the library waits for the main sockets already
         for (end, socket, remote) in [(&ends[0], serve, ends[1].at), (&ends[1], open, ends[0].at)] {
             end.hub.admit(Pair { socket, remote });
         }
-        Self { ends, key }
+        Self { ends }
     }
 
     /// Connects, and sends much in both directions.
     async fn exchange(&self) {
         let [serve, open] = &self.ends;
-        let config = transport::client(&self.key, WAY, &PathCount::default()).expect("TLS");
+        let config = open.shared.client(Instances::default(), WAY);
         let dialled = open.quic.connect_with(config, crate::hub::PEER, "x").expect("dial");
         let accepted = async { serve.quic.accept().await.expect("a connection").await };
         let (ours, theirs) = within(async { tokio::join!(dialled, accepted) }).await;
@@ -134,19 +133,20 @@ impl Pairing {
 }
 
 impl End {
-    fn new(ip: Ipv4Addr, socket: SocketId, server: Option<&Key>) -> Self {
-        let (hub, arrivals) = Hub::bind((ip, 0).into()).expect("a socket");
+    fn new(ip: Ipv4Addr, socket: SocketId, serves: bool) -> Self {
+        let shared = Shared::new(Credentials::new(&key(), [u8::from(serves); 16]).expect("TLS"));
+        let (hub, arrivals) = hub_at((ip, 0).into());
         if socket != SocketId::MAIN {
             hub.open(socket, ANY).expect("a socket");
         }
-        let answer = server.map(|key| transport::server(key, WAY, &PathCount::default()).expect("TLS"));
+        let answer = serves.then(|| shared.server(Instances::default(), WAY));
         let quic = Endpoint::new_with_abstract_socket(
-            transport::endpoint(),
+            transport::endpoint(&shared.credentials),
             answer,
             Box::new(QuicSocket::new(hub.clone())),
             Arc::new(GatheringRuntime),
         );
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, address(&hub, socket).port()));
-        Self { hub, quic: quic.expect("an endpoint"), at, _arrivals: arrivals }
+        Self { hub, quic: quic.expect("an endpoint"), shared, at, _arrivals: arrivals }
     }
 }

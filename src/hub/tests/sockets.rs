@@ -63,8 +63,8 @@ async fn a_proof_opens_its_own_socket_to_quic_and_no_other() {
     hub.admit(Pair { socket: FAN, remote });
     let mut meta = RecvMeta::default();
     for (socket, passes) in [(FAN, true), (SocketId::MAIN, false), (SocketId(18), false)] {
-        (meta.addr, meta.len, meta.stride) = (remote, QUIC.len(), QUIC.len());
-        assert_eq!(hub.sort(socket, &mut QUIC.clone(), &mut meta), passes, "{socket:?}");
+        (meta.addr, meta.len, meta.stride) = (remote, 40, 40);
+        assert_eq!(hub.sort(socket, &mut marked(0x40, 1, 40), &mut meta), passes, "{socket:?}");
     }
 }
 
@@ -108,8 +108,8 @@ async fn adoption_wakes_the_library_that_waits_for_the_main_socket() {
     assert!(first.is_pending() && !flag.0.load(Ordering::SeqCst));
     hub.admit(Pair { socket: FAN, remote });
     assert!(flag.0.load(Ordering::SeqCst));
-    peer.send_to(&QUIC, address(&hub, FAN)).await.expect("send");
-    assert_eq!(read(&mut quic).await, QUIC[0]);
+    peer.send_to(&marked(0x40, 1, 40), address(&hub, FAN)).await.expect("send");
+    assert_eq!(read(&mut quic).await, 0x40);
 }
 
 #[tokio::test]
@@ -120,8 +120,8 @@ async fn no_socket_starves_another() {
     hub.admit(Pair { socket: SocketId::MAIN, remote: one_at });
     hub.admit(Pair { socket: FAN, remote: two_at });
     for _ in 0..4 {
-        one.send_to(&[0x41; 40], hub.local_address()).await.expect("send");
-        two.send_to(&[0x42; 40], address(&hub, FAN)).await.expect("send");
+        one.send_to(&marked(0x41, 1, 40), hub.local_address()).await.expect("send");
+        two.send_to(&marked(0x42, 2, 40), address(&hub, FAN)).await.expect("send");
     }
     for socket in [SocketId::MAIN, FAN] {
         let socket = hub.sockets().find(socket).expect("open").clone();

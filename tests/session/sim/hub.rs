@@ -7,7 +7,7 @@ use std::{
 };
 
 use natlab::{Network, Place};
-use pinhole_proto::puncher::{Pair, SocketId, Traffic};
+use pinhole_proto::puncher::{Pair, SocketId};
 
 /// UDP port of both sides.
 pub(super) const PORT: u16 = 5555;
@@ -27,15 +27,16 @@ pub(super) struct Hub {
     open: BTreeSet<SocketId>,
     /// The oldest first.
     routes: Vec<Pair>,
-    pub(super) traffic: Traffic,
+    /// Datagrams of QUIC that have left.
+    pub(super) sent: u64,
 }
 
 impl Hub {
     pub(super) fn bind(place: Place, network: &mut Network) -> Self {
         network.listen(place, PORT);
         let ports = BTreeMap::from([(SocketId::MAIN, PORT)]);
-        let (open, routes, traffic) = Default::default();
-        Self { place, ports, open, routes, traffic }
+        let (open, routes, sent) = Default::default();
+        Self { place, ports, open, routes, sent }
     }
 
     /// Opens a further socket; false if its port is taken.
@@ -84,7 +85,7 @@ impl Hub {
     /// Sends a datagram of QUIC's by the newest route.
     pub(super) fn send_quic(&mut self, payload: Vec<u8>, network: &mut Network) {
         if let Some(route) = self.routes.last() {
-            self.traffic.sent += 1;
+            self.sent += 1;
             self.send(*route, None, payload, network);
         }
     }

@@ -11,7 +11,7 @@ use natlab::{Delivery, IcmpError, Network, Place, Side, chance::Chance, public_i
 use pinhole_proto::{
     Key, Now, Puncher, Role,
     probe::{Class, ProbeSeal, classify},
-    puncher::{Config, Event, Icmp, IcmpKind, Limits, Memory, Output, Pair, Schedule},
+    puncher::{Config, Event, Icmp, IcmpKind, Limits, Memory, Output, Pair, Schedule, Traffic},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     hub::{Hub, PORT},
     quic::Quic,
     supervisor::{self, Report, Supervisor},
-    tunnel::{congestion::PathCount, transport},
+    tunnel::{credentials::Credentials, transport::Shared},
 };
 
 /// What lives in one process.
@@ -29,6 +29,7 @@ pub(super) struct Program {
     pub(super) puncher: Puncher,
     pub(super) hub: Hub,
     pub(super) quic: Quic,
+    pub(super) shared: Shared,
     pub(super) supervisor: Supervisor,
     pub(super) app: App,
     pub(super) reports: Vec<Report>,
@@ -56,15 +57,15 @@ impl Program {
         let seed = seed(chance);
         let puncher =
             Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory, sibling: None });
-        let answer = (role == Role::Serve).then(|| {
-            transport::server(key(), transport::Way::UNKNOWN, &PathCount::default()).expect("it is valid")
-        });
+        let ids = std::array::from_fn(|at| self::seed(chance)[at]);
+        let shared = Shared::new(Credentials::new(key(), ids).expect("TLS takes it"));
         let mut program = Self {
             side,
             role,
             puncher,
             hub: Hub::bind(Place::Host(side), network),
-            quic: Quic::new(answer, self::seed(chance)),
+            quic: Quic::new(&shared, self::seed(chance)),
+            shared,
             supervisor: Supervisor::new(patience),
             app: App::new(side, role),
             reports: Vec::new(),
@@ -86,18 +87,21 @@ impl Program {
         let pair = Pair { socket, remote: delivery.from.into() };
         match classify(&delivery.payload) {
             Class::Quic if self.hub.is_proven(pair) => {
-                self.hub.traffic.received += 1;
                 if let Some(incoming) = self.quic.handle_datagram(&delivery.payload, now.instant) {
                     self.handle_incoming(incoming, now.instant);
                 }
             }
             Class::Probe => {
-                self.puncher.handle_traffic(self.hub.traffic, now);
+                self.puncher.handle_traffic(self.traffic(), now);
                 self.puncher.handle_datagram(pair, &delivery.payload, now);
             }
             Class::Quic | Class::Other => {}
         }
         self.settle(now, network);
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { sent: self.hub.sent, received: self.shared.opened.count() }
     }
 
     pub(super) fn handle_icmp(&mut self, error: &IcmpError, now: Now, network: &mut Network) {
@@ -118,7 +122,7 @@ impl Program {
 
     /// What the kernel tells when an address has changed.
     pub(super) fn handle_network_change(&mut self, now: Now, network: &mut Network) {
-        self.puncher.handle_traffic(self.hub.traffic, now);
+        self.puncher.handle_traffic(self.traffic(), now);
         self.tell_local(now, network);
         self.puncher.handle_network_change(now);
         self.settle(now, network);
@@ -128,7 +132,7 @@ impl Program {
     pub(super) fn handle_timeout(&mut self, now: Now, network: &mut Network) {
         if self.puncher_at.is_some_and(|at| at <= now.instant) {
             self.wakes.note(now.instant);
-            self.puncher.handle_traffic(self.hub.traffic, now);
+            self.puncher.handle_traffic(self.traffic(), now);
             self.puncher.handle_timeout(now);
         }
         self.quic.handle_timeout(now.instant);
@@ -229,7 +233,7 @@ impl Program {
         for datagram in leaving {
             self.hub.send_quic(datagram, network);
             if self.puncher.awaits_traffic() {
-                self.puncher.handle_traffic(self.hub.traffic, now);
+                self.puncher.handle_traffic(self.traffic(), now);
             }
         }
         for (handle, event) in events {

@@ -8,7 +8,9 @@ use noq_proto::{
     ServerConfig, Transmit, VarInt,
 };
 
-use super::tunnel::transport;
+use pinhole_proto::key::Instances;
+
+use super::tunnel::transport::{self, Shared, Way};
 
 /// Where the peer is, as QUIC sees it: the Hub knows better.
 const PEER: std::net::SocketAddr =
@@ -22,11 +24,17 @@ pub(super) struct Quic {
 }
 
 impl Quic {
-    pub(super) fn new(answer: Option<ServerConfig>, seed: [u8; 32]) -> Self {
-        let mut config = transport::endpoint();
+    pub(super) fn new(shared: &Shared, seed: [u8; 32]) -> Self {
+        let mut config = transport::endpoint(&shared.credentials);
         config.rng_seed(Some(seed));
-        let endpoint = Endpoint::new(Arc::new(config), answer.map(Arc::new), true);
+        let answer = shared.server(Instances::default(), Way::UNKNOWN);
+        let endpoint = Endpoint::new(Arc::new(config), Some(Arc::new(answer)), true);
         Self { endpoint, connections: BTreeMap::new(), leaving: Vec::new() }
+    }
+
+    /// Sets how handshakes are answered.
+    pub(super) fn answer(&mut self, config: ServerConfig) {
+        self.endpoint.set_server_config(Some(Arc::new(config)));
     }
 
     pub(super) fn dial(&mut self, config: ClientConfig, now: Instant) -> usize {
@@ -35,9 +43,9 @@ impl Quic {
         handle.0
     }
 
-    pub(super) fn accept(&mut self, incoming: Incoming, config: ServerConfig, now: Instant) -> Option<usize> {
+    pub(super) fn accept(&mut self, incoming: Incoming, now: Instant) -> Option<usize> {
         let mut buffer = Vec::new();
-        let accepted = self.endpoint.accept(incoming, now, &mut buffer, Some(Arc::new(config)));
+        let accepted = self.endpoint.accept(incoming, now, &mut buffer, None);
         match accepted {
             Ok((handle, connection)) => {
                 self.connections.insert(handle.0, connection);

@@ -44,7 +44,6 @@ pub(super) struct Supervisor {
     /// The path that was lost, and how many packets the peer had acknowledged by then.
     lost: Option<(Pair, u64)>,
     waking: Option<Waking>,
-    paths: PathCount,
     second_handshake_at: Option<Instant>,
 }
 
@@ -94,7 +93,6 @@ impl Supervisor {
             path_lost_at: None,
             lost: None,
             waking: None,
-            paths: PathCount::default(),
             second_handshake_at: None,
         }
     }
@@ -147,7 +145,7 @@ impl Program {
     fn wake_tunnel(&mut self, now: Now) {
         let Some(waking) = &mut self.supervisor.waking else { return };
         waking.until += now.instant.saturating_duration_since(waking.next_at);
-        if self.supervisor.paths.acknowledged() != waking.acknowledged {
+        if self.shared.paths.acknowledged() != waking.acknowledged {
             self.supervisor.waking = None;
         } else if now.instant >= waking.until && self.role == Role::Open {
             self.supervisor.waking = None;
@@ -178,16 +176,16 @@ impl Program {
     }
 
     pub(super) fn handle_incoming(&mut self, incoming: Incoming, now: Instant) {
-        let Some(punched) = self.supervisor.punched else { return self.quic.ignore(incoming) };
+        if self.supervisor.punched.is_none() || self.role == Role::Open || incoming.decrypt().is_none() {
+            return self.quic.ignore(incoming);
+        }
         if self.supervisor.tunnel.is_some() {
             if self.supervisor.second_handshake_at.is_some_and(|at| now < at) {
                 return self.quic.ignore(incoming);
             }
             self.supervisor.second_handshake_at = Some(now + SECOND_HANDSHAKE);
         }
-        let config = transport::server(super::program::key(), way(punched.rtt), &self.supervisor.paths)
-            .expect("valid");
-        if let Some(handle) = self.quic.accept(incoming, config, now) {
+        if let Some(handle) = self.quic.accept(incoming, now) {
             self.begin(handle, now);
         }
     }
@@ -197,7 +195,7 @@ impl Program {
             return self.tell_searching(now);
         }
         if let Some(punched) = self.supervisor.punched {
-            self.supervisor.lost = Some((punched.pair, self.supervisor.paths.acknowledged()));
+            self.supervisor.lost = Some((punched.pair, self.shared.paths.acknowledged()));
         }
         (self.supervisor.punched, self.supervisor.waking) = (None, None);
         self.supervisor.path_lost_at.get_or_insert(now);
@@ -205,11 +203,14 @@ impl Program {
     }
 
     fn handle_connected(&mut self, connected: Connected, now: Instant, network: &mut Network) {
+        if self.role == Role::Serve {
+            self.quic.answer(self.shared.server(connected.instances, way(connected.rtt)));
+        }
         self.hub.admit(connected.pair, network);
         self.supervisor.punched = Some(connected);
         let answer_by = now + HANDSHAKE + connected.rtt * HANDSHAKE_RTTS;
         if let Some((handle, _)) = self.supervisor.tunnel {
-            let acknowledged = self.supervisor.paths.acknowledged();
+            let acknowledged = self.shared.paths.acknowledged();
             let lost = self.supervisor.lost.take();
             if lost.is_none_or(|(pair, before)| pair != connected.pair || before == acknowledged) {
                 let next_at = if self.role == Role::Serve { now + connected.rtt } else { now };
@@ -217,7 +218,7 @@ impl Program {
                 let rtt = self.quic.get(handle).and_then(|connection| connection.rtt(PathId::ZERO));
                 let until = answer_by + DEAF + (rtt.unwrap_or_default() * TIMER_RTTS).min(TIMER_AT_MOST);
                 self.supervisor.waking = Some(Waking { acknowledged, next_at, every, until });
-                self.supervisor.paths.add();
+                self.shared.paths.add();
             }
             self.supervisor.path_lost_at = None;
             return self
@@ -231,8 +232,7 @@ impl Program {
         };
         self.supervisor.handshake_by = Some(answer_by + for_the_dial);
         if self.role == Role::Open {
-            let config = transport::client(super::program::key(), way(connected.rtt), &self.supervisor.paths)
-                .expect("valid");
+            let config = self.shared.client(connected.instances, way(connected.rtt));
             let handle = self.quic.dial(config, now);
             self.begin(handle, now);
         }

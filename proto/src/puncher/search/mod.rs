@@ -21,7 +21,7 @@ use self::{
     spare::Spare,
 };
 use crate::puncher::{
-    Findings, Icmp, Memory, Method, Pair, SocketId, Trouble, bearings::Ground, evidence::Evidence,
+    Findings, Icmp, Limits, Memory, Method, Pair, SocketId, Trouble, bearings::Ground, evidence::Evidence,
     outbox::Outbox,
 };
 
@@ -51,6 +51,12 @@ const RENEWAL: Duration = Duration::from_secs(20);
 
 /// Slots and the spare pair begin after this: a path that only seemed dead is back by then.
 const KEPT_SLOTS: Duration = Duration::from_millis(200);
+
+/// Most sockets that the methods of a search have open at a time: a fan's, and those of slots, one of which begins before
+/// another one is closed.
+pub(in crate::puncher) fn most_sockets(limits: Limits) -> usize {
+    birthday::most_sockets(limits) + slots::KEPT + 1
+}
 
 /// How urgent a search is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -59,7 +59,7 @@ const fn ms<const N: usize>(list: [u64; N]) -> [Duration; N] {
 }
 
 /// Slots whose sockets stay open: the peer's clock may be behind by 5 s, and its words take a while.
-const KEPT: usize = 4;
+pub(super) const KEPT: usize = 4;
 
 /// An eager search takes part in every slot for this long, and then in two in a row of [`SOME`]: each costs a mapping, and
 /// there must be room for another one at any time.

@@ -34,6 +34,7 @@ pub struct TransportConfig {
     pub(crate) max_concurrent_uni_streams: VarInt,
     pub(crate) max_idle_timeout: Option<VarInt>,
     pub(crate) stream_receive_window: VarInt,
+    pub(crate) stream_receive_window_max: Option<VarInt>,
     pub(crate) receive_window: VarInt,
     pub(crate) send_window: u64,
     pub(crate) send_fairness: bool,
@@ -132,6 +133,15 @@ impl TransportConfig {
     /// streams.
     pub fn stream_receive_window(&mut self, value: VarInt) -> &mut Self {
         self.stream_receive_window = value;
+        self
+    }
+
+    /// Maximum number of bytes to which the window of a stream grows while it is read.
+    ///
+    /// It follows twice what has been read, within a quarter of what is left of the connection's
+    /// window. Without a maximum it stays as [`Self::stream_receive_window`] has it.
+    pub fn stream_receive_window_max(&mut self, value: VarInt) -> &mut Self {
+        self.stream_receive_window_max = Some(value);
         self
     }
 
@@ -584,6 +594,7 @@ impl Default for TransportConfig {
             // 30 second default recommended by RFC 9308 § 3.2
             max_idle_timeout: Some(VarInt(30_000)),
             stream_receive_window: STREAM_RWND.into(),
+            stream_receive_window_max: None,
             receive_window: VarInt::MAX,
             send_window: (8 * STREAM_RWND).into(),
             send_fairness: true,
@@ -638,6 +649,7 @@ impl fmt::Debug for TransportConfig {
             max_concurrent_uni_streams,
             max_idle_timeout,
             stream_receive_window,
+            stream_receive_window_max,
             receive_window,
             send_window,
             send_fairness,
@@ -677,6 +689,7 @@ impl fmt::Debug for TransportConfig {
             .field("max_concurrent_uni_streams", max_concurrent_uni_streams)
             .field("max_idle_timeout", max_idle_timeout)
             .field("stream_receive_window", stream_receive_window)
+            .field("stream_receive_window_max", stream_receive_window_max)
             .field("receive_window", receive_window)
             .field("send_window", send_window)
             .field("send_fairness", send_fairness)

@@ -1,4 +1,4 @@
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::{cmp::Ordering, mem};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,6 +20,8 @@ pub(super) struct Assembler {
     /// application, aka the stream offset.
     bytes_read: u64,
     end: u64,
+    /// Chunks that may hold an allocation much larger than themselves.
+    foreign: usize,
 }
 
 impl Assembler {
@@ -29,10 +31,24 @@ impl Assembler {
 
     /// Reset to the initial state
     pub(super) fn reinit(&mut self) {
-        let old_data = mem::take(&mut self.data);
+        // A long list was one of many gaps: its memory must not outlive them.
+        let mut old_data = mem::take(&mut self.data);
+        old_data.clear();
+        old_data.shrink_to(KEPT_CAPACITY);
         *self = Self::default();
         self.data = old_data;
-        self.data.clear();
+    }
+
+    /// Number of buffered chunks, and how many of them may hold an allocation much larger than themselves
+    pub(super) fn chunks(&self) -> (usize, usize) {
+        (self.data.len(), self.foreign)
+    }
+
+    /// Copy all chunks out of the datagrams that they came in, contiguous ones together
+    pub(super) fn compact(&mut self) {
+        self.defragment();
+        self.coalesce();
+        self.data.shrink_to(2 * self.data.len() + KEPT_CAPACITY);
     }
 
     pub(super) fn is_ordered(&self) -> bool {
@@ -71,6 +87,7 @@ impl Assembler {
                     // Next chunk is useless as the read index is beyond its end
                     self.buffered -= chunk.bytes.len();
                     self.allocated -= chunk.allocation_size;
+                    self.foreign -= usize::from(!chunk.owned);
                     self.data.pop_front();
                     continue;
                 }
@@ -98,6 +115,7 @@ impl Assembler {
             self.bytes_read += chunk.bytes.len() as u64;
             self.buffered -= chunk.bytes.len();
             self.allocated -= chunk.allocation_size;
+            self.foreign -= usize::from(!chunk.owned);
             let offset = chunk.offset;
             let bytes = mem::take(&mut chunk.bytes);
             self.data.pop_front();
@@ -166,6 +184,7 @@ impl Assembler {
             self.data
                 .push_back(Buffer::new_defragmented(offset, buffer.split().freeze()));
         }
+        self.foreign = self.data.iter().filter(|chunk| !chunk.owned).count();
     }
 
     /// Copy contiguous chunks together, so that what is counted afterwards are the gaps
@@ -174,16 +193,17 @@ impl Assembler {
     /// reader lags has as many of them as it got frames, and no gap at all. Chunks of half a
     /// [`COALESCED`] and more stay as they are, so that no byte is copied again and again.
     ///
-    /// Must follow [`Self::defragment`], which removes overlaps.
+    /// Must follow [`Self::defragment`], which removes overlaps. Afterwards each chunk holds an
+    /// allocation of its own size: no datagram is as long as half of [`COALESCED`].
     fn coalesce(&mut self) {
         let chunks = mem::take(&mut self.data);
-        let mut run = BytesMut::new();
+        let mut run = Vec::new();
         let mut start = 0;
         for chunk in chunks {
             let follows = chunk.offset == start + run.len() as u64;
             if !run.is_empty() && !(follows && run.len() + chunk.bytes.len() <= COALESCED) {
-                let bytes = mem::take(&mut run).freeze();
-                self.data.push_back(Buffer::new_defragmented(start, bytes));
+                self.data.push_back(Buffer::copied(start, &run));
+                run.clear();
             }
             if run.is_empty() {
                 start = chunk.offset;
@@ -195,8 +215,9 @@ impl Assembler {
             run.extend_from_slice(&chunk.bytes);
         }
         if !run.is_empty() {
-            self.data.push_back(Buffer::new_defragmented(start, run.freeze()));
+            self.data.push_back(Buffer::copied(start, &run));
         }
+        self.foreign = 0;
     }
 
     // Note: If a packet contains many frames from the same stream, the estimated over-allocation
@@ -226,6 +247,7 @@ impl Assembler {
                     );
                     self.buffered += buffer.bytes.len();
                     self.allocated += buffer.allocation_size;
+                    self.foreign += 1;
                     insert_ordered(&mut self.data, buffer);
                     offset = duplicate.start;
                 }
@@ -248,6 +270,7 @@ impl Assembler {
             let buffer = Buffer::new(offset, bytes, allocation_size);
             self.buffered += buffer.bytes.len();
             self.allocated += buffer.allocation_size;
+            self.foreign += 1;
             insert_ordered(&mut self.data, buffer);
         }
         // `self.buffered` also counts duplicate bytes, therefore we use
@@ -263,7 +286,7 @@ impl Assembler {
         // of memory allocated. This limits over-allocation in proportion to the
         // buffered data. The constants are chosen somewhat arbitrarily and try to
         // balance between defragmentation overhead and over-allocation.
-        let threshold = 32768.max(buffered * 3 / 2);
+        let threshold = OVER_ALLOCATION.max(buffered * 3 / 2);
         // Small gapped frames hold over-allocation below the threshold, so bound the count too.
         if over_allocation > threshold || self.data.len() > COMPACT_THRESHOLD {
             self.defragment();
@@ -286,9 +309,10 @@ impl Assembler {
 
     /// Discard all buffered data
     pub(super) fn clear(&mut self) {
-        self.data.clear();
+        self.data = VecDeque::new();
         self.buffered = 0;
         self.allocated = 0;
+        self.foreign = 0;
     }
 }
 
@@ -316,6 +340,9 @@ struct Buffer {
     /// Will never be less than `bytes.len()`.
     allocation_size: usize,
     defragmented: bool,
+    /// Whether `bytes` are an allocation of their own. Others are a slice of a datagram, or of a
+    /// read of many datagrams, or of what `defragment` copied together.
+    owned: bool,
 }
 
 impl Buffer {
@@ -326,6 +353,7 @@ impl Buffer {
             bytes,
             allocation_size,
             defragmented: false,
+            owned: false,
         }
     }
 
@@ -337,6 +365,15 @@ impl Buffer {
             bytes,
             allocation_size,
             defragmented: true,
+            owned: false,
+        }
+    }
+
+    /// Constructs a new buffer with a copy of those bytes
+    fn copied(offset: u64, bytes: &[u8]) -> Self {
+        Self {
+            owned: true,
+            ..Self::new_defragmented(offset, Bytes::copy_from_slice(bytes))
         }
     }
 
@@ -431,8 +468,17 @@ fn insert_ordered(data: &mut VecDeque<Buffer>, buffer: Buffer) {
 /// if compaction cannot get the count back down to this.
 pub(crate) const MAX_CHUNKS: usize = 4096;
 
+/// Over-allocation of a stream, in bytes, that is not worth a copy.
+///
+/// What matters is that of all streams together, which `StreamsState` bounds. A low value has a
+/// peer that sends many small frames make us copy the list again and again.
+const OVER_ALLOCATION: usize = 2 << 20;
+
+/// Room for chunks that an empty stream keeps.
+const KEPT_CAPACITY: usize = 32;
+
 /// Size up to which contiguous chunks are copied together when there are too many.
-const COALESCED: usize = 64 * 1024;
+const COALESCED: usize = 8 * 1024;
 
 /// Chunk count past which `insert` compacts before deciding whether to reject.
 ///
@@ -442,7 +488,7 @@ const COMPACT_THRESHOLD: usize = 2 * MAX_CHUNKS;
 
 #[cfg(test)]
 mod test {
-    use alloc::{vec, vec::Vec};
+    use alloc::vec;
 
     use rand::prelude::*;
     use rand_pcg::Pcg32;
@@ -1014,7 +1060,7 @@ mod test {
 
 #[cfg(all(test, not(target_family = "wasm")))]
 mod proptests {
-    use alloc::{vec, vec::Vec};
+    use alloc::vec;
 
     use proptest::prelude::*;
     use rand::RngExt;

@@ -423,6 +423,11 @@ impl Connection {
                 config.send_window,
                 config.receive_window,
                 config.stream_receive_window,
+            )
+            .growing_to(
+                config
+                    .stream_receive_window_max
+                    .unwrap_or(config.stream_receive_window),
             ),
             datagrams: DatagramState::default(),
             config,
@@ -5039,6 +5044,7 @@ impl Connection {
                     if self.streams.received(frame, payload_len)?.should_transmit() {
                         self.spaces[SpaceId::Data].pending.max_data = true;
                     }
+                    self.streams.bound_chunks()?;
                 }
                 Frame::Ack(ack) => {
                     self.on_ack_received(now, SpaceId::Data, ack)?;

@@ -301,6 +301,13 @@ enum Half {
     Sweep,
 }
 
+/// Most sockets that a fan has open at a time.
+pub(super) fn most_sockets(limits: Limits) -> usize {
+    let deals = [None, Some(Half::Fan), Some(Half::Sweep)].into_iter();
+    let deals = deals.flat_map(|half| [false, true].map(|is_later| Hands::deal(limits, half, is_later)));
+    deals.map(|hands| hands.fan + hands.more_fan).max().unwrap_or(0)
+}
+
 impl Half {
     fn of(method: Method) -> Option<Self> {
         match method {

@@ -10,6 +10,27 @@ use crate::connection::assembler::{Assembler, Chunk, IllegalOrderedRead};
 use crate::connection::streams::state::StreamRecv;
 use crate::{TransportError, VarInt, frame, hash_map::Entry};
 
+/// How much a peer may send on a stream before it is read
+///
+/// Grows with what the reader takes, so that a stream that nobody reads holds little, and a busy
+/// one as much as its path has in flight. No stream gets more than a quarter of what is left of
+/// the connection's window: however many stop being read, there is room for another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReceiveWindow {
+    /// At first, and at the least
+    pub(super) least: u64,
+    pub(super) most: u64,
+    /// What the peer may still send on the connection
+    pub(super) left: u64,
+}
+
+impl ReceiveWindow {
+    fn for_stream(&self, bytes_read: u64) -> u64 {
+        let most = self.most.min(self.left / 4).max(self.least);
+        bytes_read.saturating_mul(2).clamp(self.least, most)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Recv {
     // NB: when adding or removing fields, remember to update `reinit`.
@@ -116,8 +137,11 @@ impl Recv {
     /// transmission of the value is recommended. If the boolean value is
     /// `false` the new window should only be transmitted if a previous transmission
     /// had failed.
-    pub(super) fn max_stream_data(&mut self, stream_receive_window: u64) -> (u64, ShouldTransmit) {
-        let max_stream_data = self.assembler.bytes_read() + stream_receive_window;
+    pub(super) fn max_stream_data(&mut self, window: &ReceiveWindow) -> (u64, ShouldTransmit) {
+        let bytes_read = self.assembler.bytes_read();
+        let stream_receive_window = window.for_stream(bytes_read);
+        // What was announced stays announced, though the window may have shrunk since.
+        let max_stream_data = (bytes_read + stream_receive_window).max(self.sent_max_stream_data);
 
         // Only announce a window update if it's significant enough
         // to make it worthwhile sending a MAX_STREAM_DATA frame.
@@ -276,6 +300,8 @@ pub struct Chunks<'a> {
     pending: &'a mut Retransmits,
     state: ChunksState,
     read: u64,
+    /// What the stream had buffered before, see [`Assembler::chunks`]
+    chunks: (usize, usize),
 }
 
 impl<'a> Chunks<'a> {
@@ -298,7 +324,9 @@ impl<'a> Chunks<'a> {
             };
 
         recv.assembler.ensure_ordering(ordered)?;
+        let chunks = recv.assembler.chunks();
         Ok(Self {
+            chunks,
             id,
             ordered,
             streams,
@@ -389,11 +417,13 @@ impl<'a> Chunks<'a> {
 
         // If the stream hasn't finished, we may need to issue stream-level flow control credit
         if let ChunksState::Readable(mut rs) = state {
-            let (_, max_stream_data) = rs.max_stream_data(self.streams.stream_receive_window);
+            let window = self.streams.window();
+            let (_, max_stream_data) = rs.max_stream_data(&window);
             should_transmit |= max_stream_data.0;
             if max_stream_data.0 {
                 self.pending.max_stream_data.insert(self.id);
             }
+            self.streams.chunks_taken(self.chunks, rs.assembler.chunks());
             // Return the stream to storage for future use
             self.streams
                 .recv

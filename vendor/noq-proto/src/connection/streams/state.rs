@@ -6,6 +6,7 @@ use tracing::{debug, trace};
 use super::{
     PendingStreamsQueue, Recv, Retransmits, Send, SendState, ShouldTransmit, StreamEvent,
     StreamHalf,
+    recv::ReceiveWindow,
 };
 use crate::{
     Dir, FxHashMap, MAX_STREAM_COUNT, Side, StreamId, TransportError, VarInt,
@@ -59,6 +60,17 @@ impl StreamRecv {
         }
     }
 }
+
+/// Bound on what all streams buffer, in chunks: twice the gaps that a stream may have, and one chunk
+/// for each of ten thousand streams.
+const MAX_CHUNKS: usize = 32_768;
+
+/// Bound on chunks that may hold an allocation much larger than themselves: a read of many
+/// datagrams, of which the others carried nothing, is 64 KiB. 48 MiB in all.
+const MAX_FOREIGN_CHUNKS: usize = 768;
+
+/// Connection-level credit, in bytes, that is worth a `MAX_DATA` frame.
+const ANNOUNCED: u64 = 256 << 10;
 
 #[allow(unreachable_pub)] // fuzzing only
 pub struct StreamsState {
@@ -126,6 +138,12 @@ pub struct StreamsState {
     pub(super) send_window: u64,
     /// Configured upper bound for how much unacked data the peer can send us per stream
     pub(super) stream_receive_window: u64,
+    /// Configured upper bound for what `stream_receive_window` grows to
+    stream_receive_window_max: u64,
+    /// Upper bound of the chunks that all streams buffer
+    chunks: usize,
+    /// Upper bound of those that may hold an allocation much larger than themselves
+    foreign: usize,
 
     // Pertinent state from the TransportParameters supplied by the peer
     initial_max_stream_data_uni: VarInt,
@@ -176,12 +194,21 @@ impl StreamsState {
             unacked_data: 0,
             send_window,
             stream_receive_window: stream_receive_window.into(),
+            stream_receive_window_max: stream_receive_window.into(),
+            chunks: 0,
+            foreign: 0,
             initial_max_stream_data_uni: 0u32.into(),
             initial_max_stream_data_bidi_local: 0u32.into(),
             initial_max_stream_data_bidi_remote: 0u32.into(),
             receive_window_shrink_debt: 0,
             streams_blocked: [false, false],
         }
+    }
+
+    /// Let the windows of streams grow while they are read
+    pub(crate) fn growing_to(mut self, stream_receive_window_max: VarInt) -> Self {
+        self.stream_receive_window_max = stream_receive_window_max.into();
+        self
     }
 
     pub(crate) fn set_params(&mut self, params: &TransportParameters) {
@@ -267,9 +294,13 @@ impl StreamsState {
             return Ok(ShouldTransmit(false));
         }
 
+        let (chunks, foreign) = rs.assembler.chunks();
         let (new_bytes, closed) =
             rs.ingest(frame, payload_len, self.data_recvd, self.local_max_data)?;
         self.data_recvd = self.data_recvd.saturating_add(new_bytes);
+        let (chunks_after, foreign_after) = rs.assembler.chunks();
+        self.chunks = (self.chunks + chunks_after).saturating_sub(chunks);
+        self.foreign = (self.foreign + foreign_after).saturating_sub(foreign);
 
         if !rs.stopped {
             // Newly opened streams are inherently readable; the app discovers them via
@@ -290,6 +321,47 @@ impl StreamsState {
         }
 
         Ok(self.add_read_credits(credit))
+    }
+
+    /// Keep what buffered chunks cost beyond their bytes within bounds
+    ///
+    /// Chunks that are slices of datagrams are copied, contiguous ones together. The bounds are
+    /// counted from above: what was buffered on streams that have ended may be in them until they
+    /// are reached.
+    pub(crate) fn bound_chunks(&mut self) -> Result<(), TransportError> {
+        if self.chunks <= MAX_CHUNKS && self.foreign <= MAX_FOREIGN_CHUNKS {
+            return Ok(());
+        }
+        (self.chunks, self.foreign) = (0, 0);
+        for slot in self.recv.values_mut() {
+            let Some(rs) = slot.as_mut().and_then(|s| s.as_open_recv_mut()) else {
+                continue;
+            };
+            if rs.assembler.chunks().1 > 0 {
+                rs.assembler.compact();
+            }
+            self.chunks += rs.assembler.chunks().0;
+        }
+        // Not all of the bound: the next look must be many chunks away.
+        if self.chunks > MAX_CHUNKS / 4 * 3 {
+            return Err(TransportError::INTERNAL_ERROR("too many gaps in stream buffers"));
+        }
+        Ok(())
+    }
+
+    /// How much may be sent on a stream
+    pub(super) fn window(&self) -> ReceiveWindow {
+        ReceiveWindow {
+            least: self.stream_receive_window,
+            most: self.stream_receive_window_max,
+            left: self.local_max_data.saturating_sub(self.data_recvd),
+        }
+    }
+
+    /// Account for chunks that a reader has taken
+    pub(super) fn chunks_taken(&mut self, before: (usize, usize), after: (usize, usize)) {
+        self.chunks = (self.chunks + after.0).saturating_sub(before.0);
+        self.foreign = (self.foreign + after.1).saturating_sub(before.1);
     }
 
     /// Process incoming RESET_STREAM frame
@@ -464,6 +536,7 @@ impl StreamsState {
         }
 
         // MAX_STREAM_DATA
+        let window = self.window();
         while builder.frame_space_remaining() > 17 {
             let id = match pending.max_stream_data.iter().next() {
                 Some(x) => *x,
@@ -482,7 +555,7 @@ impl StreamsState {
                 continue;
             }
 
-            let (max, _) = rs.max_stream_data(self.stream_receive_window);
+            let (max, _) = rs.max_stream_data(&window);
             rs.record_sent_max_stream_data(max);
             builder.write_frame(frame::MaxStreamData { id, offset: max }, stats);
         }
@@ -902,7 +975,8 @@ impl StreamsState {
         // the decision, to accommodate for connection using bigger windows requiring
         // less updates.
         let diff = self.local_max_data - self.sent_max_data.into_inner();
-        ShouldTransmit(diff >= (self.receive_window / 8))
+        // Streams that nobody reads may hold most of the window: what is left must be announced.
+        ShouldTransmit(diff >= (self.receive_window / 8).min(ANNOUNCED))
     }
 
     /// Update counters for removal of a stream

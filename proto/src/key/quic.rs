@@ -1,0 +1,138 @@
+//! What QUIC takes from the shared key: the keys of its first packets, and the marks in its connection IDs.
+//!
+//! QUIC seals its Initial packets with keys that follow from the client's first destination connection ID, which
+//! everybody on the way can read (RFC 9001 §5.2). Here they follow from [`InitialKey::connection_id`] in its place:
+//! only a holder of the key can open or make an Initial, and only for the two runs of the program that have proven
+//! themselves to each other, so a recording of an earlier one does not open either.
+//!
+//! Connection IDs carry a mark that costs some nanoseconds to check. A datagram without it is thrown away before
+//! anything else is done for it; a datagram with it is still no more than a datagram that somebody may have copied.
+
+use std::{fmt, hash::Hasher};
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+use siphasher::sip::SipHasher24;
+use zeroize::Zeroizing;
+
+use super::Key;
+
+/// Length of every connection ID, bytes: half of them random, half of them the mark.
+pub const CONNECTION_ID_BYTES: usize = 8;
+
+/// The runs of the program on both sides, as they have proven themselves to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Instances {
+    /// The serve side's.
+    pub serve: u64,
+    /// The open side's.
+    pub open: u64,
+}
+
+/// Derives the keys of QUIC's Initial packets.
+#[derive(Clone)]
+pub struct InitialKey(Box<Zeroizing<[u8; 32]>>);
+
+impl InitialKey {
+    /// Derives it from the shared key.
+    #[must_use]
+    pub fn new(key: &Key) -> Self {
+        Self(Box::new(key.quic_initial()))
+    }
+
+    /// Returns what takes the place of a client's first destination connection ID in the derivation of Initial keys:
+    /// `HKDF-Expand(PRK = label "pinhole v2 quic initial", info = serve side's instance | open side's instance |
+    /// connection ID, length = 20)`, integers big-endian. 20 bytes are the most that a connection ID has.
+    #[must_use]
+    pub fn connection_id(&self, instances: Instances, id: &[u8]) -> [u8; 20] {
+        let mut derived = [0; 20];
+        let info = [&instances.serve.to_be_bytes()[..], &instances.open.to_be_bytes(), id];
+        Hkdf::<Sha256>::from_prk(&**self.0)
+            .expect("32 bytes are a whole SHA-256 output")
+            .expand_multi_info(&info, &mut derived)
+            .expect("20 bytes are within HKDF's limit");
+        derived
+    }
+}
+
+impl fmt::Debug for InitialKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InitialKey(secret)")
+    }
+}
+
+/// Marks connection IDs so that a holder of the key knows them at sight.
+///
+/// The mark is the first half of SipHash-2-4 of the random half, little-endian, under the first 16 bytes of label
+/// "pinhole v2 connection id".
+#[derive(Clone)]
+pub struct ConnectionIdMarks(Box<SipHasher24>);
+
+impl ConnectionIdMarks {
+    /// Derives them from the shared key.
+    #[must_use]
+    pub fn new(key: &Key) -> Self {
+        let derived = key.connection_ids();
+        let (sip, _) = derived.split_first_chunk().expect("32 bytes hold 16");
+        Self(Box::new(SipHasher24::new_with_key(sip)))
+    }
+
+    /// Returns the connection ID with that random half.
+    #[must_use]
+    pub fn mark(&self, random: [u8; 4]) -> [u8; CONNECTION_ID_BYTES] {
+        let mut hasher = *self.0;
+        hasher.write(&random);
+        let mut id = [0; CONNECTION_ID_BYTES];
+        id[..4].copy_from_slice(&random);
+        id[4..].copy_from_slice(&hasher.finish().to_le_bytes()[..4]);
+        id
+    }
+
+    /// Returns whether a connection ID has its mark.
+    #[must_use]
+    pub fn is_marked(&self, id: &[u8; CONNECTION_ID_BYTES]) -> bool {
+        let [a, b, c, d, ..] = *id;
+        self.mark([a, b, c, d]) == *id
+    }
+}
+
+impl fmt::Debug for ConnectionIdMarks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionIdMarks(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key::stretch(&text.parse().expect("a phrase"))
+    }
+
+    #[test]
+    fn an_id_is_marked_for_one_key_alone() {
+        let (ours, theirs) = (ConnectionIdMarks::new(&key("one")), ConnectionIdMarks::new(&key("another")));
+        let id = ours.mark([1, 2, 3, 4]);
+        assert!(ours.is_marked(&id) && !theirs.is_marked(&id));
+        for byte in 0..CONNECTION_ID_BYTES {
+            let mut changed = id;
+            changed[byte] ^= 1;
+            assert!(!ours.is_marked(&changed), "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn initial_keys_follow_from_the_key_the_two_runs_and_the_connection_id() {
+        let (one, other) = (InitialKey::new(&key("one")), InitialKey::new(&key("another")));
+        let runs = Instances { serve: 1, open: 2 };
+        let all = [
+            one.connection_id(runs, b"12345678"),
+            one.connection_id(runs, b"12345679"),
+            one.connection_id(Instances { serve: 3, ..runs }, b"12345678"),
+            one.connection_id(Instances { open: 1, ..runs }, b"12345678"),
+            other.connection_id(runs, b"12345678"),
+        ];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+    }
+}

@@ -1,0 +1,135 @@
+//! Tells what only a holder of the key can have made from everything else, before anything is done for it.
+//!
+//! A datagram that passes may still be a copy: the Puncher and QUIC find that out. One that does not pass costs a look
+//! at its connection ID or one attempt to open a seal, and is gone, but for a few a second that the Puncher may see:
+//! it tells the user of a peer with another key by them.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pinhole_proto::{
+    Key,
+    key::{CONNECTION_ID_BYTES, ConnectionIdMarks},
+    probe::{OpenError, ProbeSeal},
+};
+
+/// The only version of QUIC that is spoken (RFC 9000). Version negotiation has number 0.
+const QUIC_VERSION: [u8; 4] = 1u32.to_be_bytes();
+
+/// Unopened datagrams that the Puncher sees at once, and how long it takes until it may see the next.
+const STRAYS: u32 = 16;
+const STRAY_EVERY: Duration = Duration::from_millis(100);
+
+/// Made from the shared key, once for a Hub.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    marks: ConnectionIdMarks,
+    seal: ProbeSeal,
+    strays: Mutex<Strays>,
+}
+
+impl Filter {
+    /// Makes the filter for what is sealed with that key.
+    pub(crate) fn new(key: &Key) -> Self {
+        let strays = Mutex::new(Strays { left: STRAYS, at: None });
+        Self { marks: ConnectionIdMarks::new(key), seal: ProbeSeal::new(key), strays }
+    }
+
+    /// Whether a datagram of QUIC's look is one of the version that we speak and leads to a connection ID that a
+    /// holder of the key has made.
+    pub(super) fn admits_quic(&self, datagram: &[u8]) -> bool {
+        destination(datagram).is_some_and(|id| self.marks.is_marked(id))
+    }
+
+    /// Whether the Puncher is to see a datagram of a probe's look.
+    pub(super) fn admits_probe(&self, datagram: &[u8]) -> bool {
+        !matches!(self.seal.open(datagram), Err(OpenError::Sealed { .. }))
+            || self.strays.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Returns the connection ID that a QUIC version 1 packet leads to, if it has as many bytes as ours have (RFC 9000
+/// §17.2 and §17.3).
+fn destination(datagram: &[u8]) -> Option<&[u8; CONNECTION_ID_BYTES]> {
+    let is_long = datagram.first()? & 0x80 != 0;
+    if !is_long {
+        return datagram[1..].first_chunk();
+    }
+    let (version, rest) = datagram[1..].split_first_chunk()?;
+    let (length, id) = rest.split_first()?;
+    (*version == QUIC_VERSION && usize::from(*length) == CONNECTION_ID_BYTES).then(|| id.first_chunk())?
+}
+
+/// How many unopened datagrams may pass now.
+#[derive(Debug)]
+struct Strays {
+    left: u32,
+    /// When one was added last.
+    at: Option<Instant>,
+}
+
+impl Strays {
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let at = *self.at.get_or_insert(now);
+        let earned = (now.saturating_duration_since(at).as_millis() / STRAY_EVERY.as_millis())
+            .min(u128::from(STRAYS)) as u32;
+        if earned > 0 {
+            (self.left, self.at) = ((self.left + earned).min(STRAYS), Some(now));
+        }
+        let may_pass = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may_pass
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    pub(in crate::hub) fn key() -> Key {
+        static KEY: LazyLock<Key> = LazyLock::new(|| Key::stretch(&"one key".parse().expect("a phrase")));
+        KEY.clone()
+    }
+
+    /// Returns a datagram of QUIC's look that passes, of that length.
+    pub(in crate::hub) fn marked(first: u8, tag: u8, length: usize) -> Vec<u8> {
+        let id = ConnectionIdMarks::new(&key()).mark([tag; 4]);
+        let mut datagram = vec![first];
+        if first & 0x80 != 0 {
+            datagram.extend([0, 0, 0, 1, 8]);
+        }
+        datagram.extend(id);
+        datagram.resize(length.max(datagram.len()), tag);
+        datagram
+    }
+
+    #[test]
+    fn quic_passes_with_a_mark_of_this_key_and_in_version_1_alone() {
+        let filter = Filter::new(&key());
+        for first in [0x40, 0xc0] {
+            let good = marked(first, 7, 60);
+            assert!(filter.admits_quic(&good));
+            for end in 0..good.len().min(9) {
+                assert!(!filter.admits_quic(&good[..end]), "{end} bytes of {first:x}");
+            }
+            assert!(!Filter::new(&Key::stretch(&"another".parse().expect("a phrase"))).admits_quic(&good));
+        }
+        for (offset, value) in [(4, 2), (1, 0x1a), (4, 0), (5, 7), (5, 9), (5, 20), (6, 1), (13, 1)] {
+            let mut bad = marked(0xc0, 7, 60);
+            bad[offset] = value;
+            assert!(!filter.admits_quic(&bad), "byte {offset} = {value}");
+        }
+    }
+
+    #[test]
+    fn of_many_probes_that_do_not_open_a_few_pass() {
+        let filter = Filter::new(&key());
+        let passed = (0..10_000).filter(|_| filter.admits_probe(&[0x82; 101])).count();
+        assert!((1..200).contains(&passed), "{passed}");
+    }
+}

@@ -1,0 +1,58 @@
+//! What QUIC takes from the shared key, made once for an endpoint.
+
+use std::sync::Arc;
+
+use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use pinhole_proto::{
+    Key,
+    key::{ConnectionIdMarks, InitialKey, Instances},
+};
+
+use super::{
+    ids::ConnectionIds,
+    initial::{Client, Opened, Server, Veil},
+    tls,
+};
+
+/// Identities of both roles, keys of the first packets, connection IDs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    client: QuicClientConfig,
+    server: Arc<QuicServerConfig>,
+    initial: InitialKey,
+    ids: ConnectionIds,
+}
+
+impl Credentials {
+    /// Makes them from the shared key, and from a seed that is used for nothing else.
+    pub(crate) fn new(key: &Key, seed: [u8; 16]) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            client: tls::client(key)?,
+            server: Arc::new(tls::server(key)?),
+            initial: InitialKey::new(key),
+            ids: ConnectionIds::new(ConnectionIdMarks::new(key), seed),
+        })
+    }
+
+    pub(crate) fn ids(&self) -> &ConnectionIds {
+        &self.ids
+    }
+
+    pub(super) fn client(&self, instances: Instances, opened: Opened) -> Arc<Client> {
+        Arc::new(Client { inner: self.client.clone(), veil: self.veil(instances, opened) })
+    }
+
+    pub(super) fn server(&self, instances: Instances, opened: Opened) -> Arc<Server> {
+        Arc::new(Server { inner: self.server.clone(), veil: self.veil(instances, opened) })
+    }
+
+    fn veil(&self, instances: Instances, opened: Opened) -> Veil {
+        Veil::new(self.initial.clone(), instances, opened)
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(secret)")
+    }
+}

@@ -1,0 +1,207 @@
+//! QUIC's first packets under keys of ours, and a count of the packets that could be opened.
+//!
+//! RFC 9001 §5.2 seals Initial packets with keys that everybody on the way can derive. Whoever sees one, or guesses
+//! when one is due, could then begin handshakes in the peer's name, end them with a CONNECTION_CLOSE, or put text of
+//! his own into its reason. Here the keys follow from the shared key ([`InitialKey`]). All else of TLS and QUIC stays
+//! as it is: these are wrappers round the library's objects.
+//!
+//! Retry packets, whose integrity key is public as well (RFC 9001 §5.8), are neither sent nor accepted.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::BytesMut;
+use noq::{
+    ConnectError, ConnectionId, PathId, Side,
+    crypto::{
+        ClientConfig, CryptoError, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey,
+        ServerConfig, Session, UnsupportedVersion,
+        rustls::{QuicClientConfig, QuicServerConfig},
+    },
+};
+use noq_proto::{TransportError, transport_parameters::TransportParameters};
+use pinhole_proto::key::{InitialKey, Instances};
+
+/// Counts packets that nobody but the peer can have sealed, each for the first time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opened(Arc<AtomicU64>);
+
+impl Opened {
+    /// Returns how many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the wrappers know: the keys of this pair of runs, and where to count.
+#[derive(Debug, Clone)]
+pub(super) struct Veil {
+    key: InitialKey,
+    instances: Instances,
+    opened: Opened,
+}
+
+impl Veil {
+    pub(super) fn new(key: InitialKey, instances: Instances, opened: Opened) -> Self {
+        Self { key, instances, opened }
+    }
+
+    /// Returns what the library derives Initial keys from.
+    fn cover(&self, id: ConnectionId) -> ConnectionId {
+        ConnectionId::new(&self.key.connection_id(self.instances, &id))
+    }
+
+    fn session(&self, inner: Box<dyn Session>) -> Box<dyn Session> {
+        Box::new(Veiled { inner, veil: self.clone() })
+    }
+
+    fn counted(&self, inner: Box<dyn PacketKey>) -> Box<dyn PacketKey> {
+        Box::new(Counted { inner, opened: self.opened.clone(), next: AtomicU64::new(0) })
+    }
+}
+
+/// The open side's TLS.
+pub(super) struct Client {
+    pub(super) inner: QuicClientConfig,
+    pub(super) veil: Veil,
+}
+
+impl ClientConfig for Client {
+    fn start_session(
+        &self,
+        version: u32,
+        server_name: &str,
+        params: &TransportParameters,
+    ) -> Result<Box<dyn Session>, ConnectError> {
+        self.inner.start_session(version, server_name, params).map(|inner| self.veil.session(inner))
+    }
+}
+
+/// The serve side's TLS.
+pub(super) struct Server {
+    pub(super) inner: Arc<QuicServerConfig>,
+    pub(super) veil: Veil,
+}
+
+impl ServerConfig for Server {
+    fn initial_keys(&self, version: u32, dst_cid: ConnectionId) -> Result<Keys, UnsupportedVersion> {
+        self.inner.initial_keys(version, self.veil.cover(dst_cid))
+    }
+
+    fn retry_tag(&self, version: u32, orig_dst_cid: ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.inner.retry_tag(version, orig_dst_cid, packet)
+    }
+
+    fn start_session(&self, version: u32, params: &TransportParameters) -> Box<dyn Session> {
+        self.veil.session(self.inner.clone().start_session(version, params))
+    }
+}
+
+/// A TLS session whose Initial keys are ours.
+struct Veiled {
+    inner: Box<dyn Session>,
+    veil: Veil,
+}
+
+impl Session for Veiled {
+    fn initial_keys(&self, dst_cid: ConnectionId, side: Side) -> Keys {
+        self.inner.initial_keys(self.veil.cover(dst_cid), side)
+    }
+
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        self.inner.handshake_data()
+    }
+
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        self.inner.peer_identity()
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        self.inner.early_crypto()
+    }
+
+    fn early_data_accepted(&self) -> Option<bool> {
+        self.inner.early_data_accepted()
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.inner.is_handshaking()
+    }
+
+    fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
+        self.inner.read_handshake(buf)
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        self.inner.transport_parameters()
+    }
+
+    fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
+        let Keys { header, packet } = self.inner.write_handshake(buf)?;
+        Some(Keys { header, packet: KeyPair { remote: self.veil.counted(packet.remote), ..packet } })
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        let keys = self.inner.next_1rtt_keys()?;
+        Some(KeyPair { remote: self.veil.counted(keys.remote), ..keys })
+    }
+
+    fn is_valid_retry(&self, _orig_dst_cid: ConnectionId, _header: &[u8], _payload: &[u8]) -> bool {
+        false
+    }
+
+    fn export_keying_material(
+        &self,
+        output: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        self.inner.export_keying_material(output, label, context)
+    }
+}
+
+/// A key that counts what it opens. A copy of an old packet opens as well, and does not count: its number is not
+/// above all others.
+struct Counted {
+    inner: Box<dyn PacketKey>,
+    opened: Opened,
+    /// The least packet number that counts.
+    next: AtomicU64,
+}
+
+impl PacketKey for Counted {
+    fn encrypt(&self, path_id: PathId, packet: u64, buf: &mut [u8], header_len: usize) {
+        self.inner.encrypt(path_id, packet, buf, header_len);
+    }
+
+    fn decrypt(
+        &self,
+        path_id: PathId,
+        packet: u64,
+        header: &[u8],
+        payload: &mut BytesMut,
+    ) -> Result<(), CryptoError> {
+        self.inner.decrypt(path_id, packet, header, payload)?;
+        if self.next.fetch_max(packet + 1, Ordering::Relaxed) <= packet {
+            self.opened.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn tag_len(&self) -> usize {
+        self.inner.tag_len()
+    }
+
+    fn confidentiality_limit(&self) -> u64 {
+        self.inner.confidentiality_limit()
+    }
+
+    fn integrity_limit(&self) -> u64 {
+        self.inner.integrity_limit()
+    }
+}
