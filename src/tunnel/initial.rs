@@ -205,3 +205,96 @@ impl PacketKey for Counted {
         self.inner.integrity_limit()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pinhole_proto::Key;
+
+    use super::super::tls;
+    use super::*;
+
+    const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+    fn veil(instances: Instances) -> (Veil, QuicServerConfig) {
+        let key = Key::stretch(&"one key".parse().expect("a phrase"));
+        (Veil::new(InitialKey::new(&key), instances, Opened::default()), tls::server(&key).expect("TLS"))
+    }
+
+    fn server(instances: Instances) -> Server {
+        let (veil, inner) = veil(instances);
+        Server { inner: Arc::new(inner), veil }
+    }
+
+    fn params() -> TransportParameters {
+        TransportParameters::read(Side::Client, &mut &[][..]).expect("all of them have a default")
+    }
+
+    /// What the serve side seals in its first packet under those keys.
+    fn sealed(keys: &Keys) -> Vec<u8> {
+        let mut packet = vec![0xc1; 20 + 30];
+        packet.resize(20 + 30 + keys.packet.local.tag_len(), 0);
+        keys.packet.local.encrypt(PathId::ZERO, 0, &mut packet, 20);
+        packet
+    }
+
+    /// Whether the open side opens that.
+    fn opens(instances: Instances, packet: &[u8]) -> bool {
+        let (veil, _) = veil(instances);
+        let key = Key::stretch(&"one key".parse().expect("a phrase"));
+        let client = Client { inner: tls::client(&key).expect("TLS"), veil };
+        let params = params();
+        let session = client.start_session(1, "x", &params).expect("a session");
+        let keys = session.initial_keys(ConnectionId::new(&ID), Side::Client);
+        let mut payload = BytesMut::from(&packet[20..]);
+        keys.packet.remote.decrypt(PathId::ZERO, 0, &packet[..20], &mut payload).is_ok()
+    }
+
+    #[test]
+    fn nobody_opens_or_makes_a_first_packet_without_the_key_or_of_another_run() {
+        let runs = Instances { serve: 1, open: 2 };
+        let ours = server(runs).initial_keys(1, ConnectionId::new(&ID)).expect("version 1");
+        assert!(opens(runs, &sealed(&ours)));
+        assert!(!opens(Instances { serve: 3, ..runs }, &sealed(&ours)), "a recording");
+        let (_, library) = veil(runs);
+        let public = Arc::new(library).initial_keys(1, ConnectionId::new(&ID)).expect("version 1");
+        assert!(!opens(runs, &sealed(&public)), "made by somebody who has seen the connection ID");
+    }
+
+    #[test]
+    fn a_retry_is_never_valid() {
+        let (veil, library) = veil(Instances::default());
+        let library = Arc::new(library);
+        let params = params();
+        let (header, id) = ([0xf0; 12], ConnectionId::new(&ID));
+        let tag = library.retry_tag(1, id, &header);
+        let plain = library.clone().start_session(1, &params);
+        assert!(plain.is_valid_retry(id, &header, &tag));
+        assert!(!veil.session(plain).is_valid_retry(id, &header, &tag));
+    }
+
+    #[test]
+    fn a_packet_counts_once_and_a_copy_or_an_older_one_never() {
+        let (veil, _) = veil(Instances::default());
+        let keys = server(Instances::default()).initial_keys(1, ConnectionId::new(&ID)).expect("version 1");
+        let counted = veil.counted(keys.packet.remote);
+        let client = {
+            let key = Key::stretch(&"one key".parse().expect("a phrase"));
+            Client { inner: tls::client(&key).expect("TLS"), veil: veil.clone() }
+        };
+        let params = params();
+        let session = client.start_session(1, "x", &params).expect("a session");
+        let theirs = session.initial_keys(ConnectionId::new(&ID), Side::Client).packet.local;
+        let arrives = |number: u64, is_forged: bool| {
+            let mut packet = vec![0; 20 + 30 + theirs.tag_len()];
+            theirs.encrypt(PathId::ZERO, number, &mut packet, 20);
+            packet[25] ^= u8::from(is_forged);
+            let mut payload = BytesMut::from(&packet[20..]);
+            let _opened = counted.decrypt(PathId::ZERO, number, &packet[..20], &mut payload);
+            veil.opened.count()
+        };
+        assert_eq!(
+            [(5, false), (5, false), (4, false), (6, true), (6, false)].map(|(n, forged)| arrives(n, forged)),
+            [1, 1, 1, 1, 2]
+        );
+    }
+}

@@ -12,6 +12,7 @@ mod demo;
 mod faults;
 mod first_use;
 mod grammar;
+mod hostile;
 mod independent;
 mod keys;
 mod loopback;

@@ -65,7 +65,10 @@ def talk_strangers(key, own, remote):
     expect_answers(us, key, [bytes(bent), probe(us.seal)], "a bent probe")
     expect_answers(us, key, [probe(us.seal, kind=9), probe(us.seal)], "an unknown kind")
     expect_answers(us, key, [probe(us.seal, role=wire.SERVE), probe(us.seal)], "its own role")
+    expect_answers(us, key, [probe(us.seal, more=bytes(156)), probe(us.seal)], "a probe of 257 bytes")
     expect_answers(us, key, [public_initial(), probe(us.seal)], "QUIC of a stranger")
+    expect_answers(us, key, [probe(us.seal, flags=0xF0, more=bytes(155))], None)
+    say("answered a later version's probe of 256 bytes")
 
 
 def talk_forged(key, own, remote):
@@ -101,12 +104,11 @@ def leave(us):
     say("left")
 
 
-def probe(seal, kind=wire.PROBE, role=wire.OPEN, age_ms=0):
+def probe(seal, kind=wire.PROBE, role=wire.OPEN, flags=0, age_ms=0, more=b""):
     """A probe of a run of its own."""
-    drawn = os.urandom(48)
-    word = wire.Probe(kind, role, instance=int.from_bytes(drawn[:8], "big"), unix_ms=wire.now_ms() - age_ms,
-                      token=int.from_bytes(drawn[8:16], "big"), epoch=1)
-    return seal.seal(word, drawn[24:])
+    instance, token = (int.from_bytes(os.urandom(8), "big") for _ in range(2))
+    word = wire.Probe(kind, role, flags, 1, instance, 0, wire.now_ms() - age_ms, token)
+    return seal.seal_with(word, os.urandom(24), more)
 
 
 def public_initial(connection_id=b"unmarked"):
@@ -124,14 +126,16 @@ def expect_answers(us, key, datagrams, what, answers=1):
     us.socket.settimeout(peer.PATIENCE)
     acked = []
     while last.token not in acked:
-        word = seal.open(us.socket.recvfrom(65536)[0])
-        if word is None:
+        answer = us.socket.recvfrom(65536)[0]
+        word = seal.open(answer)
+        if word is None or len(answer) != wire.PROBE_BYTES:
             raise peer.GaveUp(f"{what}: something came that is no word of the peer")
         if word.kind == wire.ACK:
             acked.append(word.token)
     if len(acked) != answers:
         raise peer.GaveUp(f"{what}: {len(acked)} acks and not {answers}")
-    say("no answer to", what)
+    if what is not None:
+        say("no answer to", what)
 
 
 def say(*words):

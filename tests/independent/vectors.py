@@ -7,6 +7,7 @@ Usage: vectors.py FILE
 import json
 import sys
 
+import quic
 import wire
 
 KINDS = {"probe": wire.PROBE, "ack": wire.ACK, "bye": wire.BYE, "displaced": wire.DISPLACED}
@@ -24,6 +25,9 @@ def sections(vectors):
         "derived for checks": lambda: derived(vectors["derived for checks"], key.for_check()),
         "probes": lambda: probes(vectors["probes"], key),
         "letters": lambda: letters(vectors["letters"], key.for_check()),
+        "connection ids": lambda: connection_ids(vectors["connection ids"], wire.ConnectionIds(key)),
+        "initial keys": lambda: initial_keys(vectors["initial keys"], key),
+        "initial packet": lambda: initial_packet(vectors["initial packet"], key),
         "slots": lambda: slots(vectors["slots"], wire.Schedule(key)),
         "reserve ports": lambda: reserve_ports(vectors["reserve ports"], wire.Schedule(key)),
         "fans": lambda: fans(vectors["fans"], wire.Schedule(key)),
@@ -49,10 +53,10 @@ def derived(known, key):
 def probes(known, key):
     seal = wire.Seal(key)
     for v in known:
-        flags = sum(flag for name, flag in wire.FLAGS.items() if v[name])
+        flags = sum(flag for name, flag in wire.FLAGS.items() if v.get(name))
         probe = wire.Probe(KINDS[v["kind"]], ROLES[v["role"]], flags, v["epoch"], v["instance"], v["sequence"],
                            v["unix ms"], v["token"], address(v["observed"]))
-        yield v["name"] + ", sealed", v["datagram"], seal.seal(probe, bytes.fromhex(v["drawn"])).hex()
+        yield v["name"] + ", sealed", v["datagram"], seal.seal_with(probe, bytes.fromhex(v["nonce"])).hex()
         yield v["name"] + ", opened", probe, seal.open(bytes.fromhex(v["datagram"]))
 
 
@@ -70,6 +74,29 @@ def letters(known, key):
         datagram = seal.seal_with(letter, bytes.fromhex(v["nonce"]))
         yield (v["role"], v["round"]), v["datagram"], datagram.hex()
         yield (v["role"], v["round"], "opened"), letter, seal.open(bytes.fromhex(v["datagram"]))
+
+
+def connection_ids(known, ids):
+    for v in known:
+        yield v["random"], v["connection id"], ids.mark(bytes.fromhex(v["random"])).hex()
+        yield v["random"], True, ids.is_marked(bytes.fromhex(v["connection id"]))
+
+
+def initial_keys(known, key):
+    for v in known:
+        covered = wire.initial_id(key, v["instances"], bytes.fromhex(v["connection id"]))
+        yield v["instances"], v["replaced by"], covered.hex()
+
+
+def initial_packet(v, key):
+    _, server = quic.initial_keys(wire.initial_id(key, v["instances"], bytes.fromhex(v["first destination"])))
+    opened, number = bytes.fromhex(v["opened"]), v["packet number"]
+    head, frames = opened[:26], opened[30:]  # between them stands the packet number
+    whole = frames.ljust(quic.DATAGRAM_BYTES - len(head) - 4 - 16, b"\0")
+    yield "sealed", v["datagram"], server.protect(head, number, whole).hex()
+    yield "opened", (opened[0], number, whole), server.open(bytes.fromhex(v["datagram"]), len(head), number - 1)
+    made = quic.initial_packet(server, bytes.fromhex(v["destination"]), bytes.fromhex(v["source"]), number, frames)
+    yield "made", v["datagram"], made.hex()
 
 
 def slots(known, schedule):

@@ -30,8 +30,9 @@ MEMORY_KIB, PASSES = 19456, 2
 
 
 def canonical(text):
-    """The one spelling of a phrase: lower case, words joined by single hyphens."""
-    return "-".join(text.replace("-", " ").replace("_", " ").split()).lower()
+    """The one spelling of a phrase: words joined by single hyphens, each character in lower case by itself."""
+    words = text.replace("-", " ").replace("_", " ").split()
+    return "".join(character.lower() for character in "-".join(words))
 
 
 def expand(prk, info, length):
@@ -141,10 +142,11 @@ class Seal:
         """`drawn` are 24 random bytes."""
         return self.seal_with(probe, self.nonce(drawn, probe.encode()))
 
-    def seal_with(self, probe, nonce):
+    def seal_with(self, probe, nonce, more=b""):
+        """With `more` at the end of the body, as a later version may have it."""
         first = bytes([0x80 | VERSION])
         aead, short = xchacha(self.key, nonce)
-        return first + nonce + aead.encrypt(short, probe.encode(), first)
+        return first + nonce + aead.encrypt(short, probe.encode() + more, first)
 
     def open(self, datagram):
         """The probe, or None."""
@@ -263,6 +265,34 @@ REPLIES = {"connected": 0, "no such service": 1, "refused": 2, "unreachable": 3,
 def request(service, any_service=False, pieces=False):
     name = service.encode()
     return bytes([any_service | pieces << 2, len(name)]) + name
+
+
+# §13, the control stream
+
+
+def hello(version, features, offered, names):
+    """The first message of a control stream."""
+    body = struct.pack(">BHQHH", 1, version, features, offered, len(names))
+    for name in names:
+        body += bytes([len(name.encode())]) + name.encode()
+    return struct.pack(">H", len(body)) + body
+
+
+def first_hello(received):
+    """(version, features, offered, names) of a control stream's first message, or None if more must arrive."""
+    if len(received) < 2 or len(received) < 2 + int.from_bytes(received[:2], "big"):
+        return None
+    kind, version, features, offered, listed = struct.unpack(">BHQHH", received[2:17])
+    if kind != 1:
+        raise ValueError("a control stream begins with a Hello")
+    names, rest = [], received[17:]
+    for _ in range(listed):
+        names.append(rest[1:1 + rest[0]].decode())
+        rest = rest[1 + rest[0]:]
+    return version, features, offered, names
+
+
+# §14, pieces
 
 
 def plain_head(length):

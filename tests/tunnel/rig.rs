@@ -51,8 +51,12 @@ impl Rig {
     }
 
     /// The same, with what the serve side and the open side think of compression.
-    pub(crate) async fn compressing(service: SocketAddr, [at_serve, at_open]: [Compress; 2]) -> Self {
-        let udp = free_port().await;
+    pub(crate) async fn compressing(service: SocketAddr, compress: [Compress; 2]) -> Self {
+        Self::at(free_port().await, service, compress).await
+    }
+
+    /// The same on that UDP port of both sides.
+    pub(crate) async fn at(udp: u16, service: SocketAddr, [at_serve, at_open]: [Compress; 2]) -> Self {
         let serve = start_as(Role::Serve, udp, KEY.clone(), at_serve).await;
         let open = start_as(Role::Open, udp, KEY.clone(), at_open).await;
         let spec =

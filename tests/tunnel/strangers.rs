@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use pinhole::{Event, Role};
+use pinhole::{Event, Role, endpoint::Compress};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -119,9 +119,58 @@ async fn a_handshake_from_the_peers_forged_address_does_not_end_the_tunnel() {
         client.write_all(b"still here").await.expect("write");
         within(server.read_exact(&mut [0; 10])).await.expect("read");
     }
-    assert_eq!(counted(), before, "the forged address is the proven one");
+    assert_eq!(counted(), before + 20, "all have come, and none has the mark of a holder of the key");
     while let Ok(event) = at_serve.try_recv() {
         assert!(!matches!(event, Event::HandshakeFailed { .. } | Event::TunnelLost(_)), "{event:?}");
+    }
+    rig.close().await;
+}
+
+/// Forged datagrams that are sent in one go, and the time between two goes: 10,000 a second.
+const BURST: usize = 20;
+const BURST_EVERY: Duration = Duration::from_millis(2);
+
+/// The promise: a tunnel that is due stands after that, however many forge the peer's address.
+const STANDS_WITHIN: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_forged_first_packets_does_not_hold_a_tunnel_up() {
+    if !natlab::lab_or_skip("a_flood_of_forged_first_packets_does_not_hold_a_tunnel_up") {
+        return; // forging takes a raw socket
+    }
+    let initial = recorded_initials().await.remove(0);
+    let mut close = initial.clone();
+    close[6] ^= 1; // another connection ID: the library would make another connection of it
+    let udp = free_port().await;
+    let flood = tokio::spawn(async move {
+        let [serve, open] = [SERVE_IP, OPEN_IP].map(|ip| SocketAddrV4::new(ip, udp));
+        let mut due = tokio::time::interval(BURST_EVERY);
+        loop {
+            due.tick().await;
+            for _ in 0..BURST / 4 {
+                for packet in [&initial, &close] {
+                    forge(open, serve, packet);
+                    forge(serve, open, packet);
+                }
+            }
+        }
+    });
+    let (service, address) = service().await;
+    let begun = tokio::time::Instant::now();
+    let rig = Rig::at(udp, address, [Compress::Auto; 2]).await;
+    assert!(begun.elapsed() < STANDS_WITHIN, "{:?}", begun.elapsed());
+    let mut events = rig.serve.events();
+    for _ in 0..100 {
+        let (mut client, mut server) = rig.pair(&service).await;
+        client.write_all(b"still here").await.expect("write");
+        within(server.read_exact(&mut [0; 10])).await.expect("read");
+    }
+    flood.abort();
+    while let Ok(event) = events.try_recv() {
+        assert!(
+            !matches!(event, Event::HandshakeFailed { .. } | Event::TunnelLost(_) | Event::PathLost { .. }),
+            "{event:?}"
+        );
     }
     rig.close().await;
 }

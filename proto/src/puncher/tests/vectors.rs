@@ -14,7 +14,7 @@ use sha2::Sha256;
 use super::*;
 use crate::{
     Key,
-    key::{ARGON2_MEMORY_KIB, ARGON2_PASSES, Phrase},
+    key::{ARGON2_MEMORY_KIB, ARGON2_PASSES, ConnectionIdMarks, InitialKey, Instances, Phrase},
     piece::Head,
     probe::{Kind, Probe, ProbeSeal},
     puncher::search::{
@@ -32,11 +32,14 @@ const TYPED: &str = "  Moonlight spotter_shush  theft-relocate vending\n";
 /// Bytes that stand for drawn ones.
 const DRAWN: [u8; 24] = *b"0123456789abcdefghijklmn";
 
+/// A section that `src/tunnel/vectors.rs` makes and holds: QUIC's packets are sealed there.
+const OF_THE_TUNNEL: &str = "initial packet";
+
 #[test]
 fn the_vectors_are_those_of_the_document() {
-    let text = std::fs::read_to_string(FILE).expect("docs/vectors.json");
-    let written: Value = serde_json::from_str(&text).expect("JSON");
-    let made = vectors();
+    let written = document();
+    let mut made = vectors();
+    made[OF_THE_TUNNEL] = written[OF_THE_TUNNEL].clone();
     for (name, of_the_code) in made.as_object().expect("an object") {
         assert_eq!(&written[name], of_the_code, "{name}: see the head of {}", file!());
     }
@@ -46,8 +49,15 @@ fn the_vectors_are_those_of_the_document() {
 #[test]
 #[ignore = "writes docs/vectors.json"]
 fn write_the_vectors() {
-    let text = serde_json::to_string_pretty(&vectors()).expect("a value is JSON");
+    let mut made = vectors();
+    made[OF_THE_TUNNEL] = document()[OF_THE_TUNNEL].clone();
+    let text = serde_json::to_string_pretty(&made).expect("a value is JSON");
     std::fs::write(FILE, text + "\n").expect("docs is writable");
+}
+
+fn document() -> Value {
+    let text = std::fs::read_to_string(FILE).expect("docs/vectors.json");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 fn vectors() -> Value {
@@ -60,6 +70,8 @@ fn vectors() -> Value {
         "derived for checks": derived(&key.for_check()),
         "probes": probes(&key),
         "letters": letters(&key.for_check()),
+        "connection ids": connection_ids(&key),
+        "initial keys": initial_keys(&key),
         "slots": slots(&key),
         "reserve ports": reserve_ports(&key),
         "fans": fans(&key),
@@ -158,7 +170,7 @@ fn probes(key: &Key) -> Value {
                 "unix ms": probe.unix_ms,
                 "token": probe.token,
                 "observed": probe.observed.map(|address| address.to_string()),
-                "drawn": hex(&DRAWN),
+                "nonce": hex(&DRAWN),
                 "datagram": hex(&datagram),
             })
         })
@@ -169,13 +181,36 @@ fn letters(key: &Key) -> Value {
     let seal = ProbeSeal::of_letters(key);
     [(Role::Open, 1, 0), (Role::Serve, 0x00ab_cdef, 319)]
         .map(|(role, round, letter)| {
+            let (instance, token) = (0x1112_1314_1516_1718, survey::token(round, letter));
             json!({
                 "role": role.to_string(),
+                "instance": instance,
                 "round": round,
                 "letter": letter,
                 "nonce": hex(&DRAWN),
-                "datagram": hex(&seal.seal_letter(role, survey::token(round, letter), DRAWN)),
+                "datagram": hex(&seal.seal_letter(role, instance, token, DRAWN)),
             })
+        })
+        .into_iter()
+        .collect()
+}
+
+fn connection_ids(key: &Key) -> Value {
+    let marks = ConnectionIdMarks::new(key);
+    [[0; 4], [1, 2, 3, 4], [0xff; 4]]
+        .map(|random| json!({ "random": hex(&random), "connection id": hex(&marks.mark(random)) }))
+        .into_iter()
+        .collect()
+}
+
+/// What takes the place of the client's first destination connection ID in RFC 9001 §5.2.
+fn initial_keys(key: &Key) -> Value {
+    let (initial, marks) = (InitialKey::new(key), ConnectionIdMarks::new(key));
+    [(1, 2, [1, 2, 3, 4]), (u64::MAX, 0x0102_0304_0506_0708, [0; 4])]
+        .map(|(serve, open, random)| {
+            let id = marks.mark(random);
+            let covered = initial.connection_id(Instances { serve, open }, &id);
+            json!({ "instances": [serve, open], "connection id": hex(&id), "replaced by": hex(&covered) })
         })
         .into_iter()
         .collect()
