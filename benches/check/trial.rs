@@ -10,7 +10,7 @@ use pinhole::proto::survey::{Agreement, Seen};
 use serde_json::Value;
 
 /// A phrase as the program makes them.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
+const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
 
 /// One-way delay of the link.
 const DELAY: Duration = Duration::from_millis(20);

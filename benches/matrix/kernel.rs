@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A phrase as the program makes them.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected\n";
+const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty\n";
 
 /// One-way delay of the link.
 const DELAY: Duration = Duration::from_millis(20);

@@ -8,7 +8,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A phrase as the program makes them; checking a phrase of the user's own would load dictionaries of 5 MiB.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
+const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
 
 /// A running `pinhole`; killed when dropped.
 pub(crate) struct Program {

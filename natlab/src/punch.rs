@@ -9,6 +9,7 @@ use std::{
 
 use pinhole_proto::{
     Key, Now, Puncher, Role,
+    key::Phrase,
     probe::ProbeSeal,
     puncher::{
         Config, Event, Findings, Icmp, IcmpKind, Limits, Method, Output, Pair, Schedule, SocketId, Transmit,
@@ -365,7 +366,7 @@ fn puncher(side: Side, limits: Limits, chance: &mut Chance) -> Puncher {
 fn secrets() -> (ProbeSeal, Schedule) {
     static SECRETS: OnceLock<(ProbeSeal, Schedule)> = OnceLock::new();
     let made = SECRETS.get_or_init(|| {
-        let key = Key::stretch(&"laboratory".parse().expect("a phrase"));
+        let key = Key::stretch(&Phrase::generate([1; 32]));
         (ProbeSeal::new(&key), Schedule::new(&key))
     });
     made.clone()

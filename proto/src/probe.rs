@@ -25,7 +25,10 @@
 //! All kinds have one size, [`PROBE_BYTES`]: an answer is never longer than what it answers. Integers are
 //! big-endian. Bytes after the ones known are ignored, so that a later version can add some.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, XNonce};
 
@@ -110,23 +113,27 @@ pub struct Probe {
     pub observed: Option<SocketAddr>,
 }
 
-/// Seals and opens probes with the key both sides share.
+/// Seals and opens probes with the key both sides share. Clones share the one copy of it.
 #[derive(Clone)]
 pub struct ProbeSeal {
-    cipher: XChaCha20Poly1305, // zeroizes itself on drop
+    cipher: Arc<XChaCha20Poly1305>, // its feature `zeroize` wipes it
 }
 
 impl ProbeSeal {
     /// Derives the seal from the shared key.
     #[must_use]
     pub fn new(key: &Key) -> Self {
-        Self { cipher: XChaCha20Poly1305::new((&*key.probe_seal()).into()) }
+        Self::of(&key.probe_seal())
     }
 
     /// Derives the seal of a check's letters: they look like probes and are none.
     #[must_use]
     pub fn of_letters(key: &Key) -> Self {
-        Self { cipher: XChaCha20Poly1305::new((&*key.letter_seal()).into()) }
+        Self::of(&key.letter_seal())
+    }
+
+    fn of(secret: &[u8; 32]) -> Self {
+        Self { cipher: Arc::new(XChaCha20Poly1305::new(secret.into())) }
     }
 
     /// Seals a letter of a check: a probe of which the role, the instance (the number drawn for that check) and the
@@ -294,9 +301,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::key;
 
-    fn seal(phrase: &str) -> ProbeSeal {
-        ProbeSeal::new(&Key::stretch(&phrase.parse().expect("a phrase")))
+    fn seal(name: &str) -> ProbeSeal {
+        ProbeSeal::new(&key::of_test(name))
     }
 
     fn any_probe() -> impl Strategy<Value = Probe> {

@@ -24,7 +24,7 @@ use clap_complete::ArgValueCandidates;
 
 use self::{key::KEY_HELP, pipe::PIPE_HELP};
 pub(crate) use self::{
-    key::{KeyAction, KeyPlace, KeySource, WhichKey},
+    key::{KeyAction, KeyPlace, KeySource, OwnPhrase, WhichKey},
     parse::{parse_max_mappings, parse_max_pps, parse_seconds, parse_status, parse_udp_port},
     pipe::PipeArgs,
 };

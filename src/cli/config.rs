@@ -9,7 +9,7 @@ mod section;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read},
     ops::Range,
     os::unix::fs::MetadataExt,
@@ -122,6 +122,12 @@ fn default_file() -> Option<PathBuf> {
     Some(dirs.config_dir().join("pinhole").join("config.toml"))
 }
 
+/// Returns whether a file belongs neither to this user nor to root: its owner could change it at any time.
+pub(super) fn is_of_another_user(file: &Metadata) -> bool {
+    let (own, owner) = (rustix::process::geteuid().as_raw(), file.uid());
+    file.is_file() && owner != own && owner != 0
+}
+
 /// Reads a file that none but this user and root can write to.
 fn text(file: &File, path: &Path) -> Result<String> {
     let shown = path.display();
@@ -129,8 +135,7 @@ fn text(file: &File, path: &Path) -> Result<String> {
     if metadata.is_dir() {
         return Err(Message::PeersAreFolder(path.to_owned()).into());
     }
-    let (own, owner) = (rustix::process::geteuid().as_raw(), metadata.uid());
-    if metadata.is_file() && owner != own && owner != 0 {
+    if is_of_another_user(&metadata) {
         return Err(Message::PeersOfAnother(path.to_owned()).into());
     }
     if metadata.is_file() && metadata.mode() & 0o022 != 0 {
@@ -208,7 +213,7 @@ mod tests {
                 "[peer.home]\npeer = \"a\"\npatiense = 30\n",
                 ":3: there is no `patiense`: did you mean `patience`?",
             ),
-            ("[peer.home]\nkey = \"six words\"\n", ":2: a key does not belong into this file"),
+            ("[peer.home]\nkey = \"seven words\"\n", ":2: a key does not belong into this file"),
             (
                 "[peer.home]\n\nserve = [\"22\", \"ssh\"]\n",
                 ":3: \"ssh\" is not a TCP port: use a number from 1",

@@ -9,7 +9,7 @@ use anyhow::Result;
 use pinhole::Phrase;
 
 use super::{
-    args::{ConfigArgs, KeyAction, KeyPlace, WhichKey},
+    args::{ConfigArgs, KeyAction, KeyPlace, OwnPhrase, WhichKey},
     config::{Peers, Section},
     keyring::{self, Found, Origin},
     message::Message,
@@ -27,7 +27,7 @@ pub(super) fn run(action: Option<KeyAction>, as_qr: bool) -> Result<()> {
             }
             print(&keyring::generate()?, as_qr || qr)
         }
-        Some(KeyAction::Save { place }) => save(&place),
+        Some(KeyAction::Save { place, own }) => save(&place, own),
         Some(KeyAction::Show { which, qr }) => show(which, as_qr || qr),
         Some(KeyAction::Check { which }) => check(which),
     }
@@ -42,12 +42,12 @@ fn new(place: &KeyPlace, as_qr: bool) -> Result<()> {
     print(&phrase, as_qr)
 }
 
-fn save(place: &KeyPlace) -> Result<()> {
+fn save(place: &KeyPlace, own: OwnPhrase) -> Result<()> {
     let path = find_place(place)?;
     keyring::check_free(&path)?;
-    let phrase = if std::io::stdin().is_terminal() { keyring::prompt()? } else { keyring::read_stdin()? };
-    let found = keyring::checked(Found { phrase, origin: Origin::Prompt })?;
-    keyring::save(&found.phrase, &path)?;
+    let phrase =
+        if std::io::stdin().is_terminal() { keyring::prompt(own)? } else { keyring::read_stdin(own)? };
+    keyring::save(&phrase, &path)?;
     say(&Message::KeyKept(path));
     Ok(())
 }
@@ -57,8 +57,9 @@ fn show(which: WhichKey, as_qr: bool) -> Result<()> {
 }
 
 fn check(which: WhichKey) -> Result<()> {
-    let found = keyring::checked(existing(which)?)?;
-    say(&Message::KeyIsStrong(describe(&found.origin)));
+    let Found { phrase, origin } = existing(which)?;
+    let origin = describe(&origin);
+    say(&if phrase.is_drawn() { Message::KeyIsStrong(origin) } else { Message::KeyIsOwn(origin) });
     Ok(())
 }
 

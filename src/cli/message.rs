@@ -109,6 +109,18 @@ pub(super) enum Message {
     KeyVariableIsUseless,
     #[error("{0}. Make a good one with `pinhole key new`")]
     WeakKey(WeakPhrase),
+    #[error("{0}. Type it again as `pinhole key show` prints it on the other side")]
+    MistypedKey(String),
+    #[error(
+        "{0}: one is missing, or an older version of pinhole made this key. Make a new one for both sides then, with `pinhole key new`"
+    )]
+    KeyOfSixWords(String),
+    #[error(
+        "{0}. `pinhole key new` makes one; a phrase of your own needs --own-phrase (`pinhole key --help`)"
+    )]
+    ForeignKey(String),
+    #[error("{0}")]
+    NoKeyAtAll(String),
     #[error("the system gives no random numbers: {0}")]
     NoRandomNumbers(getrandom::Error),
     #[error("cannot look for {0}")]
@@ -141,6 +153,8 @@ pub(super) enum Message {
     CannotReadKeyFile(PathBuf),
     #[error("others can read the key file {path} (mode {mode:03o}): run `chmod 600 '{quoted}'`")]
     KeyFileIsOpen { path: PathBuf, mode: u32, quoted: String },
+    #[error("the key file {0} belongs to another user, who could change it: make it your own, or root's")]
+    KeyFileOfAnother(PathBuf),
     #[error("{0} is a folder: --key-file takes a file")]
     KeyFileIsFolder(PathBuf),
     #[error("the key file {0} is not text")]
@@ -149,10 +163,14 @@ pub(super) enum Message {
     KeyFileIsUseless(PathBuf),
     #[error("kept in {0}")]
     KeyKept(PathBuf),
-    #[error("the key {0} is strong enough")]
+    #[error("the key {0} is strong: pinhole has drawn it")]
     KeyIsStrong(String),
+    #[error("the key {0} is a phrase of your own: `pinhole key --help` says what a guess costs")]
+    KeyIsOwn(String),
     #[error("using the key {0}")]
     UsingKey(String),
+    #[error("using the key {0}; `pinhole key save` keeps it for the next time")]
+    UsingTypedKey(String),
     #[error("using the key in {0}; `pinhole key show` prints it for the other side")]
     UsingKeyFile(PathBuf),
     #[error("made a key and kept it in {0} (this is shown once)")]

@@ -57,6 +57,7 @@ enum Outcome {
 
 pub(crate) fn run() -> ExitCode {
     manual::complete();
+    hide_memory();
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     tell_panics();
     let _last_lines = talk::LastLines;
@@ -81,6 +82,15 @@ pub(crate) fn run() -> ExitCode {
             say_as(Level::Error, &one_line(&format!("error: {error:#}")));
             WRONG_USE.into()
         }
+    }
+}
+
+/// Keeps the key where it is: neither a core dump nor another program of the same user gets to see this one's memory.
+fn hide_memory() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _never_refused = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

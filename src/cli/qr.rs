@@ -70,9 +70,9 @@ mod tests {
 
     #[test]
     fn a_camera_reads_what_was_drawn() {
-        let longest = "abcdefgh ".repeat(28);
-        for (words, rows) in [("moonlight-spotter-shush-theft-relocate-vending", 22), (&*longest, 48)] {
-            let phrase: Phrase = words.parse().expect("a phrase");
+        let longest: String = (1..29_u32).map(|n| format!("{:08x} ", n.wrapping_mul(0x9e37_79b9))).collect();
+        for (words, rows) in [("moonlight-spotter-shush-theft-relocate-vending-affix", 22), (&*longest, 48)] {
+            let phrase = Phrase::own(words).expect("a phrase");
             let drawn = draw(&phrase).expect("it fits");
             let dots = dots(&drawn);
             assert!(dots.len() / 2 <= rows && dots[0].len() <= 80, "{} x {}", dots.len(), dots[0].len());

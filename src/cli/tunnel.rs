@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -102,7 +102,7 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
 fn find_key_and_run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
     check_status(common)?;
     talk::start();
-    let found = keyring::find(&common.key, services.role())?;
+    let found = keyring::find(&common.key, services.role(), || check_peer(whom, common))?;
     introduce(services, &whom.peer, &found);
     run(services, whom, common, found)
 }
@@ -279,6 +279,14 @@ fn check_status(common: &Common) -> Result<()> {
     }
 }
 
+/// Refuses a peer that cannot be one, before a key is made and shown for nothing.
+fn check_peer(whom: &Whom, common: &Common) -> Result<()> {
+    let own = SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), whom.peer.port);
+    let found = runtime().or_say(|| Message::NoRuntime)?.block_on(whom.peer.resolve());
+    let checked = found.and_then(|found| Peer::check_foreign(&found, own));
+    checked.map_err(|error| whom.advise(error.into()))
+}
+
 /// Says which key is used; after the first start, what to do on the other side.
 fn introduce(services: &Services, peer: &Peer, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
@@ -289,6 +297,9 @@ fn introduce(services: &Services, peer: &Peer, found: &Found) {
     } else if std::io::stderr().is_terminal() {
         say(&match &found.origin {
             Origin::File(path) => Message::UsingKeyFile(path.clone()),
+            origin @ (Origin::Argument | Origin::Environment | Origin::Prompt) if !keyring::is_kept() => {
+                Message::UsingTypedKey(key::describe(origin))
+            }
             origin @ (Origin::Argument | Origin::Environment | Origin::Prompt | Origin::Made(_)) => {
                 Message::UsingKey(key::describe(origin))
             }

@@ -8,7 +8,10 @@ use pinhole::{
     endpoint::DEFAULT_PORT,
     forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
     hub::BufferSizes,
-    proto::puncher::{Connected, Diagnosis, Findings, Loss, Trouble},
+    proto::{
+        key::PhraseError,
+        puncher::{Connected, Diagnosis, Findings, Loss, Trouble},
+    },
 };
 
 use super::message::Message;
@@ -59,7 +62,7 @@ pub(super) const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
 pub(super) fn describe_trouble(trouble: &Trouble) -> String {
     match trouble {
         Trouble::WrongKey { from } => format!(
-            "wrong key: packets arrive from {from}, but this key does not open them. Compare `pinhole key show` on both sides"
+            "wrong key: packets arrive from {from}, but the key of this side does not open them. Both sides need the same: `pinhole key show` prints one that is kept, and one that was typed must be typed again"
         ),
         Trouble::OtherVersion { from, version } => {
             format!(
@@ -220,6 +223,24 @@ pub(super) fn reread(useless: Option<&str>, addresses: &[SocketAddr]) -> Message
 pub(super) fn small_buffers(granted: BufferSizes, wanted: usize) -> Message {
     Message::SmallBuffers { kib: granted.receive.min(granted.send) >> 10, wanted }
 }
+
+/// Adds the way out to a key that is none, with the words that are wrong if nobody else reads that.
+pub(super) fn bad_key(error: PhraseError, for_own_eyes: bool) -> Message {
+    let why = if for_own_eyes { error.with_words().to_string() } else { error.to_string() };
+    match error {
+        PhraseError::Weak(weak) => Message::WeakKey(weak),
+        PhraseError::Foreign => Message::ForeignKey(why),
+        PhraseError::Count { words: FORMER_WORDS, .. } => Message::KeyOfSixWords(why),
+        PhraseError::Unknown(_)
+        | PhraseError::Count { .. }
+        | PhraseError::Swapped { .. }
+        | PhraseError::Check(_) => Message::MistypedKey(why),
+        PhraseError::Empty | PhraseError::TooLong | PhraseError::NotText => Message::NoKeyAtAll(why),
+    }
+}
+
+/// Words of the keys that version 1 of the protocol had.
+const FORMER_WORDS: usize = 6;
 
 /// Adds the way out to a local port that cannot be had.
 pub(super) fn explain_bind(error: &BindError) -> Message {

@@ -208,7 +208,7 @@ impl PacketKey for Counted {
 
 #[cfg(test)]
 mod tests {
-    use pinhole_proto::Key;
+    use pinhole_proto::{Key, key::Phrase};
 
     use super::super::tls;
     use super::*;
@@ -216,7 +216,7 @@ mod tests {
     const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
     fn veil(instances: Instances) -> (Veil, QuicServerConfig) {
-        let key = Key::stretch(&"one key".parse().expect("a phrase"));
+        let key = Key::stretch(&Phrase::generate([1; 32]));
         (Veil::new(InitialKey::new(&key), instances, Opened::default()), tls::server(&key).expect("TLS"))
     }
 
@@ -240,7 +240,7 @@ mod tests {
     /// Whether the open side opens that.
     fn opens(instances: Instances, packet: &[u8]) -> bool {
         let (veil, _) = veil(instances);
-        let key = Key::stretch(&"one key".parse().expect("a phrase"));
+        let key = Key::stretch(&Phrase::generate([1; 32]));
         let client = Client { inner: tls::client(&key).expect("TLS"), veil };
         let params = params();
         let session = client.start_session(1, "x", &params).expect("a session");
@@ -278,7 +278,7 @@ mod tests {
         let keys = server(Instances::default()).initial_keys(1, ConnectionId::new(&ID)).expect("version 1");
         let counted = veil.counted(keys.packet.remote);
         let client = {
-            let key = Key::stretch(&"one key".parse().expect("a phrase"));
+            let key = Key::stretch(&Phrase::generate([1; 32]));
             Client { inner: tls::client(&key).expect("TLS"), veil: veil.clone() }
         };
         let params = params();

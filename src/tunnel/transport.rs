@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_quic_bit_is_never_greased() {
-        let key = pinhole_proto::Key::stretch(&"one key".parse().expect("a phrase"));
+        let key = pinhole_proto::Key::stretch(&pinhole_proto::key::Phrase::generate([1; 32]));
         let credentials = Credentials::new(&key, [0; 16]).expect("TLS takes it");
         assert!(format!("{:?}", endpoint(&credentials)).contains("grease_quic_bit: false"));
     }

@@ -84,7 +84,7 @@ fn the_short_forms_know_the_names_too_and_what_is_typed_comes_first() {
     start_echo(ends.service());
     let home = Home::with(&sections(&ends));
     let (service, local) = (ends.service().to_string(), ends.local().to_string());
-    fs::write(home.file("home.key"), "wrong-key-which-is-not-the-one-used\n").expect("writable");
+    fs::write(home.file("home.key"), "hazy-requisite-engraver-gawk-naming-wispy-suing\n").expect("writable");
     fs::set_permissions(home.file("home.key"), fs::Permissions::from_mode(0o600)).expect("ours");
     let key = home.file("right.key");
     fs::write(&key, KEY).expect("writable");
@@ -127,7 +127,7 @@ fn a_section_s_key_file_is_read_again_when_that_is_asked_for() {
     write_key(KEY);
     let mut open = Run::start(home.run(&["open", "home"]));
     open.says("waiting for the peer");
-    write_key("turbojet-lion-copier-dividing-brought-eject");
+    write_key("turbojet-lion-copier-dividing-brought-eject-cuddly");
     open.signal(Signal::HUP);
     open.says("the key has changed");
     open.says("listening on ");

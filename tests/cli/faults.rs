@@ -188,7 +188,7 @@ fn a_full_disk_costs_the_memory_of_the_peer_and_nothing_else() {
 #[test]
 fn a_key_that_a_full_disk_does_not_take_is_told_and_not_shown() {
     let Some(disk) = full_disk("a_key_that_a_full_disk_does_not_take") else { return };
-    let mut serve = pinhole(&["-c", "22", "127.0.0.2"]);
+    let mut serve = pinhole(&["-c", "22", "192.0.2.9"]);
     serve.env("HOME", disk.path());
     let ended = Run::start(on_full_disk(&serve, disk.path())).ends();
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);

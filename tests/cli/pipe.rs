@@ -314,7 +314,8 @@ fn a_key_that_was_named_is_the_tunnel_s_or_the_pipe_is_not_carried() {
     let ends = Loopback::new();
     start_echo(ends.service());
     let (serve, open) = ends.connect();
-    let (run, _stdin) = start(with_key(pipe(&ends, &[]), "turbojet-lion-copier-dividing-brought-eject"));
+    let (run, _stdin) =
+        start(with_key(pipe(&ends, &[]), "turbojet-lion-copier-dividing-brought-eject-cuddly"));
     let ended = run.ends();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{}", ended.stderr);
     assert!(ended.stderr.contains("UDP port 5555 is in use"), "{}", ended.stderr);

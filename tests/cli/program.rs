@@ -17,7 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The key that both sides use unless a test is about keys.
-pub(crate) const KEY: &str = "moonlight-spotter-shush-theft-relocate-vending";
+pub(crate) const KEY: &str = "moonlight-spotter-shush-theft-relocate-vending-affix";
 
 /// Describes a run of pinhole that sees neither key nor home of whoever runs the tests.
 pub(crate) fn pinhole(args: &[&str]) -> Command {

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Another good key.
-const NEW_KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
+const NEW_KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
 
 /// Silence after which this manager takes a service for dead, microseconds.
 const WATCHDOG_USEC: &str = "200000";
@@ -251,7 +251,7 @@ fn with_key_file(mut command: Command, folder: &TempDir, key: &str) -> Command {
 }
 
 /// A terminal, and the end where its user sits.
-fn terminal() -> (File, File) {
+pub(crate) fn terminal() -> (File, File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&user).and_then(|()| unlockpt(&user)).expect("ours");

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Another good key.
-const OTHER_KEY: &str = "hazy-requisite-engraver-gawk-naming-wispy";
+const OTHER_KEY: &str = "hazy-requisite-engraver-gawk-naming-wispy-suing";
 
 #[test]
 fn two_serve_sides_end_at_once_and_both_are_told_what_to_change() {

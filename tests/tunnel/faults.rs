@@ -59,7 +59,7 @@ async fn a_side_that_leaves_says_so_and_its_return_is_noticed() {
 async fn a_wrong_key_is_named_on_both_sides() {
     let udp = free_port().await;
     let serve = start(Role::Serve, udp).await;
-    let open = start_with(Role::Open, udp, key("quite another key than that one")).await;
+    let open = start_with(Role::Open, udp, key(2)).await;
     for endpoint in [&serve, &open] {
         event(&mut endpoint.events(), |e| matches!(e, Event::Trouble(Trouble::WrongKey { .. }))).await;
         assert!(endpoint.current().is_none());

@@ -12,7 +12,7 @@ use std::{
 };
 
 use pinhole::{
-    Config, Endpoint, Event, Key, Peer, Role,
+    Config, Endpoint, Event, Key, Peer, Phrase, Role,
     bind::BindError,
     endpoint::{Compress, StartError},
     forward::{self, Listening, Offering, OpenSpec, ServeSpec},
@@ -29,10 +29,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const SERVE_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 pub(crate) const OPEN_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-static KEY: LazyLock<Key> = LazyLock::new(|| key("acorn zoom abacus yodel crisp plank"));
+static KEY: LazyLock<Key> = LazyLock::new(|| key(1));
 
-pub(crate) fn key(phrase: &str) -> Key {
-    Key::stretch(&phrase.parse().expect("a phrase"))
+/// Returns one of several keys.
+pub(crate) fn key(number: u8) -> Key {
+    Key::stretch(&Phrase::generate([number; 32]))
 }
 
 /// A tunnel with one service behind it.

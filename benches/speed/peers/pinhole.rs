@@ -8,7 +8,7 @@ use super::PATIENCE;
 use crate::{ground::Ground, running::Running};
 
 /// A phrase as the program makes them.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected";
+const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
 
 /// Starts both sides with further arguments.
 pub(super) fn start(

@@ -17,6 +17,7 @@ use std::{
 use libfuzzer_sys::fuzz_target;
 use pinhole_proto::{
     Key, Now, Puncher,
+    key::Phrase,
     probe::{Class, Probe, ProbeSeal, classify},
     puncher::{Config, Event, Icmp, MAX_PEER_ADDRESSES, Output, Pair, Schedule, SocketId, Traffic, Transmit},
 };
@@ -55,7 +56,7 @@ const ELSEWHERE: Pair = Pair {
     remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 66)), 6666),
 };
 
-static KEY: LazyLock<Key> = LazyLock::new(|| Key::stretch(&"one key".parse().expect("a phrase")));
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::stretch(&Phrase::generate([1; 32])));
 static SEAL: LazyLock<ProbeSeal> = LazyLock::new(|| ProbeSeal::new(&KEY));
 static SCHEDULE: LazyLock<Schedule> = LazyLock::new(|| Schedule::new(&KEY));
 

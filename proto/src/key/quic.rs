@@ -104,11 +104,7 @@ impl fmt::Debug for ConnectionIdMarks {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn key(text: &str) -> Key {
-        Key::stretch(&text.parse().expect("a phrase"))
-    }
+    use super::{super::of_test as key, *};
 
     #[test]
     fn an_id_is_marked_for_one_key_alone() {

@@ -1,12 +1,12 @@
 //! `pinhole key`, and where a key comes from.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 use clap_complete::ArgValueCandidates;
-use pinhole::Phrase;
+use zeroize::Zeroizing;
 
-use super::{super::config, ConfigArgs, parse::parse_phrase};
+use super::{super::config, ConfigArgs};
 
 pub(super) const KEY_HELP: &str = "Examples:
   pinhole key new --save       make one and keep it, mode 0600
@@ -15,12 +15,14 @@ pub(super) const KEY_HELP: &str = "Examples:
 
 A key on the screen, as words or as a QR code, is a key for whoever sees the screen or a picture of it.
 
+A key is seven words that pinhole has drawn; the last of them follows from the others, so that a typing error is told. A phrase of your own is taken only with --own-phrase. Whoever records a single packet can try guesses at home: about 28 million of them for a dollar of rented graphics cards, against all users of pinhole at once. A line of a song, a quote, or a name and a year is found for cents, 2^40 guesses cost $39,000, and a drawn key costs more than 10^15 dollars. Kept in a key file, such a phrase has the line \"# own phrase\" above it, and the option is not needed again.
+
 Exit status: 0 done, 2 wrong use, no key, or a weak one.";
 
 /// What can be done with a key.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyAction {
-    /// Print a new key: six common words, 77 bits (what `pinhole key` does)
+    /// Print a new key: seven common words, 77 bits (what `pinhole key` does)
     New {
         /// Also keep it in the key file, unless there is one
         #[arg(long)]
@@ -37,6 +39,9 @@ pub(crate) enum KeyAction {
     Save {
         #[command(flatten)]
         place: KeyPlace,
+
+        #[command(flatten)]
+        own: OwnPhrase,
     },
     /// Print the key that would be used
     Show {
@@ -91,6 +96,33 @@ pub(crate) struct KeySource {
     pub(crate) key_file: Option<PathBuf>,
 
     /// The key itself; others on this machine can see it in `ps`
-    #[arg(long, value_name = "WORDS", conflicts_with = "key_file", value_parser = parse_phrase)]
-    pub(crate) key: Option<Phrase>,
+    #[arg(long, value_name = "WORDS", conflicts_with = "key_file")]
+    pub(crate) key: Option<TypedKey>,
+
+    #[command(flatten)]
+    pub(crate) own: OwnPhrase,
+}
+
+/// What a user must say to have a phrase taken that pinhole has not drawn.
+#[derive(Debug, Args, Clone, Copy, Default)]
+pub(crate) struct OwnPhrase {
+    /// Take a phrase of your own, which others may guess: 28 million guesses cost a dollar; see `pinhole key --help`
+    #[arg(long = "own-phrase")]
+    pub(crate) is_taken: bool,
+}
+
+/// A key as it was typed, before anybody has looked at it: no error may repeat it.
+#[derive(Clone)]
+pub(crate) struct TypedKey(pub(crate) Zeroizing<String>);
+
+impl From<String> for TypedKey {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for TypedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TypedKey(secret)")
+    }
 }

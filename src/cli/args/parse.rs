@@ -5,16 +5,10 @@ use std::{
     time::Duration,
 };
 
-use pinhole::{Phrase, proto::key::PhraseError};
-
 use crate::cli::message::Message;
 
 /// Longest time that is counted: a hundred years. A clock has no room for any number of seconds.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-pub(super) fn parse_phrase(text: &str) -> Result<Phrase, PhraseError> {
-    text.parse()
-}
 
 pub(crate) fn parse_udp_port(text: &str) -> Result<u16, Message> {
     text.parse().ok().filter(|port| *port != 0).ok_or(Message::NoUdpPort)

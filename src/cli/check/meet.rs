@@ -23,6 +23,7 @@ use super::{
     super::{
         args::{CheckArgs, CheckSide},
         journal::{Level, one_line},
+        key,
         keyring::{self, Found, Origin},
         message::{Message, OrSay},
         say, say_as, tunnel, words,
@@ -54,13 +55,14 @@ pub(super) enum Meeting {
 
 /// Finds a key, if there is one or somebody who can be asked. A check makes none.
 pub(super) fn key(args: &CheckArgs) -> Result<Option<Found>> {
-    let found = match keyring::look(&args.key)? {
+    match keyring::look(&args.key)? {
         None if std::io::stdin().is_terminal() => {
-            Some(Found { phrase: keyring::prompt()?, origin: Origin::Prompt })
+            let found = Found { phrase: keyring::prompt(args.key.own)?, origin: Origin::Prompt };
+            say(&Message::UsingTypedKey(key::describe(&found.origin)));
+            Ok(Some(found))
         }
-        found => found,
-    };
-    found.map(keyring::checked).transpose()
+        found => Ok(found),
+    }
 }
 
 pub(super) fn role(args: &CheckArgs) -> Role {

@@ -116,10 +116,13 @@ fn message(kind: Kind) -> Message {
         Kind::NoKeyYet => Message::NoKeyYet,
         Kind::KeyVariableIsNoText => Message::KeyVariableIsNoText,
         Kind::KeyVariableIsUseless => Message::KeyVariableIsUseless,
-        Kind::WeakKey => {
-            let weak = "secret".parse::<Phrase>().expect("a phrase").check_strength();
-            Message::WeakKey(weak.expect_err("anybody guesses it"))
+        Kind::WeakKey => words::bad_key(Phrase::own("secret").expect_err("anybody guesses it"), true),
+        Kind::MistypedKey => {
+            bad_key("moonlight spotter shush theft relocate vending affix".split(' ').rev(), false)
         }
+        Kind::KeyOfSixWords => bad_key(["zoom"; 6], false),
+        Kind::ForeignKey => bad_key(["hunter2"], false),
+        Kind::NoKeyAtAll => bad_key([""], false),
         Kind::NoRandomNumbers => Message::NoRandomNumbers(getrandom::Error::UNSUPPORTED),
         Kind::CannotLookFor => Message::CannotLookFor(key()),
         Kind::CannotMakeFolder => Message::CannotMakeFolder("/home/me/.config/pinhole".into()),
@@ -136,6 +139,9 @@ fn message(kind: Kind) -> Message {
         Kind::KeyFileIsNoText => Message::KeyFileIsNoText(key()),
         Kind::KeyFileIsUseless => Message::KeyFileIsUseless(key()),
         Kind::KeyKept => Message::KeyKept(key()),
+        Kind::KeyIsOwn => Message::KeyIsOwn("from PINHOLE_KEY".into()),
+        Kind::UsingTypedKey => Message::UsingTypedKey("as typed".into()),
+        Kind::KeyFileOfAnother => Message::KeyFileOfAnother(key()),
         Kind::KeyIsStrong => Message::KeyIsStrong("from PINHOLE_KEY".into()),
         Kind::UsingKey => Message::UsingKey("from PINHOLE_KEY".into()),
         Kind::UsingKeyFile => Message::UsingKeyFile(key()),
@@ -425,12 +431,6 @@ fn rustls_error() -> rustls::Error {
 fn typed() -> Vec<String> {
     let serve = |text: &str| text.parse::<ServeSpec>().expect_err("wrong").to_string();
     let open = |text: &str| text.parse::<OpenSpec>().expect_err("wrong").to_string();
-    let phrases = [PhraseError::Empty, PhraseError::TooLong, PhraseError::NotText];
-    for phrase in phrases {
-        match phrase {
-            PhraseError::Empty | PhraseError::TooLong | PhraseError::NotText => {}
-        }
-    }
     let mut all = vec![
         serve("70000"),
         open("home:2222:22"),
@@ -440,8 +440,46 @@ fn typed() -> Vec<String> {
         open("1:2:3:4"),
         pinhole::forward::DuplicateService("22".into()).to_string(),
     ];
-    all.extend(phrases.map(|phrase| phrase.to_string()));
+    all.extend(keys().iter().map(Message::to_string));
     all
+}
+
+/// A key as it was typed, and what is said of it.
+fn bad_key<'a>(typed: impl IntoIterator<Item = &'a str>, for_own_eyes: bool) -> Message {
+    let typed: Vec<&str> = typed.into_iter().collect();
+    words::bad_key(typed.join(" ").parse::<Phrase>().expect_err("wrong"), for_own_eyes)
+}
+
+/// What is wrong with keys, in a log and on the user's own terminal.
+fn keys() -> Vec<Message> {
+    let wrong = [
+        "",
+        "\u{7}",
+        &"x".repeat(600),
+        "hunter2",
+        "moonlight spoter shush theft relocate vending affix",
+        "moonlight spoter shush thefft relocate vending",
+        "moonlight spotter slush theft relocate vending affix",
+        "moonlight spotter shush theft relocate vendor affix",
+        "spotter moonlight shush theft relocate vending affix",
+        "moonlight spotter shush theft relocate vending",
+        "moonlight spotter shush theft relocate",
+        "moonlight spotter shush shush theft relocate vending affix",
+    ];
+    for key in wrong {
+        match key.parse::<Phrase>().expect_err("wrong") {
+            PhraseError::Empty
+            | PhraseError::TooLong
+            | PhraseError::NotText
+            | PhraseError::Foreign
+            | PhraseError::Unknown(_)
+            | PhraseError::Count { .. }
+            | PhraseError::Swapped { .. }
+            | PhraseError::Check(_)
+            | PhraseError::Weak(_) => {}
+        }
+    }
+    wrong.iter().flat_map(|key| [false, true].map(|eyes| bad_key([*key], eyes))).collect()
 }
 
 /// What comes between two checks.

@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::super::{
     Outcome,
-    args::{Common, PipeArgs},
+    args::{Common, OwnPhrase, PipeArgs},
     config,
     keyring::{self, Found, Origin},
     message::{Message, OrSay},
@@ -49,7 +49,7 @@ pub(super) fn take_turn(peer: &Peer) -> Result<Turn> {
 /// Starts a tunnel in the background, and returns as soon as it can be asked. What it says while this program runs
 /// comes out of this program's stderr; the other streams are not its own, so nobody waits for their end.
 pub(super) fn start(args: &PipeArgs) -> Result<()> {
-    let found = keyring::find(&args.key, Role::Open)?;
+    let found = keyring::find(&args.key, Role::Open, || Ok(()))?;
     let program = std::env::current_exe().or_say(|| Message::NoBackground)?;
     let mut child = Command::new(program)
         .args(words(args))
@@ -63,7 +63,7 @@ pub(super) fn start(args: &PipeArgs) -> Result<()> {
         .spawn()
         .or_say(|| Message::NoBackground)?;
     if let Some(mut stdin) = child.stdin.take() {
-        let _told_by_its_end = stdin.write_all(found.phrase.as_str().as_bytes());
+        let _told_by_its_end = stdin.write_all(keyring::written(&found.phrase).as_bytes());
     }
     let relay = pass_on(&mut child)?;
     let mut line = String::new();
@@ -109,7 +109,7 @@ fn pass_on(child: &mut Child) -> Result<Option<JoinHandle<()>>> {
 
 /// The program in the background.
 pub(in crate::cli) fn hold(args: &PipeArgs, whom: &Whom) -> Result<Outcome> {
-    let found = Found { phrase: keyring::read_stdin()?, origin: Origin::Prompt };
+    let found = Found { phrase: keyring::read_stdin(OwnPhrase::default())?, origin: Origin::Prompt };
     // The terminal's end, and ssh's, are not its own.
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "it stays in the session");

@@ -10,6 +10,7 @@ use std::{
 use natlab::{Delivery, IcmpError, Network, Place, Side, chance::Chance, public_ip};
 use pinhole_proto::{
     Key, Now, Puncher, Role,
+    key::Phrase,
     probe::{Class, ProbeSeal, classify},
     puncher::{Config, Event, Icmp, IcmpKind, Limits, Memory, Output, Pair, Schedule, Traffic},
 };
@@ -263,7 +264,7 @@ impl Rate {
 /// Stretching a phrase takes its time: once is enough.
 pub(super) fn key() -> &'static Key {
     static KEY: OnceLock<Key> = OnceLock::new();
-    KEY.get_or_init(|| Key::stretch(&"laboratory".parse().expect("a phrase")))
+    KEY.get_or_init(|| Key::stretch(&Phrase::generate([1; 32])))
 }
 
 fn secrets() -> (ProbeSeal, Schedule) {

@@ -168,7 +168,7 @@ fn is_inside(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        Key, Role,
+        Role, key,
         probe::ProbeSeal,
         puncher::{Limits, Output},
     };
@@ -192,7 +192,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
         fn new(local: &str) -> Self {
             let now = Now { instant: Instant::now(), unix: Duration::ZERO };
-            let seal = ProbeSeal::new(&Key::stretch(&"one key".parse().expect("a phrase")));
+            let seal = ProbeSeal::new(&key::of_test("one key"));
             let outbox = Outbox::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
             let peer = SocketAddr::new(ip(PEER), 5555);
             Self { scout: Scout::new(Some(peer), Some(ip(local)), now.instant), outbox, now }

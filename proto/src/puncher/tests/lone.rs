@@ -17,7 +17,7 @@ pub(super) struct Lone {
 impl Lone {
     #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
     pub(super) fn start(limits: Limits, unix: Duration) -> Self {
-        let key = crate::Key::stretch(&"key".parse().expect("a phrase"));
+        let key = crate::key::of_test("key");
         let seal = ProbeSeal::new(&key);
         let puncher = Puncher::new(Config {
             role: Role::Serve,

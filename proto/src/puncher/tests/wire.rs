@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::super::*;
-use crate::Key;
+use crate::key;
 
 static SCHEDULE: OnceLock<Schedule> = OnceLock::new();
 
@@ -27,18 +27,14 @@ pub(super) fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-pub(super) fn puncher(role: Role, phrase: &str, seed: u8) -> Puncher {
+pub(super) fn puncher(role: Role, name: &str, seed: u8) -> Puncher {
     static SEALS: Mutex<BTreeMap<String, ProbeSeal>> = Mutex::new(BTreeMap::new()); // stretching takes its time
     let mut seals = SEALS.lock().expect("no test panics here");
-    let seal = seals
-        .entry(phrase.to_owned())
-        .or_insert_with(|| ProbeSeal::new(&Key::stretch(&phrase.parse().expect("a phrase"))));
+    let seal = seals.entry(name.to_owned()).or_insert_with(|| ProbeSeal::new(&key::of_test(name)));
     Puncher::new(Config {
         role,
         seal: seal.clone(),
-        schedule: SCHEDULE
-            .get_or_init(|| Schedule::new(&Key::stretch(&"slots".parse().expect("a phrase"))))
-            .clone(),
+        schedule: SCHEDULE.get_or_init(|| Schedule::new(&key::of_test("slots"))).clone(),
         seed: [seed; 32],
         port: 5555,
         limits: Limits::DEFAULT,
