@@ -21,6 +21,8 @@ def sections(vectors):
     return key, {
         "version": lambda: [("", vectors["version"], wire.VERSION)],
         "key": lambda: stretched(known, key),
+        "check words": lambda: check_words(vectors["check words"]),
+        "phrases": lambda: [(v["typed"], v["canonical"], wire.canonical(v["typed"])) for v in vectors["phrases"]],
         "derived": lambda: derived(vectors["derived"], key),
         "derived for checks": lambda: derived(vectors["derived for checks"], key.for_check()),
         "probes": lambda: probes(vectors["probes"], key),
@@ -43,6 +45,11 @@ def stretched(known, key):
     yield "salt", known["salt"], wire.SALT.decode()
     yield "costs", [known["memory KiB"], known["passes"], known["lanes"]], [wire.MEMORY_KIB, wire.PASSES, 1]
     yield "secret", known["secret"], key.secret.hex()
+
+
+def check_words(known):
+    for v in known:
+        yield v["words"], v["index"], wire.check_index(v["words"])
 
 
 def derived(known, key):
@@ -130,6 +137,10 @@ def pieces(known):
         yield v, v["head"], head.hex()
 
 
+def short(value):
+    return f"{str(value):.100}"
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         vectors = json.load(file)
@@ -140,7 +151,7 @@ def main():
         for what, expected, found in check():
             count += 1
             if expected != found:
-                wrong.append(f"{name}, {what}: the file has {expected}, and the document leads to {found}")
+                wrong.append(f"{name}, {what}: the file has {short(expected)}, the document leads to {short(found)}")
     print("\n".join(wrong) or f"{count} values of {len(checks)} sections are as the document says")
     return 1 if wrong else 0
 

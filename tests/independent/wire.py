@@ -26,7 +26,7 @@ PROBE_BYTES = 101
 
 # §1
 SALT = b"pinhole key stretching, version 2"
-MEMORY_KIB, PASSES = 19456, 2
+MEMORY_KIB, PASSES = 47104, 3
 
 
 def canonical(text):

@@ -6,7 +6,8 @@
 //!
 //! `tests/independent` holds another implementation, in another language, to the same file.
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use diceware_wordlists::EFF_LONG_WORDLIST;
 use hkdf::Hkdf;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -27,7 +28,7 @@ use crate::{
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors.json");
 
-const TYPED: &str = "  Moonlight spotter_shush  theft-relocate vending\n";
+const TYPED: &str = "  Moonlight spotter_shush  theft-relocate vending\tAFFIX\n";
 
 /// Bytes that stand for drawn ones.
 const DRAWN: [u8; 24] = *b"0123456789abcdefghijklmn";
@@ -66,6 +67,8 @@ fn vectors() -> Value {
     json!({
         "version": crate::probe::VERSION,
         "key": stretched(&phrase),
+        "check words": check_words(&phrase),
+        "phrases": phrases(),
         "derived": derived(&key),
         "derived for checks": derived(&key.for_check()),
         "probes": probes(&key),
@@ -90,9 +93,9 @@ fn hex(bytes: &[u8]) -> String {
 fn stretched(phrase: &Phrase) -> Value {
     let salt = "pinhole key stretching, version 2";
     let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, Some(32)).expect("in range");
-    let mut secret = [0; 32];
+    let (mut secret, mut blocks) = ([0; 32], vec![Block::default(); params.block_count()]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(phrase.as_str().as_bytes(), salt.as_bytes(), &mut secret)
+        .hash_password_into_with_memory(phrase.as_str().as_bytes(), salt.as_bytes(), &mut secret, &mut blocks)
         .expect("lengths that Argon2 takes");
     let mut seal = [0; 32];
     Hkdf::<Sha256>::from_prk(&secret)
@@ -108,6 +111,25 @@ fn stretched(phrase: &Phrase) -> Value {
         "lanes": 1,
         "secret": hex(&secret),
     })
+}
+
+/// Six words, and the place of the seventh in the list.
+fn check_words(phrase: &Phrase) -> Value {
+    let all = [phrase.clone(), Phrase::generate([1; 32]), Phrase::generate([2; 32])];
+    all.iter()
+        .map(|phrase| {
+            let (words, check) = phrase.as_str().rsplit_once('-').expect("seven words");
+            let index = EFF_LONG_WORDLIST.iter().position(|word| *word == check).expect("a listed word");
+            json!({ "words": words, "index": index, "word": check })
+        })
+        .collect()
+}
+
+/// Phrases of a user's own, where a spelling could be taken in two ways.
+fn phrases() -> Value {
+    let typed = "Ein SCHÖNER__Satz -- den ΝΙΚΟΣ sagt: İzmir\u{a0}liegt am\u{3000}Meer!";
+    let phrase = Phrase::own(typed).expect("strong enough");
+    json!([{ "typed": typed, "canonical": phrase.as_str() }])
 }
 
 /// By label, without "pinhole v2 ".
