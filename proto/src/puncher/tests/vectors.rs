@@ -98,9 +98,8 @@ fn stretched(phrase: &Phrase) -> Value {
         .hash_password_into_with_memory(phrase.as_str().as_bytes(), salt.as_bytes(), &mut secret, &mut blocks)
         .expect("lengths that Argon2 takes");
     let mut seal = [0; 32];
-    Hkdf::<Sha256>::from_prk(&secret)
-        .and_then(|hkdf| Ok(hkdf.expand(b"pinhole v2 probe seal", &mut seal).expect("32 bytes")))
-        .expect("32 bytes");
+    let hkdf = Hkdf::<Sha256>::from_prk(&secret).expect("a whole SHA-256 output");
+    hkdf.expand(b"pinhole v2 probe seal", &mut seal).expect("32 bytes are within the limit");
     assert_eq!(seal, *Key::stretch(phrase).probe_seal(), "the key has another secret");
     json!({
         "typed": TYPED,
