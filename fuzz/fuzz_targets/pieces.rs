@@ -5,6 +5,11 @@
 
 #![no_main]
 
+use std::{
+    pin::pin,
+    task::{Context, Waker},
+};
+
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use pinhole_proto::piece::{BadPiece, Head, MAX_HEAD_BYTES, MAX_UNPACKED_BYTES};
@@ -42,14 +47,24 @@ fn unpack_all(bytes: &[u8], step: usize) -> Result<(Vec<u8>, bool), BadPiece> {
     let (mut unpacker, mut all) = (Unpacker::new(), Vec::new());
     for part in bytes.chunks(step) {
         let mut part = Bytes::copy_from_slice(part);
-        while let Some(unpacked) = unpacker.next(&mut part)? {
-            assert!(!unpacked.bytes.is_empty());
-            assert!(unpacked.saved == 0 || unpacked.bytes.len() <= MAX_UNPACKED_BYTES);
-            assert!(unpacked.saved < unpacked.bytes.len());
-            all.extend_from_slice(&unpacked.bytes);
+        while !part.is_empty() {
+            take_place(&mut unpacker);
+            while let Some(unpacked) = unpacker.next(&mut part)? {
+                assert!(!unpacked.bytes.is_empty());
+                assert!(unpacked.saved == 0 || unpacked.bytes.len() <= MAX_UNPACKED_BYTES);
+                assert!(unpacked.saved < unpacked.bytes.len());
+                all.extend_from_slice(&unpacked.bytes);
+            }
+            unpacker.give_place_back();
         }
     }
     Ok((all, unpacker.is_between_pieces()))
+}
+
+/// There are places for more unpackers than these.
+fn take_place(unpacker: &mut Unpacker) {
+    let taken = pin!(unpacker.wait_for_place()).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(taken.is_ready(), "a place is not given back");
 }
 
 /// What is sent arrives.

@@ -4,6 +4,7 @@
 //! be typed; what is typed comes first. It may name a file with a key and never has the key itself, so others may
 //! read it; that they may not write to it is checked as ssh does, since it says where connections go.
 
+mod document;
 mod section;
 
 use std::{
@@ -22,8 +23,8 @@ use etcetera::BaseStrategy;
 
 use super::message::{Message, OrSay};
 
-use self::section::Document;
-pub(super) use self::section::Section;
+pub(super) use self::document::Section;
+use self::document::{Document, similar};
 
 /// Environment variable with the file's path.
 pub(super) const VARIABLE: &str = "PINHOLE_CONFIG";
@@ -33,9 +34,6 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Names that an error lists.
 const MAX_LISTED: usize = 12;
-
-/// How alike two names must be for one to be a slip of the other, from 0 to 1.
-const ALIKE: f64 = 0.75;
 
 /// The named peers, and the file that names them.
 #[derive(Debug, Default)]
@@ -110,13 +108,6 @@ pub(super) fn candidates() -> Vec<CompletionCandidate> {
     peers.sections.iter().map(|(name, section)| CompletionCandidate::new(name).help(help(section))).collect()
 }
 
-/// Returns which of the words somebody meant, if it is one of them at all.
-fn similar<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let alike =
-        words.map(|word| (strsim::jaro_winkler(typed, word), word)).filter(|(alike, _)| *alike > ALIKE);
-    alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, word)| word)
-}
-
 fn default_file() -> Option<PathBuf> {
     let dirs = etcetera::choose_base_strategy().ok()?;
     Some(dirs.config_dir().join("pinhole").join("config.toml"))
@@ -152,8 +143,8 @@ fn text(file: &File, path: &Path) -> Result<String> {
 }
 
 fn parse(text: &str, file: &Path) -> Result<BTreeMap<String, Section>> {
-    let document: Document = toml::from_str(text)
-        .map_err(|error| Message::InPeers { place: place(text, file, error.span()), why: explain(&error) })?;
+    let document = Document::read(text)
+        .map_err(|mistake| Message::InPeers { place: place(text, file, mistake.span), why: mistake.why })?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut sections = BTreeMap::new();
     for (name, mut section) in document.peer {
@@ -174,28 +165,6 @@ fn place(text: &str, file: &Path, span: Option<Range<usize>>) -> String {
     let before = span.and_then(|span| text.get(..span.start));
     let line = before.map_or_else(String::new, |before| format!("{}:", before.matches('\n').count() + 1));
     format!("{}:{line}", file.display())
-}
-
-/// Says what is wrong, and what was meant if a key is not known.
-fn explain(error: &toml::de::Error) -> String {
-    let message = error.message();
-    let message = message.lines().collect::<Vec<_>>().join(": ");
-    let Some(rest) = message.strip_prefix("unknown field `") else { return message };
-    let mut words = rest.split('`');
-    let typed = words.next().unwrap_or_default();
-    let known: Vec<&str> = words.skip(1).step_by(2).collect();
-    match typed {
-        "key" => "a key does not belong into this file, which others may read: use `key-file`".into(),
-        "peers" => "there is no `peers`: a section is called [peer.NAME]".into(),
-        "debug" | "d" => format!("there is no `{typed}`: -d is typed"),
-        _ if known.as_slice() == ["peer"] => {
-            format!("there is no `{typed}` outside of a section: begin one with [peer.NAME]")
-        }
-        _ => match similar(typed, known.iter().copied()) {
-            Some(meant) => format!("there is no `{typed}`: did you mean `{meant}`?"),
-            None => format!("there is no `{typed}`; there are {}", known.join(", ")),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -243,7 +243,10 @@ impl Supervisor {
             self.events.tell(Event::TunnelLost(TunnelEnd::NoPath));
             self.drop_tunnel();
         }
-        let Some(tunnel) = &self.tunnel else { return self.tell_searching() };
+        let Some(tunnel) = &self.tunnel else {
+            self.in_vain_since = None; // that path's fault, and not that of how datagrams leave
+            return self.tell_searching();
+        };
         tunnel.set_path(None);
         if let Some(punched) = self.punched {
             self.lost = Some((punched.pair, self.shared.paths.acknowledged()));

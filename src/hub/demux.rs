@@ -9,32 +9,21 @@ use pinhole_proto::{
     puncher::SocketId,
 };
 
-use super::{Hub, PEER};
+use super::{Hub, PEER, segments::retain};
 
 impl Hub {
     /// Keeps the QUIC segments of proven pairs at the front of `buffer` and shortens `meta` to them; hands probes to
     /// the driver and forgets the rest. Returns whether anything is left for QUIC.
-    ///
-    /// A coalesced read holds segments of one length from one sender, the last one maybe shorter (Linux UDP_GRO):
-    /// whichever of them are taken out, that stays true.
     pub(super) fn sort(&self, socket: SocketId, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
-        let stride = meta.stride.max(1);
         let proven = self.sockets().is_proven(socket, meta.addr);
-        let mut kept = 0;
-        let mut start = 0;
-        while start < meta.len {
-            let end = (start + stride).min(meta.len);
-            let datagram = &buffer[start..end];
-            if proven && classify(datagram) == Class::Quic && self.filter.admits_quic(datagram) {
-                if kept != start {
-                    buffer.copy_within(start..end, kept);
-                }
-                kept += end - start;
-            } else {
-                self.intake.divert(socket, meta.addr, &buffer[start..end]);
+        let kept = retain(buffer, meta.len, meta.stride, |datagram| {
+            let is_for_quic =
+                proven && classify(datagram) == Class::Quic && self.filter.admits_quic(datagram);
+            if !is_for_quic {
+                self.intake.divert(socket, meta.addr, datagram);
             }
-            start = end;
-        }
+            is_for_quic
+        });
         meta.len = kept;
         if kept == 0 {
             return false;

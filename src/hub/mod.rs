@@ -21,6 +21,7 @@ mod intake;
 mod mtu;
 mod quic;
 mod reader;
+mod segments;
 mod socket;
 mod sockets;
 mod trace;

@@ -1,64 +1,9 @@
 //! What a section may say: the options of `serve` and `open`, by the same names and with the same parsers.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, path::Path};
 
-use pinhole::forward::{OpenSpec, ServeSpec};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor},
-};
-use toml::Spanned;
-
-use crate::cli::{
-    args::{self, Common, KeySource, LimitArgs, PipeArgs, When},
-    message::Message,
-};
-
-/// The whole file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Document {
-    #[serde(default)]
-    pub(super) peer: BTreeMap<Spanned<String>, Section>,
-}
-
-/// What is said of one peer.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(in crate::cli) struct Section {
-    /// Public IPv4 address or name; the section's name if it is not there.
-    pub(in crate::cli) peer: Option<String>,
-    #[serde(alias = "udp-port", deserialize_with = "udp_port")]
-    pub(in crate::cli) port: Option<u16>,
-    #[serde(deserialize_with = "specs")]
-    pub(in crate::cli) serve: Vec<ServeSpec>,
-    #[serde(deserialize_with = "specs")]
-    pub(in crate::cli) open: Vec<OpenSpec>,
-    key_file: Option<PathBuf>,
-    #[serde(deserialize_with = "ip")]
-    bind: Option<Ipv4Addr>,
-    #[serde(deserialize_with = "seconds")]
-    wait: Option<Duration>,
-    #[serde(deserialize_with = "seconds")]
-    patience: Option<Duration>,
-    #[serde(deserialize_with = "mappings")]
-    max_mappings: Option<u16>,
-    #[serde(deserialize_with = "packets")]
-    max_pps: Option<u16>,
-    gentle: bool,
-    compress: Option<When>,
-    json: bool,
-    #[serde(deserialize_with = "status")]
-    status: Option<SocketAddr>,
-    status_public: bool,
-}
+use super::document::Section;
+use crate::cli::args::{Common, KeySource, LimitArgs, PipeArgs};
 
 impl Section {
     /// Makes the key file's path one that holds wherever the program is started: `~/` is the user's home, and what is
@@ -119,104 +64,14 @@ impl Section {
     }
 }
 
-/// What could be typed, a number without quotes too.
-struct Word(String);
-
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Words;
-        impl Visitor<'_> for Words {
-            type Value = Word;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a number")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Word, E> {
-                Ok(Word(text.to_owned()))
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Word, E> {
-                Ok(Word(number.to_string()))
-            }
-
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Word, E> {
-                Ok(Word(number.to_string()))
-            }
-        }
-        from.deserialize_any(Words)
-    }
-}
-
-/// Something that is typed as one word.
-struct Typed<T>(T);
-
-impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Typed<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let Word(text) = Word::deserialize(from)?;
-        text.parse().map(Self).map_err(Error::custom)
-    }
-}
-
-/// A list of what is forwarded.
-fn specs<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(from: D) -> Result<Vec<T>, D::Error> {
-    struct List<T>(std::marker::PhantomData<T>);
-    impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for List<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list like [\"22\"]")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-            let mut specs = Vec::new();
-            while let Some(Typed(spec)) = list.next_element()? {
-                specs.push(spec);
-            }
-            Ok(specs)
-        }
-    }
-    from.deserialize_any(List(std::marker::PhantomData))
-}
-
-fn parsed<'de, D: Deserializer<'de>, T>(
-    from: D,
-    parse: fn(&str) -> Result<T, Message>,
-) -> Result<Option<T>, D::Error> {
-    let Word(text) = Word::deserialize(from)?;
-    parse(&text).map(Some).map_err(Error::custom)
-}
-
-fn udp_port<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
-    parsed(from, args::parse_udp_port)
-}
-
-fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    parsed(from, args::parse_seconds)
-}
-
-fn mappings<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
-    parsed(from, args::parse_max_mappings)
-}
-
-fn packets<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
-    parsed(from, args::parse_max_pps)
-}
-
-fn status<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
-    parsed(from, args::parse_status)
-}
-
-fn ip<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ipv4Addr>, D::Error> {
-    parsed(from, |text| text.parse().map_err(|_| Message::NoIpv4(text.to_owned())))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
     use clap::CommandFactory;
 
     use super::*;
-    use crate::cli::args::Cli;
+    use crate::cli::{args::Cli, config::document::Document};
 
     fn read(text: &str) -> Section {
         let document: Document = toml::from_str(text).expect(text);

@@ -1,0 +1,63 @@
+//! What the system's queue of errors says: any error, from anybody, about any datagram.
+
+#![no_main]
+
+use std::net::Ipv4Addr;
+
+use libfuzzer_sys::{arbitrary, fuzz_target};
+use nix::{libc, sys::socket::ControlMessageOwned};
+use pinhole_proto::puncher::IcmpKind;
+
+use self::complaint::complaint;
+
+// The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
+#[path = "../../src/hub/icmp/complaint.rs"]
+mod complaint;
+
+#[derive(Debug, arbitrary::Arbitrary)]
+struct Error {
+    errno: u32,
+    origin: u8,
+    icmp_type: u8,
+    code: u8,
+    info: u32,
+    data: u32,
+    offender: Option<(u16, u32)>,
+}
+
+fuzz_target!(|error: Error| {
+    let extended = libc::sock_extended_err {
+        ee_errno: error.errno,
+        ee_origin: error.origin,
+        ee_type: error.icmp_type,
+        ee_code: error.code,
+        ee_pad: 0,
+        ee_info: error.info,
+        ee_data: error.data,
+    };
+    let offender = error.offender.map(|(family, ip)| libc::sockaddr_in {
+        sin_family: family,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: ip.to_be() },
+        sin_zero: [0; 8],
+    });
+    let told = complaint(&ControlMessageOwned::Ipv4RecvErr(extended, offender));
+    let is_icmp = error.origin == libc::SO_EE_ORIGIN_ICMP
+        && error.offender.is_some_and(|(family, _)| i32::from(family) == libc::AF_INET);
+    match told {
+        None => assert!(!is_icmp || !matches!((error.icmp_type, error.code), (3, 3) | (11, 0))),
+        Some((kind, by)) => {
+            assert!(is_icmp, "an error of this machine is none of the network's");
+            assert_eq!(error.offender.map(|(_, ip)| Ipv4Addr::from(ip)), Some(by));
+            match kind {
+                IcmpKind::TtlExceeded => assert_eq!((error.icmp_type, error.code), (11, 0)),
+                IcmpKind::PortUnreachable => assert_eq!((error.icmp_type, error.code), (3, 3)),
+                IcmpKind::Unreachable | IcmpKind::Prohibited => {
+                    assert!(error.icmp_type == 3 && ![3, 4].contains(&error.code));
+                }
+            }
+        }
+    }
+    // What the QUIC library asks for comes by the same way.
+    assert_eq!(complaint(&ControlMessageOwned::Ipv4Tos(error.code)), None);
+});
