@@ -72,4 +72,15 @@ impl BindError {
             Self::Other { protocol, address, source }
         }
     }
+
+    /// Whether this machine has no such address, or none of its whole family: no IPv6, for example.
+    pub(crate) fn is_no_such_address(&self) -> bool {
+        match self {
+            Self::NotLocal { .. } => true,
+            Self::Other { source, .. } => {
+                source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+            }
+            Self::InUse { .. } | Self::Permission { .. } => false,
+        }
+    }
 }

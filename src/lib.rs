@@ -19,6 +19,7 @@ pub mod clock;
 pub mod endpoint;
 pub mod forward;
 pub mod hub;
+mod route;
 pub mod tunnel;
 
 pub use endpoint::{Config, Endpoint, Event, Peer, status};

@@ -149,6 +149,7 @@ fn drain(machine: &mut Classic, now: Instant, is_active: &mut bool) -> Instant {
             Output::Event(Event::Ended(_)) => *is_active = false,
             Output::Event(
                 Event::Heard { .. }
+                | Event::Pinhole { .. }
                 | Event::Lost
                 | Event::Wanted
                 | Event::Busy

@@ -38,7 +38,9 @@ fuzz_target!(|bytes: &[u8]| {
 fn check_datagram(bytes: &[u8]) {
     let class = classify(bytes);
     let first_bits = bytes.first().map(|first| first >> 6);
-    assert_eq!(class == Class::Quic, matches!(first_bits, Some(0b01 | 0b11)));
+    let is_old_script = bytes == b"HELOCLNT";
+    assert_eq!(class == Class::OldScript, is_old_script);
+    assert_eq!(class == Class::Quic, !is_old_script && matches!(first_bits, Some(0b01 | 0b11)));
     let fits = (PROBE_BYTES..=MAX_PROBE_BYTES).contains(&bytes.len());
     assert_eq!(class == Class::Probe, first_bits == Some(0b10) && fits);
     assert_eq!(SEAL.open(bytes) == Err(OpenError::NoProbe), class != Class::Probe);

@@ -1,13 +1,17 @@
-//! The head of a tunnelled connection: any bytes, and any text as a name.
+//! The head of a tunnelled connection, and messages of the control stream: any bytes, and any text as a name.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pinhole_proto::stream::{MAX_REQUEST_BYTES, Reply, Request, valid_name};
+use pinhole_proto::{
+    control::{HEAD_BYTES, MAX_LISTED, MAX_MESSAGE_BYTES, Message},
+    stream::{MAX_REQUEST_BYTES, Reply, Request, valid_name},
+};
 
 fuzz_target!(|bytes: &[u8]| {
     check_request(bytes);
     check_name(bytes);
+    check_control(bytes);
     for code in bytes {
         check_reply(*code);
     }
@@ -32,6 +36,19 @@ fn check_name(bytes: &[u8]) {
     for (any, pieces) in [(false, false), (false, true), (true, false), (true, true)] {
         let request = Request { service: service.to_owned(), any, pieces };
         assert_eq!(Request::decode(&request.encode()), Ok(request), "a valid name is not understood");
+    }
+}
+
+/// Whatever is read is bounded, has names that can be shown, and survives the wire.
+fn check_control(bytes: &[u8]) {
+    let Some(Message::Hello(hello)) = Message::decode(bytes) else { return };
+    let names = hello.services.names();
+    assert!(names.len() <= MAX_LISTED && names.iter().all(|name| valid_name(name)));
+    let encoded = hello.encode();
+    let (head, message) = encoded.split_first_chunk::<HEAD_BYTES>().expect("a head");
+    assert_eq!(Message::length(*head), Some(message.len()));
+    if bytes.len() <= MAX_MESSAGE_BYTES {
+        assert_eq!(Message::decode(message), Some(Message::Hello(hello)));
     }
 }
 

@@ -9,13 +9,15 @@
 //! 1. [`key`]: a phrase becomes a [`Key`], from which everything secret is derived.
 //! 2. [`probe`]: sealed datagrams that test whether a pair of addresses carries packets both ways.
 //! 3. [`puncher`]: the machine that sends and answers probes until a pair is proven and nominated.
-//! 4. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`piece`]: what may follow.
-//! 5. [`survey`]: what the two NATs do, found out by both sides together.
+//! 4. [`control`]: what each side tells the other of itself when the tunnel stands.
+//! 5. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`piece`]: what may follow.
+//! 6. [`survey`]: what the two NATs do, found out by both sides together.
 //!
 //! [`nat`] is the vocabulary for what stands in between. [`classic`] stands apart: another protocol, for a peer that
 //! still runs the old script.
 
 pub mod classic;
+pub mod control;
 pub mod key;
 pub mod nat;
 pub mod piece;

@@ -11,7 +11,7 @@
 mod reach;
 mod verdict;
 
-pub use reach::Reach;
+pub use reach::{NotPublic, Reach, is_example};
 pub use verdict::{Cause, End, Verdict, punchable};
 
 /// Decides when two flows from one inside address share one outside address (RFC 4787 §4.1).

@@ -56,6 +56,8 @@ pub enum Class {
     Quic,
     /// Worth an attempt to open it as a probe.
     Probe,
+    /// A heartbeat of the old Python script, which nothing of QUIC is as short as.
+    OldScript,
     /// Nothing of ours.
     Other,
 }
@@ -63,6 +65,9 @@ pub enum Class {
 /// Tells QUIC, probes and everything else apart without any key.
 #[must_use]
 pub fn classify(datagram: &[u8]) -> Class {
+    if *datagram == crate::classic::wire::HEARTBEAT {
+        return Class::OldScript;
+    }
     match datagram.first() {
         Some(first) if first & 0b0100_0000 != 0 => Class::Quic,
         Some(first)
@@ -361,6 +366,13 @@ mod tests {
         for length in 0..300 {
             let _ = seal.open(&vec![FIRST_BITS; length]);
         }
+    }
+
+    #[test]
+    fn a_heartbeat_of_the_old_script_is_recognised_and_nothing_longer() {
+        assert_eq!(classify(b"HELOCLNT"), Class::OldScript);
+        assert_eq!(classify(b"HELOCLNTx"), Class::Quic);
+        assert_eq!(classify(b"HELOCLN"), Class::Quic);
     }
 
     #[test]

@@ -117,16 +117,19 @@ pub enum Reply {
     Unreachable,
     /// The serve side has no room for another connection, or could not read the request.
     Unavailable,
+    /// The name of the service's machine does not resolve on the serve side.
+    Unresolved,
 }
 
 impl Reply {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Connected,
         Self::ConnectedInPieces,
         Self::NoSuchService,
         Self::Refused,
         Self::Unreachable,
         Self::Unavailable,
+        Self::Unresolved,
     ];
 
     /// Returns the byte that stands for this reply.
@@ -139,6 +142,7 @@ impl Reply {
             Self::Unreachable => 3,
             Self::Unavailable => 4,
             Self::ConnectedInPieces => 5,
+            Self::Unresolved => 6,
         }
     }
 
@@ -156,6 +160,9 @@ impl std::fmt::Display for Reply {
             Self::NoSuchService => "the peer offers no service of that name",
             Self::Refused => "it refused the connection: is it running?",
             Self::Unreachable => "its machine does not answer, or there is no way to it from the serve side",
+            Self::Unresolved => {
+                "the name of its machine does not resolve on the serve side: check its spelling there"
+            }
             Self::Unavailable => "the peer cannot take another connection now",
         })
     }

@@ -13,7 +13,6 @@
 mod clock;
 mod hand;
 mod machine;
-mod route;
 mod stun;
 mod talk;
 mod wire;
@@ -24,10 +23,10 @@ mod tests;
 pub use self::{
     clock::Clock,
     machine::{Address, Machine, Port},
-    route::Gateway,
     stun::{StunError, StunSeen, ask_stun},
     talk::{Plan, Progress, both_sides, low_ttl},
 };
+pub use crate::route::Gateway;
 use crate::tunnel::TunnelEnd;
 
 /// Says why a check of both sides came to no end.

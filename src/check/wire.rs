@@ -35,7 +35,8 @@ impl Wire {
             | Reply::NoSuchService
             | Reply::Refused
             | Reply::Unreachable
-            | Reply::Unavailable => Err(CheckError::Refused),
+            | Reply::Unavailable
+            | Reply::Unresolved => Err(CheckError::Refused),
         }
     }
 

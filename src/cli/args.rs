@@ -36,8 +36,8 @@ const STYLES: styling::Styles = styling::Styles::styled()
     .literal(styling::AnsiColor::Green.on_default())
     .placeholder(styling::AnsiColor::Cyan.on_default());
 
-const USAGE: &str = "pinhole -c TCP_PORT PEER [UDP_PORT]      offer a local TCP service to the peer
-       pinhole -l TCP_PORT PEER [UDP_PORT]      reach the peer's service at a local port
+const USAGE: &str = "pinhole -c TCP_PORT PEER [UDP_PORT]  offer a TCP service to the peer
+       pinhole -l TCP_PORT PEER [UDP_PORT]  reach the peer's at a local port
        pinhole <COMMAND>";
 
 const EXAMPLES: &str = "Example: ssh from one home to another, nothing in between
@@ -49,9 +49,9 @@ Without a local port:                 ssh -o ProxyCommand='pinhole pipe 22 %h' u
 With a name from the file of peers:   pinhole open home
 Try it on this machine alone:         pinhole demo
 
-PEER is the *public* IP, or a name, of the other side: what its router has; or a name of your own
-from ~/.config/pinhole/config.toml. Both sides need the same key. The first `pinhole -c` makes one
-and shows it; `pinhole -l` asks for it.
+PEER is the *public* IP, or a name, of the other side: what a web page that answers \"what is my IP\"
+shows there; or a name of your own from ~/.config/pinhole/config.toml. Both sides need the same key.
+The first `pinhole -c` makes one and shows it; `pinhole -l` asks for it.
 
 Exit status: 0 done, 1 no path to the peer or a part has failed, 2 wrong use or a port that cannot be had.";
 
@@ -183,8 +183,8 @@ Exit status: 0 the page and the bulk came through, 1 they did not, 2 wrong use, 
 
     /// Talk to a peer that still runs the old Python script: neither encrypted nor authenticated
     #[command(
-        override_usage = "pinhole classic -c TCP_PORT PEER [UDP_PORT]      offer a local TCP service to the script
-       pinhole classic -l TCP_PORT PEER [UDP_PORT]      reach the script's service at a local port",
+        override_usage = "pinhole classic -c TCP_PORT PEER [UDP_PORT]  offer a service to the script
+       pinhole classic -l TCP_PORT PEER [UDP_PORT]  reach the script's service",
         after_help = "The peer runs \"UDP Hole Puncher\" 0.12, as the other side: -l there for -c here, and the other way round.
 It carries one TCP connection a run: start it in a loop to have more than one, one after the other.
 docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l.
@@ -426,7 +426,8 @@ pub(crate) struct CheckArgs {
         value_parser = clap::value_parser!(u16).range(i64::from(LEAST_LIFETIME)..=i64::from(MOST_LIFETIME)))]
     pub(crate) lifetime: Option<u16>,
 
-    /// Also ask this STUN server (RFC 5780): a third party, which learns this side's public address
+    /// Also ask this STUN server (RFC 5780), like stun.cloudflare.com: a third party, which learns this side's public
+    /// address and tells it
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) stun: Option<String>,
 

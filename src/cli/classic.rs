@@ -324,6 +324,10 @@ impl Carrier {
                 self.give_up_at = None;
                 self.say("heard", Level::Info, &words::heard(from));
             }
+            Event::Pinhole { from } => {
+                let serves = matches!(self.spec, Spec::Serve(_));
+                self.say("pinhole", Level::Warning, &words::pinhole(from, serves));
+            }
             Event::Lost => {
                 self.give_up_at = self.wait.map(|wait| Instant::now() + wait);
                 self.say("lost", Level::Warning, words::LOST);

@@ -23,8 +23,8 @@ use etcetera::BaseStrategy;
 
 use super::message::{Message, OrSay};
 
-pub(super) use self::document::Section;
-use self::document::{Document, similar};
+pub(super) use self::document::{Section, similar};
+use self::document::Document;
 
 /// Environment variable with the file's path.
 pub(super) const VARIABLE: &str = "PINHOLE_CONFIG";
@@ -187,6 +187,7 @@ mod tests {
                 "[peer.home]\n\nserve = [\"22\", \"ssh\"]\n",
                 ":3: \"ssh\" is not a TCP port: use a number from 1",
             ),
+            ("[peer.home]\npeer = 1.2.3.4\n", ":2: an address is text: write it in quotes"),
             ("[peer.home]\nopen = [\"2222:\"]\n", ":2: \"\" cannot name a service"),
             ("[peer.home]\nwait = \"long\"\n", ":2: a number of seconds is wanted"),
             ("[peer.home]\nport = 0\n", ":2: use a UDP port from 1 to 65535"),

@@ -13,7 +13,7 @@ use anyhow::Context;
 use pinhole::{
     Role,
     endpoint::TaskEnd,
-    proto::{key::WeakPhrase, puncher::Diagnosis},
+    proto::{key::WeakPhrase, nat::Cause, puncher::Diagnosis},
 };
 
 use super::words;
@@ -29,8 +29,38 @@ pub(super) enum Message {
         "say what to do: `pinhole -c TCP_PORT PEER` offers a service, `pinhole -l TCP_PORT PEER` reaches it, `pinhole --help` explains"
     )]
     WhatToDo,
-    #[error("'{word}' is no command of pinhole: there are {commands}. `pinhole --help` explains")]
-    NoSuchCommand { word: String, commands: String },
+    #[error("'{word}' is no command of pinhole: there are {commands}.{meant} `pinhole --help` explains")]
+    NoSuchCommand { word: String, commands: String, meant: String },
+    #[error(
+        "a tunnel has one side here: -c offers a service, -l reaches the peer's. For both directions start two, on two UDP ports: `pinhole -c TCP_PORT PEER` and `pinhole -l TCP_PORT PEER 5556`"
+    )]
+    TwoSides,
+    #[error("options stand behind the command: `pinhole {command} {option} …`")]
+    OptionBeforeCommand { option: String, command: String },
+    #[error(
+        "--port is for `serve` and `open`. Here UDP_PORT stands behind PEER: `pinhole -c TCP_PORT PEER 6666`"
+    )]
+    PortOfShortForm,
+    #[error("--peer is for `serve` and `open`. Here PEER stands behind TCP_PORT: `pinhole -c TCP_PORT PEER`")]
+    PeerOfShortForm,
+    #[error(
+        "there is no -p: UDP_PORT stands behind PEER (`pinhole -l TCP_PORT PEER UDP_PORT`), or behind --port with `serve` and `open`"
+    )]
+    NoShortPort,
+    #[error("there is no -v: -d shows what happens inside, --version (-V) the version")]
+    NoVerbose,
+    #[error(
+        "there is no {option}: what ssh calls -L 2222:localhost:22 is `pinhole open 2222:22 --peer PEER`, with `pinhole serve 22 --peer PEER` on the other side"
+    )]
+    NotSsh { option: String },
+    #[error("{word:?} is not understood: write a blank between, as in `pinhole {side} {port} PEER`")]
+    GluedPort { word: String, side: String, port: String },
+    #[error("there is no {option} here{meant} `{help}` lists what there is")]
+    NoSuchOption { option: String, meant: String, help: String },
+    #[error(
+        "two of them open local port {0}: give each a port of its own, as in `pinhole open 2222:22 8080:80 --peer PEER`"
+    )]
+    SameLocalPort(u16),
     #[error(
         "say which side this is: -c offers TCP_PORT to the peer, -l opens TCP_PORT for the peer's service"
     )]
@@ -175,7 +205,10 @@ pub(super) enum Message {
     UsingKeyFile(PathBuf),
     #[error("made a key and kept it in {0} (this is shown once)")]
     KeyMade(PathBuf),
-    #[error("on the other machine run, with this machine's public IP in place of THIS_IP:")]
+    #[error(
+        "on the other machine run, with this machine's public IP in place of THIS_IP ({}):",
+        words::find_public("here")
+    )]
     OnTheOtherMachine,
 
     // The start.
@@ -189,6 +222,14 @@ pub(super) enum Message {
     CannotBind { error: String, way_out: String },
     #[error("{0}: check the spelling and the network, or use the peer's public IP")]
     NameDoesNotResolve(String),
+    #[error("{0}. To try both ends on one machine, run `pinhole demo`")]
+    PeerIsOwn(String),
+    #[error("{error}: process {pid} of pinhole has it, {what}. {way_out}")]
+    PortOfPinhole { error: String, pid: u32, what: String, way_out: String },
+    #[error(
+        "{0} is an address for examples in documents (RFC 5737): is it really the public address of the other side?"
+    )]
+    ExampleAddress(IpAddr),
     #[error("listening on {0}")]
     Listening(SocketAddr),
     #[error("listening on {address} for the peer's service {service}")]
@@ -249,7 +290,8 @@ pub(super) enum Message {
     )]
     NoKeyForCheck,
     #[error(
-        "waiting {seconds} s for the other side at {peer}. There, with this side's public IP in place of THIS_IP:"
+        "waiting {seconds} s for the other side at {peer}. There, with this side's public IP in place of THIS_IP ({}):",
+        words::find_public("here")
     )]
     WaitingForCheck { seconds: f64, peer: String },
     #[error("the other side is there: surveying both NATs, about a quarter of a minute")]
@@ -362,6 +404,10 @@ pub(super) enum Message {
     NoHole { seconds: u64, stage: String },
     #[error("interrupted")]
     Interrupted,
+    #[error("this pair of NATs is not expected to meet: {0}. It is tried all the same")]
+    CannotMeet(Cause),
+    #[error("NATs in this kernel take root: run `sudo pinhole demo --nat {0}`")]
+    DemoTakesRoot(String),
     #[error("--nat wants two names with a comma between them, like cone,home")]
     TwoNats,
     #[error("the laboratory cannot be built")]

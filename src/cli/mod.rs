@@ -26,10 +26,11 @@ mod tunnel;
 mod watch;
 mod whom;
 mod words;
+mod wrong;
 
 use std::{panic, process::ExitCode};
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use self::{
     args::{Cli, Verb},
@@ -50,13 +51,15 @@ enum Outcome {
     NoPath,
     /// A part without which the program is of no use.
     Failed,
-    WrongUse,
     /// `status` has found nobody to ask.
     NoneRuns,
 }
 
 pub(crate) fn run() -> ExitCode {
     manual::complete();
+    if std::env::args_os().len() == 1 {
+        return say_usage();
+    }
     hide_memory();
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     tell_panics();
@@ -77,12 +80,18 @@ pub(crate) fn run() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::NoPath | Outcome::Failed | Outcome::NoneRuns) => NO_PATH.into(),
-        Ok(Outcome::WrongUse) => WRONG_USE.into(),
         Err(error) => {
             say_as(Level::Error, &one_line(&format!("error: {error:#}")));
             WRONG_USE.into()
         }
     }
+}
+
+/// Says what can be typed.
+fn say_usage() -> ExitCode {
+    say_error(&Message::WhatToDo);
+    say_as(Level::Error, &format!("\n{}", Cli::command().render_usage()));
+    WRONG_USE.into()
 }
 
 /// Keeps the key where it is: neither a core dump nor another program of the same user gets to see this one's memory.
@@ -96,22 +105,19 @@ fn hide_memory() {
 
 /// Ends the program with what is wrong with the command line, or with the help that was asked for.
 fn refuse(error: &clap::Error) -> ! {
-    let first = std::env::args().nth(1).filter(|word| word.chars().all(|c| c.is_alphabetic() || c == '-'));
-    match (error.kind(), first) {
-        // Any word may be a TCP_PORT, so that the library misses PEER.
-        (ErrorKind::MissingRequiredArgument, Some(word)) if !word.starts_with('-') && !is_command(&word) => {
-            let commands: Vec<String> =
-                Cli::command().get_subcommands().map(|c| c.get_name().into()).collect();
-            let told = Message::NoSuchCommand { word, commands: commands.join(", ") };
-            say_as(Level::Error, &one_line(&format!("error: {told}")));
+    let typed: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    match wrong::explain(error, &typed) {
+        Some(told) => {
+            say_error(&told);
             std::process::exit(WRONG_USE.into())
         }
-        _ => error.exit(),
+        None => error.exit(),
     }
 }
 
-fn is_command(word: &str) -> bool {
-    Cli::command().get_subcommands().any(|command| command.get_name() == word)
+fn say_error(message: &Message) {
+    say_as(Level::Error, &one_line(&format!("error: {message}")));
 }
 
 /// Says a message on stderr.
@@ -121,6 +127,7 @@ fn say(message: &Message) {
 
 /// Says a line on stderr, in one piece. For what is not a message: events, results, commands to copy.
 fn say_as(level: Level, line: &str) {
+    let line = talk::fit(line);
     talk::err(format!("{}{line}\n", level.prefix()).into_bytes());
 }
 

@@ -182,6 +182,7 @@ fn level(event: &Event) -> Level {
             | Event::PeerGone
             | Event::Displaced
             | Event::Trouble(_)
+            | Event::ServiceMissing { .. }
             | Event::Resolved { ok: false, .. }
             | Event::ConnectionRefused { .. }
             | Event::ServiceFailed { .. }
@@ -199,6 +200,9 @@ fn state(event: &Event) -> Option<String> {
         Event::PathLost { .. } => Some("no path; connections wait".into()),
         Event::Heard { .. }
         | Event::Punched(_)
+        | Event::PeerServices(_)
+        | Event::PortReaches { .. }
+        | Event::ServiceMissing { .. }
         | Event::HandshakeFailed { .. }
         | Event::TunnelLost(_)
         | Event::PeerGone
@@ -231,6 +235,15 @@ fn to_json(event: &Event) -> Value {
             "observed": c.observed.map(|a| a.to_string()),
         }),
         Event::TunnelUp { remote } => json!({"remote": remote.to_string()}),
+        Event::PeerServices(services) => {
+            json!({"services": services.names(), "complete": services.is_complete()})
+        }
+        Event::PortReaches { listener, service } => {
+            json!({"listener": listener.to_string(), "service": service})
+        }
+        Event::ServiceMissing { listener, service, offered } => {
+            json!({"listener": listener.to_string(), "service": service, "offered": offered.names()})
+        }
         Event::HandshakeFailed { why } => json!({"why": why.to_string()}),
         Event::TunnelLost(end) => json!({"why": end.to_string()}),
         Event::PathLost { loss } => json!({"why": Loss::name_of(*loss)}),
@@ -298,6 +311,8 @@ fn to_json_findings(found: &Findings) -> Value {
         "ends_at": found.ends_at.map(|a| a.to_string()),
         "swept": found.has_swept,
         "had_path": found.had_path,
+        "not_public": found.not_public.map(|(ip, _)| ip.to_string()),
+        "own_changed": found.own_changed,
     })
 }
 

@@ -5,7 +5,9 @@
 //! once, because of its live line; and so is everything before [`start`].
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -15,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use terminal_size::{Width, terminal_size_of};
+
 use super::message::Message;
 
 /// Lines that wait for a reader.
@@ -22,6 +26,9 @@ const QUEUE: usize = 1024;
 
 /// Time that the last lines may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Narrower terminals break lines by themselves.
+const NARROWEST: usize = 20;
 
 /// How often is looked whether they can be taken.
 const LOOK: Duration = Duration::from_millis(5);
@@ -56,6 +63,51 @@ pub(super) fn out(text: Vec<u8>) {
 /// Writes to stderr. A closed one is nobody's fault, and neither is a full disk.
 pub(super) fn err(text: Vec<u8>) {
     ERR.push(text, io::stderr());
+}
+
+/// Breaks a line for stderr at words, where a terminal would break it anywhere. A command to copy, which begins with a
+/// blank, stays whole, and so does what has lines of its own.
+pub(super) fn fit(line: &str) -> Cow<'_, str> {
+    if line.starts_with(' ') || line.contains('\n') {
+        return Cow::Borrowed(line);
+    }
+    fit_to(io::stderr(), line, 2)
+}
+
+/// Breaks a line of a report for stdout in the same way; its further lines begin with so many blanks.
+pub(super) fn fit_report(line: &str, indent: usize) -> Cow<'_, str> {
+    fit_to(io::stdout(), line, indent)
+}
+
+fn fit_to(stream: impl AsFd, line: &str, indent: usize) -> Cow<'_, str> {
+    match terminal_size_of(stream) {
+        Some((Width(width), _)) => break_at_words(line, usize::from(width), indent),
+        None => Cow::Borrowed(line),
+    }
+}
+
+/// A word that is longer than a line stays whole.
+fn break_at_words(line: &str, width: usize, indent: usize) -> Cow<'_, str> {
+    if line.chars().count() <= width || width < NARROWEST + indent {
+        return Cow::Borrowed(line);
+    }
+    let mut words = line.split(' ');
+    let mut broken = words.next().unwrap_or_default().to_owned();
+    let mut column = broken.chars().count();
+    for word in words {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            broken.push('\n');
+            broken.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else {
+            broken.push(' ');
+            column += 1;
+        }
+        broken.push_str(word);
+        column += length;
+    }
+    broken.into()
 }
 
 /// Waits for the last lines when dropped, a second at most.
@@ -129,6 +181,20 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[test]
+    fn a_long_line_is_broken_between_words() {
+        let line = "one two three four five six seven";
+        assert_eq!(break_at_words(line, 40, 2), line);
+        assert_eq!(break_at_words(line, 22, 2), "one two three four\n  five six seven");
+        let long = "a-word-that-is-longer-than-a-line is not cut";
+        assert_eq!(break_at_words(long, 22, 2), "a-word-that-is-longer-than-a-line\n  is not cut");
+        assert_eq!(
+            break_at_words("  row   one two three four five", 28, 8),
+            "  row   one two three four\n        five"
+        );
+        assert_eq!(break_at_words(line, 5, 2), line);
+    }
 
     static READ: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     static PAPER: Stream = Stream::new();

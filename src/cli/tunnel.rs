@@ -13,6 +13,7 @@ use pinhole::{
     endpoint::{DEFAULT_PATIENCE, PeerError, StartError},
     forward::{self, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
+    proto::nat::is_example,
 };
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::{
@@ -75,8 +76,23 @@ pub(super) fn serve(words: &[String], peer: &PeerArgs, mut common: Common) -> Re
 
 pub(super) fn open(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
     let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.open)?;
+    check_ports(&specs)?;
     whom.section.fill(&mut common);
     find_key_and_run(&Services::Open(specs), &whom, &common)
+}
+
+/// Refuses two local ports that are one.
+fn check_ports(specs: &[OpenSpec]) -> Result<(), Message> {
+    let ip = |spec: &OpenSpec| spec.bind.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let clash = |a: &OpenSpec, b: &OpenSpec| {
+        let (first, second) = (ip(a), ip(b));
+        a.port == b.port && (first == second || first.is_unspecified() || second.is_unspecified())
+    };
+    let is_twice = |(at, spec): &(usize, &OpenSpec)| specs[..*at].iter().any(|former| clash(former, spec));
+    match specs.iter().enumerate().find(is_twice) {
+        Some((_, spec)) => Err(Message::SameLocalPort(spec.port)),
+        None => Ok(()),
+    }
 }
 
 /// The old script's grammar.
@@ -101,10 +117,20 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
 
 fn find_key_and_run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
     check_status(common)?;
+    warn_of_example(&whom.peer);
     talk::start();
     let found = keyring::find(&common.key, services.role(), || check_peer(whom, common))?;
     introduce(services, &whom.peer, &found);
     run(services, whom, common, found)
+}
+
+/// Says that PEER was copied from a document.
+fn warn_of_example(peer: &Peer) {
+    if let Ok(ip) = peer.host.parse()
+        && is_example(ip)
+    {
+        say_as(Level::Warning, &Message::ExampleAddress(ip).to_string());
+    }
 }
 
 /// Keeps a tunnel up until the user ends it.
@@ -165,8 +191,12 @@ impl Run<'_> {
             ..Config::new(services.role(), keyed.key.clone(), peer.clone())
         };
         let endpoint = tokio::select! {
-            started = start(config, services) => started.map_err(|error| advise_for(services, whom, error))?,
+            started = start(config, services) => started,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
+        };
+        let endpoint = match endpoint {
+            Ok(endpoint) => endpoint,
+            Err(error) => return Err(advise_for(services, whom, error).await),
         };
         warn_of_small_buffers(&endpoint, reporter);
         let mut forwards = start_forwards(&endpoint, services, reporter)?;
@@ -219,8 +249,16 @@ async fn start(config: Config, services: &Services) -> Result<Endpoint, StartErr
 }
 
 /// Adds the way out to a start that failed.
-fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyhow::Error {
+async fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyhow::Error {
     let is_taken = matches!(error, StartError::Bind(BindError::InUse { .. }));
+    if let StartError::Bind(BindError::InUse { address, .. }) = &error
+        && !matches!(services, Services::Pipes(_))
+        && let Some(holder) = status::holder(*address).await
+    {
+        let what = status::headline(&holder);
+        let told = words::port_of_pinhole(error.to_string(), holder.pid, what, holder.role, whom.peer.port);
+        return told.into();
+    }
     let advised = whom.advise(error);
     if is_taken && matches!(services, Services::Pipes(_)) {
         return Message::PipeFindsPortTaken(advised.to_string()).into();
@@ -320,10 +358,8 @@ pub(super) fn advise(error: StartError) -> anyhow::Error {
 pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
     match error {
         PeerError::Unresolved(_) => Message::NameDoesNotResolve(error.to_string()).into(),
-        PeerError::PortInName(_)
-        | PeerError::OnlyIpv6(_)
-        | PeerError::NoMachine(_)
-        | PeerError::OwnAddress(_) => error.into(),
+        PeerError::PortInName(_) | PeerError::OnlyIpv6(_) | PeerError::NoMachine(_) => error.into(),
+        PeerError::OwnAddress(_) => Message::PeerIsOwn(error.to_string()).into(),
     }
 }
 

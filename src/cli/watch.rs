@@ -13,7 +13,7 @@ use pinhole::{
     Endpoint, Event, Key, Peer, clock,
     endpoint::TaskEnd,
     forward::{Listening, Offering},
-    proto::puncher::{Connected, Memory, Trouble},
+    proto::puncher::{Connected, Memory},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -32,13 +32,6 @@ use super::{
     service::Manager,
     words,
 };
-
-/// A wrong role ends a program that has run for less than this: its user is still there to mend it. One that has
-/// waited for longer only says so, because the other side may be mended instead.
-const JUST_STARTED: Duration = Duration::from_secs(10);
-
-/// Time between learning of a wrong role and the end: the other side must hear of it too.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Time that looking the peer up may take when everything is read again.
 const LOOK_UP: Duration = Duration::from_secs(10);
@@ -141,7 +134,6 @@ impl Watch<'_> {
                 () = &mut unused => break,
                 _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
                 () = clock::until(held_back) => reporter.handle_timeout(),
-                () = clock::until(course.wrong_use_at) => return Ok(End::Outcome(Outcome::WrongUse)),
                 () = clock::until(course.give_up), if endpoint.current().is_none() => {
                     let found = endpoint.findings().await;
                     reporter.gave_up(wait.unwrap_or_default(), found.as_ref());
@@ -195,26 +187,20 @@ fn remember(endpoint: &Endpoint, peer: &Peer, event: &Event) {
     }
 }
 
-/// When it ends by itself.
+/// When it ends by itself: when the waiting time is over, and never because of a datagram. That both sides have one role,
+/// or that our own packets come back, is said and may be mended on the other side; and somebody on the way can send back
+/// what we have sent.
 struct Course {
-    started: Instant,
     wait: Option<Duration>,
-    wrong_use_at: Option<Instant>,
     give_up: Option<Instant>,
 }
 
 impl Course {
     fn new(wait: Option<Duration>) -> Self {
-        let started = Instant::now();
-        Self { started, wait, wrong_use_at: None, give_up: wait.map(|wait| started + wait) }
+        Self { wait, give_up: wait.map(|wait| Instant::now() + wait) }
     }
 
     fn handle_event(&mut self, event: &Event) {
-        let is_wrong_use =
-            matches!(event, Event::Trouble(Trouble::SameRole { .. } | Trouble::OwnEcho { .. }));
-        if is_wrong_use && self.started.elapsed() < JUST_STARTED {
-            self.wrong_use_at.get_or_insert(Instant::now() + LINGER);
-        }
         if matches!(event, Event::TunnelUp { .. }) {
             self.give_up = None;
         } else if matches!(event, Event::Searching { .. }) && self.give_up.is_none() {

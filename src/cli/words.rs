@@ -1,6 +1,9 @@
 //! The sentences: what happened, why, and what to do about it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use pinhole::{
     Event, Role,
@@ -9,9 +12,12 @@ use pinhole::{
     forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
     hub::BufferSizes,
     proto::{
+        control::Services,
         key::PhraseError,
-        puncher::{Connected, Diagnosis, Findings, Loss, Trouble},
+        nat::NotPublic,
+        puncher::{Connected, Diagnosis, Findings, Loss, Method, Trouble},
     },
+    status::snapshot::Side,
 };
 
 use super::message::Message;
@@ -23,6 +29,11 @@ pub(super) fn describe(event: &Event) -> Option<String> {
         Event::Heard { .. } => return None,
         Event::Punched(connected) => punched(connected),
         Event::TunnelUp { .. } => "tunnel up".into(),
+        Event::PeerServices(_) => return None,
+        Event::PortReaches { listener, service } => {
+            format!("{listener} reaches the peer's service {}", shown(service))
+        }
+        Event::ServiceMissing { listener, service, offered } => service_missing(*listener, service, offered),
         Event::HandshakeFailed { why } => {
             format!("the hole carries packets, but the tunnel did not come up ({why}): trying again")
         }
@@ -56,6 +67,35 @@ pub(super) fn describe(event: &Event) -> Option<String> {
     })
 }
 
+fn service_missing(listener: SocketAddr, service: &str, offered: &Services) -> String {
+    let service = shown(service);
+    let Some(first) = offered.names().first() else {
+        return format!("{listener} reaches nothing: the peer offers no service at all");
+    };
+    format!(
+        "{listener} reaches nothing: the peer offers {} and no {service}. To reach one of them: `pinhole open {}:{} --peer PEER`",
+        names(offered.names()),
+        listener.port(),
+        shown(first)
+    )
+}
+
+/// Names that are shown of a longer list.
+const NAMES: usize = 8;
+
+/// Lists the names of the peer's services.
+pub(super) fn names(names: &[String]) -> String {
+    let listed: Vec<String> = names.iter().take(NAMES).map(|name| shown(name)).collect();
+    let more = names.len().saturating_sub(NAMES);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", listed.join(", "))
+}
+
+/// Shows a name that the peer has given: whatever could move a cursor, or is not seen, is written out.
+fn shown(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
 /// What helps a side that is out of means, mostly.
 pub(super) const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
 
@@ -67,6 +107,15 @@ pub(super) fn describe_trouble(trouble: &Trouble) -> String {
         Trouble::OtherVersion { from, version } => {
             format!(
                 "{from} speaks version {version} of the protocol, which this program does not know: use the same release on both sides"
+            )
+        }
+        Trouble::OldScript { from, role } => {
+            let (here, there) = match role {
+                Role::Serve => ("-c", "-l"),
+                Role::Open => ("-l", "-c"),
+            };
+            format!(
+                "packets of the old Python script (or of `pinhole classic`) arrive from {from}: run `pinhole {there}` there as well. Until then `pinhole classic {here} TCP_PORT PEER` here talks to the script, neither encrypted nor authenticated"
             )
         }
         Trouble::OtherVerb { from, checks: true } => format!(
@@ -119,11 +168,15 @@ pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
         Diagnosis::Unreachable { by } => {
             format!("{by} says that there is no way to the peer's network: is PEER right, and is it online?")
         }
+        Diagnosis::NotPublic { ip, why } => not_public(*ip, *why),
+        Diagnosis::Moved => {
+            "nothing from the peer since this machine's own address changed: the other side looks for us at the address that it was given, and its router may let in nobody else. Start it again there with our new public address as PEER; a name that follows us (dynamic DNS) saves that the next time".into()
+        }
         Diagnosis::OwnSideBlocks { router } => format!(
             "our own router {router} answers, but nothing behind it does. Does pinhole run on the other side, with *our* public address as PEER? If it does, this network lets no UDP out, or no answers in: allow outgoing UDP at the router, or use another network"
         ),
         Diagnosis::Refused => format!(
-            "PEER's router or machine answers that nobody is there: does pinhole run on the other side, with *our* public address as PEER and the same UDP port? If it does, {FORWARD}"
+            "PEER's router or machine answers that nobody is there: is PEER the *other* side's public address, and does pinhole run there, with *our* public address as PEER and the same UDP port? If so, {FORWARD}"
         ),
         Diagnosis::Vanished => {
             "nothing from the peer since the path was lost: its machine, its network or ours is down, or its address has changed".into()
@@ -135,6 +188,26 @@ pub(super) fn no_path(diagnosis: &Diagnosis) -> String {
             "nothing from the peer, by any method. Does pinhole run there, with *our* public address as PEER and the same UDP port? If it does, either a firewall on its side blocks UDP (it is told so there), or both routers give each connection an unpredictable port, and then nothing but this helps: {FORWARD}"
         ),
     }
+}
+
+/// PEER cannot be right, unless a VPN leads there.
+fn not_public(ip: IpAddr, why: NotPublic) -> String {
+    let what = match why {
+        NotPublic::Private => "a private address (RFC 1918), and no network of this machine leads there",
+        NotPublic::Carrier => {
+            "an address inside a carrier's network (RFC 6598), and no network of this machine leads there"
+        }
+        NotPublic::Link => "a link-local address (RFC 3927), and on no link of this machine",
+        NotPublic::Reserved => "a reserved address, which no machine on the internet has",
+    };
+    format!("PEER {ip} is {what}. Name the *public* address of the other side: {}", find_public("there"))
+}
+
+/// How to learn the public address of a side, `here` or `there`. We ask nobody for it.
+pub(super) fn find_public(place: &str) -> String {
+    format!(
+        "what a web page that answers \"what is my IP\" shows {place}, or `pinhole check --stun HOST`; what the router shows is not it where the provider has a NAT of its own"
+    )
 }
 
 /// Ends a sentence that does not end by itself.
@@ -247,8 +320,14 @@ pub(super) fn explain_bind(error: &BindError) -> Message {
     let way_out = match error {
         BindError::InUse { protocol: Protocol::Udp, address } => format!(
             "is another pinhole running (`pinhole status` shows those of this user; one for `pinhole pipe` ends with the last pipe)? Otherwise use another port on both sides, for example {}",
-            address.port().wrapping_add(1).max(1024)
+            other_udp_port(address.port())
         ),
+        BindError::InUse { protocol: Protocol::Tcp, address } if address.ip() == Ipv6Addr::LOCALHOST => {
+            format!(
+                "\"localhost\" leads many programs there. End that program, open another port, or open 127.0.0.1:{} alone",
+                address.port()
+            )
+        }
         BindError::InUse { protocol: Protocol::Tcp, .. } => "end that program, or open another port".into(),
         BindError::Permission { protocol, address } => {
             let example = suggest_unprivileged(address.port());
@@ -261,6 +340,36 @@ pub(super) fn explain_bind(error: &BindError) -> Message {
         BindError::Other { source, .. } => source.to_string(),
     };
     Message::CannotBind { error: error.to_string(), way_out }
+}
+
+/// Another instance of this user has the UDP port: what it does, and what to do instead of a second one.
+pub(super) fn port_of_pinhole(error: String, pid: u32, what: String, role: Side, port: u16) -> Message {
+    let other = other_udp_port(port);
+    let way_out = match role {
+        Side::Open => format!(
+            "To have more of that peer's services, end it and name all local ports in one `pinhole open 2222:22 8080:80 --peer PEER`; `pinhole pipe` uses it as it is (one that a pipe has started ends with the last pipe). Another peer needs another UDP port, on both sides, for example {other}"
+        ),
+        Side::Serve => format!(
+            "To offer more to that peer, end it and name all services in one `pinhole serve 22 80 --peer PEER`. Another peer needs another UDP port, on both sides, for example {other}"
+        ),
+    };
+    Message::PortOfPinhole { error, pid, what, way_out }
+}
+
+fn other_udp_port(taken: u16) -> u16 {
+    taken.wrapping_add(1).max(1024)
+}
+
+/// Says how a pair was found, by the name of its method.
+pub(super) fn method(name: &str) -> &str {
+    match Method::named(name) {
+        Some(Method::Base) => "at the ports that were named",
+        Some(Method::Slot) => "at ports drawn from the key and the time",
+        Some(Method::Spare) => "at the ports kept in reserve",
+        Some(Method::Fan) => "by many sockets here",
+        Some(Method::Sweep) => "by trying many ports there",
+        None => name,
+    }
 }
 
 /// The command for the other side, with THIS_IP for what only its user knows.
@@ -305,6 +414,13 @@ mod tests {
         assert_eq!(other_side(&specs(&["22"]), 6666), "pinhole -l 2222 THIS_IP 6666");
         let several = other_side(&specs(&["22", "web=printer:631"]), 6666);
         assert_eq!(several, "pinhole open 2222:22 10631:web --peer THIS_IP --port 6666");
+    }
+
+    #[test]
+    fn what_the_peer_names_is_bounded_and_cannot_hide() {
+        let many: Vec<String> = (1..=10).map(|n| n.to_string()).collect();
+        assert_eq!(names(&many), "1, 2, 3, 4, 5, 6, 7, 8 and 2 more");
+        assert_eq!(names(&["gr\u{202e}en".into(), "größe".into()]), "gr\\u{202e}en, größe");
     }
 
     #[test]

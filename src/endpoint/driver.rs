@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use pinhole_proto::{
     Puncher,
+    nat::NotPublic,
     puncher::{Event, Findings, Health, Output, SocketId, Transmit},
 };
 use tokio::{
@@ -17,6 +18,7 @@ use crate::{
     bind::BindError,
     clock::{now, until},
     hub::{Arrivals, Hub},
+    route,
 };
 
 /// Commands and events under way between the driver and the endpoint.
@@ -193,11 +195,16 @@ impl Driver {
         self.puncher.handle_open_failed(socket);
     }
 
-    /// Tells the puncher which own address the peer's packets would have to reach if there were no NAT. It changes
-    /// when the machine moves to another network.
+    /// Tells the puncher which own address the peer's packets would have to reach if there were no NAT, and whether the
+    /// peer's is one that leads nowhere. Both change when the machine moves to another network.
     fn tell_local(&mut self) {
         let bound = self.hub.local_address().ip();
         let local = if bound.is_unspecified() { self.peer.and_then(source_toward) } else { Some(bound) };
+        let not_public = self.peer.and_then(|peer| {
+            let why = NotPublic::of(peer.ip())?;
+            (route::leads_to(peer.ip()) == Some(false)).then_some((peer.ip(), why))
+        });
+        self.puncher.set_not_public(not_public);
         self.puncher.set_local(local, now());
     }
 

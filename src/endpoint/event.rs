@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pinhole_proto::{
+    control::Services,
     puncher::{Connected, Loss, Trouble},
     stream::Reply,
 };
@@ -37,6 +38,24 @@ pub enum Event {
     TunnelUp {
         /// The peer's address.
         remote: SocketAddr,
+    },
+    /// The peer has told what it offers. On the open side, soon after [`Event::TunnelUp`].
+    PeerServices(Arc<Services>),
+    /// A local port reaches that service of the peer.
+    PortReaches {
+        /// The local port.
+        listener: SocketAddr,
+        /// The service's name.
+        service: String,
+    },
+    /// A local port reaches nothing: the peer does not offer what it is for.
+    ServiceMissing {
+        /// The local port.
+        listener: SocketAddr,
+        /// The service that it is for.
+        service: String,
+        /// What the peer offers.
+        offered: Arc<Services>,
     },
     /// The QUIC handshake over the proven pair failed; the search begins again.
     HandshakeFailed {
@@ -120,6 +139,9 @@ impl Event {
             Self::Heard { .. } => "heard",
             Self::Punched(_) => "punched",
             Self::TunnelUp { .. } => "tunnel_up",
+            Self::PeerServices(_) => "peer_services",
+            Self::PortReaches { .. } => "port_reaches",
+            Self::ServiceMissing { .. } => "service_missing",
             Self::HandshakeFailed { .. } => "handshake_failed",
             Self::PathLost { .. } => "path_lost",
             Self::PathBack { .. } => "path_back",

@@ -1,5 +1,6 @@
 //! Our end: the key, the sockets, and a tunnel to the peer that is kept up for as long as the endpoint lives.
 
+mod control;
 mod driver;
 mod event;
 mod life;
@@ -16,6 +17,7 @@ use std::{
 
 use pinhole_proto::{
     Key, Puncher, Role,
+    control::Services,
     key::Instances,
     probe::ProbeSeal,
     puncher::{self, Findings, Limits, Memory},
@@ -25,6 +27,12 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::{
+    control::{Control, Offered},
+    life::Life,
+    status::{Ledger, Status},
+    supervisor::{Owner, Request, Supervisor},
+};
 pub(crate) use self::{
     driver::{Command, HealthAsker},
     event::Events,
@@ -34,11 +42,6 @@ pub use self::{
     event::Event,
     life::TaskEnd,
     peer::{Peer, PeerError},
-};
-use self::{
-    life::Life,
-    status::{Ledger, Status},
-    supervisor::{Owner, Request, Supervisor},
 };
 use crate::{
     bind::BindError,
@@ -174,6 +177,8 @@ pub struct Endpoint {
     requests: mpsc::Sender<Request>,
     life: Life,
     tunnel: watch::Receiver<Option<Tunnel>>,
+    offered: watch::Sender<Offered>,
+    peer_services: watch::Receiver<Offered>,
     events: Events,
     status: Status,
     /// Takes samples for it.
@@ -214,9 +219,12 @@ impl Endpoint {
         let commands = driver.commands.clone();
         let (requests, from_owner) = mpsc::channel(REQUESTS);
         let (published, tunnel) = watch::channel(None);
-        let owner = Owner { requests: from_owner, published };
         let ledger = Arc::new(Ledger::new(config.role, addresses.clone()));
         let events = Events::new(ledger.clone());
+        let (offered, own_services) = watch::channel(None);
+        let (heard, peer_services) = watch::channel(None);
+        let control = Control::new(&config, own_services, heard, events.clone());
+        let owner = Owner { requests: from_owner, published, control };
         let status = Status::new(ledger.clone(), config.peer.clone(), &hub, HealthAsker::new(&commands));
         let first_listener = Mutex::new(Some(events.subscribe()));
         let (role, compress) = (config.role, config.compress);
@@ -243,6 +251,8 @@ impl Endpoint {
             requests,
             life,
             tunnel,
+            offered,
+            peer_services,
             events,
             status,
             _sampler: sampler,
@@ -261,6 +271,13 @@ impl Endpoint {
     #[must_use]
     pub fn current(&self) -> Option<Tunnel> {
         self.tunnel.borrow().clone()
+    }
+
+    /// Returns the services that the peer offers, once it has told: a round trip after the tunnel stands. None on the
+    /// serve side.
+    #[must_use]
+    pub fn peer_services(&self) -> Option<Arc<Services>> {
+        self.peer_services.borrow().clone()
     }
 
     /// Returns what is told: since the start to the first who asks, from now on to all others.
@@ -347,6 +364,16 @@ impl Endpoint {
 
     pub(crate) fn tunnel(&self) -> watch::Receiver<Option<Tunnel>> {
         self.tunnel.clone()
+    }
+
+    /// Where what this side offers is announced to the peer.
+    pub(crate) fn offered(&self) -> watch::Sender<Option<Arc<Services>>> {
+        self.offered.clone()
+    }
+
+    /// What the peer offers, now and later.
+    pub(crate) fn watch_peer_services(&self) -> watch::Receiver<Option<Arc<Services>>> {
+        self.peer_services.clone()
     }
 
     pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     Config, Event, Events, PeerError,
+    control::Control,
     driver::{Command, DriverHandle},
 };
 use crate::{
@@ -68,6 +69,7 @@ pub(super) enum Request {
 pub(super) struct Owner {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) published: watch::Sender<Option<Tunnel>>,
+    pub(super) control: Control,
 }
 
 /// A tunnel that has a path again is woken this often until it hears something, or each two round trips.
@@ -104,6 +106,7 @@ pub(super) struct Supervisor {
     driver: DriverHandle,
     requests: mpsc::Receiver<Request>,
     published: watch::Sender<Option<Tunnel>>,
+    control: Control,
     events: Events,
     /// The nominated pair, none while the puncher searches.
     punched: Option<Connected>,
@@ -147,7 +150,7 @@ impl Supervisor {
         owner: Owner,
         events: Events,
     ) -> Self {
-        let Owner { requests, published } = owner;
+        let Owner { requests, published, control } = owner;
         Self {
             config,
             addresses,
@@ -156,6 +159,7 @@ impl Supervisor {
             driver,
             requests,
             published,
+            control,
             events,
             punched: None,
             handshakes: JoinSet::new(),
@@ -418,8 +422,9 @@ impl Supervisor {
         // One side is enough: the other one follows (RFC 9001 §6).
         self.rekey =
             (self.config.role == Role::Open).then(|| (Instant::now() + REKEY, self.shared.opened.count()));
-        self.published.send_replace(Some(tunnel));
+        self.published.send_replace(Some(tunnel.clone()));
         self.events.tell(Event::TunnelUp { remote });
+        self.control.start(tunnel);
     }
 
     async fn handle_late_handshake(&mut self) {
@@ -515,6 +520,7 @@ impl Supervisor {
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.close(Goodbye::Replaced);
             self.published.send_replace(None);
+            self.control.stop();
         }
     }
 

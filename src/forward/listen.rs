@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use pinhole_proto::stream::Request;
+use pinhole_proto::{
+    control::{Reached, Services},
+    stream::Request,
+};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{Semaphore, watch},
@@ -40,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A local port that is open. Dropping it closes the port and all its connections.
 #[derive(Debug)]
+#[must_use = "dropping it closes the port at once"]
 pub struct Listening {
     address: SocketAddr,
     tasks: JoinSet<()>,
@@ -70,14 +74,11 @@ pub fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindErr
     let wanted = SocketAddr::new(spec.bind.unwrap_or(Ipv4Addr::LOCALHOST.into()), spec.port);
     let main = bind(wanted)?;
     let address = main.local_addr().map_err(|source| BindError::new(Protocol::Tcp, wanted, source))?;
-    // "localhost" is ::1 to many programs; a machine without IPv6 can do without.
-    let second = match spec.bind {
-        None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port())).ok(),
-        Some(_) => None,
-    };
+    let second = if spec.bind.is_none() { bind_second(address.port())? } else { None };
     let events = endpoint.reporter();
     let meter = events.ledger().add_forward(&spec.service, address.to_string());
     let mut tasks = JoinSet::new();
+    tasks.spawn(tell_reached(endpoint.watch_peer_services(), spec.clone(), address, events.clone()));
     for listener in [Some(main), second].into_iter().flatten() {
         let pieces = endpoint.compress() == Compress::Auto;
         let request = Request { service: spec.service.clone(), any: spec.any, pieces };
@@ -88,6 +89,16 @@ pub fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindErr
     Ok(Listening { address, tasks })
 }
 
+/// Takes the port of the IPv6 loopback address, which "localhost" is to many programs: whoever has it instead of us gets
+/// what is meant for the peer. A machine without IPv6 can do without.
+fn bind_second(port: u16) -> Result<Option<TcpListener>, BindError> {
+    match bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.is_no_such_address() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listener = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -96,6 +107,30 @@ fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         socket.listen(BACKLOG)
     };
     listener().map_err(|source| BindError::new(Protocol::Tcp, address, source))
+}
+
+/// Says what the port reaches, each time that the peer has told what it offers. Never ends.
+async fn tell_reached(
+    mut services: watch::Receiver<Option<Arc<Services>>>,
+    spec: OpenSpec,
+    listener: SocketAddr,
+    events: Events,
+) {
+    services.mark_changed();
+    while services.changed().await.is_ok() {
+        let Some(offered) = services.borrow_and_update().clone() else { continue };
+        match offered.reached(&spec.service, spec.any) {
+            Reached::Service(service) => {
+                events.tell(Event::PortReaches { listener, service: service.to_owned() });
+            }
+            Reached::Nothing => {
+                let service = spec.service.clone();
+                events.tell(Event::ServiceMissing { listener, service, offered });
+            }
+            Reached::Unknown => {}
+        }
+    }
+    std::future::pending().await
 }
 
 /// What all connections of one listener share.

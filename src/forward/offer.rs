@@ -12,7 +12,10 @@ use std::{
 };
 
 use noq::{RecvStream, SendStream};
-use pinhole_proto::stream::{Reply, Request};
+use pinhole_proto::{
+    control::Services,
+    stream::{Reply, Request},
+};
 use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
 use super::{
@@ -40,8 +43,20 @@ pub struct DuplicateService(pub String);
 
 /// Services that are offered. Dropping it withdraws them; connections that stand go on.
 #[derive(Debug)]
+#[must_use = "dropping it withdraws the services at once"]
 pub struct Offering {
     task: JoinSet<()>,
+    _announced: Announced,
+}
+
+/// What is offered as the peer is told; withdrawn when dropped.
+#[derive(Debug)]
+struct Announced(watch::Sender<Option<Arc<Services>>>);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.0.send_replace(None);
+    }
 }
 
 impl Offering {
@@ -54,7 +69,7 @@ impl Offering {
     }
 }
 
-/// Offers services to the peer.
+/// Offers services to the peer, who learns their names when the tunnel stands.
 ///
 /// # Errors
 ///
@@ -69,10 +84,12 @@ pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<Offering, Dupli
             return Err(DuplicateService(spec.name.clone()));
         }
     }
+    let announced = Announced(endpoint.offered());
+    announced.0.send_replace(Some(Arc::new(Services::new(specs.iter().map(|spec| spec.name.as_str())))));
     let desk = Arc::new(Desk { services, events, compress: endpoint.compress() });
     let mut task = JoinSet::new();
     task.spawn(serve(desk, endpoint.tunnel()));
-    Ok(Offering { task })
+    Ok(Offering { task, _announced: announced })
 }
 
 struct Service {
@@ -194,14 +211,29 @@ async fn dial(spec: &ServeSpec) -> io::Result<TcpStream> {
             result => result,
         };
     };
-    TcpStream::connect((host.as_str(), spec.port)).await
+    let found = tokio::net::lookup_host((host.as_str(), spec.port)).await;
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, Unresolved);
+    for address in found.into_iter().flatten() {
+        match TcpStream::connect(address).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
+
+/// The name of the service's machine does not resolve.
+#[derive(Debug, thiserror::Error)]
+#[error("the name does not resolve")]
+struct Unresolved;
 
 fn explain(error: &io::Error) -> Reply {
     if error.kind() == io::ErrorKind::ConnectionRefused {
         Reply::Refused
     } else if is_exhausted(error) {
         Reply::Unavailable
+    } else if error.get_ref().is_some_and(|inner| inner.is::<Unresolved>()) {
+        Reply::Unresolved
     } else {
         Reply::Unreachable
     }

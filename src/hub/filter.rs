@@ -45,8 +45,12 @@ impl Filter {
 
     /// Whether the Puncher is to see a datagram of a probe's look.
     pub(super) fn admits_probe(&self, datagram: &[u8]) -> bool {
-        !matches!(self.seal.open(datagram), Err(OpenError::Sealed { .. }))
-            || self.strays.lock().unwrap_or_else(PoisonError::into_inner).take()
+        !matches!(self.seal.open(datagram), Err(OpenError::Sealed { .. })) || self.admits_stray()
+    }
+
+    /// Whether the Puncher is to see one more datagram that nobody has sealed with the key.
+    pub(super) fn admits_stray(&self) -> bool {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

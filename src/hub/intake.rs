@@ -136,7 +136,8 @@ impl Intake {
         match classify(datagram) {
             Class::Probe if self.takes_letter(socket, remote, datagram) => {}
             Class::Probe if !self.filter.admits_probe(datagram) => count(&self.counters.noise),
-            Class::Probe => {
+            Class::OldScript if !self.filter.admits_stray() => count(&self.counters.noise),
+            Class::Probe | Class::OldScript => {
                 let arrival = Arrival { pair: Pair { socket, remote }, bytes: Short::of(datagram) };
                 self.push(&self.probes, arrival);
             }

@@ -7,6 +7,7 @@
 //! until then nothing is acknowledged, and the streams wait.
 
 mod congestion;
+mod control;
 mod credentials;
 mod gate;
 mod ids;

@@ -50,6 +50,9 @@ const NEAR_ENOUGH: u16 = 8;
 /// TCP connections at the same time. Each costs up to 8 KiB (`cargo bench --bench memory`).
 pub const MAX_STREAMS: u32 = 10_240;
 
+/// Unidirectional streams at the same time: the control stream, and room for later versions.
+const UNI_STREAMS: VarInt = VarInt::from_u32(4);
+
 /// Bounds of the first guess of the round trip's time, which decides when a lost first packet is sent again.
 const INITIAL_RTT: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(333);
 
@@ -128,7 +131,7 @@ fn transport(way: Way, streams: u32, paths: &PathCount) -> TransportConfig {
         .receive_window(CONNECTION_WINDOW_BYTES.into())
         .send_window(SEND_WINDOW_BYTES)
         .max_concurrent_bidi_streams(streams.into())
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(UNI_STREAMS)
         .datagram_receive_buffer_size(None)
         .allow_spin(false)
         .max_idle_timeout(None)

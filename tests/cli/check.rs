@@ -35,7 +35,7 @@ fn a_person_gets_the_sentence_first_and_no_json() {
 #[test]
 fn two_checks_meet_and_say_the_same_of_each_other() {
     let ends = Loopback::new();
-    let [serve, open] = both(&ends, ["serve", "open"]).map(|ended| report(&ended, 0));
+    let [serve, open] = both(&ends, ["serve", "open"], "120").map(|ended| report(&ended, 0));
     assert_eq!(serve["pair"]["nats"]["own"], open["pair"]["nats"]["peer"]);
     assert_eq!(serve["pair"]["nats"]["peer"], open["pair"]["nats"]["own"]);
     assert_eq!(open["pair"]["nats"]["own"]["filtering"], "any_port", "{open}");
@@ -46,8 +46,8 @@ fn two_checks_meet_and_say_the_same_of_each_other() {
 #[test]
 fn two_checks_of_one_role_are_told_what_to_change() {
     let ends = Loopback::new();
-    for ended in both(&ends, ["open", "open"]) {
-        let told = report(&ended, 2);
+    for ended in both(&ends, ["open", "open"], "3") {
+        let told = report(&ended, 1);
         assert!(told["sentence"].as_str().is_some_and(|said| said.contains("--as serve")), "{told}");
     }
 }
@@ -61,10 +61,10 @@ fn without_a_key_the_other_side_is_left_alone() {
     assert!(ended.stderr.contains("pinhole key save"), "{}", ended.stderr);
 }
 
-fn both(ends: &Loopback, roles: [&str; 2]) -> [Ended; 2] {
+fn both(ends: &Loopback, roles: [&str; 2], wait: &str) -> [Ended; 2] {
     let (first, second) = (ends.serve_ip.to_string(), ends.open_ip.to_string());
     let runs = [(&first, &second, roles[0]), (&second, &first, roles[1])].map(|(own, peer, role)| {
-        let args = ["check", peer, "--bind", own, "--as", role, "--transfer", "1", "--json"];
+        let args = ["check", peer, "--bind", own, "--as", role, "--transfer", "1", "--wait", wait, "--json"];
         Run::start(with_key(pinhole(&args), KEY))
     });
     runs.map(Run::ends)

@@ -110,6 +110,20 @@ fn a_second_client_at_the_same_time_is_reset_and_the_first_one_goes_on() {
 }
 
 #[test]
+fn pinhole_and_the_old_script_recognise_each_other_and_say_what_to_run() {
+    let ends = Loopback::new();
+    let mut new = Run::start(ends.open(&[]));
+    let mut old = Run::start(classic(&ends, "-c", &[]));
+    let said = new.says("the old Python script");
+    assert!(said.contains("`pinhole -c` there") && said.contains("`pinhole classic -l "), "{said}");
+    let said = old.says("packets of pinhole arrive");
+    assert!(said.contains("`pinhole -c ") && said.contains("`pinhole classic -l "), "{said}");
+    for run in [new, old] {
+        assert_eq!(run.interrupt().code, Some(0));
+    }
+}
+
+#[test]
 fn stray_datagrams_and_strangers_end_nothing() {
     let ends = Loopback::new();
     let listener = TcpListener::bind(ends.service()).expect("free");

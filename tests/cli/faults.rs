@@ -188,7 +188,9 @@ fn a_full_disk_costs_the_memory_of_the_peer_and_nothing_else() {
 #[test]
 fn a_key_that_a_full_disk_does_not_take_is_told_and_not_shown() {
     let Some(disk) = full_disk("a_key_that_a_full_disk_does_not_take") else { return };
-    let mut serve = pinhole(&["-c", "22", "192.0.2.9"]);
+    let ends = Loopback::new();
+    let (peer, own) = (ends.open_ip.to_string(), ends.serve_ip.to_string());
+    let mut serve = pinhole(&["-c", "22", &peer, "--bind", &own]);
     serve.env("HOME", disk.path());
     let ended = Run::start(on_full_disk(&serve, disk.path())).ends();
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);

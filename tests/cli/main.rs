@@ -18,6 +18,7 @@ mod keys;
 mod loopback;
 mod manual;
 mod memory;
+mod offered;
 mod pipe;
 mod ports;
 #[expect(dead_code, reason = "the laboratory's tests use more of it")]

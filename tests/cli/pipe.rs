@@ -96,7 +96,7 @@ fn a_tunnel_that_no_pipe_needs_makes_way_for_another_program() {
     run.prints("I am here");
     let refused = Run::start(ends.open(&[])).ends();
     assert_eq!(refused.code, Some(2), "a pipe needs it: {}", refused.stderr);
-    assert!(refused.stderr.contains("pinhole status"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("ends with the last pipe"), "{}", refused.stderr);
     drop(stdin);
     assert_eq!(run.ends().code, Some(0));
     let mut open = Run::start(ends.open(&[]));

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, UdpSocket},
+    net::{Ipv6Addr, TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt,
     process::Command,
 };
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     loopback::{Loopback, with_key},
-    program::{KEY, Run, isolate},
+    program::{KEY, Run, isolate, pinhole},
 };
 
 #[test]
@@ -24,6 +24,24 @@ fn a_local_port_that_another_program_has_is_named() {
     for word in ["TCP port 2222", "in use", "another port"] {
         assert!(refused.stderr.contains(word), "{}", refused.stderr);
     }
+}
+
+#[test]
+fn the_ipv6_half_of_localhost_in_other_hands_is_refused_with_the_way_out() {
+    let test = "the_ipv6_half_of_localhost_in_other_hands_is_refused_with_the_way_out";
+    let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        return skip(test, "this machine has no IPv6");
+    };
+    let ends = Loopback::new();
+    let port = other.local_addr().expect("bound").port().to_string();
+    let (own, peer) = (ends.open_ip.to_string(), ends.serve_ip.to_string());
+    let open = |spec: &str| with_key(pinhole(&["-l", spec, &peer, "--bind", &own]), KEY);
+    let refused = Run::start(open(&port)).ends();
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    for word in ["in use on ::1", "another port", &format!("127.0.0.1:{port} alone")] {
+        assert!(refused.stderr.contains(word), "{word:?}: {}", refused.stderr);
+    }
+    Run::start(open(&format!("127.0.0.1:{port}"))).says("listening on 127.0.0.1");
 }
 
 #[test]
@@ -44,7 +62,10 @@ fn two_pinholes_cannot_share_a_udp_port() {
     first.says("waiting for the peer");
     let second = Run::start(ends.serve(&[])).ends();
     assert_eq!(second.code, Some(2));
-    assert!(second.stderr.contains("another pinhole"), "{}", second.stderr);
+    let first = format!("process {} of pinhole has it, waiting for the peer", first.pid());
+    for word in [&first, "end it and name all services in one `pinhole serve", "5556"] {
+        assert!(second.stderr.contains(word), "{word:?}: {}", second.stderr);
+    }
 }
 
 #[test]

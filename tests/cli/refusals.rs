@@ -12,7 +12,7 @@ fn an_unknown_option_is_named_and_help_is_offered() {
 
 #[test]
 fn without_arguments_both_commands_are_shown() {
-    assert_refused(&[], &["-c TCP_PORT PEER", "-l TCP_PORT PEER", "--help"]);
+    assert_refused(&[], &["-c TCP_PORT PEER", "-l TCP_PORT PEER", "--help", "Usage: pinhole -c TCP_PORT"]);
 }
 
 #[test]
@@ -31,7 +31,36 @@ fn a_side_must_be_named() {
 
 #[test]
 fn both_sides_at_once_are_refused() {
-    assert_refused(&["-c", "-l", "22", "127.0.0.2"], &["-c", "-l", "cannot be used with"]);
+    assert_refused(&["-c", "-l", "22", "127.0.0.2"], &["-c", "-l", "one side", "start two"]);
+    assert_refused(&["-c", "22", "-l", "2222", "127.0.0.2"], &["-c", "-l", "one side", "start two"]);
+}
+
+#[test]
+fn what_belongs_elsewhere_is_told_with_its_right_form() {
+    let short = |more: &[&'static str]| [&["-c", "22", "127.0.0.2"], more].concat();
+    let behind = "stands behind PEER: `pinhole -c TCP_PORT PEER 6666`";
+    assert_refused(&short(&["--port", "6666"]), &["serve", "open", behind]);
+    assert_refused(&["-c", "22", "--peer", "127.0.0.2"], &["`pinhole -c TCP_PORT PEER`"]);
+    assert_refused(&short(&["-p", "6666"]), &["UDP_PORT stands behind PEER", "--port"]);
+    assert_refused(&short(&["-v"]), &["-d", "--version"]);
+    assert_refused(&["-L", "2222:localhost:22", "127.0.0.2"], &["`pinhole open 2222:22 --peer PEER`"]);
+    assert_refused(&["-c22", "127.0.0.2"], &["`pinhole -c 22 PEER`"]);
+    assert_refused(&["--json", "serve", "22", "--peer", "127.0.0.2"], &["`pinhole serve --json …`"]);
+    assert_refused(&["serve", "22", "--peers", "127.0.0.2"], &["--peers", "did you mean --peer?"]);
+}
+
+#[test]
+fn a_misspelt_command_is_told_with_the_one_that_was_meant() {
+    for line in [&["server", "22", "127.0.0.2"][..], &["sever"], &["opne", "2222:22", "--peer", "127.0.0.2"]]
+    {
+        assert_refused(line, &["is no command of pinhole", "serve, open", "Did you mean `pinhole "]);
+    }
+}
+
+#[test]
+fn one_local_port_for_two_services_is_refused_with_the_way_out() {
+    assert_refused(&["open", "2222:22", "2222:80", "--peer", "127.0.0.2"], &["local port 2222", "8080:80"]);
+    assert_refused(&["open", "2222:22", "0.0.0.0:2222:80", "--peer", "127.0.0.2"], &["local port 2222"]);
 }
 
 #[test]
@@ -76,7 +105,7 @@ fn the_own_address_as_peer_is_refused() {
         let own_twice = [side, "22", &own, "--bind", &own];
         assert_refused(&own_twice, &[&own, "own address", "the other machine"]);
     }
-    assert_refused(&["-c", "22", "127.0.0.1", "55550"], &["127.0.0.1", "own address"]);
+    assert_refused(&["-c", "22", "127.0.0.1", "55550"], &["127.0.0.1", "own address", "pinhole demo"]);
 }
 
 #[test]

@@ -14,49 +14,59 @@ use crate::{
 const OTHER_KEY: &str = "hazy-requisite-engraver-gawk-naming-wispy-suing";
 
 #[test]
-fn two_serve_sides_end_at_once_and_both_are_told_what_to_change() {
+fn two_serve_sides_are_both_told_what_to_change_and_one_of_them_may_be_mended() {
     let ends = Loopback::new();
+    start_echo(ends.service());
     let (service, own, peer) =
         (ends.service().to_string(), ends.open_ip.to_string(), ends.serve_ip.to_string());
     let second = with_key(crate::program::pinhole(&["-c", &service, &peer, "--bind", &own]), KEY);
-    let runs = [Run::start(ends.serve(&[])), Run::start(second)];
-    for ended in runs.map(Run::ends) {
-        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-        assert!(ended.stderr.contains("both sides offer a service (-c)"), "{}", ended.stderr);
-        assert!(ended.stderr.contains("-l"), "{}", ended.stderr);
+    let (mut serve, mut second) = (Run::start(ends.serve(&[])), Run::start(second));
+    for run in [&mut serve, &mut second] {
+        let said = run.says("both sides offer a service (-c)");
+        assert!(said.contains("-l"), "{said}");
     }
+    assert_eq!(second.interrupt().code, Some(0));
+    let mut open = Run::start(ends.open(&[]));
+    open.says("tunnel up");
+    assert_eq!(ends.ask("mended"), "mended");
 }
 
 #[test]
-fn two_open_sides_end_at_once_and_both_are_told_what_to_change() {
+fn two_open_sides_are_both_told_what_to_change() {
     let ends = Loopback::new();
     let local = format!("{}:2222", ends.serve_ip);
     let (own, peer) = (ends.serve_ip.to_string(), ends.open_ip.to_string());
     let second = with_key(crate::program::pinhole(&["-l", &local, &peer, "--bind", &own]), KEY);
-    let runs = [Run::start(ends.open(&[])), Run::start(second)];
-    for ended in runs.map(Run::ends) {
-        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-        assert!(ended.stderr.contains("both sides open a port (-l)"), "{}", ended.stderr);
-        assert!(ended.stderr.contains("-c"), "{}", ended.stderr);
+    let mut runs = [Run::start(ends.open(&[])), Run::start(second)];
+    for run in &mut runs {
+        let said = run.says("both sides open a port (-l)");
+        assert!(said.contains("-c"), "{said}");
+    }
+    for run in runs {
+        assert_eq!(run.interrupt().code, Some(0));
     }
 }
 
 #[test]
-fn the_own_packets_coming_back_end_a_side_that_has_just_started() {
+fn a_probe_that_somebody_sends_back_is_told_and_ends_nothing() {
     let ends = Loopback::new();
+    start_echo(ends.service());
     let mirror = UdpSocket::bind((ends.open_ip, 5555)).expect("the pair's own address");
     mirror.set_read_timeout(Some(PATIENCE)).expect("settable");
-    let serve = Run::start(ends.serve(&[]));
+    let mut serve = Run::start(ends.serve(&[]));
     let mut probe = [0; 2048];
     let (length, from) = mirror.recv_from(&mut probe).expect("it probes the peer");
     mirror.send_to(&probe[..length], from).expect("sent");
-    let ended = serve.ends();
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("our own packets come back"), "{}", ended.stderr);
+    serve.says("our own packets come back");
+    drop(mirror);
+    let mut open = Run::start(ends.open(&[]));
+    open.says("tunnel up");
+    assert_eq!(ends.ask("still there"), "still there");
+    assert_eq!(serve.interrupt().code, Some(0));
 }
 
 #[test]
-fn ten_seconds_of_silence_bring_advice_and_a_side_that_has_waited_outlives_a_wrong_role() {
+fn ten_seconds_of_silence_bring_advice_and_a_side_outlives_a_wrong_role() {
     let ends = Loopback::new();
     start_echo(ends.service());
     let begun = Instant::now();
@@ -64,16 +74,16 @@ fn ten_seconds_of_silence_bring_advice_and_a_side_that_has_waited_outlives_a_wro
 
     let advice = serve.says("Still trying");
     assert!(begun.elapsed() >= Duration::from_secs(10));
-    for word in ["PEER", "does pinhole run on the other side", "UDP port", "forward"] {
+    for word in ["PEER", "does pinhole run there", "UDP port", "forward"] {
         assert!(advice.contains(word), "{advice}");
     }
 
     let (service, own, peer) =
         (ends.service().to_string(), ends.open_ip.to_string(), ends.serve_ip.to_string());
     let wrong = with_key(crate::program::pinhole(&["-c", &service, &peer, "--bind", &own]), KEY);
-    let wrong = Run::start(wrong).ends();
-    assert_eq!(wrong.code, Some(2), "it has just started: {}", wrong.stderr);
+    let wrong = Run::start(wrong);
     serve.says("both sides offer a service (-c)");
+    assert_eq!(wrong.interrupt().code, Some(0));
 
     let mut open = Run::start(ends.open(&[]));
     open.says("tunnel up");

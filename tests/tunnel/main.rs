@@ -2,6 +2,7 @@
 
 mod bounds;
 mod faults;
+mod offered;
 mod rig;
 mod strangers;
 mod tcp;

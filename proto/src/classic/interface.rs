@@ -49,6 +49,11 @@ pub enum Event {
         /// Where it came from.
         from: SocketAddr,
     },
+    /// The peer's IP sends sealed probes: it runs `pinhole -c` or `pinhole -l`, and not the script.
+    Pinhole {
+        /// Where they come from.
+        from: SocketAddr,
+    },
     /// The peer is silent for ten heartbeats.
     Lost,
     /// Serve side: the peer has a local client. Connect to the service, and say [`open`](super::Classic::open) or

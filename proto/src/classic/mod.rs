@@ -59,7 +59,10 @@ use self::{
     state::{Asker, Session, State},
     wire::{Message, Parcel},
 };
-use crate::Role;
+use crate::{
+    Role,
+    probe::{Class, classify},
+};
 
 /// Datagrams that wait to be polled; more than this many at once are dropped.
 const MAX_TRANSMITS: usize = 32;
@@ -82,6 +85,8 @@ pub struct Classic {
     is_uncertain: bool,
     /// Serve side: a first piece has come before there was a session.
     has_knocked: bool,
+    /// Whether it was told, since the peer was last heard, that it runs pinhole.
+    is_pinhole_told: bool,
     dropped: Dropped,
     outbox: VecDeque<Output>,
     transmits: usize,
@@ -104,6 +109,7 @@ impl Classic {
             packer: Packer::new(),
             is_uncertain: false,
             has_knocked: false,
+            is_pinhole_told: false,
             dropped: Dropped::default(),
             outbox: VecDeque::new(),
             transmits: 0,
@@ -221,11 +227,13 @@ impl Classic {
         let Some(message) = wire::parse(datagram) else {
             tracing::debug!(%from, bytes = datagram.len(), "no datagram of this format");
             self.dropped.unknown += 1;
+            self.note_pinhole(from, datagram);
             return;
         };
         tracing::trace!(%from, bytes = datagram.len(), kind = datagram[0], "received");
         self.remote = from;
         if self.pulse.handle_heard(now) {
+            self.is_pinhole_told = false;
             self.tell(Event::Heard { from });
             if message == Message::Heartbeat {
                 self.ask_anew(now);
@@ -264,6 +272,15 @@ impl Classic {
     #[must_use]
     pub fn is_heard(&self) -> bool {
         self.pulse.heard_at().is_some()
+    }
+
+    /// Tells, once until the peer is heard, that its IP sends what `pinhole -c` and `pinhole -l` send. Anybody can forge
+    /// that, so it changes nothing else.
+    fn note_pinhole(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let is_news = !self.is_heard() && classify(datagram) == Class::Probe;
+        if is_news && !std::mem::replace(&mut self.is_pinhole_told, true) {
+            self.tell(Event::Pinhole { from });
+        }
     }
 
     fn deadline(&self) -> Instant {

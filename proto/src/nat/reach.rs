@@ -61,9 +61,68 @@ impl fmt::Display for Reach {
     }
 }
 
+/// Says why an address cannot be that of a machine elsewhere on the internet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NotPublic {
+    /// Inside a private network (RFC 1918).
+    Private,
+    /// Inside a carrier's network (RFC 6598).
+    Carrier,
+    /// On one link (RFC 3927).
+    Link,
+    /// Reserved: "this network" (RFC 1122), protocol assignments (RFC 6890), benchmarks (RFC 2544), future use (RFC 1112).
+    Reserved,
+}
+
+impl NotPublic {
+    /// Classifies an IPv4 address; none if it may be public, or is this machine's own.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        let IpAddr::V4(four) = ip else { return None };
+        match Reach::of(ip) {
+            Reach::Private => Some(Self::Private),
+            Reach::Carrier => Some(Self::Carrier),
+            Reach::Link => Some(Self::Link),
+            Reach::Machine => None,
+            Reach::Public => match four.octets() {
+                [0 | 240..=255, ..] | [192, 0, 0, _] | [198, 18 | 19, ..] => Some(Self::Reserved),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Returns whether an address stands in documents as an example (RFC 5737), and nowhere else.
+#[must_use]
+pub fn is_example(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_documentation())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_machine_on_the_internet_has_is_named() {
+        for (expected, addresses) in [
+            (Some(NotPublic::Private), &["192.168.99.1", "172.20.1.1", "10.0.0.1"][..]),
+            (Some(NotPublic::Carrier), &["100.64.7.8"]),
+            (Some(NotPublic::Link), &["169.254.1.1"]),
+            (
+                Some(NotPublic::Reserved),
+                &["240.1.1.1", "0.1.2.3", "192.0.0.8", "198.18.0.1", "198.19.255.255"],
+            ),
+            (
+                None,
+                &["127.0.0.1", "9.9.9.9", "198.20.0.1", "198.17.0.1", "192.0.1.1", "203.0.113.9", "fd00::1"],
+            ),
+        ] {
+            for address in addresses {
+                assert_eq!(NotPublic::of(address.parse().expect("an address")), expected, "{address}");
+            }
+        }
+        assert!(is_example(IpAddr::from([203, 0, 113, 9])) && !is_example(IpAddr::from([203, 0, 114, 9])));
+    }
 
     #[test]
     fn each_address_is_of_one_kind_up_to_the_edges_of_its_network() {

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Schedule, budget::MAPPING_LIFE};
-use crate::{Now, Role};
+use super::{Findings, Schedule, budget::MAPPING_LIFE};
+use crate::{Now, Role, nat::NotPublic};
 
 /// What was learned of the peer's clock is used for this long: one of the two may be set right.
 const CLOCK_LIFE: Duration = Duration::from_secs(600);
@@ -32,6 +32,10 @@ pub(super) struct Bearings {
     is_translated: bool,
     /// Our main port was seen to be another one outside, or to belong to another address, then.
     moved_at: Option<Instant>,
+    /// Our own address, inside or outside, has changed since the last path: the peer may know us by the former one.
+    pub(super) own_changed: bool,
+    /// An address of the peer that no machine on the internet has, and to which no network of this machine leads.
+    pub(super) not_public: Option<(IpAddr, NotPublic)>,
 }
 
 /// The ports that both sides have beside the main ones once they have had a path: ours and the peer's.
@@ -44,12 +48,26 @@ pub(super) struct SparePorts {
 impl Bearings {
     pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
         let (peer, local, ahead_ms, spare, is_translated, moved_at) = Default::default();
-        Self { role, port, schedule, peer, local, ahead_ms, spare, is_translated, moved_at }
+        let (own_changed, not_public) = Default::default();
+        Self {
+            role,
+            port,
+            schedule,
+            peer,
+            local,
+            ahead_ms,
+            spare,
+            is_translated,
+            moved_at,
+            own_changed,
+            not_public,
+        }
     }
 
     /// Takes note of a path that those searches of both sides have found, and of the port outside that our main socket
     /// has on it.
     pub(super) fn note_path(&mut self, own_epoch: u32, peers_epoch: u32, main_outside: Option<u16>) {
+        self.own_changed = false;
         self.is_translated = main_outside.is_some_and(|port| port != self.port);
         let peers_port = self.peer.first().map_or(self.port, SocketAddr::port);
         let (own, peers) = self.schedule.spare(self.role, (own_epoch, self.port), (peers_epoch, peers_port));
@@ -59,6 +77,7 @@ impl Bearings {
     /// Takes note that a path is lost; and whether because the main port is not what it was: our NAT may keep it for an
     /// address that we had, for as long as we send from it without a pause.
     pub(super) fn note_loss(&mut self, has_moved: bool, now: Instant) {
+        self.own_changed |= has_moved;
         let before = self.moved_at.filter(|at| now < *at + MAPPING_LIFE);
         self.moved_at = if has_moved { Some(now) } else { before };
     }
@@ -79,6 +98,11 @@ impl Bearings {
         self.main_of(ip).is_some()
     }
 
+    /// Adds to what a search has found out what is known of both sides' addresses.
+    pub(super) fn complete(&self, found: Findings) -> Findings {
+        Findings { not_public: self.not_public, own_changed: self.own_changed, ..found }
+    }
+
     /// Returns what all methods stand on.
     pub(super) fn ground(&self, is_eager: bool, now: Now) -> Ground<'_> {
         Ground {
@@ -93,6 +117,7 @@ impl Bearings {
             spare: self.spare,
             is_translated: self.is_translated,
             has_moved: self.moved_at.is_some(),
+            is_not_public: self.not_public.is_some(),
         }
     }
 
@@ -124,6 +149,8 @@ pub(super) struct Ground<'a> {
     pub(super) is_translated: bool,
     /// Our NAT may keep our main port for an address that we had.
     pub(super) has_moved: bool,
+    /// An address of the peer is none that a machine elsewhere can have.
+    pub(super) is_not_public: bool,
 }
 
 impl Ground<'_> {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::nat::NotPublic;
+
 /// What one side can tell about the way to the other while there is no path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Findings {
@@ -28,6 +30,10 @@ pub struct Findings {
     pub has_swept: bool,
     /// Whether a path was in use until this search began.
     pub had_path: bool,
+    /// An address of the peer that no machine on the internet has, and to which no network of this machine leads.
+    pub not_public: Option<(IpAddr, NotPublic)>,
+    /// Whether our own address, inside or outside, has changed since the last path.
+    pub own_changed: bool,
 }
 
 /// Why there is no path, as far as one side can tell.
@@ -56,6 +62,15 @@ pub enum Diagnosis {
         /// Who says so.
         by: IpAddr,
     },
+    /// The peer's address cannot be that of a machine elsewhere.
+    NotPublic {
+        /// The address.
+        ip: IpAddr,
+        /// Why.
+        why: NotPublic,
+    },
+    /// Nothing came back since our own address changed: the peer may look for us at the former one.
+    Moved,
     /// Nothing behind our own router answers: it lets no UDP out, or the network behind it is silent.
     OwnSideBlocks {
         /// The router.
@@ -85,8 +100,12 @@ impl Findings {
         if self.is_refused && !self.had_path {
             return Diagnosis::Refused;
         }
+        if let Some((ip, why)) = self.not_public.filter(|_| !self.had_path) {
+            return Diagnosis::NotPublic { ip, why };
+        }
         let told = self.prohibited_by.map(|by| Diagnosis::Prohibited { by });
         told.or_else(|| self.unreachable_by.map(|by| Diagnosis::Unreachable { by }))
+            .or_else(|| self.own_changed.then_some(Diagnosis::Moved))
             .or_else(|| self.ends_at.map(|router| Diagnosis::OwnSideBlocks { router }))
             .unwrap_or(match (self.had_path, self.has_swept) {
                 (true, _) => Diagnosis::Vanished,
@@ -105,6 +124,8 @@ impl Diagnosis {
             Self::SendRefused => "send_refused",
             Self::Prohibited { .. } => "prohibited",
             Self::Unreachable { .. } => "unreachable",
+            Self::NotPublic { .. } => "not_public",
+            Self::Moved => "moved",
             Self::OwnSideBlocks { .. } => "own_side_blocks",
             Self::Refused => "refused",
             Self::Vanished => "vanished",

@@ -52,6 +52,13 @@ pub enum Trouble {
         /// Whether it is the peer that checks.
         checks: bool,
     },
+    /// Heartbeats of the old Python script arrive from the peer's IP.
+    OldScript {
+        /// Where they come from.
+        from: SocketAddr,
+        /// The role of this side.
+        role: Role,
+    },
     /// The peer plays the same role.
     SameRole {
         /// The role that both play.
@@ -79,6 +86,7 @@ impl Trouble {
             Self::WrongKey { .. } => "wrong_key",
             Self::OtherVersion { .. } => "other_version",
             Self::OtherVerb { .. } => "other_verb",
+            Self::OldScript { .. } => "old_script",
             Self::SameRole { .. } => "same_role",
             Self::OwnEcho { .. } => "own_echo",
             Self::NoPath(_) => "no_path",
@@ -95,6 +103,8 @@ pub(super) struct Evidence {
     heard_at: Option<Instant>,
     /// Probe-like datagrams from the peer's IP that did not open.
     unopened: u32,
+    /// Whether it was told that the peer runs the old script. Nobody has signed that, so it hides no other reason.
+    is_old_script_told: bool,
     told: Vec<std::mem::Discriminant<Trouble>>,
     /// When it is next looked why there is no path, and which reasons were told.
     look_at: Instant,
@@ -113,13 +123,15 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(now: Instant) -> Self {
+    /// Begins a search. Where its end is clear from the beginning, it is first looked at once.
+    pub(super) fn new(is_clear: bool, now: Instant) -> Self {
         Self {
             since: now,
             heard_at: None,
             unopened: 0,
+            is_old_script_told: false,
             told: Vec::new(),
-            look_at: now + SILENCE,
+            look_at: if is_clear { now } else { now + SILENCE },
             told_causes: Vec::new(),
             findings: Findings::default(),
             refused_at: None,
@@ -245,6 +257,11 @@ impl Evidence {
             crate::probe::VERSION => Trouble::WrongKey { from },
             version => Trouble::OtherVersion { from, version },
         })
+    }
+
+    /// Takes note of a heartbeat of the old script; true for the first one, unless the peer itself was heard.
+    pub(super) fn finds_old_script(&mut self) -> bool {
+        self.heard_at.is_none() && !std::mem::replace(&mut self.is_old_script_told, true)
     }
 
     /// Whether it is time to look why there is no path.

@@ -29,6 +29,21 @@ impl Puncher {
         self.tell(trouble);
     }
 
+    /// A heartbeat of the old script, which anybody can send: it is told, and changes nothing else.
+    pub(super) fn handle_old_script(&mut self, pair: Pair) {
+        self.dropped.useless += 1;
+        let from = pair.remote;
+        if !self.bearings.is_peer_ip(from.ip()) {
+            return;
+        }
+        if let State::Searching(search) = &mut self.state
+            && search.evidence.finds_old_script()
+        {
+            let role = self.bearings.role;
+            self.outbox.tell(Event::Trouble(Trouble::OldScript { from, role }));
+        }
+    }
+
     pub(super) fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8) {
         self.dropped.unopened += 1;
         if !self.bearings.is_peer_ip(pair.remote.ip()) {

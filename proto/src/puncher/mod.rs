@@ -64,7 +64,8 @@ use self::{
 use crate::{
     Now, Role,
     key::Instances,
-    probe::{Kind, OpenError, Probe, ProbeSeal},
+    nat::NotPublic,
+    probe::{Class, Kind, OpenError, Probe, ProbeSeal, classify},
 };
 
 /// Addresses that a peer's name may resolve to and that are tried at the same time.
@@ -168,10 +169,17 @@ impl Puncher {
         }
         self.bearings.local = ip;
         ip.into_iter().for_each(|ip| self.outbox.set_own(ip));
+        self.bearings.own_changed |= before.is_some() && ip.is_some() && ip != before;
         if ip != before && before.is_some() && self.connected_pair().is_some() {
             (self.keepalive, self.lifetime) = Default::default();
             self.lose_path(Loss::Rerouted, now);
         }
+    }
+
+    /// Takes note of an address of the peer that no machine on the internet has, and to which no network of this machine
+    /// leads. A search says so at once.
+    pub fn set_not_public(&mut self, address: Option<(IpAddr, NotPublic)>) {
+        self.bearings.not_public = address;
     }
 
     /// Takes note that something has changed in this machine's network: an interface, an address, a route. A search
@@ -236,6 +244,9 @@ impl Puncher {
     pub fn handle_datagram(&mut self, pair: Pair, datagram: &[u8], now: Now) {
         if matches!(self.state, State::Idle) || !self.outbox.is_open(pair.socket) {
             return;
+        }
+        if classify(datagram) == Class::OldScript {
+            return self.handle_old_script(pair);
         }
         match self.seal.open(datagram) {
             Ok(probe) if probe.role == self.bearings.role => self.handle_own_role(pair, &probe, now),
@@ -310,7 +321,7 @@ impl Puncher {
     #[must_use]
     pub fn findings(&self, now: Now) -> Option<Findings> {
         match &self.state {
-            State::Searching(search) => Some(search.findings(now.instant)),
+            State::Searching(search) => Some(self.bearings.complete(search.findings(now.instant))),
             State::Idle | State::Connected(_) => None,
         }
     }
@@ -328,7 +339,7 @@ impl Puncher {
         search.handle_timeout(&ground, &mut self.outbox);
         let outbox = &self.outbox;
         self.checks.retain(|c| outbox.is_open(c.pair.socket));
-        if let Some(trouble) = search.diagnose(now.instant) {
+        if let Some(trouble) = search.diagnose(&self.bearings, now.instant) {
             self.outbox.tell(Event::Trouble(trouble));
         }
         if search.finds_peer_gone(now.instant) {

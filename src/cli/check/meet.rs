@@ -14,10 +14,7 @@ use pinhole::{
         survey::{LIFETIME_MAPPINGS, MAX_MAPPINGS, MOST_LIFETIME, Outcome},
     },
 };
-use tokio::{
-    sync::broadcast::error::RecvError,
-    time::{Instant, sleep},
-};
+use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
 use super::{
     super::{
@@ -31,9 +28,6 @@ use super::{
     machine::Own,
 };
 
-/// Time between learning of a wrong role and the end: the other side must hear of it too.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// Longest time of a whole check once the tunnel is up, the wait for mappings to go left out.
 const WHOLE: Duration = Duration::from_secs(300);
 
@@ -45,8 +39,6 @@ pub(super) enum Meeting {
     Apart(Option<Findings>),
     /// What was said on the way says it all.
     Told(String),
-    /// One of the two sides was started in a wrong way.
-    WrongUse(String),
     /// They met, and then something came between.
     Broken(CheckError),
     /// The user has ended it.
@@ -132,11 +124,11 @@ async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> M
 async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connected), Meeting> {
     let mut events = endpoint.events();
     let until = Instant::now() + wait;
-    let (mut connected, mut other_verb) = (None, None);
+    let (mut connected, mut wrong_start) = (None, None);
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
-            () = clock::until(Some(until)) => return Err(match other_verb {
+            () = clock::until(Some(until)) => return Err(match wrong_start {
                 Some(told) => Meeting::Told(told),
                 None => Meeting::Apart(endpoint.findings().await),
             }),
@@ -149,18 +141,13 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
                     return Ok((tunnel, connected));
                 }
             }
-            Ok(Event::Trouble(Trouble::SameRole { role })) => {
-                sleep(LINGER).await;
-                return Err(Meeting::WrongUse(Message::SameSide(role).to_string()));
-            }
-            Ok(Event::Trouble(trouble @ Trouble::OwnEcho { .. })) => {
-                return Err(Meeting::WrongUse(words::describe_trouble(&trouble)));
-            }
-            // The user there may change over to a check meanwhile.
-            Ok(Event::Trouble(trouble @ Trouble::OtherVerb { .. })) => {
-                let told = words::describe_trouble(&trouble);
+            // It may be mended on the other side meanwhile; and somebody on the way can send back what we have sent.
+            Ok(Event::Trouble(
+                trouble @ (Trouble::SameRole { .. } | Trouble::OwnEcho { .. } | Trouble::OtherVerb { .. }),
+            )) => {
+                let told = wrongly_started(&trouble);
                 say_as(Level::Info, &told);
-                other_verb = Some(told);
+                wrong_start = Some(told);
             }
             Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. })) => {
                 if let Some(line) = words::describe(&event) {
@@ -171,6 +158,14 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
             Err(RecvError::Closed) => return Err(Meeting::Apart(None)),
         }
     }
+}
+
+/// Says that one of the two sides was started in a wrong way.
+fn wrongly_started(trouble: &Trouble) -> String {
+    if let Trouble::SameRole { role } = trouble {
+        return Message::SameSide(*role).to_string();
+    }
+    words::describe_trouble(trouble)
 }
 
 /// Shares the mappings between the first look at the routers, the search, and the survey and the watch after it.

@@ -80,10 +80,6 @@ async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
             report
         }
         Meeting::Told(sentence) => Report::new(&own, sentence, Vec::new()),
-        Meeting::WrongUse(sentence) => {
-            outcome = Outcome::WrongUse;
-            Report::new(&own, sentence, Vec::new())
-        }
         Meeting::Broken(error) => Report::new(&own, meet::broken(&error), Vec::new()),
         Meeting::Ended => Report::new(&own, own.sentence().to_string(), Vec::new()),
     };

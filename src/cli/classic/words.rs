@@ -24,6 +24,14 @@ pub(super) fn heard(from: SocketAddr) -> String {
     format!("the peer is heard: {from}")
 }
 
+/// The peer has moved on to pinhole.
+pub(super) fn pinhole(from: SocketAddr, serves: bool) -> String {
+    let (here, there) = if serves { ("-c", "-l") } else { ("-l", "-c") };
+    format!(
+        "packets of pinhole arrive from {from}, and none of the old script: end this one and run `pinhole {here} TCP_PORT PEER`, or run `pinhole classic {there} TCP_PORT PEER` there"
+    )
+}
+
 pub(super) fn ended(summary: &Summary) -> String {
     let why = match summary.end {
         End::Local => "the local connection has ended",
@@ -107,6 +115,8 @@ pub(in super::super) fn all() -> Vec<String> {
         caveat(true, "22", "203.0.113.9"),
         waiting("home.example:5555", peer),
         heard(peer),
+        pinhole(peer, true),
+        pinhole(peer, false),
         super::words::ratio(ratio(1_000_000)),
         cut(1372),
         no_service("localhost:22", &refused),

@@ -89,6 +89,9 @@ pub(super) fn similar<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> 
 fn explain(error: &toml::de::Error) -> String {
     let message = error.message();
     let message = message.lines().collect::<Vec<_>>().join(": ");
+    if message.starts_with("invalid float") {
+        return "an address is text: write it in quotes, as in peer = \"203.0.113.9\"".into();
+    }
     let Some(rest) = message.strip_prefix("unknown field `") else { return message };
     let mut words = rest.split('`');
     let typed = words.next().unwrap_or_default();

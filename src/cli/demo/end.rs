@@ -3,10 +3,10 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::{
         PoisonError,
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -55,7 +55,8 @@ impl End {
         running: &Running,
     ) -> Result<Self> {
         let mut command = stage.command(side)?;
-        command.args(args).env("PINHOLE_KEY", key.as_str());
+        // What worked in a demo is not worth remembering, and there are other peers in the user's memory.
+        command.args(args).env("PINHOLE_KEY", key.as_str()).env("XDG_STATE_HOME", "/dev/null");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().or_say(|| Message::demo("cannot start the second process"))?;
         let pid = Pid::from_child(&child);
@@ -73,33 +74,46 @@ impl End {
         Ok(Self { child, pid, events, running: running.clone() })
     }
 
-    /// Waits for an event by its name; none when it does not come, or the process ends.
-    pub(super) fn wait_for(&mut self, name: &str, patience: Duration) -> Option<Told> {
+    /// Waits for an event by its name; none when it does not come in time.
+    pub(super) fn wait_for(&mut self, name: &str, patience: Duration) -> Result<Option<Told>> {
         let until = Instant::now() + patience;
         loop {
-            let event = self.events.recv_timeout(until.saturating_duration_since(Instant::now())).ok()?;
+            let event = match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(event) => event,
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended_early()),
+            };
             if event["event"] == name {
-                return Some(Told {
+                return Ok(Some(Told {
                     remote: event["remote"].as_str().unwrap_or_default().to_owned(),
                     seconds: event["seconds"].as_f64().unwrap_or_default(),
                     rtt: Duration::from_secs_f64(event["rtt_ms"].as_f64().unwrap_or_default() / 1000.0),
-                });
+                }));
             }
         }
+    }
+
+    /// The process has ended, and nobody has asked it to: what did it say?
+    fn ended_early(&mut self) -> anyhow::Error {
+        match self.child.wait() {
+            Ok(status) => self.failed(status),
+            Err(error) => Message::demo(format!("cannot wait for the process: {error}")).into(),
+        }
+    }
+
+    fn failed(&mut self, status: ExitStatus) -> anyhow::Error {
+        let mut talk = String::new();
+        if let Some(stderr) = &mut self.child.stderr {
+            let _as_far_as_it_goes = stderr.read_to_string(&mut talk);
+        }
+        Message::demo(format!("an end of the tunnel failed ({status}): {}", talk.trim_end())).into()
     }
 
     /// Ends the process as a user would, with Ctrl-C.
     pub(super) fn end(&mut self) -> Result<()> {
         kill_process(self.pid, Signal::INT).or_say(|| Message::demo("the process is gone already"))?;
         let status = self.child.wait().or_say(|| Message::demo("cannot wait for the process"))?;
-        if !status.success() {
-            let mut talk = String::new();
-            if let Some(stderr) = &mut self.child.stderr {
-                stderr.read_to_string(&mut talk)?;
-            }
-            return Err(Message::demo(format!("an end of the tunnel failed ({status}): {talk}")).into());
-        }
-        Ok(())
+        if status.success() { Ok(()) } else { Err(self.failed(status)) }
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+use pinhole::proto::nat::Verdict;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,17 +64,20 @@ pub(super) fn run(args: &DemoArgs) -> Result<Outcome> {
 
 fn show(stage: &Stage, size: u64, running: &Running) -> Result<Outcome> {
     show_line(&stage.describe());
+    if let Verdict::No(cause) = stage.verdict() {
+        say(&Message::CannotMeet(cause));
+    }
     let service = service::start(stage.serve_listener()?, size)?;
     let key = keyring::generate()?;
     let begun = Instant::now();
     let mut serve = End::start(stage, &key, End::serve_args(stage, service), running)?;
     let mut open = End::start(stage, &key, End::open_args(stage), running)?;
-    let Some(punched) = open.wait_for("punched", PATIENCE) else {
+    let Some(punched) = open.wait_for("punched", PATIENCE)? else {
         say(&Message::NoHole { seconds: PATIENCE.as_secs(), stage: stage.describe() });
         return Ok(Outcome::NoPath);
     };
     demand(
-        open.wait_for("tunnel_up", PATIENCE).is_some(),
+        open.wait_for("tunnel_up", PATIENCE)?.is_some(),
         "the hole carries packets, but no tunnel came up",
     )?;
     let page = fetch_page(stage)?;

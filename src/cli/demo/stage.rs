@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::Result;
 use natlab::{Lab, LabSpec, NatSpec, Side};
-use pinhole::endpoint::DEFAULT_PORT;
+use pinhole::{
+    endpoint::DEFAULT_PORT,
+    proto::nat::{Verdict, punchable},
+};
 
 use super::super::message::{Message, OrSay};
 
@@ -28,7 +31,7 @@ pub(super) struct Stage {
 
 enum Place {
     Loopback,
-    Lab { lab: Box<Lab>, names: [String; 2] },
+    Lab { lab: Box<Lab>, names: [String; 2], verdict: Verdict },
 }
 
 impl Stage {
@@ -53,19 +56,33 @@ impl Stage {
         let [a, b] = names[..] else {
             return Err(Message::TwoNats.into());
         };
-        let spec = LabSpec::new(preset(a)?, preset(b)?);
+        let specs = [preset(a)?, preset(b)?];
+        if !rustix::process::geteuid().is_root() {
+            return Err(Message::DemoTakesRoot(nats.to_owned()).into());
+        }
+        let verdict = punchable(specs[0].access(), specs[1].access());
+        let [first, second] = specs;
+        let spec = LabSpec::new(first, second);
         let lab = Lab::build(spec).or_say(|| Message::NoLaboratory)?;
         let names = [a.to_owned(), b.to_owned()];
-        Ok(Self { place: Place::Lab { lab: Box::new(lab), names }, udp: DEFAULT_PORT, tcp: 2222 })
+        Ok(Self { place: Place::Lab { lab: Box::new(lab), names, verdict }, udp: DEFAULT_PORT, tcp: 2222 })
     }
 
     pub(super) fn describe(&self) -> String {
         match &self.place {
             Place::Loopback => "two ends on loopback, 127.0.0.1 and 127.0.0.2".into(),
-            Place::Lab { lab, names } => {
+            Place::Lab { lab, names, .. } => {
                 let [a, b] = [Side::A, Side::B].map(|side| lab.side(side).public_ip());
                 format!("two hosts, behind NAT \"{}\" ({a}) and NAT \"{}\" ({b})", names[0], names[1])
             }
+        }
+    }
+
+    /// Returns whether the two ends are expected to meet.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.place {
+            Place::Loopback => Verdict::Direct,
+            Place::Lab { verdict, .. } => *verdict,
         }
     }
 

@@ -18,10 +18,13 @@ use pinhole::{
     forward::{OpenSpec, ServeSpec},
     hub::BufferSizes,
     proto::{
+        control::Services,
         key::{Instances, Phrase, PhraseError},
+        nat::{Cause, NotPublic},
         puncher::{Connected, Diagnosis, Loss, Method, Pair, SocketId, Trouble},
         stream::Reply,
     },
+    status::snapshot::Side,
     tunnel::{HandshakeError, TunnelEnd},
 };
 use strum::IntoEnumIterator;
@@ -62,8 +65,38 @@ fn message(kind: Kind) -> Message {
         }
         Kind::WhatToDo => Message::WhatToDo,
         Kind::NoSuchCommand => {
-            Message::NoSuchCommand { word: "sever".into(), commands: "serve, open, key".into() }
+            let meant = " Did you mean `pinhole serve`?".into();
+            Message::NoSuchCommand { word: "sever".into(), commands: "serve, open, key".into(), meant }
         }
+        Kind::TwoSides => Message::TwoSides,
+        Kind::OptionBeforeCommand => {
+            Message::OptionBeforeCommand { option: "--json".into(), command: "serve".into() }
+        }
+        Kind::PortOfShortForm => Message::PortOfShortForm,
+        Kind::PeerOfShortForm => Message::PeerOfShortForm,
+        Kind::NoShortPort => Message::NoShortPort,
+        Kind::NoVerbose => Message::NoVerbose,
+        Kind::NotSsh => Message::NotSsh { option: "-L".into() },
+        Kind::GluedPort => Message::GluedPort { word: "-c22".into(), side: "-c".into(), port: "22".into() },
+        Kind::NoSuchOption => Message::NoSuchOption {
+            option: "--jsn".into(),
+            meant: ": did you mean --json?".into(),
+            help: "pinhole --help".into(),
+        },
+        Kind::SameLocalPort => Message::SameLocalPort(2222),
+        Kind::PeerIsOwn => {
+            Message::PeerIsOwn(PeerError::OwnAddress(([127, 0, 0, 1], 5555).into()).to_string())
+        }
+        Kind::PortOfPinhole => words::port_of_pinhole(
+            "UDP port 5555 is in use on 0.0.0.0".into(),
+            7,
+            "connected to 203.0.113.9:5555 for 1 min 5 s, RTT 20 ms; 1 connection".into(),
+            Side::Open,
+            5555,
+        ),
+        Kind::ExampleAddress => Message::ExampleAddress(peer().ip()),
+        Kind::CannotMeet => Message::CannotMeet(Cause::BothUnpredictable),
+        Kind::DemoTakesRoot => Message::DemoTakesRoot("home,carrier".into()),
         Kind::WhichSide => Message::WhichSide,
         Kind::PublicPage => Message::PublicPage(([192, 168, 1, 2], 8555).into()),
         Kind::NoSeconds => Message::NoSeconds,
@@ -239,11 +272,20 @@ fn events() -> Vec<Event> {
         instances: Instances::default(),
     };
     let service = || "22".to_owned();
+    let missing = |service: &str, offered: &[&str]| Event::ServiceMissing {
+        listener: local(),
+        service: service.into(),
+        offered: Services::new(offered.iter().copied()).into(),
+    };
     let mut all = vec![
+        Event::PeerServices(Services::new(["22"]).into()),
         Event::Searching { peer: "home.example:5555".into(), addresses: vec![peer()] },
         Event::Heard { from: peer() },
         Event::Punched(connected),
         Event::TunnelUp { remote: peer() },
+        Event::PortReaches { listener: local(), service: service() },
+        missing("2222", &["22", "web"]),
+        missing("2222", &[]),
         Event::HandshakeFailed { why: HandshakeError::Late },
         Event::PathBack { connected, after: 4 * SECOND },
         Event::PathChanged(connected),
@@ -264,7 +306,8 @@ fn events() -> Vec<Event> {
     all.extend(ends.map(Event::TunnelLost));
     let losses = [Loss::Silent(3 * SECOND), Loss::Aged, Loss::Rerouted, Loss::Moved];
     all.extend(losses.map(Some).into_iter().chain([None]).map(|loss| Event::PathLost { loss }));
-    let replies = [Reply::NoSuchService, Reply::Refused, Reply::Unreachable, Reply::Unavailable];
+    let replies =
+        [Reply::NoSuchService, Reply::Refused, Reply::Unreachable, Reply::Unavailable, Reply::Unresolved];
     all.extend(replies.map(|reply| Event::ServiceFailed { service: service(), reply }));
     all.extend(troubles().into_iter().map(Event::Trouble));
     // Whoever adds one of these adds it above.
@@ -274,6 +317,9 @@ fn events() -> Vec<Event> {
             | Event::Heard { .. }
             | Event::Punched(_)
             | Event::TunnelUp { .. }
+            | Event::PeerServices(_)
+            | Event::PortReaches { .. }
+            | Event::ServiceMissing { .. }
             | Event::HandshakeFailed { .. }
             | Event::PathLost {
                 loss: None | Some(Loss::Silent(_) | Loss::Aged | Loss::Rerouted | Loss::Moved),
@@ -301,7 +347,8 @@ fn events() -> Vec<Event> {
                     | Reply::NoSuchService
                     | Reply::Refused
                     | Reply::Unreachable
-                    | Reply::Unavailable,
+                    | Reply::Unavailable
+                    | Reply::Unresolved,
                 ..
             }
             | Event::ServiceBack { .. }
@@ -318,6 +365,8 @@ fn troubles() -> Vec<Trouble> {
     let all = vec![
         Trouble::WrongKey { from },
         Trouble::OtherVersion { from, version: 3 },
+        Trouble::OldScript { from, role: Role::Serve },
+        Trouble::OldScript { from, role: Role::Open },
         Trouble::OtherVerb { from, checks: true },
         Trouble::OtherVerb { from, checks: false },
         Trouble::SameRole { role: Role::Serve },
@@ -329,6 +378,7 @@ fn troubles() -> Vec<Trouble> {
         match trouble {
             Trouble::WrongKey { .. }
             | Trouble::OtherVersion { .. }
+            | Trouble::OldScript { .. }
             | Trouble::OtherVerb { .. }
             | Trouble::SameRole { .. }
             | Trouble::OwnEcho { .. }
@@ -342,6 +392,7 @@ fn troubles() -> Vec<Trouble> {
 /// Why there is no path.
 fn diagnoses() -> Vec<Diagnosis> {
     let (from, moved) = (peer(), Some((5555, 61_000)));
+    let not_public = |why| Diagnosis::NotPublic { ip: router(), why };
     let one_way = |peer_hears, own_port_moved, peer_port_moved| Diagnosis::OneWay {
         from,
         peer_hears,
@@ -356,6 +407,11 @@ fn diagnoses() -> Vec<Diagnosis> {
         Diagnosis::SendRefused,
         Diagnosis::Prohibited { by: router() },
         Diagnosis::Unreachable { by: router() },
+        not_public(NotPublic::Private),
+        not_public(NotPublic::Carrier),
+        not_public(NotPublic::Link),
+        not_public(NotPublic::Reserved),
+        Diagnosis::Moved,
         Diagnosis::OwnSideBlocks { router: router() },
         Diagnosis::Refused,
         Diagnosis::Vanished,
@@ -368,6 +424,11 @@ fn diagnoses() -> Vec<Diagnosis> {
             | Diagnosis::SendRefused
             | Diagnosis::Prohibited { .. }
             | Diagnosis::Unreachable { .. }
+            | Diagnosis::NotPublic {
+                why: NotPublic::Private | NotPublic::Carrier | NotPublic::Link | NotPublic::Reserved,
+                ..
+            }
+            | Diagnosis::Moved
             | Diagnosis::OwnSideBlocks { .. }
             | Diagnosis::Refused
             | Diagnosis::Vanished
@@ -387,6 +448,7 @@ fn starts() -> Vec<StartError> {
     let all = vec![
         bind(Protocol::Udp, ([0, 0, 0, 0], 5555).into(), io::ErrorKind::AddrInUse),
         bind(Protocol::Tcp, local(), io::ErrorKind::AddrInUse),
+        bind(Protocol::Tcp, (std::net::Ipv6Addr::LOCALHOST, 2222).into(), io::ErrorKind::AddrInUse),
         bind(Protocol::Udp, ([0, 0, 0, 0], 555).into(), io::ErrorKind::PermissionDenied),
         bind(Protocol::Tcp, low, io::ErrorKind::PermissionDenied),
         bind(Protocol::Udp, peer(), io::ErrorKind::AddrNotAvailable),

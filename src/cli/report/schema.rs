@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pinhole::{
     Role,
     proto::{
+        control::Services,
         key::Instances,
         puncher::{Connected, Method, Pair, SocketId},
         stream::Reply,
@@ -26,11 +27,15 @@ fn samples() -> Vec<Event> {
     let connected =
         Connected { pair, method: Method::Base, rtt: took, took, observed, instances: Instances::default() };
     let (service, host, why) = ("22".to_owned(), "home.example".to_owned(), "a reason".to_owned());
+    let offered = std::sync::Arc::new(Services::new(["22"]));
     let name = |event: &Event| match event {
         Event::Searching { .. }
         | Event::Heard { .. }
         | Event::Punched(_)
         | Event::TunnelUp { .. }
+        | Event::PeerServices(_)
+        | Event::PortReaches { .. }
+        | Event::ServiceMissing { .. }
         | Event::HandshakeFailed { .. }
         | Event::PathLost { .. }
         | Event::PathBack { .. }
@@ -53,6 +58,9 @@ fn samples() -> Vec<Event> {
         Event::Heard { from: remote },
         Event::Punched(connected),
         Event::TunnelUp { remote },
+        Event::PeerServices(offered.clone()),
+        Event::PortReaches { listener: remote, service: service.clone() },
+        Event::ServiceMissing { listener: remote, service: service.clone(), offered },
         Event::HandshakeFailed { why: HandshakeError::Late },
         Event::PathLost { loss: None },
         Event::PathBack { connected, after: took },
@@ -71,7 +79,7 @@ fn samples() -> Vec<Event> {
         Event::AcceptFailed { listener: remote, why },
     ];
     let names: BTreeSet<&str> = all.iter().map(name).collect();
-    assert_eq!(names.len(), 20, "one of each of the match above");
+    assert_eq!(names.len(), 23, "one of each of the match above");
     all
 }
 
@@ -86,7 +94,7 @@ fn printed() -> BTreeMap<String, Fields> {
     for object in &objects {
         let name = object["event"].as_str().expect("a name").to_owned();
         assert_eq!(object["schema"], SCHEMA, "{name}");
-        assert_eq!(object["text"].is_string(), name != "heard", "{name}");
+        assert_eq!(object["text"].is_string(), !["heard", "peer_services"].contains(&&*name), "{name}");
         let own = fields(object).into_iter().filter(|field| !COMMON.contains(&field.as_str())).collect();
         printed.insert(name, own);
     }
@@ -123,6 +131,7 @@ fn the_schema_s_document_names_every_word_that_a_field_may_have() {
     let troubles = [
         Trouble::WrongKey { from },
         Trouble::OtherVersion { from, version: 3 },
+        Trouble::OldScript { from, role: Role::Open },
         Trouble::SameRole { role: Role::Open },
         Trouble::OwnEcho { from },
         Trouble::NoPath(Findings::default()),

@@ -9,9 +9,15 @@ mod text;
 #[cfg(feature = "tui")]
 mod view;
 
-use anyhow::Result;
-use pinhole::{Endpoint, Peer, status::Status};
+use std::net::SocketAddr;
 
+use anyhow::Result;
+use pinhole::{
+    Endpoint, Peer,
+    status::{Snapshot, Status},
+};
+
+pub(super) use self::text::headline;
 use self::{ask::Answers, desk::Desk, page::Page};
 use super::{
     Outcome,
@@ -94,6 +100,16 @@ fn watch(runtime: &tokio::runtime::Runtime) -> Result<Outcome> {
 #[cfg(not(feature = "tui"))]
 fn watch(_runtime: &tokio::runtime::Runtime) -> Result<Outcome> {
     Err(Message::NoLiveView.into())
+}
+
+/// Returns what the instance does that has a UDP port, if it is one that this user may ask.
+pub(super) async fn holder(udp: SocketAddr) -> Option<Snapshot> {
+    let answers = ask::everybody().await;
+    let has = |snapshot: &Snapshot| {
+        let network = &snapshot.network;
+        network.port == udp.port() && (udp.ip().is_unspecified() || network.local == Some(udp.ip()))
+    };
+    answers.all.into_iter().map(|answer| answer.snapshot).find(has)
 }
 
 /// Returns the snapshot as JSON with a line's end.

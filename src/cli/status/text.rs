@@ -8,7 +8,10 @@ use pinhole::status::{
     snapshot::{Chosen, Forward, Moment, Network, Path, Side, State, Tunnel},
 };
 
-use crate::cli::{journal::one_line, words};
+use crate::cli::{journal::one_line, talk, words};
+
+/// Columns before what a row says.
+const INDENT: usize = 12;
 
 /// Turns of the history that are shown.
 const TURNS: usize = 6;
@@ -28,6 +31,12 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
         row("", quality(used, snapshot.tunnel.as_ref()));
     }
     row("network", network(&snapshot.network, snapshot.path.is_some()));
+    if let Some(services) = &snapshot.peer_services {
+        row(
+            "peer",
+            format!("offers {}", if services.is_empty() { "nothing".into() } else { words::names(services) }),
+        );
+    }
     for forward in &snapshot.forwards {
         row(name_of(snapshot.role), self::forward(forward, snapshot.role));
     }
@@ -42,13 +51,13 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
     );
     // Some of it may come from another user's program.
     lines.iter().fold(String::new(), |mut page, line| {
-        let _infallible = writeln!(page, "{}", one_line(line));
+        let _infallible = writeln!(page, "{}", talk::fit_report(&one_line(line), INDENT));
         page
     })
 }
 
 /// Returns the sentence that matters.
-pub(super) fn headline(snapshot: &Snapshot) -> String {
+pub(in crate::cli) fn headline(snapshot: &Snapshot) -> String {
     let (peer, since) = (&snapshot.peer, span(snapshot.since.ago_s));
     let open = match snapshot.traffic.open {
         1 => "1 connection".to_owned(),
@@ -74,8 +83,8 @@ pub(super) fn headline(snapshot: &Snapshot) -> String {
 /// Returns where the path in use leads, and why it is that one.
 fn path(path: &Path) -> String {
     let local = path.local.map_or_else(|| "?".to_owned(), |local| local.to_string());
-    let (method, why) = (&path.method, chosen(path));
-    format!("{local} to {}, found by {method} ({why}), in use for {}", path.remote, span(path.since.ago_s))
+    let (method, why) = (words::method(&path.method), chosen(path));
+    format!("{local} to {}, found {method} ({why}), in use for {}", path.remote, span(path.since.ago_s))
 }
 
 /// Returns how the path in use is.
@@ -142,7 +151,7 @@ fn forward(forward: &Forward, role: Side) -> String {
     let what = match role {
         Side::Serve if service == target => service.clone(),
         Side::Serve => format!("{service} at {target}"),
-        Side::Open => format!("{target} to the peer's {service}"),
+        Side::Open => format!("{target} to the peer's {}", reached(forward)),
     };
     format!(
         "{what}: {open} open, {total} in all; {} sent{}, {} received{}",
@@ -151,6 +160,11 @@ fn forward(forward: &Forward, role: Side) -> String {
         bytes(forward.received_bytes),
         compressed(forward.received_bytes, forward.received_saved_bytes)
     )
+}
+
+/// Names the service that a local port reaches, or is for where the peer has not told; on the serve side the service.
+pub(super) fn reached(forward: &Forward) -> &str {
+    forward.reaches.as_ref().unwrap_or(&forward.service)
 }
 
 /// Says what compression has left, if there was any.
@@ -264,6 +278,7 @@ pub(super) mod tests {
                 received_wire_bytes: 2,
                 window_bytes: 3,
             }),
+            peer_services: Some(vec!["22".into(), "web".into()]),
             network: Network {
                 local: Some([192, 168, 1, 7].into()),
                 port: 5555,
@@ -277,6 +292,7 @@ pub(super) mod tests {
             forwards: vec![Forward {
                 service: "web".into(),
                 target: "127.0.0.1:8080".into(),
+                reaches: Some("web".into()),
                 open: 1,
                 total: 12,
                 sent_bytes: 1_500,

@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use pinhole_proto::{
     Now, Role,
+    control::Services,
     puncher::{Connected, Trouble},
 };
 
@@ -32,6 +34,10 @@ pub(super) struct Book {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) path: Option<Used>,
     pub(super) tunnel_since: Option<Now>,
+    /// What the peer offers, as it has told over the tunnel that stands.
+    pub(super) peer_services: Option<Arc<Services>>,
+    /// The services that local ports reach, as long as that tunnel stands.
+    pub(super) reached: BTreeMap<SocketAddr, String>,
     pub(super) history: VecDeque<(Now, Event)>,
     pub(super) troubles: VecDeque<Wrong>,
     /// How often each event was told; there are as many as names.
@@ -72,6 +78,8 @@ impl Book {
             addresses,
             path: None,
             tunnel_since: None,
+            peer_services: None,
+            reached: BTreeMap::new(),
             history: VecDeque::new(),
             troubles: VecDeque::new(),
             counts: BTreeMap::new(),
@@ -95,6 +103,10 @@ impl Book {
                 self.enter(State::Connected, now);
                 self.tunnel_since = Some(now);
             }
+            Event::PeerServices(services) => self.peer_services = Some(services.clone()),
+            Event::PortReaches { listener, service } => {
+                self.reached.insert(*listener, service.clone());
+            }
             Event::PathLost { .. } => {
                 self.enter(State::PathLost, now);
                 self.path = None;
@@ -106,6 +118,7 @@ impl Book {
             Event::PathChanged(connected) => self.use_path(*connected, Chosen::Nearer, None, now),
             Event::Displaced => self.leave_tunnel(State::Displaced, now),
             Event::HandshakeFailed { .. }
+            | Event::ServiceMissing { .. }
             | Event::TunnelLost(_)
             | Event::PeerGone
             | Event::PeerLeft
@@ -150,7 +163,9 @@ impl Book {
 
     fn leave_tunnel(&mut self, state: State, now: Now) {
         self.enter(state, now);
-        (self.path, self.tunnel_since) = (None, None);
+        (self.path, self.tunnel_since, self.peer_services) = (None, None, None);
+        self.reached.clear();
+        self.troubles.retain(|wrong| !matches!(wrong.event, Event::ServiceMissing { .. }));
     }
 
     fn use_path(&mut self, connected: Connected, chosen: Chosen, found_after: Option<Duration>, now: Now) {
@@ -215,7 +230,10 @@ fn trouble_kind(event: &Event) -> Option<(&'static str, String)> {
     if let Event::ServiceFailed { service, .. } | Event::ConnectFailed { service, .. } = event {
         return Some((event.name(), service.clone()));
     }
-    if let Event::ConnectionRefused { listener, .. } | Event::AcceptFailed { listener, .. } = event {
+    if let Event::ConnectionRefused { listener, .. }
+    | Event::AcceptFailed { listener, .. }
+    | Event::ServiceMissing { listener, .. } = event
+    {
         return Some((event.name(), listener.to_string()));
     }
     None

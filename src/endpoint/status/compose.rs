@@ -81,8 +81,9 @@ impl Status {
                 received_wire_bytes: quic.received_bytes,
                 window_bytes: quic.window_bytes,
             }),
+            peer_services: book.peer_services.as_ref().map(|services| services.names().to_vec()),
             network,
-            forwards: pages.forwards.iter().filter_map(forward).collect(),
+            forwards: pages.forwards.iter().filter_map(|forward| self::forward(forward, book)).collect(),
             traffic: traffic(pages, &self.ledger.sum),
             events: book.counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             history: book.history.iter().map(|(at, event)| turn(*at, event, now, describe)).collect(),
@@ -154,11 +155,12 @@ fn network(
     }
 }
 
-fn forward(forward: &Forward) -> Option<snapshot::Forward> {
+fn forward(forward: &Forward, book: &Book) -> Option<snapshot::Forward> {
     let Reading { open, total, sent, received, sent_saved, received_saved } = forward.meter.upgrade()?.read();
     Some(snapshot::Forward {
         service: forward.service.clone(),
         target: forward.target.clone(),
+        reaches: forward.target.parse().ok().and_then(|listener| book.reached.get(&listener).cloned()),
         open,
         total,
         sent_bytes: sent,

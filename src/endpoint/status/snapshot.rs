@@ -42,6 +42,9 @@ pub struct Snapshot {
     pub path: Option<Path>,
     /// The tunnel that stands, with or without a path.
     pub tunnel: Option<Tunnel>,
+    /// The names of the services that the peer offers, as it has told over the tunnel that stands; none on the serve side.
+    #[serde(default)]
+    pub peer_services: Option<Vec<String>>,
     /// What is known of the networks between.
     pub network: Network,
     /// The local ports or services, in the order in which they were named.
@@ -226,6 +229,9 @@ pub struct Forward {
     pub service: String,
     /// Where local clients connect to, or where the service is.
     pub target: String,
+    /// Open side: the peer's service that the port reaches, as far as the peer has told.
+    #[serde(default)]
+    pub reaches: Option<String>,
     /// Connections now.
     pub open: u64,
     /// Connections since the start.

@@ -196,7 +196,7 @@ impl Hostile {
                 Class::Quic if self.hears => {
                     let _no_server = self.quic.handle_datagram(datagram, Instant::now());
                 }
-                Class::Quic | Class::Other => {}
+                Class::Quic | Class::OldScript | Class::Other => {}
             }
         }
         true

@@ -92,7 +92,7 @@ impl Program {
                     self.handle_incoming(incoming, now.instant);
                 }
             }
-            Class::Probe => {
+            Class::Probe | Class::OldScript => {
                 self.puncher.handle_traffic(self.traffic(), now);
                 self.puncher.handle_datagram(pair, &delivery.payload, now);
             }

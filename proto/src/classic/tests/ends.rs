@@ -53,6 +53,22 @@ fn the_service_is_not_connected_to_before_the_peer_has_a_client() {
 }
 
 #[test]
+fn a_peer_that_runs_pinhole_is_named_once_and_nothing_else_changes() {
+    let mut link = Link::new(Role::Open, 1000, 1);
+    let sealed = [0x82; crate::probe::PROBE_BYTES];
+    let stranger = "192.0.2.66:5555".parse().expect("an address");
+    for from in [stranger, THEIRS, THEIRS] {
+        link.ours.machine.handle_datagram(from, &sealed, link.now);
+    }
+    link.run_until(|link| !link.ours.events.is_empty());
+    assert_eq!(link.ours.events[0], Event::Pinhole { from: THEIRS });
+    link.run_until(|link| link.ours.machine.is_heard());
+    link.ours.machine.handle_datagram(THEIRS, &sealed, link.now);
+    link.run_for(SECOND);
+    assert_eq!(link.ours.count(&Event::Pinhole { from: THEIRS }), 1);
+}
+
+#[test]
 fn the_first_words_of_a_service_wait_for_a_client() {
     let mut link = Link::new(Role::Open, 1000, 1);
     link.script.to_send = b"banner".to_vec().into();

@@ -89,7 +89,12 @@ impl Ours {
                 self.to_send.clear();
                 self.has_eof = false;
             }
-            Event::Heard { .. } | Event::Lost | Event::Busy | Event::Cut { .. } | Event::Ratio(_) => {}
+            Event::Heard { .. }
+            | Event::Pinhole { .. }
+            | Event::Lost
+            | Event::Busy
+            | Event::Cut { .. }
+            | Event::Ratio(_) => {}
         }
         self.events.push(event);
     }

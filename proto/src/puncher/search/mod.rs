@@ -21,7 +21,9 @@ use self::{
     spare::Spare,
 };
 use crate::puncher::{
-    Findings, Icmp, Limits, Memory, Method, Pair, SocketId, Trouble, bearings::Ground, evidence::Evidence,
+    Findings, Icmp, Limits, Memory, Method, Pair, SocketId, Trouble,
+    bearings::{Bearings, Ground},
+    evidence::Evidence,
     outbox::Outbox,
 };
 
@@ -110,7 +112,7 @@ impl Search {
             Haste::Patient => Duration::ZERO,
         };
         Self {
-            evidence: Evidence::new(now),
+            evidence: Evidence::new(ground.is_not_public && !haste.is_kept(), now),
             haste,
             began: now,
             is_heedful: haste.is_kept() && !ground.has_moved,
@@ -199,10 +201,10 @@ impl Search {
     }
 
     /// Returns why there is no path if that is worth a word now, and was not said before.
-    pub(in crate::puncher) fn diagnose(&mut self, now: Instant) -> Option<Trouble> {
+    pub(in crate::puncher) fn diagnose(&mut self, bearings: &Bearings, now: Instant) -> Option<Trouble> {
         self.evidence
             .is_stuck(now)
-            .then(|| self.findings(now))
+            .then(|| bearings.complete(self.findings(now)))
             .and_then(|found| self.evidence.diagnose(found, now))
     }
 

@@ -320,6 +320,26 @@ fn another_key_gets_no_answer_and_is_named() {
 }
 
 #[test]
+fn the_old_script_is_named_once_and_hides_no_other_reason() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start(SERVE);
+    let told = |wire: &Wire| wire.troubles(SERVE).filter(|t| matches!(t, Trouble::OldScript { .. })).count();
+    wire.inject(SERVE, address("192.0.2.66:5555"), b"HELOCLNT");
+    wire.inject(SERVE, OPEN_ADDRESS, b"HELOCLNT longer than the script's");
+    assert_eq!(told(&wire), 0);
+    for _ in 0..3 {
+        wire.inject(SERVE, OPEN_ADDRESS, b"HELOCLNT");
+    }
+    assert_eq!(told(&wire), 1);
+    wire.run_for(SILENCE + MS);
+    assert!(wire.troubles(SERVE).any(|t| matches!(t, Trouble::NoPath(_))));
+    wire.start(OPEN);
+    wire.run_until_connected();
+    wire.inject(SERVE, OPEN_ADDRESS, b"HELOCLNT");
+    assert_eq!(told(&wire), 1);
+}
+
+#[test]
 fn both_sides_in_one_role_are_told() {
     let mut wire = Wire::new(5 * MS);
     wire.sides[OPEN] = puncher(Role::Serve, "key", 2);
@@ -361,6 +381,48 @@ fn silence_is_told_and_told_once_more_when_every_method_has_failed() {
     assert_eq!(told(&wire), [Diagnosis::Silent]);
     wire.run_for(Duration::from_secs(3600));
     assert_eq!(told(&wire), [Diagnosis::Silent, Diagnosis::Unmet]);
+}
+
+#[test]
+fn a_peer_at_an_address_that_leads_nowhere_is_told_at_once_and_once() {
+    let mut wire = Wire::new(5 * MS);
+    let ip = OPEN_ADDRESS.ip();
+    wire.sides[SERVE].set_not_public(Some((ip, NotPublic::Private)));
+    wire.start(SERVE);
+    let told = |wire: &Wire| {
+        let found = |trouble| {
+            if let Trouble::NoPath(found) = trouble { found.diagnosis() } else { panic!("{trouble:?}") }
+        };
+        wire.troubles(SERVE).map(found).collect::<Vec<_>>()
+    };
+    let expected = [Diagnosis::NotPublic { ip, why: NotPublic::Private }];
+    assert_eq!(told(&wire), expected);
+    wire.run_for(Duration::from_secs(600));
+    assert_eq!(told(&wire), expected);
+    wire.start(OPEN);
+    wire.run_until_connected();
+}
+
+#[test]
+fn where_the_own_address_has_changed_that_is_the_reason_that_is_told() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.sides[OPEN].set_local(Some(OPEN_ADDRESS.ip()), wire.now);
+    wire.run_until_connected();
+    wire.run_for(Duration::from_secs(3));
+    wire.events = Default::default();
+    wire.block = Some(SERVE);
+    wire.sides[OPEN].set_local(address("192.0.2.7:0").ip().into(), wire.now);
+    wire.run_for(SILENCE + MS);
+    let reason = wire.troubles(OPEN).next();
+    let is_moved = matches!(reason, Some(Trouble::NoPath(found)) if found.diagnosis() == Diagnosis::Moved);
+    assert!(is_moved, "{reason:?}");
+    wire.block = None;
+    wire.run_until_connected();
+    wire.block = Some(SERVE);
+    wire.run_for(Duration::from_secs(60));
+    let last = wire.troubles(OPEN).last();
+    assert!(matches!(last, Some(Trouble::NoPath(found)) if !found.own_changed), "{last:?}");
 }
 
 #[test]

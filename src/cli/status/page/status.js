@@ -6,6 +6,7 @@ const RING = 120;
 const SVG = "http://www.w3.org/2000/svg";
 const GOOD = ["punched", "tunnel_up", "path_back", "path_changed"];
 const BADGES = { connected: "connected", connecting: "connecting", searching: "searching", path_lost: "path lost", displaced: "displaced" };
+const METHODS = { base: "at the named ports", slot: "at ports from key and time", spare: "at reserve ports", fan: "by many sockets here", sweep: "by trying ports there" };
 const CHOSEN = { first: "the first pair that was proven", again: "punched again after a loss", nearer: "nearer than the one before" };
 
 const byId = (id) => document.getElementById(id);
@@ -81,10 +82,10 @@ function showPicture(s) {
   put("peer-1", path ? path.remote : s.addresses[0] || "");
   put("peer-2", network.peer_keeps_port === null ? "" : network.peer_keeps_port ? "the port as named" : "another port than named");
   put("side-name", s.role === "open" ? "its services" : "its local ports");
-  put("far-1", s.role === "open" ? s.forwards.map((f) => f.service).slice(0, 3).join(", ") : "");
+  put("far-1", s.role === "open" ? s.forwards.map((f) => f.reaches || f.service).slice(0, 3).join(", ") : "");
   put("far-2", s.role === "open" ? "serve side" : "open side");
   put("wire-1", path ? ms(path.rtt_ms) : BADGES[s.state] || s.state);
-  put("wire-2", path ? `found by ${path.method}` : "");
+  put("wire-2", path ? METHODS[path.method] || path.method : "");
   const after = path && path.found_after_s !== null ? `, found in ${path.found_after_s.toFixed(1)} s` : "";
   put("why", path ? `This path: ${CHOSEN[path.chosen] || path.chosen}${after}; in use for ${span(path.since.ago_s)}` : "");
   const where = path ? `the path from ${path.local} to ${path.remote}` : "no path at the moment";
@@ -164,7 +165,7 @@ function showForwards(s) {
   put("what", s.role === "open" ? "Peer's service" : "Service");
   byId("forwards").replaceChildren(...s.forwards.map((f) => {
     const row = make("tr");
-    row.append(make("td", f.service), make("td", f.target));
+    row.append(make("td", f.reaches || f.service), make("td", f.target));
     for (const text of [f.open, f.total, bytes(f.sent_bytes), bytes(f.received_bytes)]) row.append(make("td", String(text), "n"));
     return row;
   }));

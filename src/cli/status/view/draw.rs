@@ -174,7 +174,7 @@ fn draw_forwards(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, palette
     let head = ["service", "at", "open", "in all", "sent", "received"];
     let rows = snapshot.forwards.iter().map(|forward| {
         Row::new([
-            Cell::from(forward.service.clone()),
+            Cell::from(text::reached(forward)),
             Cell::from(forward.target.clone()),
             Cell::from(forward.open.to_string()),
             Cell::from(forward.total.to_string()),
@@ -259,7 +259,9 @@ mod tests {
         let mut snapshot = snapshot();
         let evil = || "a\u{1b}[2J\u{9b}\r\nb".to_owned();
         snapshot.peer = evil();
-        snapshot.forwards.iter_mut().for_each(|forward| (forward.service, forward.target) = (evil(), evil()));
+        snapshot.forwards.iter_mut().for_each(|forward| {
+            (forward.service, forward.target, forward.reaches) = (evil(), evil(), Some(evil()))
+        });
         snapshot.history.iter_mut().for_each(|turn| turn.text = evil());
         for width in [50, 110] {
             let terminal = drawn_of(snapshot.clone(), width, 40, true);

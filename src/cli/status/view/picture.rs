@@ -13,7 +13,7 @@ use ratatui::{
 };
 
 use super::draw::{Palette, framed};
-use crate::cli::status::text;
+use crate::cli::{status::text, words};
 
 /// Columns within the frame that the whole picture needs; on less the machines are left out.
 const WHOLE: u16 = 102;
@@ -34,8 +34,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, palet
         || "no path at the moment".to_owned(),
         |path| {
             format!(
-                "found by {} ({}); in use for {}",
-                path.method,
+                "found {} ({}); in use for {}",
+                words::method(&path.method),
                 text::chosen(path),
                 text::span(path.since.ago_s)
             )
@@ -66,7 +66,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, palet
     wire(frame, wire_1, "─", "", "", palette.dim());
     wire(frame, wire_2, "─", "", "", palette.dim());
     let rtt = snapshot.path.as_ref().and_then(|path| path.rtt_ms).map_or_else(String::new, text::ms);
-    let method = snapshot.path.as_ref().map_or("", |path| path.method.as_str());
+    let method = snapshot.path.as_ref().map_or("", |path| words::method(&path.method));
     let dash = if snapshot.state == State::Connected { "━" } else { "╌" };
     wire(frame, hole, dash, &rtt, method, style.add_modifier(Modifier::BOLD));
     frame.render_widget(Paragraph::new(why).alignment(Alignment::Center), below);
@@ -125,7 +125,7 @@ fn address_of_peer(snapshot: &Snapshot) -> String {
 
 /// What stands behind the peer's NAT.
 fn far(snapshot: &Snapshot) -> [String; 2] {
-    let names: Vec<&str> = snapshot.forwards.iter().map(|forward| forward.service.as_str()).collect();
+    let names: Vec<&str> = snapshot.forwards.iter().map(text::reached).collect();
     match snapshot.role {
         Side::Open => [names.join(", "), "serve side".to_owned()],
         Side::Serve => ["local ports".to_owned(), "open side".to_owned()],
