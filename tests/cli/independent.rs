@@ -33,6 +33,7 @@ fn it_opens_a_tunnel_to_our_serve_side_and_uses_it() {
     theirs.prints("nominated");
     theirs.prints(&format!("observed {} 5555", ends.open_ip));
     serve.says("tunnel up");
+    theirs.prints("hello 2 2200");
     theirs.prints("unmarked 0");
     theirs.prints("reply 0");
     theirs.prints("echo through another implementation");
@@ -48,6 +49,8 @@ fn it_serves_our_open_side() {
     let mut open = Run::start(ends.open(&[]));
     let mut theirs = Run::start(talk(&python, "serve", ends.serve_ip, ends.open_ip));
     open.says("tunnel up");
+    theirs.prints("hello 2");
+    open.says("reaches the peer's service web");
     theirs.prints("unmarked 0");
     let mut tcp = TcpStream::connect(ends.local()).expect("the local port accepts");
     tcp.set_read_timeout(Some(PATIENCE)).expect("settable");

@@ -30,7 +30,7 @@ def talk_open(key, own, remote):
 def talk_serve(key, own, remote):
     """The serve side: answers one request with what it brought, until the other side leaves."""
     us = peer.Peer(key, wire.SERVE, own, remote)
-    connect(us)
+    connect(us, ["web"])
     us.run_until(lambda: 0 in us.quic.streams and us.quic.streams[0].is_finished, "a whole request")
     received = us.quic.streams[0].received
     flags, length = received[0], received[1]
@@ -88,12 +88,21 @@ def talk_forged(key, own, remote):
     leave(us)
 
 
-def connect(us):
+def hello(us, stream):
+    return wire.first_hello(us.quic.streams[stream].received) if stream in us.quic.streams else None
+
+
+def connect(us, offered=()):
     us.run_until(lambda: us.is_nominated, "a nomination")
     say("nominated")
     say("observed", *us.observed)
     us.run_until(lambda: us.quic.is_confirmed, "a handshake")
     say("handshake")
+    control, peers = (2, 3) if us.role == wire.OPEN else (3, 2)
+    us.quic.write(control, wire.hello(wire.VERSION, 0, len(offered), offered))
+    us.run_until(lambda: hello(us, peers) is not None, "a Hello")
+    version, _, _, names = hello(us, peers)
+    say("hello", version, *names)
     say("unmarked", us.quic.unmarked)
 
 

@@ -34,6 +34,7 @@ def sections(vectors):
         "reserve ports": lambda: reserve_ports(vectors["reserve ports"], wire.Schedule(key)),
         "fans": lambda: fans(vectors["fans"], wire.Schedule(key)),
         "sweeps": lambda: [(v["start"], v["first"], wire.sweep(v["start"], 8)) for v in vectors["sweeps"]],
+        "hellos": lambda: hellos(vectors["hellos"]),
         "requests": lambda: requests(vectors["requests"]),
         "replies": lambda: [("", vectors["replies"], wire.REPLIES)],
         "pieces": lambda: pieces(vectors["pieces"]),
@@ -123,6 +124,13 @@ def fans(known, schedule):
         found = {"first": ports[:8], "last": ports[-4:], "count": len(ports), "start": start}
         for name, value in found.items():
             yield (v["epoch"], name), v[name], value
+
+
+def hellos(known):
+    for v in known:
+        fields = v["version"], v["features"], v["offered"], v["names"]
+        yield v["names"], v["bytes"], wire.hello(*fields).hex()
+        yield v["names"], fields, wire.first_hello(bytes.fromhex(v["bytes"]))
 
 
 def requests(known):

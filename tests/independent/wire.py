@@ -259,7 +259,7 @@ def initial_id(key, instances, connection_id):
 
 CHECK_REQUEST = b"\x02\0"
 REPLIES = {"connected": 0, "no such service": 1, "refused": 2, "unreachable": 3, "unavailable": 4,
-           "connected in pieces": 5}
+           "connected in pieces": 5, "unresolved": 6}
 
 
 def request(service, any_service=False, pieces=False):

@@ -15,6 +15,7 @@ use sha2::Sha256;
 use super::*;
 use crate::{
     Key,
+    control::{Hello, Services},
     key::{ARGON2_MEMORY_KIB, ARGON2_PASSES, ConnectionIdMarks, InitialKey, Instances, Phrase},
     piece::Head,
     probe::{Kind, Probe, ProbeSeal},
@@ -79,6 +80,7 @@ fn vectors() -> Value {
         "reserve ports": reserve_ports(&key),
         "fans": fans(&key),
         "sweeps": sweeps(),
+        "hellos": hellos(),
         "requests": requests(),
         "replies": replies(),
         "pieces": pieces(),
@@ -295,6 +297,23 @@ fn sweeps() -> Value {
         .collect()
 }
 
+fn hellos() -> Value {
+    [Services::new(["22", "web"]), Services::default()]
+        .map(|services| {
+            let names = services.names().to_vec();
+            let hello = Hello::new(services);
+            json!({
+                "version": hello.version,
+                "features": hello.features,
+                "offered": names.len(),
+                "names": names,
+                "bytes": hex(&hello.encode()),
+            })
+        })
+        .into_iter()
+        .collect()
+}
+
 fn requests() -> Value {
     let all = [("22", true, false), ("web", false, true), ("größe", true, true)];
     let mut out: Vec<Value> = all
@@ -315,6 +334,7 @@ fn replies() -> Value {
         "unreachable": Reply::Unreachable.code(),
         "unavailable": Reply::Unavailable.code(),
         "connected in pieces": Reply::ConnectedInPieces.code(),
+        "unresolved": Reply::Unresolved.code(),
     })
 }
 
