@@ -55,7 +55,7 @@ enum Op {
 fuzz_target!(|ops: Vec<Op>| {
     let mut stream = Stream::new();
     // The first error ends the connection.
-    let _ended = ops.iter().take(64).try_for_each(|op| stream.apply(op));
+    let _ended = ops.iter().take(16).try_for_each(|op| stream.apply(op));
 });
 
 /// The assembler, and what must be true of it.

@@ -16,7 +16,7 @@
 //!
 //! Integers are big-endian. `offered` counts the services of the serve side, of which the first ones are listed by name,
 //! as many as fit; the open side offers none. A name has one byte of length and is one that
-//! [`valid_name`](crate::stream::valid_name) accepts: others are dropped by the reader. Unknown feature bits and bytes at
+//! [`valid_name`] accepts: others are dropped by the reader. Unknown feature bits and bytes at
 //! the end are ignored, so that a later version can add some.
 
 use crate::stream::valid_name;

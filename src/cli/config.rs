@@ -23,8 +23,8 @@ use etcetera::BaseStrategy;
 
 use super::message::{Message, OrSay};
 
-pub(super) use self::document::{Section, similar};
 use self::document::Document;
+pub(super) use self::document::{Section, similar};
 
 /// Environment variable with the file's path.
 pub(super) const VARIABLE: &str = "PINHOLE_CONFIG";

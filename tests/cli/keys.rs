@@ -11,6 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use natlab::skip;
 use tempfile::TempDir;
 
 use crate::{
@@ -151,7 +152,7 @@ fn a_phrase_of_ones_own_is_taken_when_that_is_asked_for_and_then_remembered() {
 #[test]
 fn a_key_file_of_another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can give a file away");
+        skip("a_key_file_of_another_user_is_refused", "only root can give a file away");
         return;
     }
     let home = home();

@@ -8,7 +8,7 @@
 //! Connection IDs carry a mark that costs some nanoseconds to check. A datagram without it is thrown away before
 //! anything else is done for it; a datagram with it is still no more than a datagram that somebody may have copied.
 
-use std::{fmt, hash::Hasher};
+use std::{fmt, hash::Hasher, sync::Arc};
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -29,15 +29,15 @@ pub struct Instances {
     pub open: u64,
 }
 
-/// Derives the keys of QUIC's Initial packets.
+/// Derives the keys of QUIC's Initial packets. Clones share the one copy of their secret.
 #[derive(Clone)]
-pub struct InitialKey(Box<Zeroizing<[u8; 32]>>);
+pub struct InitialKey(Arc<Zeroizing<[u8; 32]>>);
 
 impl InitialKey {
     /// Derives it from the shared key.
     #[must_use]
     pub fn new(key: &Key) -> Self {
-        Self(Box::new(key.quic_initial()))
+        Self(Arc::new(key.quic_initial()))
     }
 
     /// Returns what takes the place of a client's first destination connection ID in the derivation of Initial keys:
@@ -61,12 +61,12 @@ impl fmt::Debug for InitialKey {
     }
 }
 
-/// Marks connection IDs so that a holder of the key knows them at sight.
+/// Marks connection IDs so that a holder of the key knows them at sight. Clones share the one copy of the key.
 ///
 /// The mark is the first half of SipHash-2-4 of the random half, little-endian, under the first 16 bytes of label
 /// "pinhole v2 connection id".
 #[derive(Clone)]
-pub struct ConnectionIdMarks(Box<SipHasher24>);
+pub struct ConnectionIdMarks(Arc<SipHasher24>);
 
 impl ConnectionIdMarks {
     /// Derives them from the shared key.
@@ -74,7 +74,7 @@ impl ConnectionIdMarks {
     pub fn new(key: &Key) -> Self {
         let derived = key.connection_ids();
         let (sip, _) = derived.split_first_chunk().expect("32 bytes hold 16");
-        Self(Box::new(SipHasher24::new_with_key(sip)))
+        Self(Arc::new(SipHasher24::new_with_key(sip)))
     }
 
     /// Returns the connection ID with that random half.

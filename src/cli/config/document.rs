@@ -79,7 +79,7 @@ impl Document {
 }
 
 /// Returns which of the words somebody meant, if it is one of them at all.
-pub(super) fn similar<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::cli) fn similar<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let alike =
         words.map(|word| (strsim::jaro_winkler(typed, word), word)).filter(|(alike, _)| *alike > ALIKE);
     alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, word)| word)

@@ -86,8 +86,7 @@ impl Scene {
     /// Checks the ceiling, and that the serve side takes a peer that means well afterwards.
     fn conclude(mut self) {
         let peak = self.peak_kib();
-        println!("peak of the serve side: {peak} KiB");
-        assert!(peak <= CEILING_KIB, "{peak} KiB");
+        assert!(peak <= CEILING_KIB, "the serve side has had {peak} KiB");
         drop(self.peer);
         let (own, other) = (self.ends.open_ip.to_string(), self.ends.serve_ip.to_string());
         let local = format!("{own}:2222:{SERVICE}");
