@@ -61,10 +61,11 @@ def derived(known, key):
 def probes(known, key):
     seal = wire.Seal(key)
     for v in known:
-        flags = sum(flag for name, flag in wire.FLAGS.items() if v.get(name))
+        flags = sum(flag for name, flag in wire.FLAGS.items() if v[name])
         probe = wire.Probe(KINDS[v["kind"]], ROLES[v["role"]], flags, v["epoch"], v["instance"], v["sequence"],
                            v["unix ms"], v["token"], address(v["observed"]))
-        yield v["name"] + ", sealed", v["datagram"], seal.seal_with(probe, bytes.fromhex(v["nonce"])).hex()
+        yield v["name"] + ", nonce", v["nonce"], seal.nonce(bytes.fromhex(v["drawn"]), probe.encode()).hex()
+        yield v["name"] + ", sealed", v["datagram"], seal.seal(probe, bytes.fromhex(v["drawn"])).hex()
         yield v["name"] + ", opened", probe, seal.open(bytes.fromhex(v["datagram"]))
 
 

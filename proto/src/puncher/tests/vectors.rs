@@ -154,6 +154,7 @@ fn probe(kind: Kind, role: Role, flags: u8, observed: Option<&str>) -> Probe {
         role,
         nominate: flags & 1 != 0,
         heard: flags & 2 != 0,
+        direct: flags & 4 != 0,
         epoch: 0x0102_0304,
         instance: 0x1112_1314_1516_1718,
         sequence: 0x2122_2324_2526_2728,
@@ -168,13 +169,14 @@ fn probes(key: &Key) -> Value {
     let all = [
         ("the first probe of a search", probe(Kind::Probe, Role::Open, 0, None)),
         ("a probe that nominates", probe(Kind::Probe, Role::Open, 3, Some("203.0.113.9:61234"))),
-        ("an ack that agrees", probe(Kind::Ack, Role::Serve, 3, Some("[2001:db8::1:2]:5555"))),
+        ("an ack that agrees", probe(Kind::Ack, Role::Serve, 7, Some("[2001:db8::1:2]:5555"))),
         ("a bye", probe(Kind::Bye, Role::Serve, 2, Some("203.0.113.9:5555"))),
         ("a word to one that was displaced", probe(Kind::Displaced, Role::Open, 2, Some("192.0.2.7:5555"))),
     ];
     all.iter()
         .map(|(name, probe)| {
-            let datagram = seal.seal(probe, DRAWN);
+            let nonce = seal.nonce(probe, DRAWN);
+            let datagram = seal.seal(probe, nonce);
             assert_eq!(seal.open(&datagram), Ok(*probe));
             json!({
                 "name": name,
@@ -187,13 +189,15 @@ fn probes(key: &Key) -> Value {
                 "role": probe.role.to_string(),
                 "nominate": probe.nominate,
                 "heard": probe.heard,
+                "direct": probe.direct,
                 "epoch": probe.epoch,
                 "instance": probe.instance,
                 "sequence": probe.sequence,
                 "unix ms": probe.unix_ms,
                 "token": probe.token,
                 "observed": probe.observed.map(|address| address.to_string()),
-                "nonce": hex(&DRAWN),
+                "drawn": hex(&DRAWN),
+                "nonce": hex(&nonce),
                 "datagram": hex(&datagram),
             })
         })
