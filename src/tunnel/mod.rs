@@ -15,6 +15,8 @@ mod initial;
 mod signs;
 mod tls;
 pub(crate) mod transport;
+#[cfg(test)]
+mod vectors;
 mod vigil;
 
 use std::{

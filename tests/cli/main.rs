@@ -13,6 +13,7 @@ mod faults;
 mod first_use;
 mod grammar;
 mod hostile;
+mod independent;
 mod keys;
 mod loopback;
 mod manual;

@@ -1,6 +1,6 @@
 //! One search: everything that is tried at the same time until a pair is nominated.
 
-mod birthday;
+pub(in crate::puncher) mod birthday;
 mod helper;
 pub(in crate::puncher) mod schedule;
 mod scout;

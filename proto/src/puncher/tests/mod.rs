@@ -1,6 +1,7 @@
 mod gone;
 mod hostile;
 mod lone;
+mod vectors;
 mod wire;
 
 use self::{lone::Lone, wire::*};

@@ -319,7 +319,7 @@ impl Half {
 }
 
 /// All ports of a NAT, each once: those near a known one first, the newest first, then in steps of the golden ratio.
-fn sweep(aims: &[u16], start: u32) -> impl Iterator<Item = u16> {
+pub(in crate::puncher) fn sweep(aims: &[u16], start: u32) -> impl Iterator<Item = u16> {
     let near: Vec<u16> = aims.iter().rev().flat_map(|aim| neighbours(*aim)).collect();
     let mut aimed = Vec::new();
     for port in near {
