@@ -71,6 +71,7 @@ fn probe() -> Probe {
         role: pinhole::Role::Open,
         nominate: false,
         heard: false,
+        direct: false,
         epoch: 1,
         instance: 2,
         sequence: 3,

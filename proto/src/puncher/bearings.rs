@@ -109,7 +109,7 @@ impl Bearings {
 
     /// Says how an address relates to those that the user named.
     pub(super) fn origin(&self, from: SocketAddr) -> Origin {
-        match self.peer.iter().any(|named| *named == from) {
+        match self.peer.contains(&from) {
             true => Origin::Named,
             false if self.is_peer_ip(from.ip()) => Origin::NamedIp,
             false => Origin::Elsewhere,

@@ -6,7 +6,7 @@ mod wire;
 
 use self::{lone::Lone, wire::*};
 use super::*;
-use crate::probe::PROBE_BYTES;
+use crate::{nat::NotPublic, probe::PROBE_BYTES};
 
 const MS: Duration = Duration::from_millis(1);
 
