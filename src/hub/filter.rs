@@ -18,6 +18,11 @@ use pinhole_proto::{
 /// The only version of QUIC that is spoken (RFC 9000). Version negotiation has number 0.
 const QUIC_VERSION: [u8; 4] = 1u32.to_be_bytes();
 
+/// The type of a packet with a long header. The two others are 0-RTT and Retry.
+const TYPE: u8 = 0x30;
+const INITIAL: u8 = 0x00;
+const HANDSHAKE: u8 = 0x20;
+
 /// Unopened datagrams that the Puncher sees at once, and how long it takes until it may see the next.
 const STRAYS: u32 = 16;
 const STRAY_EVERY: Duration = Duration::from_millis(100);
@@ -54,16 +59,18 @@ impl Filter {
     }
 }
 
-/// Returns the connection ID that a QUIC version 1 packet leads to, if it has as many bytes as ours have (RFC 9000
-/// §17.2 and §17.3).
+/// Returns the connection ID that a QUIC version 1 packet leads to, if it has as many bytes as ours have and is an Initial, a
+/// Handshake packet or one with a short header (RFC 9000 §17.2 and §17.3): nothing else is sent here.
 fn destination(datagram: &[u8]) -> Option<&[u8; CONNECTION_ID_BYTES]> {
-    let is_long = datagram.first()? & 0x80 != 0;
-    if !is_long {
+    let first = datagram.first()?;
+    if first & 0x80 == 0 {
         return datagram[1..].first_chunk();
     }
+    let is_sent = matches!(first & TYPE, INITIAL | HANDSHAKE);
     let (version, rest) = datagram[1..].split_first_chunk()?;
     let (length, id) = rest.split_first()?;
-    (*version == QUIC_VERSION && usize::from(*length) == CONNECTION_ID_BYTES).then(|| id.first_chunk())?
+    (is_sent && *version == QUIC_VERSION && usize::from(*length) == CONNECTION_ID_BYTES)
+        .then(|| id.first_chunk())?
 }
 
 /// How many unopened datagrams may pass now.
@@ -117,7 +124,7 @@ pub(super) mod tests {
     #[test]
     fn quic_passes_with_a_mark_of_this_key_and_in_version_1_alone() {
         let filter = Filter::new(&key());
-        for first in [0x40, 0xc0] {
+        for first in [0x40, 0xc0, 0xe3] {
             let good = marked(first, 7, 60);
             assert!(filter.admits_quic(&good));
             for end in 0..good.len().min(9) {
@@ -125,7 +132,9 @@ pub(super) mod tests {
             }
             assert!(!Filter::new(&Key::stretch(&Phrase::generate([2; 32]))).admits_quic(&good));
         }
-        for (offset, value) in [(4, 2), (1, 0x1a), (4, 0), (5, 7), (5, 9), (5, 20), (6, 1), (13, 1)] {
+        for (offset, value) in
+            [(0, 0xd0), (0, 0xf0), (4, 2), (1, 0x1a), (4, 0), (5, 7), (5, 9), (5, 20), (6, 1), (13, 1)]
+        {
             let mut bad = marked(0xc0, 7, 60);
             bad[offset] = value;
             assert!(!filter.admits_quic(&bad), "byte {offset} = {value}");

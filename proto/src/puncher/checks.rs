@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Pair;
+use super::{Pair, SocketId};
 
 /// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
 /// adds one.
@@ -179,9 +179,11 @@ impl Checks {
         }
     }
 
-    /// Ends all tests: this pair is in use now.
+    /// Ends all tests: this pair is in use now. Others that are proven and have a socket stay so for a while: a copy of a
+    /// nomination may have come first, from where somebody else is, and the nomination itself comes now.
     pub(super) fn settle(&mut self, pair: Pair, now: Instant) {
-        self.list.retain(|c| c.pair == pair);
+        let has_socket = |other: Pair| [SocketId::MAIN, pair.socket].contains(&other.socket);
+        self.list.retain(|c| c.pair == pair || c.proof.is_some() && has_socket(c.pair));
         for check in &mut self.list {
             check.settle(now);
         }

@@ -68,7 +68,8 @@ impl Puncher {
     }
 
     pub(super) fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let Some(sender) = self.peers.admit(probe, self.bearings.origin(pair.remote), now) else {
+        let (origin, is_path) = (self.bearings.origin(pair.remote), self.used == Some(pair));
+        let Some(sender) = self.peers.admit(probe, origin, is_path, now) else {
             if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
                 return self.handle_rival(pair, probe, now);
             }

@@ -5,7 +5,8 @@
 //! earlier run could end a live tunnel. A run that was followed by another is retired and not heard any more; should it
 //! be alive, it is told so.
 //!
-//! No datagram is let in twice. What was heard last of a run outlives its place among the newcomers, and its retirement
+//! No datagram is let in twice. Whoever sees one may copy it, and his copy may come first: a number that came from
+//! elsewhere still counts once from where the peer is known to be ([`Numbers`]). What was heard last of a run outlives its place among the newcomers, and its retirement
 //! ([`Former`]). Words of an unknown run that are not dated now may be recordings of an earlier one: they are let in from
 //! the addresses that the user named alone, and take no place of a run that is dated now.
 
@@ -48,7 +49,7 @@ pub(super) struct Instance {
     is_dated: bool,
     /// The newest word: its sequence number and the sender's wall clock, ms.
     newest: (u64, u64),
-    window: ReplayWindow,
+    numbers: Numbers,
 }
 
 /// What is known of the sender of a probe that was let in.
@@ -68,6 +69,37 @@ pub(super) enum Origin {
     /// Another port of such an address.
     NamedIp,
     Elsewhere,
+}
+
+/// The sequence numbers of one run that have been seen, and from where: from elsewhere, from a named IP, and from an address that
+/// the user named or over the path in use.
+#[derive(Debug, Clone)]
+struct Numbers([ReplayWindow; 3]);
+
+impl Numbers {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| ReplayWindow::new()))
+    }
+
+    /// Makes one in which all numbers up to that one count as seen, wherever from.
+    fn after(sequence: u64) -> Self {
+        Self(std::array::from_fn(|_| ReplayWindow::after(sequence)))
+    }
+
+    /// Takes note of a number; false when it was there before, from as good a place or a better one.
+    fn accept(&mut self, sequence: u64, origin: Origin, is_path: bool) -> bool {
+        let rank = match origin {
+            _ if is_path => 2,
+            Origin::Named => 2,
+            Origin::NamedIp => 1,
+            Origin::Elsewhere => 0,
+        };
+        let is_new = self.0[rank].accept(sequence);
+        self.0[..rank].iter_mut().for_each(|worse| {
+            worse.accept(sequence);
+        });
+        is_new
+    }
 }
 
 /// A run that is neither the current one nor a newcomer: up to which number its datagrams are known.
@@ -109,8 +141,8 @@ impl Peers {
         self.started.get_or_insert(now.instant);
     }
 
-    /// Lets a probe in, or refuses it as a recording.
-    pub(super) fn admit(&mut self, probe: &Probe, origin: Origin, now: Now) -> Option<Sender> {
+    /// Lets a probe in, or refuses it as a recording. It came over the path in use, or last in use, or by another way.
+    pub(super) fn admit(&mut self, probe: &Probe, origin: Origin, is_path: bool, now: Now) -> Option<Sender> {
         let is_dated = clock_distance(probe, now) <= FRESH;
         let is_current = self.current.as_ref().is_some_and(|current| current.id == probe.instance);
         let is_credible = match origin {
@@ -125,7 +157,7 @@ impl Peers {
             self.welcome(probe, is_dated, now)?;
         }
         let instance = self.instance_mut(probe.instance)?;
-        let is_new = instance.admit(probe, now);
+        let is_new = instance.admit(probe, origin, is_path, now);
         instance.is_dated |= is_new && is_dated;
         is_new.then_some(match (is_current, is_dated) {
             (true, _) => Sender::Current,
@@ -215,7 +247,7 @@ impl Peers {
             heard_at: now.instant,
             is_dated,
             newest: (heard.unwrap_or(0), 0),
-            window: heard.map_or_else(ReplayWindow::new, ReplayWindow::after),
+            numbers: heard.map_or_else(Numbers::new, Numbers::after),
         });
         Some(())
     }
@@ -236,10 +268,10 @@ impl Peers {
 }
 
 impl Instance {
-    fn admit(&mut self, probe: &Probe, now: Now) -> bool {
+    fn admit(&mut self, probe: &Probe, origin: Origin, is_path: bool, now: Now) -> bool {
         let newer = probe.sequence >= self.newest.0;
         let fresh = (newer || probe.unix_ms.saturating_add(LATE_MS) >= self.newest.1)
-            && self.window.accept(probe.sequence);
+            && self.numbers.accept(probe.sequence, origin, is_path);
         if fresh {
             if newer {
                 self.newest = (probe.sequence, probe.unix_ms);

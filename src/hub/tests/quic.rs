@@ -42,6 +42,14 @@ async fn a_tunnel_outlives_the_puncher_s_interest_in_its_socket() {
     pairing.exchange().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_goes_on_under_new_keys_and_what_they_open_counts() {
+    let pairing = Pairing::new(Ipv4Addr::LOCALHOST, SocketId::MAIN, SocketId::MAIN).await;
+    let least = (BYTES / usize::from(crate::tunnel::transport::LARGEST_DATAGRAM)) as u64;
+    let opened = pairing.exchange_under(50).await;
+    assert!(opened.iter().all(|count| *count > least), "{opened:?} packets for {least} full ones each way");
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded() {
@@ -102,6 +110,11 @@ impl Pairing {
 
     /// Connects, and sends much in both directions.
     async fn exchange(&self) {
+        self.exchange_under(1).await;
+    }
+
+    /// The same under so many keys, one after the other. Returns what each side has opened.
+    async fn exchange_under(&self, keys: usize) -> [u64; 2] {
         let [serve, open] = &self.ends;
         let config = open.shared.client(Instances::default(), WAY);
         let dialled = open.quic.connect_with(config, crate::hub::PEER, "x").expect("dial");
@@ -110,7 +123,12 @@ impl Pairing {
         let (ours, theirs) = (ours.expect("connected"), theirs.expect("connected"));
         let (mut there, mut back) = ours.open_bi().await.expect("a stream");
         let away = async {
-            there.write_all(&vec![1; BYTES]).await.expect("write");
+            for part in vec![1; BYTES].chunks(BYTES.div_ceil(keys)) {
+                there.write_all(part).await.expect("write");
+                if keys > 1 {
+                    ours.force_key_update();
+                }
+            }
             there.finish().expect("finish");
             assert!(back.read_to_end(BYTES).await.expect("read") == vec![2; BYTES]);
         };
@@ -129,6 +147,7 @@ impl Pairing {
             tokio::join!(close, answer)
         })
         .await;
+        [serve, open].map(|end| end.shared.opened.count())
     }
 }
 

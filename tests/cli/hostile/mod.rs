@@ -1,5 +1,6 @@
 //! A peer that holds the key and means harm: what it can make the other side hold has a ceiling.
 
+mod forged;
 mod peer;
 #[path = "../../session/sim/quic.rs"]
 #[expect(dead_code, reason = "the simulated sessions use more of it")]

@@ -161,6 +161,14 @@ impl PathKeeper {
         self.plan(keepalive, now);
     }
 
+    /// Whether a test with that token is out, and has not been for too long.
+    pub(in crate::puncher) fn awaits(&self, token: u64, now: Instant) -> bool {
+        let is_it = |(test, sent_at): &(u64, Instant)| {
+            *test == token && now.saturating_duration_since(*sent_at) < LATE
+        };
+        self.tests.iter().any(is_it)
+    }
+
     /// Finds the test that an ack answers; returns the round trip's time, and how long the path had rested before, if for
     /// long enough.
     pub(in crate::puncher) fn handle_ack(

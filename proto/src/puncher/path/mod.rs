@@ -20,6 +20,9 @@ use crate::puncher::{
     search::Haste,
 };
 
+/// Tests in a row that the peer must have seen come from another address before our NAT is taken to have moved us.
+const MOVED_TESTS: usize = 3;
+
 /// After so long a path is compared with the peer's other addresses; from the last one on again and again.
 const SURVEYS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(600)];
 
@@ -30,6 +33,8 @@ pub(in crate::puncher) struct Link {
     pub(in crate::puncher) peer_epoch: u32,
     /// Our address as the peer saw it when the pair was proven.
     pub(in crate::puncher) observed: Option<SocketAddr>,
+    /// Where the peer has seen our last tests come from, if that was another address: which, and the tests.
+    moved: Option<(SocketAddr, Vec<u64>)>,
     since: Instant,
     /// When to look whether another of the peer's addresses is nearer, and how often that was done.
     survey: (Instant, usize),
@@ -45,12 +50,38 @@ impl Link {
         keeper: PathKeeper,
         now: Instant,
     ) -> Self {
-        Self { pair, peer_epoch, observed, since: now, survey: (now + SURVEYS[0], 1), keeper }
+        Self { pair, peer_epoch, observed, moved: None, since: now, survey: (now + SURVEYS[0], 1), keeper }
+    }
+
+    /// Whether our NAT has given us another address, by what the peer has seen of a test. Somebody on the way may send a copy
+    /// of a test from an address of his own, and hand on the answer; the answer to the test itself then comes as
+    /// well. So [`MOVED_TESTS`] tests in a row must have been seen there, and none where we were before.
+    fn has_moved(&mut self, token: u64, observed: Option<SocketAddr>) -> Moved {
+        let Some((seen, _)) = observed.zip(self.observed).filter(|(seen, before)| seen != before) else {
+            self.moved = None;
+            return Moved::No;
+        };
+        let (_, tests) = match &mut self.moved {
+            Some(moved) if moved.0 == seen => moved,
+            moved => moved.insert((seen, Vec::new())),
+        };
+        if !tests.contains(&token) {
+            tests.push(token);
+        }
+        if tests.len() < MOVED_TESTS { Moved::Perhaps } else { Moved::Yes }
     }
 
     fn renew_at(&self, lifetime: &Lifetime) -> Option<Instant> {
         lifetime.renew_after().map(|age| self.since + age)
     }
+}
+
+/// See [`Link::has_moved`].
+#[derive(Debug, PartialEq, Eq)]
+enum Moved {
+    No,
+    Perhaps,
+    Yes,
 }
 
 impl Puncher {
@@ -117,10 +148,14 @@ impl Puncher {
         if link.pair != pair {
             return false;
         }
+        let is_prompt = link.keeper.awaits(probe.token, now.instant);
+        let moved = if is_prompt { link.has_moved(probe.token, probe.observed) } else { Moved::No };
+        if moved == Moved::Perhaps {
+            return true; // the test stays unanswered, so others follow soon
+        }
         let Some((rtt, rested)) = link.keeper.handle_ack(probe.token, &self.keepalive, now.instant) else {
             return false;
         };
-        let has_moved = probe.observed.zip(link.observed).is_some_and(|(now, then)| now != then);
         match rested {
             // The peer had lost the path: this test has opened our NAT anew.
             Some(silence) if probe.epoch > link.peer_epoch => {
@@ -134,7 +169,7 @@ impl Puncher {
         }
         if self.peers.believe(probe.instance) {
             self.handle_restart(now);
-        } else if has_moved {
+        } else if moved == Moved::Yes {
             self.lose_path(Loss::Moved, now);
         }
         true

@@ -116,6 +116,37 @@ fn recordings_from_ports_of_the_peer_s_ip_take_no_time_from_a_birthday() {
     assert!(took(true) <= took(false) + 100 * MS, "{:?} and {:?}", took(true), took(false));
 }
 
+/// Whether each side uses the pair that the user named, and has never lost it.
+fn both_keep_the_named_pair(wire: &Wire) -> bool {
+    [(SERVE, OPEN_ADDRESS), (OPEN, SERVE_ADDRESS)].into_iter().all(|(side, peer)| {
+        let named = Pair { socket: SocketId::MAIN, remote: peer };
+        let is_lost = |event: &Event| matches!(event, Event::PathLost(_) | Event::PeerSearching);
+        wire.sides[side].connected_pair() == Some(named) && !wire.events[side].iter().any(is_lost)
+    })
+}
+
+#[test]
+fn copies_that_come_first_from_elsewhere_do_not_silence_the_originals() {
+    let mut wire = Wire::new(20 * MS);
+    wire.copier = [Some(address(STRANGER)); 2];
+    wire.start_both();
+    wire.run_for(Duration::from_secs(1));
+    assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
+    wire.run_for(Duration::from_secs(300));
+    assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
+}
+
+#[test]
+fn answers_to_copies_that_are_handed_on_do_not_move_a_path() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.copier[SERVE] = Some(address(STRANGER));
+    wire.run_for(Duration::from_secs(300));
+    assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
+    assert!(wire.sent_to(STRANGER) > 0, "the copies are answered");
+}
+
 #[test]
 fn a_machine_that_was_copied_uses_no_nonce_for_two_texts() {
     let [first, second] = [0, 3600].map(|later| {

@@ -56,6 +56,9 @@ pub(super) struct Wire {
     /// A state of chance, and the percentage that gets lost.
     pub(super) lose: Option<(u64, u64)>,
     pub(super) skew: [Duration; 2],
+    /// Whose arriving datagrams somebody copies: the copy comes first, from an address of the copier's. What is sent
+    /// there reaches the open side in the serve side's name.
+    pub(super) copier: [Option<SocketAddr>; 2],
     /// The delay between the two sides' second addresses, if they have some.
     pub(super) second: Option<Duration>,
     pub(super) under_way: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
@@ -88,6 +91,7 @@ impl Wire {
             block: None,
             lose: None,
             skew: Default::default(),
+            copier: [None; 2],
             second: None,
             under_way: BTreeMap::new(),
             sent: [0; 2],
@@ -193,6 +197,9 @@ impl Wire {
         self.now = self.now.after(next - self.now.instant);
         if arrival == Some(next) {
             let ((_, _), (side, from, payload)) = self.under_way.pop_first().expect("an arrival");
+            if let Some(copier) = self.copier[side] {
+                self.inject(side, copier, &payload);
+            }
             self.inject(side, from, &payload);
         } else {
             let side = usize::from(self.deadlines[SERVE] != Some(next));

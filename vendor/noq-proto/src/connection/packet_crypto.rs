@@ -200,8 +200,8 @@ impl CryptoState {
     ) -> Result<Option<DecryptPacketResult>, Option<TransportError>> {
         let conn_key_phase = self.key_phase;
         if !packet.header.is_protected() {
-            // Unprotected packets also don't have packet numbers
-            return Ok(None);
+            // Retry and version negotiation are sealed by nobody: neither is heard. See vendor/README.md
+            return Err(None);
         }
         let space = packet.header.space();
 
