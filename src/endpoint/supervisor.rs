@@ -247,7 +247,9 @@ impl Supervisor {
             self.drop_tunnel();
         }
         let Some(tunnel) = &self.tunnel else {
-            self.in_vain_since = None; // that path's fault, and not that of how datagrams leave
+            if loss.is_some() {
+                self.in_vain_since = None; // that path's fault, and not that of how datagrams leave
+            }
             return self.tell_searching();
         };
         tunnel.set_path(None);
