@@ -1,6 +1,10 @@
 //! One trial: a connection, a fault, and how the connection went on.
 
 use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -76,7 +80,7 @@ impl Case {
     fn run_fault(&self, fault: Fault, pace: Pace) -> Result<Outcome, String> {
         let props = Props { named: self.row.named, clock: self.row.clock() };
         let mut stage = Stage::build(self.pair, props)?;
-        stage.connect()?;
+        connect(&mut stage)?;
         match self.load {
             Load::Busy => busy(&mut stage, fault, self, pace),
             Load::Idle => idle(&mut stage, fault, self.row.lasts),
@@ -85,9 +89,20 @@ impl Case {
 
     fn run_death(&self, death: Death) -> Result<Outcome, String> {
         let mut stage = Stage::build(self.pair, Props::default())?;
-        stage.connect()?;
+        connect(&mut stage)?;
         death.happen(&mut stage, self.row.lasts)
     }
+}
+
+/// Trials whose programs start at the same time. Each start stretches a key: many at once take the processors for seconds,
+/// and what the programs learn of their path in that time is not what the path is like.
+static STARTS: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
+
+fn connect(stage: &mut Stage) -> Result<(), String> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let turn = &STARTS[NEXT.fetch_add(1, Ordering::Relaxed) % STARTS.len()];
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    stage.connect()
 }
 
 fn busy(stage: &mut Stage, fault: Fault, case: &Case, pace: Pace) -> Result<Outcome, String> {
