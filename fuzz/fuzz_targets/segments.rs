@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::{arbitrary, fuzz_target};
 use pinhole_proto::{
     Key,
-    key::{ConnectionIdMarks, Phrase},
+    key::{Marks, Phrase},
     probe::{Class, classify},
 };
 
@@ -23,7 +23,7 @@ mod segments;
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::stretch(&Phrase::generate([7; 32])));
 static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter::new(&KEY));
-static MARKS: LazyLock<ConnectionIdMarks> = LazyLock::new(|| ConnectionIdMarks::new(&KEY));
+static MARKS: LazyLock<Marks> = LazyLock::new(|| Marks::new(&KEY));
 
 #[derive(Debug, arbitrary::Arbitrary)]
 struct Read {

@@ -36,7 +36,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::{Key, Role};
+use crate::{Key, Role, key::Marks};
 
 /// Version of the format, in the low six bits of the first byte.
 pub const VERSION: u8 = 2;
@@ -47,7 +47,8 @@ pub const PROBE_BYTES: usize = HEAD_BYTES + BODY_BYTES + TAG_BYTES;
 /// Length of the longest probe that is looked at, bytes: room for later versions.
 pub const MAX_PROBE_BYTES: usize = 256;
 
-const NONCE_BYTES: usize = 24;
+/// Length of a probe's nonce, bytes. It follows the first byte.
+pub const NONCE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 1 + NONCE_BYTES;
 const BODY_BYTES: usize = 60;
 const TAG_BYTES: usize = 16;
@@ -130,6 +131,7 @@ pub struct Probe {
 pub struct ProbeSeal {
     cipher: Arc<XChaCha20Poly1305>, // its feature `zeroize` wipes it
     nonces: Arc<Zeroizing<[u8; 32]>>,
+    marks: Marks,
     #[cfg(fuzzing)]
     is_transparent: bool,
 }
@@ -151,6 +153,7 @@ impl ProbeSeal {
         Self {
             cipher: Arc::new(XChaCha20Poly1305::new(secret.into())),
             nonces: Arc::new(key.nonces()),
+            marks: Marks::new(key),
             #[cfg(fuzzing)]
             is_transparent: false,
         }
@@ -190,8 +193,9 @@ impl ProbeSeal {
         self.seal(&letter, nonce)
     }
 
-    /// Makes the nonce of a probe from drawn bytes and what the probe says: the first 24 bytes of
-    /// HMAC-SHA256(nonce key, drawn | body). A machine that was copied draws the same bytes as its copy; still two
+    /// Makes the nonce of a probe from drawn bytes and what the probe says: the first 20 bytes of
+    /// HMAC-SHA256(nonce key, drawn | body), and their mark ([`Marks`]), by which whoever holds the key knows in some
+    /// nanoseconds what is not worth an attempt to open it. A machine that was copied draws the same bytes as its copy; still two
     /// different probes never share a nonce.
     #[must_use]
     pub fn nonce(&self, probe: &Probe, drawn: [u8; NONCE_BYTES]) -> [u8; NONCE_BYTES] {
@@ -203,7 +207,8 @@ impl ProbeSeal {
         mac.update(&drawn);
         mac.update(&probe.encode());
         let whole: [u8; 32] = mac.finalize().into_bytes().into();
-        let [nonce @ .., _, _, _, _, _, _, _, _] = whole;
+        let [mut nonce @ .., _, _, _, _, _, _, _, _] = whole;
+        self.marks.finish(&mut nonce);
         nonce
     }
 

@@ -1,7 +1,7 @@
 //! Tells what only a holder of the key can have made from everything else, before anything is done for it.
 //!
 //! A datagram that passes may still be a copy: the Puncher and QUIC find that out. One that does not pass costs a look
-//! at its connection ID or one attempt to open a seal, and is gone, but for a few a second that the Puncher may see:
+//! at its connection ID or its nonce, or one attempt to open a seal, and is gone, but for a few a second that the Puncher may see:
 //! it tells the user of a peer with another key by them.
 
 use std::{
@@ -11,8 +11,8 @@ use std::{
 
 use pinhole_proto::{
     Key,
-    key::{CONNECTION_ID_BYTES, ConnectionIdMarks},
-    probe::{OpenError, ProbeSeal},
+    key::{CONNECTION_ID_BYTES, Marks},
+    probe::{NONCE_BYTES, OpenError, ProbeSeal},
 };
 
 /// The only version of QUIC that is spoken (RFC 9000). Version negotiation has number 0.
@@ -23,6 +23,9 @@ const TYPE: u8 = 0x30;
 const INITIAL: u8 = 0x00;
 const HANDSHAKE: u8 = 0x20;
 
+/// Where a probe has its nonce.
+const NONCE: std::ops::Range<usize> = 1..1 + NONCE_BYTES;
+
 /// Unopened datagrams that the Puncher sees at once, and how long it takes until it may see the next.
 const STRAYS: u32 = 16;
 const STRAY_EVERY: Duration = Duration::from_millis(100);
@@ -30,7 +33,7 @@ const STRAY_EVERY: Duration = Duration::from_millis(100);
 /// Made from the shared key, once for a Hub.
 #[derive(Debug)]
 pub(crate) struct Filter {
-    marks: ConnectionIdMarks,
+    marks: Marks,
     seal: ProbeSeal,
     strays: Mutex<Strays>,
 }
@@ -39,18 +42,20 @@ impl Filter {
     /// Makes the filter for what is sealed with that key.
     pub(crate) fn new(key: &Key) -> Self {
         let strays = Mutex::new(Strays { left: STRAYS, at: None });
-        Self { marks: ConnectionIdMarks::new(key), seal: ProbeSeal::new(key), strays }
+        Self { marks: Marks::new(key), seal: ProbeSeal::new(key), strays }
     }
 
     /// Whether a datagram of QUIC's look is one of the version that we speak and leads to a connection ID that a
     /// holder of the key has made.
     pub(super) fn admits_quic(&self, datagram: &[u8]) -> bool {
-        destination(datagram).is_some_and(|id| self.marks.is_marked(id))
+        destination(datagram).is_some_and(|id| self.marks.are_marked(id))
     }
 
     /// Whether the Puncher is to see a datagram of a probe's look.
     pub(super) fn admits_probe(&self, datagram: &[u8]) -> bool {
-        !matches!(self.seal.open(datagram), Err(OpenError::Sealed { .. })) || self.admits_stray()
+        let is_nonce_marked = datagram.get(NONCE).is_some_and(|nonce| self.marks.are_marked(nonce));
+        let opens = || !matches!(self.seal.open(datagram), Err(OpenError::Sealed { .. }));
+        is_nonce_marked && opens() || self.admits_stray()
     }
 
     /// Whether the Puncher is to see one more datagram that nobody has sealed with the key.
@@ -111,7 +116,7 @@ pub(super) mod tests {
 
     /// Returns a datagram of QUIC's look that passes, of that length.
     pub(in crate::hub) fn marked(first: u8, tag: u8, length: usize) -> Vec<u8> {
-        let id = ConnectionIdMarks::new(&key()).mark([tag; 4]);
+        let id = Marks::new(&key()).mark([tag; 4]);
         let mut datagram = vec![first];
         if first & 0x80 != 0 {
             datagram.extend([0, 0, 0, 1, 8]);

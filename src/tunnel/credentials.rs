@@ -5,7 +5,7 @@ use std::sync::Arc;
 use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use pinhole_proto::{
     Key,
-    key::{ConnectionIdMarks, InitialKey, Instances},
+    key::{InitialKey, Instances, Marks},
 };
 
 use super::{
@@ -30,7 +30,7 @@ impl Credentials {
             client: tls::client(key)?,
             server: Arc::new(tls::server(key)?),
             initial: InitialKey::new(key),
-            ids: ConnectionIds::new(ConnectionIdMarks::new(key), seed),
+            ids: ConnectionIds::new(Marks::new(key), seed),
         })
     }
 

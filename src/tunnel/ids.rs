@@ -9,20 +9,20 @@ use std::{
 };
 
 use noq::{ConnectionId, ConnectionIdGenerator, InvalidCid};
-use pinhole_proto::key::{CONNECTION_ID_BYTES, ConnectionIdMarks};
+use pinhole_proto::key::{CONNECTION_ID_BYTES, Marks};
 use siphasher::sip::SipHasher24;
 
 /// Makes connection IDs: a random half and its mark. Clones never make the same one.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionIds {
-    marks: ConnectionIdMarks,
+    marks: Marks,
     seed: [u8; 16],
     count: Arc<AtomicU64>,
 }
 
 impl ConnectionIds {
     /// Makes them from a seed that is used for nothing else. To whoever does not know it, the halves look random.
-    pub(crate) fn new(marks: ConnectionIdMarks, seed: [u8; 16]) -> Self {
+    pub(crate) fn new(marks: Marks, seed: [u8; 16]) -> Self {
         Self { marks, seed, count: Arc::default() }
     }
 

@@ -7,7 +7,7 @@
 use noq::{ConnectionId, PathId, crypto::ServerConfig};
 use pinhole_proto::{
     Key,
-    key::{ConnectionIdMarks, Instances},
+    key::{Instances, Marks},
 };
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ fn hex(bytes: &[u8]) -> String {
 fn initial_packet(document: &Value) -> Value {
     let phrase = document["key"]["canonical"].as_str().expect("a phrase").parse().expect("a phrase");
     let key = Key::stretch(&phrase);
-    let marks = ConnectionIdMarks::new(&key);
+    let marks = Marks::new(&key);
     let [first, destination, source] =
         [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]].map(|half| marks.mark(half));
     let (instances, number) = (Instances { serve: 1, open: 2 }, 7u32);

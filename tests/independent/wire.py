@@ -133,10 +133,11 @@ class Seal:
     """Seals and opens probes; with the label `letter seal`, the letters of a check."""
 
     def __init__(self, key, label="probe seal"):
-        self.key, self.nonces = key.derive(label), key.derive("nonce")
+        self.key, self.nonces, self.marks = key.derive(label), key.derive("nonce"), key.derive("connection id")[:16]
 
     def nonce(self, drawn, body):
-        return hmac.digest(self.nonces, drawn + body, "sha256")[:24]
+        start = hmac.digest(self.nonces, drawn + body, "sha256")[:20]
+        return start + struct.pack("<Q", siphash(self.marks, start))[:4]
 
     def seal(self, probe, drawn):
         """`drawn` are 24 random bytes."""

@@ -13,7 +13,7 @@ mod typo;
 mod words;
 
 pub use phrase::{Phrase, PhraseError, WeakPhrase};
-pub use quic::{CONNECTION_ID_BYTES, ConnectionIdMarks, InitialKey, Instances};
+pub use quic::{CONNECTION_ID_BYTES, InitialKey, Instances, Marks};
 pub use typo::Typo;
 pub use words::PHRASE_WORDS;
 

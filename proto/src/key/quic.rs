@@ -1,4 +1,5 @@
-//! What QUIC takes from the shared key: the keys of its first packets, and the marks in its connection IDs.
+//! What QUIC takes from the shared key: the keys of its first packets, and the marks in its connection IDs. Nonces of
+//! probes have such marks as well.
 //!
 //! QUIC seals its Initial packets with keys that follow from the client's first destination connection ID, which
 //! everybody on the way can read (RFC 9001 §5.2). Here they follow from [`InitialKey::connection_id`] in its place:
@@ -61,14 +62,17 @@ impl fmt::Debug for InitialKey {
     }
 }
 
-/// Marks connection IDs so that a holder of the key knows them at sight. Clones share the one copy of the key.
-///
-/// The mark is the first half of SipHash-2-4 of the random half, little-endian, under the first 16 bytes of label
-/// "pinhole v2 connection id".
-#[derive(Clone)]
-pub struct ConnectionIdMarks(Arc<SipHasher24>);
+/// Length of a mark, bytes.
+const MARK_BYTES: usize = 4;
 
-impl ConnectionIdMarks {
+/// Marks connection IDs, and the nonces of probes, so that a holder of the key knows them at sight.
+///
+/// The mark of some bytes is the first half of SipHash-2-4 of them, little-endian, under the first 16 bytes of label
+/// "pinhole v2 connection id". It follows them. Clones share the one copy of the secret.
+#[derive(Clone)]
+pub struct Marks(Arc<SipHasher24>);
+
+impl Marks {
     /// Derives them from the shared key.
     #[must_use]
     pub fn new(key: &Key) -> Self {
@@ -80,25 +84,36 @@ impl ConnectionIdMarks {
     /// Returns the connection ID with that random half.
     #[must_use]
     pub fn mark(&self, random: [u8; 4]) -> [u8; CONNECTION_ID_BYTES] {
-        let mut hasher = *self.0;
-        hasher.write(&random);
         let mut id = [0; CONNECTION_ID_BYTES];
         id[..4].copy_from_slice(&random);
-        id[4..].copy_from_slice(&hasher.finish().to_le_bytes()[..4]);
+        self.finish(&mut id);
         id
     }
 
-    /// Returns whether a connection ID has its mark.
+    /// Puts the mark of what comes before them in the place of the last bytes.
+    pub fn finish(&self, bytes: &mut [u8]) {
+        if let Some((marked, mark)) = bytes.split_last_chunk_mut::<MARK_BYTES>() {
+            *mark = self.of(marked);
+        }
+    }
+
+    /// Returns whether bytes end with the mark of what comes before it.
     #[must_use]
-    pub fn is_marked(&self, id: &[u8; CONNECTION_ID_BYTES]) -> bool {
-        let [a, b, c, d, ..] = *id;
-        self.mark([a, b, c, d]) == *id
+    pub fn are_marked(&self, bytes: &[u8]) -> bool {
+        bytes.split_last_chunk().is_some_and(|(marked, mark)| self.of(marked) == *mark)
+    }
+
+    fn of(&self, bytes: &[u8]) -> [u8; MARK_BYTES] {
+        let mut hasher = *self.0;
+        hasher.write(bytes);
+        let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+        [a, b, c, d]
     }
 }
 
-impl fmt::Debug for ConnectionIdMarks {
+impl fmt::Debug for Marks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConnectionIdMarks(secret)")
+        f.write_str("Marks(secret)")
     }
 }
 
@@ -108,13 +123,13 @@ mod tests {
 
     #[test]
     fn an_id_is_marked_for_one_key_alone() {
-        let (ours, theirs) = (ConnectionIdMarks::new(&key("one")), ConnectionIdMarks::new(&key("another")));
+        let (ours, theirs) = (Marks::new(&key("one")), Marks::new(&key("another")));
         let id = ours.mark([1, 2, 3, 4]);
-        assert!(ours.is_marked(&id) && !theirs.is_marked(&id));
+        assert!(ours.are_marked(&id) && !theirs.are_marked(&id));
         for byte in 0..CONNECTION_ID_BYTES {
             let mut changed = id;
             changed[byte] ^= 1;
-            assert!(!ours.is_marked(&changed), "byte {byte}");
+            assert!(!ours.are_marked(&changed), "byte {byte}");
         }
     }
 

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     Key,
     control::{Hello, Services},
-    key::{ARGON2_MEMORY_KIB, ARGON2_PASSES, ConnectionIdMarks, InitialKey, Instances, Phrase},
+    key::{ARGON2_MEMORY_KIB, ARGON2_PASSES, InitialKey, Instances, Marks, Phrase},
     piece::Head,
     probe::{Kind, Probe, ProbeSeal},
     puncher::search::{
@@ -223,7 +223,7 @@ fn letters(key: &Key) -> Value {
 }
 
 fn connection_ids(key: &Key) -> Value {
-    let marks = ConnectionIdMarks::new(key);
+    let marks = Marks::new(key);
     [[0; 4], [1, 2, 3, 4], [0xff; 4]]
         .map(|random| json!({ "random": hex(&random), "connection id": hex(&marks.mark(random)) }))
         .into_iter()
@@ -232,7 +232,7 @@ fn connection_ids(key: &Key) -> Value {
 
 /// What takes the place of the client's first destination connection ID in RFC 9001 §5.2.
 fn initial_keys(key: &Key) -> Value {
-    let (initial, marks) = (InitialKey::new(key), ConnectionIdMarks::new(key));
+    let (initial, marks) = (InitialKey::new(key), Marks::new(key));
     [(1, 2, [1, 2, 3, 4]), (u64::MAX, 0x0102_0304_0506_0708, [0; 4])]
         .map(|(serve, open, random)| {
             let id = marks.mark(random);
