@@ -117,7 +117,7 @@ def probe(seal, kind=wire.PROBE, role=wire.OPEN, flags=0, age_ms=0, more=b""):
     """A probe of a run of its own."""
     instance, token = (int.from_bytes(os.urandom(8), "big") for _ in range(2))
     word = wire.Probe(kind, role, flags, 1, instance, 0, wire.now_ms() - age_ms, token)
-    return seal.seal_with(word, os.urandom(24), more)
+    return seal.seal_with(word, seal.nonce(os.urandom(24), word.encode() + more), more)
 
 
 def public_initial(connection_id=b"unmarked"):

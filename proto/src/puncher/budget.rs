@@ -46,6 +46,9 @@ const MAX_FORMER: usize = 4;
 /// They make no mapping and leave half of the pace to others: nobody who plays recordings takes anything away from a search.
 const UNDATED_AT_ONCE: u64 = 4;
 
+/// Mappings that such answers may make: they are the peer's doing, and count as what its probes leave in a router.
+const UNDATED_MAPPINGS: usize = 8;
+
 /// See [`UNDATED_AT_ONCE`].
 const UNDATED_GAP: Duration = Duration::from_secs(1);
 
@@ -130,6 +133,8 @@ pub(super) struct Budget {
     mappings: BTreeMap<Flow, Instant>,
     /// Those of them that were made for slots.
     slots: BTreeSet<Flow>,
+    /// Those of them that answers to undated words have made.
+    answers: BTreeSet<Flow>,
     /// Those of addresses that we had. They may be in the same NAT.
     former: BTreeMap<IpAddr, BTreeMap<Flow, Instant>>,
     /// No later than the first moment at which a mapping dies.
@@ -152,6 +157,7 @@ impl Budget {
             own: None,
             mappings: BTreeMap::new(),
             slots: BTreeSet::new(),
+            answers: BTreeSet::new(),
             former: BTreeMap::new(),
             next_death: None,
             pace: Pace::of(limits),
@@ -173,6 +179,7 @@ impl Budget {
         let returning = self.former.remove(&own).unwrap_or_default();
         let left = std::mem::replace(&mut self.mappings, returning);
         self.slots.clear();
+        self.answers.clear();
         if !left.is_empty() {
             self.former.insert(before, left);
         }
@@ -191,6 +198,9 @@ impl Budget {
             }
             if purpose == Purpose::Slot {
                 self.slots.insert(flow);
+            }
+            if purpose == Purpose::Undated {
+                self.answers.insert(flow);
             }
         }
         self.mappings.insert(flow, now);
@@ -214,7 +224,9 @@ impl Budget {
                 used < search || used < search + FOR_TALK && is_soon()
             }
             Purpose::Spare => used < self.limits.all(),
-            Purpose::Undated => false,
+            Purpose::Undated => {
+                self.answers.len() < UNDATED_MAPPINGS && self.alive() < usize::from(self.limits.mappings)
+            }
         }
     }
 
@@ -226,7 +238,7 @@ impl Budget {
     /// The same, but for some of each former address: with a table full of those nothing at all could be sent.
     fn used(&self) -> usize {
         let spared = (FOR_SLOTS + FOR_TALK + FOR_SPARE) * self.former.len().min(MAX_FORMER);
-        self.alive() - spared.min(self.alive() - self.mappings.len())
+        self.alive() - spared.min(self.alive() - self.mappings.len()) - self.answers.len()
     }
 
     /// The same without what is kept back for slots.
@@ -251,6 +263,7 @@ impl Budget {
         let lives = |_: &Flow, used: &mut Instant| now < *used + MAPPING_LIFE;
         self.mappings.retain(lives);
         self.slots.retain(|flow| self.mappings.contains_key(flow));
+        self.answers.retain(|flow| self.mappings.contains_key(flow));
         self.former.values_mut().for_each(|flows| flows.retain(lives));
         self.former.retain(|_, flows| !flows.is_empty());
         let all = self.former.values().chain([&self.mappings]).flat_map(BTreeMap::values);

@@ -8,7 +8,7 @@
 //! No datagram is let in twice. Whoever sees one may copy it, and his copy may come first: a number that came from
 //! elsewhere still counts once from where the peer is known to be ([`Numbers`]). What was heard last of a run outlives its place among the newcomers, and its retirement
 //! ([`Former`]). Words of an unknown run that are not dated now may be recordings of an earlier one: they are let in from
-//! the addresses that the user named alone, and take no place of a run that is dated now.
+//! IPs that the user named alone (a wrong clock must not keep two machines apart), answered out of a purse of their own, and take no place of a run that is dated now.
 
 use std::{
     collections::VecDeque,
@@ -146,8 +146,7 @@ impl Peers {
         let is_dated = clock_distance(probe, now) <= FRESH;
         let is_current = self.current.as_ref().is_some_and(|current| current.id == probe.instance);
         let is_credible = match origin {
-            Origin::Named => true,
-            Origin::NamedIp => is_dated || is_current,
+            Origin::Named | Origin::NamedIp => true,
             Origin::Elsewhere => self.is_fresh(probe, now),
         };
         if !is_credible || self.is_retired(probe.instance) {
