@@ -201,11 +201,12 @@ impl Endpoint {
         let credentials = Credentials::new(&config.key, random()?)?;
         let shared = Shared::new(credentials);
         let address = SocketAddr::new(config.bind, config.port);
-        let (hub, arrivals) = Hub::bind(address, Filter::new(&config.key), shared.opened.clone())?;
+        let filter = Filter::new(&config.key);
+        let seal = filter.seal();
+        let (hub, arrivals) = Hub::bind(address, filter, shared.opened.clone())?;
         Peer::check_foreign(&addresses, hub.local_address())?;
         let quic = quic_endpoint(&shared, &hub)?;
         let seed = random()?;
-        let seal = ProbeSeal::new(&config.key);
         let puncher = Puncher::new(puncher::Config {
             role: config.role,
             seal,

@@ -45,6 +45,11 @@ impl Filter {
         Self { marks: Marks::new(key), seal: ProbeSeal::new(key), strays }
     }
 
+    /// Returns the seal of probes: one copy of its secret serves whoever opens them.
+    pub(crate) fn seal(&self) -> ProbeSeal {
+        self.seal.clone()
+    }
+
     /// Whether a datagram of QUIC's look is one of the version that we speak and leads to a connection ID that a
     /// holder of the key has made.
     pub(super) fn admits_quic(&self, datagram: &[u8]) -> bool {

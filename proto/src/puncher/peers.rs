@@ -6,9 +6,10 @@
 //! be alive, it is told so.
 //!
 //! No datagram is let in twice. Whoever sees one may copy it, and his copy may come first: a number that came from
-//! elsewhere still counts once from where the peer is known to be ([`Numbers`]). What was heard last of a run outlives its place among the newcomers, and its retirement
-//! ([`Former`]). Words of an unknown run that are not dated now may be recordings of an earlier one: they are let in from
-//! IPs that the user named alone (a wrong clock must not keep two machines apart), answered out of a purse of their own, and take no place of a run that is dated now.
+//! elsewhere still counts once from where the peer is known to be ([`Numbers`]). What was heard last of a run outlives its
+//! place among the newcomers, and its retirement ([`Former`]). Words of an unknown run that are not dated now may be
+//! recordings of an earlier one: they are let in from IPs that the user named alone (a wrong clock must not keep two
+//! machines apart), answered out of a purse of their own, and take no place of a run that is dated now.
 
 use std::{
     collections::VecDeque,
