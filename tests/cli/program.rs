@@ -97,15 +97,20 @@ impl Run {
 
     /// Waits until a line on stderr, after those waited for before, has `part` in it; returns that line.
     pub(crate) fn says(&mut self, part: &str) -> String {
+        self.says_within(PATIENCE, part)
+    }
+
+    /// Does the same with another patience than [`PATIENCE`].
+    pub(crate) fn says_within(&mut self, patience: Duration, part: &str) -> String {
         self.stderr
-            .wait_for(part)
+            .wait_for(part, patience)
             .unwrap_or_else(|why| panic!("{why}\n--- its stdout:\n{}", self.stdout.text()))
     }
 
     /// Waits until a line on stdout, after those waited for before, has `part` in it; returns that line.
     pub(crate) fn prints(&mut self, part: &str) -> String {
         self.stdout
-            .wait_for(part)
+            .wait_for(part, PATIENCE)
             .unwrap_or_else(|why| panic!("{why}\n--- its stderr:\n{}", self.stderr.text()))
     }
 
@@ -176,8 +181,8 @@ impl Lines {
         Self { incoming, seen: Vec::new() }
     }
 
-    fn wait_for(&mut self, part: &str) -> Result<String, String> {
-        let until = Instant::now() + PATIENCE;
+    fn wait_for(&mut self, part: &str, patience: Duration) -> Result<String, String> {
+        let until = Instant::now() + patience;
         loop {
             match self.incoming.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
@@ -187,7 +192,7 @@ impl Lines {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no {part:?} in {} s:\n{}", PATIENCE.as_secs(), self.text()));
+                    return Err(format!("no {part:?} in {} s:\n{}", patience.as_secs(), self.text()));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(format!("it ended without {part:?}:\n{}", self.text()));

@@ -1,5 +1,7 @@
 //! Networks that pass probes and drop some of the tunnel's packets, and routers that answer for themselves.
 
+use std::time::Duration;
+
 use natlab::{BoxSpec, LabSpec, NatSpec, Side, Translation, spec::Unsolicited};
 use pinhole::proto::nat::PortAssignment;
 
@@ -19,6 +21,10 @@ fn a_network_that_drops_what_leaves_in_one_call_carries_a_tunnel() {
     carries_in_spite_of("a_network_that_drops_what_leaves_in_one_call_carries_a_tunnel", "ip length > 1500");
 }
 
+/// Chance decides, and no seed rules this kernel's ports. The first 20 s leave out 3 in 100 (docs/nat.md has the shares), the
+/// first window of UTC after them fewer than 1 in 200: as long as two windows is what a test can rely on.
+const BY_CHANCE: Duration = Duration::from_secs(2 * 360);
+
 #[test]
 fn a_random_nat_is_met_where_both_routers_answer_for_themselves() {
     let test = "a_random_nat_is_met_where_both_routers_answer_for_themselves";
@@ -28,7 +34,7 @@ fn a_random_nat_is_met_where_both_routers_answer_for_themselves() {
             .map(|ports| NatSpec::new("answering", vec![BoxSpec::nat(ports).with_input(input)]));
         let Some(ground) = Ground::or_skip(test, LabSpec::new(a, b)) else { return };
         let _web = Web::start(&ground);
-        let _both = ground.connect(WEB_PORT);
+        let _both = ground.connect_within(BY_CHANCE, WEB_PORT);
         fetch_page(&ground);
     }
 }

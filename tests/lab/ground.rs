@@ -50,8 +50,13 @@ impl Ground {
 
     /// Starts both sides and waits until both say that the tunnel is up.
     pub(crate) fn connect(&self, port: u16) -> (Run, Run) {
+        self.connect_within(PATIENCE, port)
+    }
+
+    /// Does the same with another patience than [`PATIENCE`].
+    pub(crate) fn connect_within(&self, patience: Duration, port: u16) -> (Run, Run) {
         let (mut serve, mut open) = (Run::start(self.serve(port)), Run::start(self.open()));
-        serve.says("tunnel up");
+        serve.says_within(patience, "tunnel up");
         open.says("tunnel up");
         (serve, open)
     }
