@@ -9,9 +9,10 @@
 //! 1. [`key`]: a phrase becomes a [`Key`], from which everything secret is derived.
 //! 2. [`probe`]: sealed datagrams that test whether a pair of addresses carries packets both ways.
 //! 3. [`puncher`]: the machine that sends and answers probes until a pair is proven and nominated.
-//! 4. [`control`]: what each side tells the other of itself when the tunnel stands.
-//! 5. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`piece`]: what may follow.
-//! 6. [`survey`]: what the two NATs do, found out by both sides together.
+//! 4. [`session`]: the machine that brings a tunnel up over such a pair, and keeps it.
+//! 5. [`control`]: what each side tells the other of itself when the tunnel stands.
+//! 6. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`piece`]: what may follow.
+//! 7. [`survey`]: what the two NATs do, found out by both sides together.
 //!
 //! [`nat`] is the vocabulary for what stands in between. [`classic`] stands apart: another protocol, for a peer that
 //! still runs the old script.
@@ -23,6 +24,7 @@ pub mod nat;
 pub mod piece;
 pub mod probe;
 pub mod puncher;
+pub mod session;
 pub mod stream;
 pub mod survey;
 
@@ -31,6 +33,7 @@ mod time;
 pub use classic::Classic;
 pub use key::Key;
 pub use puncher::Puncher;
+pub use session::Session;
 pub use time::Now;
 
 /// The side of the tunnel that a program plays.

@@ -1,47 +1,46 @@
-//! Drives the sans-IO [`Puncher`]: real clocks, real sockets, and the commands of the endpoint.
+//! Drives the sans-IO [`Session`]: real clocks, real sockets, the resolver, and the commands of the endpoint's owner.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
 use pinhole_proto::{
-    Puncher,
+    Role, Session,
     nat::NotPublic,
-    puncher::{Event, Findings, Health, Icmp, Output, SocketId, Transmit},
+    puncher::{Findings, Health, Icmp, SocketId, Transmit},
+    session::{self, Output, Vitals},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
     time::Instant,
 };
 
-use super::{network::Network, peer::source_toward, ports};
+use super::{
+    Event, Events, Peer, PeerError,
+    connections::{Connections, Happened},
+    control::Control,
+    network::Network,
+    peer::source_toward,
+    ports,
+};
 use crate::{
     bind::BindError,
     clock::{now, until},
     hub::{Arrivals, Hub},
     route,
+    tunnel::Tunnel,
 };
 
-/// Commands and events under way between the driver and the endpoint.
-const QUEUE: usize = 64;
-
-/// What the endpoint wants of the puncher.
+/// What the endpoint's owner wants of the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
-    SetPeer(Vec<SocketAddr>),
-    Search,
     /// Say what the search has found out.
     Findings(oneshot::Sender<Option<Findings>>),
     /// Say how the path is.
     Health(oneshot::Sender<Option<Health>>),
+    /// Look the peer's name up at once, and say what is known then.
+    LookUp(oneshot::Sender<Vec<SocketAddr>>),
     /// Say goodbye; the driver ends, and says so.
     Leave(oneshot::Sender<()>),
-}
-
-/// The endpoint's ends of the driver's channels.
-#[derive(Debug)]
-pub(super) struct DriverHandle {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) events: mpsc::Receiver<Event>,
 }
 
 /// Asks the driver how the path is, and does not keep it alive.
@@ -61,93 +60,109 @@ impl HealthAsker {
     }
 }
 
-/// Runs a puncher on the Hub's sockets until it is told to leave, or nobody is left who could tell it.
-pub(super) fn spawn(puncher: Puncher, hub: Arc<Hub>, arrivals: Arrivals) -> (DriverHandle, JoinHandle<()>) {
-    let (command_sender, commands) = mpsc::channel(QUEUE);
-    let (events, event_receiver) = mpsc::channel(QUEUE);
-    let network = Network::watch();
-    let driver = Driver { puncher, hub, arrivals, network, commands, events, has_warned: false };
-    let task = tokio::spawn(driver.run());
-    (DriverHandle { commands: command_sender, events: event_receiver }, task)
+/// The driver's ends of what leads to the endpoint's owner.
+pub(super) struct Owner {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) published: watch::Sender<Option<Tunnel>>,
+    pub(super) control: Control,
+    pub(super) events: Events,
 }
 
-struct Driver {
-    puncher: Puncher,
+pub(super) struct Driver {
+    session: Session,
+    role: Role,
+    peer: Peer,
     hub: Arc<Hub>,
     arrivals: Arrivals,
+    connections: Connections,
     network: Network,
-    commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
+    lookups: JoinSet<Result<Vec<SocketAddr>, PeerError>>,
+    /// Who waits for the end of the lookup under way.
+    curious: Vec<oneshot::Sender<Vec<SocketAddr>>>,
+    owner: Owner,
     /// Whether the user has been told that sockets cannot be had.
     has_warned: bool,
 }
 
 impl Driver {
-    async fn run(mut self) {
+    pub(super) fn new(
+        session: Session,
+        (role, peer): (Role, Peer),
+        (hub, arrivals): (Arc<Hub>, Arrivals),
+        connections: Connections,
+        owner: Owner,
+    ) -> Self {
+        Self {
+            session,
+            role,
+            peer,
+            hub,
+            arrivals,
+            connections,
+            network: Network::watch(),
+            lookups: JoinSet::new(),
+            curious: Vec::new(),
+            owner,
+            has_warned: false,
+        }
+    }
+
+    /// Runs until it is told to leave, or nobody is left who could tell it.
+    pub(super) async fn run(mut self) {
+        self.locate();
+        self.session.start(now());
         loop {
-            let deadline = self.drain().await;
-            self.hub.heed_icmp(self.puncher.connected_pair().is_none());
-            let awaits_traffic = self.puncher.awaits_traffic();
+            let deadline = self.drain();
+            self.hub.heed_icmp(self.session.connected_pair().is_none());
+            let awaits_traffic = self.session.awaits_traffic();
             tokio::select! {
                 () = self.hub.sends(), if awaits_traffic => {
-                    self.tell_traffic();
-                    self.tell_local();
+                    self.tell_vitals();
+                    self.locate();
                 }
                 Some(arrival) = self.arrivals.probes.recv() => {
-                    self.tell_traffic();
-                    self.puncher.handle_datagram(arrival.pair, arrival.payload(), now());
+                    self.tell_vitals();
+                    self.session.handle_datagram(arrival.pair, arrival.payload(), now());
                 }
                 Some(arrival) = self.arrivals.icmp.recv() => {
+                    self.tell_vitals();
                     self.handle_icmp(&arrival.icmp());
                 }
                 () = self.network.changed() => {
-                    self.tell_traffic();
-                    self.tell_local();
-                    self.puncher.handle_network_change(now());
+                    self.tell_vitals();
+                    self.locate();
+                    self.session.handle_network_change(now());
                 }
-                command = self.commands.recv() => match command {
-                    Some(Command::SetPeer(addresses)) => {
-                        self.puncher.set_peer(&addresses, now());
-                        self.tell_local();
-                    }
-                    Some(Command::Search) => {
-                        self.tell_local();
-                        self.puncher.search(now());
-                    }
-                    Some(Command::Findings(answer)) => {
-                        let _nobody_waits = answer.send(self.puncher.findings(now()));
-                    }
-                    Some(Command::Health(answer)) => {
-                        let _nobody_waits = answer.send(self.puncher.health());
-                    }
-                    Some(Command::Leave(done)) => return self.leave(done).await,
+                happened = self.connections.next() => match happened {
+                    Some(happened) => self.handle_connection(happened),
+                    None => return,
+                },
+                Some(found) = self.lookups.join_next() => {
+                    self.tell_vitals();
+                    self.session.handle_resolved(found.ok().and_then(Result::ok), now());
+                    self.locate();
+                    self.answer_curious();
+                }
+                command = self.owner.commands.recv() => match command {
+                    Some(Command::Leave(done)) => return self.leave(done),
+                    Some(command) => self.handle_command(command),
                     None => return,
                 },
                 () = until(deadline) => {
-                    self.tell_traffic();
-                    if self.puncher.connected_pair().is_some() {
-                        self.tell_local();
+                    self.tell_vitals();
+                    if self.session.connected_pair().is_some() {
+                        self.locate();
                     }
-                    self.puncher.handle_timeout(now());
+                    self.session.handle_timeout(now());
                 }
             }
         }
     }
 
-    fn tell_traffic(&mut self) {
-        self.puncher.handle_traffic(self.hub.traffic(), now());
-    }
-
-    async fn leave(mut self, done: oneshot::Sender<()>) {
-        self.puncher.leave(now());
-        self.drain().await;
-        let _nobody_waits = done.send(());
-    }
-
-    /// Carries out what the puncher wants; returns when it wants to be asked again.
-    async fn drain(&mut self) -> Option<Instant> {
+    /// Carries out what the session wants; returns when it wants to be asked again.
+    fn drain(&mut self) -> Option<Instant> {
         loop {
-            match self.puncher.poll_output() {
+            match self.session.poll_output(now()) {
                 Output::Transmit(transmit) => {
                     if let Err(error) = self.hub.send_probe(&transmit) {
                         self.handle_unsent(&transmit, &error);
@@ -159,22 +174,148 @@ impl Driver {
                     }
                 }
                 Output::Close(socket) => self.hub.close(socket),
-                Output::Event(event) => self.handle_event(event).await,
-                Output::Timeout(deadline) => return deadline.map(Instant::from_std),
+                Output::Locate => self.locate(),
+                Output::Admit(over) => {
+                    if self.role == Role::Serve {
+                        self.connections.answer(over); // before the first packet can get in
+                    }
+                    self.hub.admit(over.pair);
+                    self.connections.set_path(Some(over.pair.remote));
+                }
+                Output::Dial { connection, over } => self.connections.dial(connection, over),
+                Output::SetPlain(is_plain) => self.hub.set_plain(is_plain),
+                Output::Abandon(connection) => self.connections.abandon(connection),
+                Output::End { connection, .. } => {
+                    if self.connections.end(connection) {
+                        self.owner.published.send_replace(None);
+                        self.owner.control.stop();
+                    }
+                }
+                Output::ResetController => self.connections.reset_controller(),
+                Output::Wake => self.connections.wake(),
+                Output::Rekey => self.connections.rekey(),
+                Output::LookUp => {
+                    let peer = self.peer.clone();
+                    self.lookups.spawn(async move { peer.resolve().await });
+                }
+                Output::Event(event) => self.handle_event(event),
+                Output::Timeout(deadline) => {
+                    self.connections.drop_unwanted();
+                    return deadline.map(Instant::from_std);
+                }
             }
         }
     }
 
-    async fn handle_event(&mut self, event: Event) {
-        match event {
-            Event::PathLost(_)
-            | Event::PeerSearching
-            | Event::PeerRestarted
-            | Event::PeerLeft
-            | Event::Displaced => self.tell_local(),
-            Event::Heard { .. } | Event::Connected(_) | Event::PeerGone | Event::Trouble(_) => {}
+    fn handle_event(&mut self, event: session::Event) {
+        if matches!(event, session::Event::PathLost { .. }) {
+            self.connections.set_path(None);
         }
-        let _endpoint_is_gone = self.events.send(event).await;
+        let mut tunnel = None;
+        if let session::Event::TunnelUp { connection, over } = &event
+            && let Some(established) = self.connections.establish(*connection, over.pair.remote)
+        {
+            self.owner.events.ledger().set_tunnel(&established);
+            self.owner.published.send_replace(Some(established.clone()));
+            tunnel = Some(established);
+        }
+        self.owner.events.tell(Event::new(event, &self.peer));
+        if let Some(tunnel) = tunnel {
+            self.owner.control.start(tunnel);
+        }
+    }
+
+    fn handle_connection(&mut self, happened: Happened) {
+        self.tell_vitals();
+        match happened {
+            Happened::Incoming(incoming) => self.handle_incoming(*incoming),
+            Happened::Established(connection) => {
+                self.locate();
+                self.session.handle_established(connection, now());
+            }
+            Happened::Failed(connection, why) => {
+                tracing::debug!(%why, "handshake failed");
+                self.locate();
+                self.session.handle_handshake_failed(connection, why, now());
+            }
+            Happened::Ended(tunnel, end) => {
+                self.locate();
+                self.session.handle_ended(tunnel, end, now());
+            }
+        }
+    }
+
+    /// A handshake whose first packet a run of the peer's that has proven itself to this one has sealed, or a copy of
+    /// such a packet, or noise.
+    fn handle_incoming(&mut self, incoming: noq::Incoming) {
+        let first_id = incoming.orig_dst_cid();
+        let opens = self.session.awaits_handshake(&first_id, now()) && incoming.decrypt().is_some();
+        let connection = opens.then(|| self.session.handle_handshake(&first_id, now())).flatten();
+        let Some(connection) = connection else { return incoming.ignore() };
+        if let Err(why) = self.connections.begin_answer(connection, incoming) {
+            tracing::debug!(%why, "handshake refused");
+            self.session.handle_handshake_failed(connection, why, now());
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Findings(answer) => {
+                let _nobody_waits = answer.send(self.session.findings(now()));
+            }
+            Command::Health(answer) => {
+                let _nobody_waits = answer.send(self.session.health());
+            }
+            Command::LookUp(answer) => {
+                self.session.look_up(now());
+                self.curious.retain(|waiting| !waiting.is_closed());
+                self.curious.push(answer);
+            }
+            Command::Leave(done) => drop(done),
+        }
+    }
+
+    fn answer_curious(&mut self) {
+        for curious in self.curious.drain(..) {
+            let _nobody_waits = curious.send(self.session.addresses().to_vec());
+        }
+    }
+
+    fn leave(mut self, done: oneshot::Sender<()>) {
+        self.session.leave(now());
+        self.drain();
+        let _nobody_waits = done.send(());
+    }
+
+    fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
+        self.session.handle_icmp(icmp, now());
+        if self.session.doubts_peer(icmp) {
+            self.locate();
+            if ports::is_closed(icmp.pair.remote.port(), self.hub.local_address().port()) {
+                self.session.handle_closed(now());
+            }
+        }
+    }
+
+    fn tell_vitals(&mut self) {
+        let vitals = Vitals {
+            traffic: self.hub.traffic(),
+            acknowledged: self.connections.acknowledged(),
+            rtt: self.connections.rtt(),
+        };
+        self.session.handle_vitals(vitals, now());
+    }
+
+    /// Tells the session which own address the peer's packets would have to reach if there were no NAT, and whether the
+    /// peer's is one that leads nowhere. Both change when the machine moves to another network.
+    fn locate(&mut self) {
+        let (bound, peer) = (self.hub.local_address().ip(), self.session.heading());
+        let local = if bound.is_unspecified() { peer.and_then(source_toward) } else { Some(bound) };
+        let not_public = peer.and_then(|peer| {
+            let why = NotPublic::of(peer.ip())?;
+            (route::leads_to(peer.ip()) == Some(false)).then_some((peer.ip(), why))
+        });
+        self.session.set_local(local, not_public, now());
     }
 
     /// Too few descriptors make a fan smaller, and a port that is taken spoils one slot: the search goes on.
@@ -189,30 +330,7 @@ impl Driver {
             | BindError::Permission { .. }
             | BindError::NotLocal { .. } => tracing::debug!(%error, socket = socket.0, "socket not opened"),
         }
-        self.puncher.handle_open_failed(socket);
-    }
-
-    fn handle_icmp(&mut self, icmp: &Icmp<'_>) {
-        self.puncher.handle_icmp(icmp, now());
-        if self.puncher.doubts_peer(icmp) {
-            self.tell_local();
-            if ports::is_closed(icmp.pair.remote.port(), self.hub.local_address().port()) {
-                self.puncher.handle_closed(now());
-            }
-        }
-    }
-
-    /// Tells the puncher which own address the peer's packets would have to reach if there were no NAT, and whether the
-    /// peer's is one that leads nowhere. Both change when the machine moves to another network.
-    fn tell_local(&mut self) {
-        let (bound, peer) = (self.hub.local_address().ip(), self.puncher.heading());
-        let local = if bound.is_unspecified() { peer.and_then(source_toward) } else { Some(bound) };
-        let not_public = peer.and_then(|peer| {
-            let why = NotPublic::of(peer.ip())?;
-            (route::leads_to(peer.ip()) == Some(false)).then_some((peer.ip(), why))
-        });
-        self.puncher.set_not_public(not_public);
-        self.puncher.set_local(local, now());
+        self.session.handle_open_failed(socket);
     }
 
     /// A probe that the system refuses is lost, as on any network; the next one is due soon. Some refusals stay: a
@@ -221,7 +339,7 @@ impl Driver {
         tracing::debug!(%error, pair = ?transmit.pair, "probe not sent");
         // Not HostUnreachable: some router far away may say so by ICMP.
         if [io::ErrorKind::PermissionDenied, io::ErrorKind::NetworkUnreachable].contains(&error.kind()) {
-            self.puncher.handle_send_refused(now());
+            self.session.handle_send_refused(now());
         }
     }
 }

@@ -5,10 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use pinhole_proto::{
     control::Services,
     puncher::{Connected, Loss, Trouble},
+    session,
     stream::Reply,
 };
 use tokio::sync::broadcast;
 
+use super::Peer;
 use crate::{
     status::Ledger,
     tunnel::{HandshakeError, TunnelEnd},
@@ -131,6 +133,27 @@ pub enum Event {
 }
 
 impl Event {
+    /// Makes it of what the session with that peer reports.
+    pub(super) fn new(event: session::Event, peer: &Peer) -> Self {
+        match event {
+            session::Event::Searching { addresses } => Self::Searching { peer: peer.to_string(), addresses },
+            session::Event::Heard { from } => Self::Heard { from },
+            session::Event::Punched(connected) => Self::Punched(connected),
+            session::Event::TunnelUp { over, .. } => Self::TunnelUp { remote: over.pair.remote },
+            session::Event::HandshakeFailed { why } => Self::HandshakeFailed { why },
+            session::Event::PathLost { loss } => Self::PathLost { loss },
+            session::Event::PathBack { connected, after } => Self::PathBack { connected, after },
+            session::Event::PathChanged(connected) => Self::PathChanged(connected),
+            session::Event::Displaced => Self::Displaced,
+            session::Event::PeerGone => Self::PeerGone,
+            session::Event::TunnelLost(end) => Self::TunnelLost(end),
+            session::Event::PeerLeft => Self::PeerLeft,
+            session::Event::PeerRestarted => Self::PeerRestarted,
+            session::Event::Trouble(trouble) => Self::Trouble(trouble),
+            session::Event::Resolved { ok } => Self::Resolved { host: peer.host.clone(), ok },
+        }
+    }
+
     /// Names it for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {

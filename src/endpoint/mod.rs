@@ -1,5 +1,6 @@
 //! Our end: the key, the sockets, and a tunnel to the peer that is kept up for as long as the endpoint lives.
 
+mod connections;
 mod control;
 mod driver;
 mod event;
@@ -8,7 +9,6 @@ mod network;
 mod peer;
 mod ports;
 pub mod status;
-mod supervisor;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -17,11 +17,12 @@ use std::{
 };
 
 use pinhole_proto::{
-    Key, Puncher, Role,
+    Key, Role, Session,
     control::Services,
     key::Instances,
     probe::ProbeSeal,
     puncher::{self, Findings, Limits, Memory},
+    session,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -29,10 +30,11 @@ use tokio::{
 };
 
 use self::{
+    connections::Connections,
     control::{Control, Offered},
+    driver::{Driver, Owner},
     life::Life,
     status::{Ledger, Status},
-    supervisor::{Owner, Request, Supervisor},
 };
 pub(crate) use self::{
     driver::{Command, HealthAsker},
@@ -46,6 +48,7 @@ pub use self::{
 };
 use crate::{
     bind::BindError,
+    clock,
     hub::{Filter, GatheringRuntime, Hub, QuicSocket},
     tunnel::{
         Credentials, Goodbye, Tunnel,
@@ -59,8 +62,8 @@ pub const DEFAULT_PORT: u16 = 5555;
 /// How long a tunnel waits for a path unless told otherwise.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Requests of the owner that may wait for the supervisor.
-const REQUESTS: usize = 8;
+/// Requests that may wait for the driver.
+const COMMANDS: usize = 64;
 
 /// Time that a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -175,7 +178,6 @@ pub struct Endpoint {
     hub: Arc<Hub>,
     quic: noq::Endpoint,
     commands: mpsc::Sender<Command>,
-    requests: mpsc::Sender<Request>,
     life: Life,
     tunnel: watch::Receiver<Option<Tunnel>>,
     offered: watch::Sender<Offered>,
@@ -207,7 +209,7 @@ impl Endpoint {
         Peer::check_foreign(&addresses, hub.local_address())?;
         let quic = quic_endpoint(&shared, &hub)?;
         let seed = random()?;
-        let puncher = Puncher::new(puncher::Config {
+        let puncher = puncher::Config {
             role: config.role,
             seal,
             schedule: puncher::Schedule::new(&config.key),
@@ -216,31 +218,24 @@ impl Endpoint {
             limits: config.limits,
             memory: config.memory,
             sibling: Some(sibling),
-        });
-        let (driver, driving) = driver::spawn(puncher, hub.clone(), arrivals);
-        let commands = driver.commands.clone();
-        let (requests, from_owner) = mpsc::channel(REQUESTS);
+        };
+        let (is_named, patience) = (config.peer.is_name(), config.patience);
+        let session = session::Config { puncher, addresses: addresses.clone(), is_named, patience };
+        let session = Session::new(session, clock::now());
+        let (commands, from_owner) = mpsc::channel(COMMANDS);
         let (published, tunnel) = watch::channel(None);
-        let ledger = Arc::new(Ledger::new(config.role, addresses.clone()));
+        let ledger = Arc::new(Ledger::new(config.role, addresses));
         let events = Events::new(ledger.clone());
         let (offered, own_services) = watch::channel(None);
         let (heard, peer_services) = watch::channel(None);
         let control = Control::new(&config, own_services, heard, events.clone());
-        let owner = Owner { requests: from_owner, published, control };
+        let owner = Owner { commands: from_owner, published, control, events: events.clone() };
         let status = Status::new(ledger.clone(), config.peer.clone(), &hub, HealthAsker::new(&commands));
         let first_listener = Mutex::new(Some(events.subscribe()));
         let (role, compress) = (config.role, config.compress);
-        let supervisor = Supervisor::new(
-            config,
-            addresses,
-            hub.clone(),
-            (quic.clone(), shared),
-            driver,
-            owner,
-            events.clone(),
-        );
-        let supervising = tokio::spawn(supervisor.run());
-        let life = Life::of([("driver", driving), ("supervisor", supervising)]);
+        let connections = Connections::new(quic.clone(), shared, hub.clone());
+        let driver = Driver::new(session, (role, config.peer), (hub.clone(), arrivals), connections, owner);
+        let life = Life::of([("driver", tokio::spawn(driver.run()))]);
         let mut sampler = JoinSet::new();
         sampler.spawn(async move { ledger.sample().await });
         Ok(Self {
@@ -249,7 +244,6 @@ impl Endpoint {
             hub,
             quic,
             commands,
-            requests,
             life,
             tunnel,
             offered,
@@ -305,23 +299,19 @@ impl Endpoint {
     /// does not resolve now. None once the endpoint has ended.
     pub async fn look_up(&self) -> Option<Vec<SocketAddr>> {
         let (answer, found) = oneshot::channel();
-        self.requests.send(Request::LookUp(answer)).await.ok()?;
+        self.commands.send(Command::LookUp(answer)).await.ok()?;
         found.await.ok()
     }
 
-    /// Waits until both tasks of the endpoint have answered: proof that they live and get their turn. Never returns
-    /// when one of them hangs, and `false` when one has ended.
+    /// Waits until the endpoint's task has answered: proof that it lives and gets its turn. Never returns when it hangs,
+    /// and `false` when it has ended.
     pub async fn answers(&self) -> bool {
-        let (driver, driven) = oneshot::channel();
-        let (supervisor, supervised) = oneshot::channel();
-        self.commands.send(Command::Findings(driver)).await.is_ok()
-            && driven.await.is_ok()
-            && self.requests.send(Request::Answer(supervisor)).await.is_ok()
-            && supervised.await.is_ok()
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Findings(answer)).await.is_ok() && answered.await.is_ok()
     }
 
-    /// Waits until one of the endpoint's tasks has ended, which none does by itself: the endpoint is of no use any
-    /// more, and its owner should start another, or end.
+    /// Waits until the endpoint's task has ended, which it does not by itself: the endpoint is of no use any more, and its
+    /// owner should start another, or end.
     pub async fn ended(&self) -> TaskEnd {
         self.life.ended().await
     }
@@ -393,7 +383,7 @@ fn random<const N: usize>() -> Result<[u8; N], StartError> {
     Ok(drawn)
 }
 
-/// Makes QUIC's endpoint. It is a server for nobody yet: the supervisor of the serve side lets it answer with each path.
+/// Makes QUIC's endpoint. It is a server for nobody yet: the serve side's driver lets it answer with each path.
 /// The open side's is one as well, and ignores everybody: the library would answer with a stateless reset.
 fn quic_endpoint(shared: &Shared, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
     let answer = Some(shared.server(Instances::default(), Way::UNKNOWN));

@@ -220,11 +220,11 @@ impl Hub {
         self.route().map(|route| route.socket.local_address())
     }
 
-    /// Returns the size of the largest datagram that this machine would send by the path that QUIC takes now, bytes of UDP
-    /// payload, if the system tells.
-    pub(crate) fn largest_datagram(&self) -> Option<u16> {
-        let Route { remote, socket } = self.route()?;
-        mtu::largest_datagram(socket.local_address(), remote)
+    /// Returns the size of the largest datagram that this machine would send by that pair, bytes of UDP payload, if the
+    /// system tells.
+    pub(crate) fn largest_datagram(&self, pair: Pair) -> Option<u16> {
+        let local = self.sockets().find(pair.socket)?.local_address();
+        mtu::largest_datagram(local, pair.remote)
     }
 
     /// Returns the sizes of the main socket's buffers that the system has granted.

@@ -1,28 +1,26 @@
 //! Which sockets there are and whose they are: the puncher's, a tunnel's, or both.
 //!
-//! A socket lives as long as the puncher holds it open or a route uses it; the main one lives for ever. The first
-//! route makes a socket *adopted*: the QUIC library reads it from then on, and its own reader
-//! is left with the ICMP errors.
-//!
-//! What leaves takes the newest route. What comes by an older one is still let in: the peer may be on its way over.
+//! [`Routes`] has the rules. The first route makes a socket *adopted*: the QUIC library reads it from then on, and its own
+//! reader is left with the ICMP errors.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, task::Waker};
 
-use pinhole_proto::puncher::{Pair, SocketId};
+use pinhole_proto::{
+    puncher::{Pair, SocketId},
+    session::Routes,
+};
 
 use super::{intake::Intake, reader::Reader, socket::UdpSocket};
-
-/// Proven pairs kept open to QUIC at a time; the newest stay.
-const MAX_ROUTES: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Sockets {
     main: Arc<UdpSocket>,
     intake: Arc<Intake>,
-    /// Those that the puncher holds open, with their readers: of the errors alone where they are adopted.
-    open: BTreeMap<SocketId, (Arc<UdpSocket>, Reader)>,
-    /// The oldest first.
-    routes: Vec<Route>,
+    routes: Routes,
+    /// All but the main one, with the readers of those that the puncher holds open: of the errors alone where they are
+    /// adopted.
+    further: BTreeMap<SocketId, (Arc<UdpSocket>, Option<Reader>)>,
+    newest: Option<Route>,
     /// Those that QUIC reads, the main one first.
     adopted: Vec<Arc<UdpSocket>>,
     /// Changes with `adopted`.
@@ -56,47 +54,53 @@ pub(super) struct Adopted {
 impl Sockets {
     pub(super) fn new(main: Arc<UdpSocket>, intake: Arc<Intake>) -> Self {
         let adopted = vec![main.clone()];
-        let (open, routes) = Default::default();
-        Self { main, intake, open, routes, adopted, version: 0, quic: None, heeds_icmp: false }
+        let (routes, further) = Default::default();
+        Self {
+            main,
+            intake,
+            routes,
+            further,
+            newest: None,
+            adopted,
+            version: 0,
+            quic: None,
+            heeds_icmp: false,
+        }
     }
 
     /// Takes a new socket of the puncher's. A former one of that number is gone.
     pub(super) fn open(&mut self, socket: UdpSocket) {
-        self.close(socket.id());
-        self.routes.retain(|route| route.socket.id() != socket.id());
-        self.forget_unused();
+        let id = socket.id();
+        self.further.remove(&id);
+        self.routes.open(id);
+        self.follow();
         socket.heed_icmp(self.heeds_icmp);
         let socket = Arc::new(socket);
         let reader = Reader::of_everything(socket.clone(), self.intake.clone());
-        self.open.insert(socket.id(), (socket, reader));
+        self.further.insert(id, (socket, Some(reader)));
     }
 
     /// The puncher is done with a socket. It closes unless a route uses it.
     pub(super) fn close(&mut self, id: SocketId) {
-        self.open.remove(&id);
-        self.forget_unused();
+        self.routes.close(id);
+        if self.routes.is_used(id) {
+            self.further.entry(id).and_modify(|(_, reader)| *reader = None);
+        } else {
+            self.further.remove(&id);
+            self.follow();
+        }
     }
 
     /// Opens a proven pair to QUIC and returns its socket. Nothing happens to a pair whose socket is gone.
-    ///
-    /// It is the newest route from now on. Routes over sockets that the puncher has closed end, and the oldest one
-    /// beyond the bound.
     pub(super) fn admit(&mut self, pair: Pair) -> Option<Arc<UdpSocket>> {
         let socket = self.find(pair.socket)?.clone();
-        let Self { routes, open, .. } = self;
-        routes.retain(|Route { remote, socket: other }| {
-            let is_needed =
-                other.id() == SocketId::MAIN || Arc::ptr_eq(other, &socket) || open.contains_key(&other.id());
-            is_needed && !(*remote == pair.remote && Arc::ptr_eq(other, &socket))
-        });
-        if self.routes.len() == MAX_ROUTES {
-            self.routes.remove(0);
-        }
-        self.routes.push(Route { remote: pair.remote, socket: socket.clone() });
-        if !self.adopted.iter().any(|adopted| Arc::ptr_eq(adopted, &socket)) {
+        self.routes.admit(pair);
+        if !self.is_adopted(pair.socket) {
             self.adopt(socket.clone());
         }
-        self.forget_unused();
+        let Self { further, routes, .. } = self;
+        further.retain(|id, _| routes.is_used(*id));
+        self.follow();
         Some(socket)
     }
 
@@ -107,8 +111,8 @@ impl Sockets {
         }
         self.heeds_icmp = on;
         self.main.heed_icmp(on);
-        for (socket, _) in self.open.values() {
-            socket.heed_icmp(on);
+        for (socket, reader) in self.further.values() {
+            socket.heed_icmp(on && reader.is_some());
         }
     }
 
@@ -127,8 +131,7 @@ impl Sockets {
         if id == SocketId::MAIN {
             return Some(&self.main);
         }
-        let closed = || self.adopted.iter().find(|socket| socket.id() == id);
-        self.open.get(&id).map(|(socket, _)| socket).or_else(closed)
+        self.further.get(&id).map(|(socket, _)| socket)
     }
 
     /// Returns whether QUIC uses that socket.
@@ -138,32 +141,34 @@ impl Sockets {
 
     /// Returns whether what comes from `remote` on that socket may be QUIC.
     pub(super) fn is_proven(&self, socket: SocketId, remote: SocketAddr) -> bool {
-        self.routes.iter().any(|route| route.remote == remote && route.socket.id() == socket)
+        self.routes.is_open(Pair { socket, remote })
     }
 
     /// Returns the newest route.
     pub(super) fn route(&self) -> Option<&Route> {
-        self.routes.last()
+        self.newest.as_ref()
     }
 
     fn adopt(&mut self, socket: Arc<UdpSocket>) {
-        if let Some((_, reader)) = self.open.get_mut(&socket.id()) {
+        if let Some((_, Some(reader))) = self.further.get_mut(&socket.id()) {
             *reader = Reader::of_errors(socket.clone(), self.intake.clone());
         }
         self.adopted.push(socket);
         self.handle_change();
     }
 
-    /// Forgets adopted sockets that neither the puncher nor a route holds.
-    fn forget_unused(&mut self) {
-        let Self { adopted, open, routes, .. } = self;
+    /// Brings what QUIC reads, and where it sends, in line with the sockets and the routes.
+    fn follow(&mut self) {
+        let Self { adopted, further, routes, .. } = self;
         let before = adopted.len();
-        adopted.retain(|socket| {
-            socket.id() == SocketId::MAIN
-                || open.contains_key(&socket.id())
-                || routes.iter().any(|route| Arc::ptr_eq(&route.socket, socket))
+        adopted.retain(|socket| socket.id() == SocketId::MAIN || further.contains_key(&socket.id()));
+        let has_changed = adopted.len() != before;
+        let newest = routes.newest();
+        self.newest = newest.and_then(|Pair { socket, remote }| {
+            let socket = self.find(socket)?.clone();
+            Some(Route { remote, socket })
         });
-        if adopted.len() != before {
+        if has_changed {
             self.handle_change();
         }
     }

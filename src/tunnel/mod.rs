@@ -27,6 +27,8 @@ use std::{
 
 use noq::{ConnectionError, RecvStream, SendStream, VarInt};
 
+pub use pinhole_proto::session::{HandshakeError, TunnelEnd};
+
 pub use self::transport::{CONNECTION_WINDOW_BYTES, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 pub(crate) use self::{congestion::PathCount, credentials::Credentials, gate::Gate, initial::Opened};
 
@@ -52,70 +54,34 @@ impl Goodbye {
     }
 }
 
-/// Says how a tunnel ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TunnelEnd {
-    /// The peer said that it leaves.
-    #[error("the peer left")]
-    PeerLeft,
-    /// One of the two sides replaced the tunnel by a new one.
-    #[error("replaced by a new tunnel")]
-    Replaced,
-    /// We closed it.
-    #[error("closed")]
-    Closed,
-    /// There was no path for as long as we were to wait for one.
-    #[error("no path to the peer for too long")]
-    NoPath,
-    /// The peer's QUIC library reported an error, or does not know the connection.
-    #[error("the connection broke")]
-    Broken,
-}
-
-/// Says why a handshake over a proven pair failed: in our own words, never in those of the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum HandshakeError {
-    /// Nothing came back for as long as an answer may take.
-    #[error("no answer in time")]
-    Late,
-    /// The other side, or this one, ended it.
-    #[error("one side ended it")]
-    Ended,
-    /// The two sides could not agree: they are of different versions, or one of them is faulty.
-    #[error("the two sides do not understand each other; is the same version of pinhole on both?")]
-    Disagreed,
-}
-
-impl HandshakeError {
-    pub(crate) fn new(error: &ConnectionError) -> Self {
-        match error {
-            ConnectionError::TimedOut => Self::Late,
-            ConnectionError::ApplicationClosed(_)
-            | ConnectionError::LocallyClosed
-            | ConnectionError::Reset
-            | ConnectionError::CidsExhausted => Self::Ended,
-            ConnectionError::VersionMismatch
-            | ConnectionError::TransportError(_)
-            | ConnectionError::ConnectionClosed(_) => Self::Disagreed,
-        }
+/// Says in our own words why a handshake failed, never in those of the other side.
+pub(crate) fn handshake_error(error: &ConnectionError) -> HandshakeError {
+    match error {
+        ConnectionError::TimedOut => HandshakeError::Late,
+        ConnectionError::ApplicationClosed(_)
+        | ConnectionError::LocallyClosed
+        | ConnectionError::Reset
+        | ConnectionError::CidsExhausted => HandshakeError::Ended,
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_) => HandshakeError::Disagreed,
     }
 }
 
-impl TunnelEnd {
-    fn new(error: &ConnectionError) -> Self {
-        match error {
-            ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code() => {
-                Self::PeerLeft
-            }
-            ConnectionError::ApplicationClosed(_) => Self::Replaced,
-            ConnectionError::LocallyClosed => Self::Closed,
-            ConnectionError::TimedOut
-            | ConnectionError::VersionMismatch
-            | ConnectionError::TransportError(_)
-            | ConnectionError::ConnectionClosed(_)
-            | ConnectionError::Reset
-            | ConnectionError::CidsExhausted => Self::Broken,
+/// Says how a connection ended.
+pub(crate) fn tunnel_end(error: &ConnectionError) -> TunnelEnd {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code() => {
+            TunnelEnd::PeerLeft
         }
+        ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,
+        ConnectionError::LocallyClosed => TunnelEnd::Closed,
+        ConnectionError::TimedOut
+        | ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::CidsExhausted => TunnelEnd::Broken,
     }
 }
 
@@ -176,7 +142,7 @@ impl Tunnel {
     ///
     /// When the tunnel has ended.
     pub(crate) async fn open_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
-        self.connection.open_bi().await.map_err(|error| TunnelEnd::new(&error))
+        self.connection.open_bi().await.map_err(|error| tunnel_end(&error))
     }
 
     /// Returns where the tunnel's streams wait for their turn to write.
@@ -186,7 +152,7 @@ impl Tunnel {
 
     /// Waits for the peer's next stream.
     pub(crate) async fn accept_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
-        self.connection.accept_bi().await.map_err(|error| TunnelEnd::new(&error))
+        self.connection.accept_bi().await.map_err(|error| tunnel_end(&error))
     }
 
     /// Closes the tunnel and tells the peer why. Streams end at once.
@@ -196,7 +162,7 @@ impl Tunnel {
 
     /// Waits until the tunnel has ended.
     pub async fn closed(&self) -> TunnelEnd {
-        TunnelEnd::new(&self.connection.closed().await)
+        tunnel_end(&self.connection.closed().await)
     }
 
     /// Returns whether the tunnel still stands.

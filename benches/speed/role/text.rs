@@ -27,7 +27,7 @@ const DOCUMENTS: [&str; 6] = [
 
 /// What they write for machines.
 const PROGRAMS: [&str; 6] = [
-    include_str!("../../../src/endpoint/supervisor.rs"),
+    include_str!("../../../src/endpoint/driver.rs"),
     include_str!("../../../src/cli/args.rs"),
     include_str!("../../../proto/src/puncher/mod.rs"),
     include_str!("../../../proto/src/puncher/search/birthday/mod.rs"),

@@ -452,7 +452,7 @@ impl Puncher {
         matches!(&self.state, State::Connected(link) if probe.epoch > link.peer_epoch)
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let checks = self.checks.deadline();
         let search = match &self.state {
             State::Searching(search) => Some(search.deadline()),

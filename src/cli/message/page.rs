@@ -598,7 +598,7 @@ fn said() -> BTreeSet<String> {
         quoted: "/etc/pinhole/key".into(),
     };
     said.insert(words::reread(Some(&useless.to_string()), &[]).to_string());
-    for task in ["supervisor", "offer", "local port"] {
+    for task in ["offer", "local port"] {
         said.insert(Message::PartEnded(TaskEnd { task, has_panicked: false }).to_string());
     }
     let shown = ["from the command line", "as typed"];

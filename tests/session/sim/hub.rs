@@ -1,13 +1,12 @@
 //! What the Hub does, without sockets: which there are, which pairs are open to QUIC, and by which one it sends.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use natlab::{Network, Place};
-use pinhole_proto::puncher::{Pair, SocketId};
+use pinhole_proto::{
+    puncher::{Pair, SocketId},
+    session::Routes,
+};
 
 /// UDP port of both sides.
 pub(super) const PORT: u16 = 5555;
@@ -15,18 +14,12 @@ pub(super) const PORT: u16 = 5555;
 /// TTL of a packet that is to arrive.
 const FULL_TTL: u8 = 64;
 
-/// Proven pairs kept open to QUIC at a time, as in the Hub.
-pub(super) const MAX_ROUTES: usize = 16;
-
 #[derive(Debug)]
 pub(super) struct Hub {
     place: Place,
     /// All that are bound.
     ports: BTreeMap<SocketId, u16>,
-    /// Those that the puncher holds open.
-    open: BTreeSet<SocketId>,
-    /// The oldest first.
-    routes: Vec<Pair>,
+    routes: Routes,
     /// Datagrams of QUIC that have left.
     pub(super) sent: u64,
 }
@@ -35,8 +28,7 @@ impl Hub {
     pub(super) fn bind(place: Place, network: &mut Network) -> Self {
         network.listen(place, PORT);
         let ports = BTreeMap::from([(SocketId::MAIN, PORT)]);
-        let (open, routes, sent) = Default::default();
-        Self { place, ports, open, routes, sent }
+        Self { place, ports, routes: Routes::default(), sent: 0 }
     }
 
     /// Opens a further socket; false if its port is taken.
@@ -44,36 +36,27 @@ impl Hub {
         if self.ports.values().any(|taken| *taken == port) {
             return false;
         }
-        self.close(socket, network);
-        self.routes.retain(|route| route.socket != socket);
-        self.forget_unused(network);
+        if let Some(former) = self.ports.remove(&socket) {
+            network.close(self.place, former);
+        }
+        self.routes.open(socket);
         network.listen(self.place, port);
         self.ports.insert(socket, port);
-        self.open.insert(socket)
+        true
     }
 
     /// The puncher is done with a socket. It closes unless a route uses it.
     pub(super) fn close(&mut self, socket: SocketId, network: &mut Network) {
-        self.open.remove(&socket);
+        self.routes.close(socket);
         self.forget_unused(network);
     }
 
-    /// Opens a proven pair to QUIC, whose datagrams take it from now on.
+    /// Opens a proven pair to QUIC, if its socket is there; its datagrams take it from now on.
     pub(super) fn admit(&mut self, pair: Pair, network: &mut Network) {
-        if !self.ports.contains_key(&pair.socket) {
-            return;
+        if self.ports.contains_key(&pair.socket) {
+            self.routes.admit(pair);
+            self.forget_unused(network);
         }
-        let Self { routes, open, .. } = self;
-        routes.retain(|route| {
-            let is_needed =
-                route.socket == SocketId::MAIN || route.socket == pair.socket || open.contains(&route.socket);
-            is_needed && *route != pair
-        });
-        if self.routes.len() == MAX_ROUTES {
-            self.routes.remove(0);
-        }
-        self.routes.push(pair);
-        self.forget_unused(network);
     }
 
     /// Sends a datagram, if the socket is there.
@@ -84,9 +67,9 @@ impl Hub {
 
     /// Sends a datagram of QUIC's by the newest route.
     pub(super) fn send_quic(&mut self, payload: Vec<u8>, network: &mut Network) {
-        if let Some(route) = self.routes.last() {
+        if let Some(route) = self.routes.newest() {
             self.sent += 1;
-            self.send(*route, None, payload, network);
+            self.send(route, None, payload, network);
         }
     }
 
@@ -100,25 +83,23 @@ impl Hub {
     }
 
     pub(super) fn is_proven(&self, pair: Pair) -> bool {
-        self.routes.contains(&pair)
+        self.routes.is_open(pair)
     }
 
     /// Whether errors about what leaves from there are read during a search.
     pub(super) fn heeds_icmp(&self, socket: SocketId) -> bool {
-        socket == SocketId::MAIN || self.open.contains(&socket)
+        self.routes.is_held(socket)
     }
 
     /// Sockets and routes.
     pub(super) fn sizes(&self) -> (usize, usize) {
-        (self.ports.len(), self.routes.len())
+        (self.ports.len(), self.routes.count())
     }
 
     fn forget_unused(&mut self, network: &mut Network) {
-        let Self { place, ports, open, routes, .. } = self;
+        let Self { place, ports, routes, .. } = self;
         ports.retain(|socket, port| {
-            let is_used = *socket == SocketId::MAIN
-                || open.contains(socket)
-                || routes.iter().any(|route| route.socket == *socket);
+            let is_used = routes.is_used(*socket);
             if !is_used {
                 network.close(*place, *port);
             }

@@ -1,42 +1,62 @@
-//! One run of the program: a Puncher, the Hub, QUIC, and the supervisor, on one host.
+//! One run of the program on one host: its session, sockets, and QUIC.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use natlab::{Delivery, IcmpError, Network, Place, Side, chance::Chance, public_ip};
+use noq_proto::{ConnectionError, Event as QuicEvent, Incoming, PathId, VarInt};
 use pinhole_proto::{
-    Key, Now, Puncher, Role,
+    Key, Now, Role, Session,
     key::Phrase,
     probe::{Class, ProbeSeal, classify},
-    puncher::{Config, Event, Icmp, IcmpKind, Limits, Memory, Output, Pair, Schedule, Traffic},
+    puncher::{self, Connected, Icmp, IcmpKind, Limits, Memory, Pair, Schedule, Traffic},
+    session::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
 };
 
 use super::{
-    app::App,
+    app::{App, TunnelId},
     hub::{Hub, PORT},
     quic::Quic,
-    supervisor::{self, Report, Supervisor},
-    tunnel::{credentials::Credentials, transport::Shared},
+    tunnel::{
+        congestion::PathCount,
+        credentials::Credentials,
+        transport::{Shared, Way},
+    },
 };
+
+/// The codes of goodbyes (src/tunnel/mod.rs), and what the library says when a connection is dropped.
+const LEAVING: u32 = 1;
+const REPLACED: u32 = 2;
+const DROPPED: u32 = 0;
+
+/// Says what became of a tunnel.
+#[derive(Debug, Clone)]
+pub(super) enum Report {
+    Up(TunnelId),
+    Down(TunnelId, Option<TunnelEnd>),
+    Event(Event),
+}
 
 /// What lives in one process.
 pub(super) struct Program {
     side: Side,
-    pub(super) role: Role,
-    pub(super) puncher: Puncher,
+    role: Role,
+    pub(super) session: Session,
     pub(super) hub: Hub,
     pub(super) quic: Quic,
-    pub(super) shared: Shared,
-    pub(super) supervisor: Supervisor,
+    shared: Shared,
+    /// QUIC's own numbers of the session's connections.
+    connections: BTreeMap<ConnectionHandle, usize>,
+    pub(super) tunnel: Option<(usize, TunnelId)>,
     pub(super) app: App,
     pub(super) reports: Vec<Report>,
     pub(super) memory: Option<Memory>,
-    puncher_at: Option<Instant>,
-    /// Probes that left, and calls of the Puncher's timeout.
+    session_at: Option<Instant>,
+    /// Probes that left, and calls of the session's timeout.
     pub(super) probes: Rate,
     pub(super) wakes: Rate,
     /// Probes in all, those answers included.
@@ -54,31 +74,33 @@ impl Program {
     ) -> Self {
         let role = [Role::Serve, Role::Open][side.index()];
         let (seal, schedule) = secrets();
-        let limits = Limits::DEFAULT;
-        let seed = seed(chance);
+        let (limits, seed) = (Limits::DEFAULT, seed(chance));
         let puncher =
-            Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory, sibling: None });
+            puncher::Config { role, seal, schedule, seed, port: PORT, limits, memory, sibling: None };
+        let addresses = vec![SocketAddr::from((public_ip(side.other()), PORT))];
+        // What the name server tells is told when it changes (World::tell_public_ip).
+        let session = Session::new(Config { puncher, addresses, is_named: false, patience }, now);
         let ids = std::array::from_fn(|at| self::seed(chance)[at]);
         let shared = Shared::new(Credentials::new(key(), ids).expect("TLS takes it"));
         let mut program = Self {
             side,
             role,
-            puncher,
+            session,
             hub: Hub::bind(Place::Host(side), network),
             quic: Quic::new(&shared, self::seed(chance)),
             shared,
-            supervisor: Supervisor::new(patience),
+            connections: BTreeMap::new(),
+            tunnel: None,
             app: App::new(side, role),
             reports: Vec::new(),
             memory,
-            puncher_at: None,
+            session_at: None,
             probes: Rate::default(),
             wakes: Rate::default(),
             probe_count: 0,
         };
-        program.puncher.set_peer(&[SocketAddr::from((public_ip(side.other()), PORT))], now);
-        program.tell_local(now, network);
-        program.puncher.search(now);
+        program.locate(now, network);
+        program.session.start(now);
         program.settle(now, network);
         program
     }
@@ -89,25 +111,21 @@ impl Program {
         match classify(&delivery.payload) {
             Class::Quic if self.hub.is_proven(pair) => {
                 if let Some(incoming) = self.quic.handle_datagram(&delivery.payload, now.instant) {
-                    self.handle_incoming(incoming, now.instant);
+                    self.handle_incoming(incoming, now);
                 }
             }
             Class::Probe | Class::OldScript => {
-                self.puncher.handle_traffic(self.traffic(), now);
-                self.puncher.handle_datagram(pair, &delivery.payload, now);
+                self.tell_vitals(now);
+                self.session.handle_datagram(pair, &delivery.payload, now);
             }
             Class::Quic | Class::Other => {}
         }
         self.settle(now, network);
     }
 
-    fn traffic(&self) -> Traffic {
-        Traffic { sent: self.hub.sent, received: self.shared.opened.count() }
-    }
-
     pub(super) fn handle_icmp(&mut self, error: &IcmpError, now: Now, network: &mut Network) {
         let Some(socket) = self.hub.socket_at(error.port) else { return };
-        if self.puncher.connected_pair().is_some() || !self.hub.heeds_icmp(socket) {
+        if self.session.connected_pair().is_some() || !self.hub.heeds_icmp(socket) {
             return;
         }
         let kind = match error.kind {
@@ -117,120 +135,199 @@ impl Program {
         };
         let pair = Pair { socket, remote: error.remote.into() };
         let offender = IpAddr::V4(error.offender);
-        self.puncher.handle_icmp(&Icmp { pair, kind, offender, quoted: &error.quoted }, now);
+        self.tell_vitals(now);
+        self.session.handle_icmp(&Icmp { pair, kind, offender, quoted: &error.quoted }, now);
         self.settle(now, network);
     }
 
     /// What the name server tells.
     pub(super) fn handle_resolved(&mut self, peer: Ipv4Addr, now: Now, network: &mut Network) {
-        self.puncher.handle_traffic(self.traffic(), now);
-        self.puncher.set_peer(&[SocketAddr::from((peer, PORT))], now);
+        self.tell_vitals(now);
+        self.session.handle_resolved(Some(vec![SocketAddr::from((peer, PORT))]), now);
+        self.locate(now, network);
         self.settle(now, network);
     }
 
     /// What the kernel tells when an address has changed.
     pub(super) fn handle_network_change(&mut self, now: Now, network: &mut Network) {
-        self.puncher.handle_traffic(self.traffic(), now);
-        self.tell_local(now, network);
-        self.puncher.handle_network_change(now);
+        self.tell_vitals(now);
+        self.locate(now, network);
+        self.session.handle_network_change(now);
         self.settle(now, network);
     }
 
     /// Does what has become due.
     pub(super) fn handle_timeout(&mut self, now: Now, network: &mut Network) {
-        if self.puncher_at.is_some_and(|at| at <= now.instant) {
-            self.wakes.note(now.instant);
-            self.puncher.handle_traffic(self.traffic(), now);
-            self.puncher.handle_timeout(now);
-        }
         self.quic.handle_timeout(now.instant);
-        self.handle_supervision(now);
+        if self.session_at.is_some_and(|at| at <= now.instant) {
+            self.wakes.note(now.instant);
+            self.tell_vitals(now);
+            if self.session.connected_pair().is_some() {
+                self.locate(now, network);
+            }
+            self.session.handle_timeout(now);
+        }
         self.settle(now, network);
     }
 
     /// Has more to say to the peer.
     pub(super) fn say(&mut self, bytes: u64, now: Now, network: &mut Network) {
-        self.app.say(bytes, self.supervisor.tunnel.is_some());
+        self.app.say(bytes, self.tunnel.is_some());
         self.settle(now, network);
     }
 
     /// Says goodbye, as at Ctrl-C.
     pub(super) fn leave(&mut self, now: Now, network: &mut Network) {
-        self.puncher.leave(now);
-        if let Some((handle, _)) = self.supervisor.tunnel {
-            self.quic.close(handle, supervisor::LEAVING, now.instant);
+        self.session.leave(now);
+        if let Some((handle, _)) = self.tunnel {
+            self.quic.close(handle, LEAVING, now.instant);
         }
         self.settle(now, network);
     }
 
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        [self.puncher_at, self.quic.deadline(), self.supervisor.deadline()].into_iter().flatten().min()
+        [self.session_at, self.quic.deadline()].into_iter().flatten().min()
     }
 
     /// Whether a path and a tunnel stand.
     pub(super) fn is_up(&self) -> bool {
-        self.supervisor.punched.is_some() && self.supervisor.tunnel.is_some()
+        self.session.connected_pair().is_some() && self.tunnel.is_some()
     }
 
     /// Carries out what all parts want, until none wants anything more.
     fn settle(&mut self, now: Now, network: &mut Network) {
-        while self.drain_puncher(now, network) | self.drive_quic(now, network) {}
+        while self.drain_session(now, network) | self.drive_quic(now, network) {}
     }
 
-    /// Carries out what the Puncher wants; true if it has told something.
-    fn drain_puncher(&mut self, now: Now, network: &mut Network) -> bool {
-        let mut has_told = false;
+    /// Carries out what the session wants; true if QUIC may want something now.
+    fn drain_session(&mut self, now: Now, network: &mut Network) -> bool {
+        let mut concerns_quic = false;
         loop {
-            match self.puncher.poll_output() {
-                Output::Transmit(transmit) => {
-                    self.probe_count += 1;
-                    self.probes.note(now.instant);
-                    self.hub.send(transmit.pair, transmit.ttl, transmit.payload.to_vec(), network);
-                }
-                Output::Open { socket, port } => {
-                    if !self.hub.open(socket, port, network) {
-                        self.puncher.handle_open_failed(socket);
-                    }
-                }
-                Output::Close(socket) => self.hub.close(socket, network),
-                Output::Event(event) => {
-                    has_told = true;
-                    self.handle_event(event, now, network);
-                }
-                Output::Timeout(at) => {
-                    self.puncher_at = at;
-                    return has_told;
-                }
+            let output = self.session.poll_output(now);
+            if let Output::Timeout(at) = output {
+                self.session_at = at;
+                return concerns_quic;
             }
+            concerns_quic |= !matches!(output, Output::Transmit(_) | Output::Open { .. } | Output::Close(_));
+            self.carry_out(output, now, network);
         }
     }
 
-    fn handle_event(&mut self, event: Event, now: Now, network: &mut Network) {
-        match &event {
-            Event::PathLost(_)
-            | Event::PeerSearching
-            | Event::PeerRestarted
-            | Event::PeerLeft
-            | Event::Displaced => {
-                self.tell_local(now, network);
+    fn carry_out(&mut self, output: Output, now: Now, network: &mut Network) {
+        match output {
+            Output::Transmit(transmit) => {
+                self.probe_count += 1;
+                self.probes.note(now.instant);
+                self.hub.send(transmit.pair, transmit.ttl, transmit.payload.to_vec(), network);
             }
-            Event::Connected(connected) => {
-                let peer_port = connected.pair.remote.port();
-                self.memory = Some(Memory { method: connected.method, peer_port });
+            Output::Open { socket, port } => {
+                if !self.hub.open(socket, port, network) {
+                    self.session.handle_open_failed(socket);
+                }
             }
-            Event::Heard { .. } | Event::PeerGone | Event::Trouble(_) => {}
+            Output::Close(socket) => self.hub.close(socket, network),
+            Output::Locate => self.locate(now, network),
+            Output::SetPlain(_) | Output::LookUp | Output::Timeout(_) => {}
+            Output::Admit(over) => {
+                if self.role == Role::Serve {
+                    self.quic.answer(self.shared.server(over.instances, way(over)));
+                }
+                self.hub.admit(over.pair, network);
+                self.memory = Some(Memory { method: over.method, peer_port: over.pair.remote.port() });
+            }
+            Output::Dial { connection, over } => {
+                let handle = self.quic.dial(self.shared.client(over.instances, way(over)), now.instant);
+                self.connections.insert(connection, handle);
+            }
+            Output::Abandon(connection) => {
+                if let Some(handle) = self.connections.remove(&connection) {
+                    self.quic.close(handle, DROPPED, now.instant);
+                }
+            }
+            Output::End { connection, end } => {
+                self.connections.remove(&connection);
+                if let Some((handle, id)) = self.tunnel.take() {
+                    self.quic.close(handle, REPLACED, now.instant);
+                    self.reports.push(Report::Down(id, end));
+                }
+            }
+            Output::ResetController => self.shared.paths.add(),
+            Output::Wake => self.quic.handle_network_change(now.instant),
+            Output::Rekey => {
+                if let Some(connection) = self.tunnel.and_then(|(handle, _)| self.quic.get(handle)) {
+                    connection.force_key_update();
+                }
+            }
+            Output::Event(Event::TunnelUp { connection, .. }) => self.handle_up(connection),
+            Output::Event(event) => self.reports.push(Report::Event(event)),
         }
-        self.handle_punch(event, now, network);
     }
 
-    fn tell_local(&mut self, now: Now, network: &Network) {
-        self.puncher.set_local(Some(network.ip(Place::Host(self.side)).into()), now);
+    fn handle_up(&mut self, connection: ConnectionHandle) {
+        let handle = self.connections[&connection];
+        let mut exported = [0; 8];
+        let quic = self.quic.get(handle).expect("it has just told");
+        let crypto = quic.crypto_session();
+        crypto.export_keying_material(&mut exported, b"tunnel", b"").expect("after the handshake");
+        let id = TunnelId::from_le_bytes(exported);
+        self.tunnel = Some((handle, id));
+        self.app.start(id);
+        self.reports.push(Report::Up(id));
+    }
+
+    fn handle_incoming(&mut self, incoming: Incoming, now: Now) {
+        self.tell_vitals(now);
+        let first_id = incoming.orig_dst_cid();
+        let opens = self.session.awaits_handshake(&first_id, now) && incoming.decrypt().is_some();
+        let connection = opens.then(|| self.session.handle_handshake(&first_id, now)).flatten();
+        let Some(connection) = connection else { return self.quic.ignore(incoming) };
+        match self.quic.accept(incoming, now.instant) {
+            Some(handle) => {
+                self.connections.insert(connection, handle);
+            }
+            None => self.session.handle_handshake_failed(connection, HandshakeError::Ended, now),
+        }
+    }
+
+    fn handle_quic(&mut self, handle: usize, event: &QuicEvent, now: Now) {
+        let named = self.connections.iter().find(|(_, other)| **other == handle);
+        let Some(connection) = named.map(|(connection, _)| *connection) else { return };
+        self.tell_vitals(now);
+        match event {
+            QuicEvent::Connected => self.session.handle_established(connection, now),
+            QuicEvent::ConnectionLost { reason } if self.session.tunnel() == Some(connection) => {
+                self.session.handle_ended(connection, tunnel_end(reason), now);
+            }
+            QuicEvent::ConnectionLost { .. } => {
+                self.connections.remove(&connection);
+                self.session.handle_handshake_failed(connection, HandshakeError::Ended, now);
+            }
+            QuicEvent::HandshakeDataReady
+            | QuicEvent::HandshakeConfirmed
+            | QuicEvent::Stream(_)
+            | QuicEvent::DatagramReceived
+            | QuicEvent::DatagramsUnblocked
+            | QuicEvent::Path(_)
+            | QuicEvent::NatTraversal(_) => {}
+        }
+    }
+
+    fn tell_vitals(&mut self, now: Now) {
+        let tunnel = self.tunnel.and_then(|(handle, _)| self.quic.get(handle));
+        let rtt = tunnel.and_then(|connection| connection.rtt(PathId::ZERO));
+        let traffic = Traffic { sent: self.hub.sent, received: self.shared.opened.count() };
+        let acknowledged = PathCount::acknowledged(&self.shared.paths);
+        self.session.handle_vitals(Vitals { traffic, acknowledged, rtt }, now);
+    }
+
+    fn locate(&mut self, now: Now, network: &Network) {
+        self.session.set_local(Some(network.ip(Place::Host(self.side)).into()), None, now);
     }
 
     /// Lets QUIC and what uses it go on; true if anything has happened.
     fn drive_quic(&mut self, now: Now, network: &mut Network) -> bool {
         let mut has_moved = false;
-        if let Some((handle, _)) = self.supervisor.tunnel
+        if let Some((handle, _)) = self.tunnel
             && let Some(connection) = self.quic.get(handle)
             && !connection.is_closed()
         {
@@ -240,14 +337,34 @@ impl Program {
         has_moved |= !leaving.is_empty() || !events.is_empty();
         for datagram in leaving {
             self.hub.send_quic(datagram, network);
-            if self.puncher.awaits_traffic() {
-                self.puncher.handle_traffic(self.traffic(), now);
+            if self.session.awaits_traffic() {
+                self.tell_vitals(now);
             }
         }
         for (handle, event) in events {
-            self.handle_quic(handle, event, now);
+            self.handle_quic(handle, &event, now);
         }
         has_moved
+    }
+}
+
+fn way(over: Connected) -> Way {
+    Way { rtt: over.rtt, largest_datagram: None }
+}
+
+fn tunnel_end(reason: &ConnectionError) -> TunnelEnd {
+    match reason {
+        ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from_u32(LEAVING) => {
+            TunnelEnd::PeerLeft
+        }
+        ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,
+        ConnectionError::LocallyClosed => TunnelEnd::Closed,
+        ConnectionError::TimedOut
+        | ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::CidsExhausted => TunnelEnd::Broken,
     }
 }
 

@@ -9,14 +9,15 @@ use std::{
 
 use natlab::{Arrival, LinkSpec, NatSpec, Network, Place, Side, chance::Chance};
 
-use pinhole_proto::nat::{Unsolicited, Verdict, punchable};
+use pinhole_proto::{
+    nat::{Unsolicited, Verdict, punchable},
+    session::{Event, MAX_ROUTES, TunnelEnd},
+};
 
 use super::{
     app::TunnelId,
     host::Host,
-    hub::MAX_ROUTES,
-    program::Program,
-    supervisor::{Cause, Report},
+    program::{Program, Report},
     weather::Weather,
 };
 
@@ -194,7 +195,7 @@ impl World {
         let [Some(a), Some(b)] = self.hosts.each_ref().map(|host| host.program.as_ref()) else {
             return false;
         };
-        let tunnel = |program: &Program| program.supervisor.tunnel.map(|(_, id)| id);
+        let tunnel = |program: &Program| program.tunnel.map(|(_, id)| id);
         let has_heard = |program: &Program, peer: &Program| {
             peer.app.written == peer.app.queued && program.app.read == peer.app.written
         };
@@ -217,15 +218,12 @@ impl World {
     pub(crate) fn describe(&self) -> String {
         let one = |host: &Host| {
             let Some(program) = &host.program else { return "no program".to_owned() };
-            let (app, state) = (&program.app, &program.supervisor);
-            let path = match (state.punched, program.puncher.connected_pair()) {
-                (Some(punched), Some(_)) => format!("path {:?} {}", punched.pair, punched.method.name()),
-                (None, None) => "no path".to_owned(),
-                (punched, connected) => format!("path {punched:?} but {connected:?}"),
-            };
-            let tunnel = state.tunnel.map_or("no tunnel".to_owned(), |(_, id)| format!("tunnel {id:016x}"));
+            let app = &program.app;
+            let pair = program.session.connected_pair();
+            let path = pair.map_or("no path".to_owned(), |pair| format!("path {pair:?}"));
+            let tunnel = program.tunnel.map_or("no tunnel".to_owned(), |(_, id)| format!("tunnel {id:016x}"));
             let said = format!("{}/{} said, {} heard", app.written, app.queued, app.read);
-            format!("{path}, {tunnel}, {said}, {:?}", program.puncher.dropped())
+            format!("{path}, {tunnel}, {said}, {:?}", program.session.dropped())
         };
         format!("{:.3} s: A: {}; B: {}", self.elapsed(), one(&self.hosts[0]), one(&self.hosts[1]))
     }
@@ -300,7 +298,7 @@ impl World {
 
     /// Returns the silence after which each side tests its path.
     pub(crate) fn keepalives(&self) -> [Option<Duration>; 2] {
-        self.hosts.each_ref().map(|host| host.program.as_ref().map(|program| program.puncher.keepalive()))
+        self.hosts.each_ref().map(|host| host.program.as_ref().map(|program| program.session.keepalive()))
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -369,26 +367,30 @@ impl World {
         let life = self.hosts[side.index()].life;
         match report {
             Report::Up(id) => self.owners.entry(id).or_default()[side.index()] = Some(life),
-            Report::Down(id, cause) => self.judge_end(side, id, cause),
-            Report::PathLost(_) => self.counts.paths_lost += 1,
-            Report::HandshakeFailed(_) => self.counts.handshakes_failed += 1,
-            Report::PathBack(_) => {}
+            Report::Down(id, end) => self.judge_end(side, id, end),
+            Report::Event(Event::PathLost { .. }) => self.counts.paths_lost += 1,
+            Report::Event(Event::HandshakeFailed { .. }) => self.counts.handshakes_failed += 1,
+            Report::Event(_) => {}
         }
     }
 
     /// A tunnel may end when a program did, when nobody wants to wait any longer, or when the other side has ended it,
     /// which was judged by itself.
-    fn judge_end(&mut self, side: Side, id: TunnelId, cause: Cause) {
+    fn judge_end(&mut self, side: Side, id: TunnelId, end: Option<TunnelEnd>) {
         let peer = &self.hosts[side.other().index()];
         let had_it = self.owners.get(&id).and_then(|owners| owners[side.other().index()]);
-        let has_it = peer.program.as_ref().and_then(|program| program.supervisor.tunnel);
+        let has_it = peer.program.as_ref().and_then(|program| program.tunnel);
         let lives = had_it == Some(peer.life) && peer.program.is_some();
         match had_it {
             None => self.counts.stillborn += 1,
-            Some(_) if !lives || cause == Cause::NoPath || has_it.is_none_or(|(_, other)| other != id) => {
+            Some(_)
+                if !lives
+                    || end == Some(TunnelEnd::NoPath)
+                    || has_it.is_none_or(|(_, other)| other != id) =>
+            {
                 self.counts.tunnels_ended += 1;
             }
-            Some(_) => self.fail(format!("{side:?}: a tunnel was reset: {cause:?}; {}", self.describe())),
+            Some(_) => self.fail(format!("{side:?}: a tunnel was reset: {end:?}; {}", self.describe())),
         }
     }
 
@@ -421,9 +423,10 @@ impl World {
 
     /// The tunnel that both sides have.
     fn tunnel(&self) -> Option<TunnelId> {
-        let [a, b] = self.hosts.each_ref().map(|host| {
-            host.program.as_ref().and_then(|program| program.supervisor.tunnel).map(|(_, id)| id)
-        });
+        let [a, b] = self
+            .hosts
+            .each_ref()
+            .map(|host| host.program.as_ref().and_then(|program| program.tunnel).map(|(_, id)| id));
         a.filter(|_| a == b)
     }
 
