@@ -74,7 +74,7 @@ pub(super) async fn splice(
     let ended = {
         let unwanted = ends.send.stopped();
         // Pinned here: whatever is moved from future to future has room in each of them.
-        let down = pin!(downward(&mut ends.recv, &tcp, gate, carried, form.comes_in_pieces));
+        let down = pin!(downward(&mut ends.recv, &tcp, carried, form.comes_in_pieces));
         let up = pin!(upward(&tcp, &mut ends.send, gate, carried, &form.terms));
         tokio::select! {
             both = try_join(down, up) => both,
@@ -100,10 +100,10 @@ pub(super) async fn splice_behind_reply(
         let unwanted = ends.send.stopped();
         let down = pin!(async {
             match read_reply(&mut ends.recv).await {
-                Some(Reply::Connected) => downward(&mut ends.recv, &tcp, gate, carried, false).await,
+                Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried, false).await,
                 Some(Reply::ConnectedInPieces) if terms.are_pieces() => {
                     terms.let_pack();
-                    downward(&mut ends.recv, &tcp, gate, carried, true).await
+                    downward(&mut ends.recv, &tcp, carried, true).await
                 }
                 Some(Reply::ConnectedInPieces) => Err(Broken("pieces that nobody asked for")),
                 Some(reply) => {
@@ -202,7 +202,6 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
 async fn downward(
     recv: &mut RecvStream,
     tcp: &TcpStream,
-    gate: &Gate,
     carried: &Carried,
     comes_in_pieces: bool,
 ) -> Result<(), Broken> {
@@ -212,8 +211,8 @@ async fn downward(
         let mut hand = None;
         loop {
             match &mut unpacker {
-                Some(unpacker) => deliver(unpacker, &mut parts, tcp, gate, carried).await?,
-                None => deliver_all(&mut parts, tcp, gate, carried).await?,
+                Some(unpacker) => deliver(unpacker, &mut parts, tcp, carried).await?,
+                None => deliver_all(&mut parts, tcp, carried).await?,
             }
             // One that gets no hand goes on with few bytes.
             hand = hand.or_else(|| HANDS.try_acquire().ok());
@@ -233,7 +232,6 @@ async fn deliver(
     unpacker: &mut Unpacker,
     parts: &mut [Bytes],
     tcp: &TcpStream,
-    gate: &Gate,
     carried: &Carried,
 ) -> Result<(), Broken> {
     let mut ready = Vec::with_capacity(WRITTEN);
@@ -241,7 +239,7 @@ async fn deliver(
     while !rest.is_empty() {
         unpacker.wait_for_place().await;
         rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed piece"))?;
-        deliver_all(&mut ready, tcp, gate, carried).await?;
+        deliver_all(&mut ready, tcp, carried).await?;
         ready.clear();
         unpacker.give_place_back();
     }
@@ -273,16 +271,10 @@ fn unpack_some<'a>(
     Ok(parts)
 }
 
-async fn deliver_all(
-    parts: &mut [Bytes],
-    tcp: &TcpStream,
-    gate: &Gate,
-    carried: &Carried,
-) -> Result<(), Broken> {
+async fn deliver_all(parts: &mut [Bytes], tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
     let bytes = parts.iter().map(Bytes::len).sum();
     write_all(tcp, parts).await.map_err(|_| Broken("TCP write"))?;
     carried.received(bytes);
-    gate.note_carried(bytes);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::{
     any::Any,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -59,7 +59,6 @@ struct Shared {
     paths: AtomicU64,
     acknowledged: AtomicU64,
     window: AtomicU64,
-    is_near: AtomicBool,
 }
 
 impl PathCount {
@@ -80,11 +79,6 @@ impl PathCount {
     /// Returns how many bytes may be in flight at this time, none if that is not known yet.
     pub(super) fn window(&self) -> Option<u64> {
         Some(self.0.window.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
-    }
-
-    /// Returns whether there is no network on the path in use.
-    pub(super) fn is_near(&self) -> bool {
-        self.0.is_near.load(Ordering::Relaxed)
     }
 
     fn get(&self) -> u64 {
@@ -222,7 +216,6 @@ impl Controller for Renewable {
         self.inner.on_end_acks(now, in_flight - self.unknown, app_limited, largest_packet_num_acked);
         let most = if self.is_near { NEAR_WINDOW } else { u64::MAX };
         self.paths.0.window.store(self.window().min(most), Ordering::Relaxed);
-        self.paths.0.is_near.store(self.is_near, Ordering::Relaxed);
     }
 
     fn on_congestion_event(

@@ -15,7 +15,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
@@ -29,7 +29,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{PathCount, SEND_WINDOW_BYTES, vigil::Vigil};
+use super::{PathCount, SEND_WINDOW_BYTES};
 
 /// Streams with much to write that wait inside the library at a time.
 const BULK_PLACES: usize = 16;
@@ -60,7 +60,6 @@ pub(crate) struct Gate {
     small: Semaphore,
     /// Bytes that all streams have written.
     written: AtomicU64,
-    vigil: Arc<Vigil>,
 }
 
 impl Gate {
@@ -72,7 +71,6 @@ impl Gate {
             bulk: Semaphore::new(BULK_PLACES),
             small: Semaphore::new(SMALL_PLACES),
             written: AtomicU64::new(0),
-            vigil: Arc::default(),
         }
     }
 
@@ -102,16 +100,7 @@ impl Gate {
             send.write_many_chunks(&mut rest).await?;
         }
         self.written.fetch_add(bytes as u64, Relaxed);
-        self.note_carried(bytes);
         Ok(())
-    }
-
-    /// Takes note of bytes that were carried, to the peer or from there: where there is no network, a small word's answer
-    /// is awaited.
-    pub(crate) fn note_carried(&self, bytes: usize) {
-        if bytes <= SMALL && self.paths.is_near() {
-            self.vigil.keep();
-        }
     }
 
     /// Returns how many bytes all streams of the tunnel have written since it stands.

@@ -17,7 +17,6 @@ mod tls;
 pub(crate) mod transport;
 #[cfg(test)]
 mod vectors;
-mod vigil;
 
 use std::{
     net::SocketAddr,
