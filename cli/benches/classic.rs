@@ -3,7 +3,7 @@
 //! Two hosts of the laboratory behind port-preserving NATs. One TCP connection carries bytes that do not compress, first
 //! down to the open side and then up, byte-exact or the run fails. Each pair of programs in turn, on the same link:
 //! goodput, and CPU time of each program per megabyte. `-- MB DELAY_MS` for other sizes and one-way delays than 100 MB
-//! at once and 8 MB over 25 ms; `PINHOLE_OLD_SCRIPT=FILE` for another script than tests/classic/script.py.
+//! at once and 8 MB over 25 ms; `PINHOLE_OLD_SCRIPT=FILE` for another script than cli/tests/classic/script.py.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) other: Option<PathBuf>,
 
     /// Where dumbpipe is, or is built
-    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers"))]
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers"))]
     pub(crate) peers_folder: PathBuf,
 
     /// Put tables and plots into docs/benchmarks.md: of every part that is measured

@@ -1,4 +1,4 @@
-//! `pinhole classic` against a second implementation of the old script's format, tests/classic/script.py.
+//! `pinhole classic` against a second implementation of the old script's format, cli/tests/classic/script.py.
 
 use std::{
     io::{Read, Write},

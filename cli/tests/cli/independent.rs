@@ -1,4 +1,4 @@
-//! The program against a second implementation of docs/protocol.md, in another language: tests/independent.
+//! The program against a second implementation of docs/protocol.md, in another language: cli/tests/independent.
 
 use std::{
     io::{Read, Write},
@@ -119,7 +119,7 @@ fn python(test: &str) -> Option<PathBuf> {
     let has_all = script(&python, "tls.py").output().is_ok_and(|output| output.status.success());
     if !has_all {
         let reason =
-            "python3 with what tests/independent/requirements.txt names is needed (see PINHOLE_PYTHON)";
+            "python3 with what cli/tests/independent/requirements.txt names is needed (see PINHOLE_PYTHON)";
         skip(test, reason);
         return None;
     }

@@ -1,6 +1,6 @@
 //! One side stays with the old script, the other one has pinhole: pages, secure shell, and bytes both ways.
 //!
-//! The script is tests/classic/script.py, a second implementation; `PINHOLE_OLD_SCRIPT` names another one to run in its
+//! The script is cli/tests/classic/script.py, a second implementation; `PINHOLE_OLD_SCRIPT` names another one to run in its
 //! place, the original for example.
 
 use std::{

@@ -2,7 +2,7 @@
 //!
 //! All streams share one window of unacknowledged bytes. When it is full, the QUIC library wakes every blocked
 //! stream on every acknowledgement, and most of them in vain: a thousand busy connections would spend the CPU on
-//! waking each other (1,000 × 1 MiB both ways took minutes, `tests/lab/crowd.rs`). So only a few streams wait inside
+//! waking each other (1,000 × 1 MiB both ways took minutes, `cli/tests/lab/crowd.rs`). So only a few streams wait inside
 //! the library, and the others wait here, in order.
 //!
 //! A stream may also be blocked by its own window, because its reader has stopped. From outside both look alike; a

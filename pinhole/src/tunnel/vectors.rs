@@ -1,7 +1,7 @@
 //! The section `initial packet` of docs/vectors.json: a first packet of QUIC, sealed as the serve side seals it.
 //!
 //! ```text
-//! cargo test --lib -- --ignored write_the_initial_packet      # makes it anew, after proto's own sections
+//! cargo test -p pinhole --lib -- --ignored write_the_initial_packet      # makes it anew, after proto's own sections
 //! ```
 
 use noq::{ConnectionId, PathId, crypto::ServerConfig};

@@ -1,4 +1,4 @@
-//! The supervisor's rules (src/endpoint/supervisor.rs) over a Puncher and QUIC without tasks.
+//! The supervisor's rules (pinhole/src/endpoint/supervisor.rs) over a Puncher and QUIC without tasks.
 //!
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const TIMER_AT_MOST: Duration = Duration::from_secs(5);
 const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 const MAX_HANDSHAKES: usize = 16;
 
-/// The codes of goodbyes (src/tunnel/mod.rs), and what the library says when a connection is dropped.
+/// The codes of goodbyes (pinhole/src/tunnel/mod.rs), and what the library says when a connection is dropped.
 pub(super) const LEAVING: u32 = 1;
 const REPLACED: u32 = 2;
 const DROPPED: u32 = 0;
