@@ -181,6 +181,7 @@ Exit status: 0 an instance runs, 1 none does, 2 wrong use.")]
 Exit status: 0 the page and the bulk came through, 1 they did not, 2 wrong use, or something that is needed cannot be had.")]
     Demo(DemoArgs),
 
+    #[cfg(feature = "classic")]
     /// Talk to a peer that still runs the old Python script: neither encrypted nor authenticated
     #[command(
         override_usage = "pinhole classic -c TCP_PORT PEER [UDP_PORT]  offer a service to the script
@@ -448,6 +449,7 @@ pub(crate) struct CheckArgs {
 }
 
 /// The old script's grammar, for its own wire format.
+#[cfg(feature = "classic")]
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("classic_side").args(["serve", "open"]).required(true))]
 pub(crate) struct ClassicArgs {

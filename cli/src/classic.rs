@@ -1,6 +1,6 @@
 //! `pinhole classic`: a peer that still runs the old script.
 //!
-//! One UDP socket, one TCP connection at a time, one loop. What the protocol wants is `pinhole_proto::classic`.
+//! One UDP socket, one TCP connection at a time, one loop. What the protocol wants is `pinhole_classic`.
 
 mod local;
 mod words;
@@ -21,8 +21,8 @@ use pinhole::{
     bind::{BindError, Protocol},
     clock,
     forward::{OpenSpec, ServeSpec},
-    proto::classic::{Classic, Config, End, Event, Output, Summary},
 };
+use pinhole_classic::{Classic, Config, End, Event, Output, Summary};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 

@@ -6,6 +6,7 @@
 
 mod args;
 mod check;
+#[cfg(feature = "classic")]
 mod classic;
 mod config;
 mod demo;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Status(args)) => status::run(&args),
         Some(Verb::Demo(args)) => demo::run(&args),
+        #[cfg(feature = "classic")]
         Some(Verb::Classic(args)) => classic::run(&args),
         Some(Verb::Completions { shell }) => manual::completions(shell).map(|()| Outcome::Done),
         Some(Verb::Man { folder }) => manual::pages(&folder).map(|()| Outcome::Done),

@@ -20,7 +20,11 @@ use super::words;
 
 /// A sentence of the program.
 #[derive(Debug, thiserror::Error)]
-#[cfg_attr(test, derive(strum::EnumDiscriminants), strum_discriminants(name(Kind), derive(strum::EnumIter)))]
+#[cfg_attr(
+    all(test, feature = "classic"),
+    derive(strum::EnumDiscriminants),
+    strum_discriminants(name(Kind), derive(strum::EnumIter))
+)]
 pub(super) enum Message {
     // What was typed.
     #[error("'{extra}' is one argument too many: {form}")]
@@ -438,5 +442,6 @@ impl Message {
     }
 }
 
-#[cfg(test)]
+// The page has the sentences of all features.
+#[cfg(all(test, feature = "classic"))]
 mod page;

@@ -394,7 +394,11 @@ pub(super) fn start_logging(debug: u8) {
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let ours = Targets::new().with_targets([("pinhole", level), ("pinhole_proto", level)]);
+    let ours = Targets::new().with_targets([
+        ("pinhole", level),
+        ("pinhole_proto", level),
+        ("pinhole_classic", level),
+    ]);
     let quic = ours.with_targets([("noq", LevelFilter::INFO), ("noq_proto", LevelFilter::INFO)]);
     // A log that cannot be written is no reason to fail, or to write about that.
     let lines = tracing_subscriber::fmt::layer()

@@ -13,10 +13,8 @@
 //! 5. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`piece`]: what may follow.
 //! 6. [`survey`]: what the two NATs do, found out by both sides together.
 //!
-//! [`nat`] is the vocabulary for what stands in between. [`classic`] stands apart: another protocol, for a peer that
-//! still runs the old script.
+//! [`nat`] is the vocabulary for what stands in between.
 
-pub mod classic;
 pub mod control;
 pub mod key;
 pub mod nat;
@@ -28,7 +26,6 @@ pub mod survey;
 
 mod time;
 
-pub use classic::Classic;
 pub use key::Key;
 pub use puncher::Puncher;
 pub use time::Now;

@@ -9,8 +9,8 @@ use std::{
 use pinhole::{
     bind::{BindError, Protocol},
     forward::{OpenSpec, ServeSpec},
-    proto::classic::Classic,
 };
+use pinhole_classic::Classic;
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::{TcpListener, TcpSocket, TcpStream},

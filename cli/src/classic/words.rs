@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use pinhole::proto::classic::{End, Ratio, Summary};
+use pinhole_classic::{End, Ratio, Summary};
 
 use super::super::words::{RAISE, span};
 

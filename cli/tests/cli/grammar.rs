@@ -62,7 +62,8 @@ fn help_goes_to_stdout_and_shows_both_sides_and_the_exit_status() {
 
 #[test]
 fn each_verb_has_a_help_of_its_own() {
-    for verb in ["serve", "open", "key", "check", "demo", "classic"] {
+    let classic = cfg!(feature = "classic").then_some("classic");
+    for verb in ["serve", "open", "key", "check", "demo"].into_iter().chain(classic) {
         let ended = Run::start(pinhole(&[verb, "--help"])).ends();
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         assert!(ended.stdout.contains(&format!("pinhole {verb}")), "{}", ended.stdout);

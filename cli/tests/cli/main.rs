@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")] // all of 127.0.0.0/8 is this machine's without being asked for
 
 mod check;
+#[cfg(feature = "classic")]
 mod classic;
 mod config;
 mod demo;

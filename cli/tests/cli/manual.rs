@@ -14,7 +14,8 @@ fn there_is_a_man_page_for_the_program_and_for_each_command() {
     assert_eq!((ended.code, ended.stderr.as_str(), ended.stdout.as_str()), (Some(0), "", ""));
     let page =
         |name: &str| fs::read_to_string(pages.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    for verb in ["serve", "open", "key", "key-new", "check", "status", "demo", "classic"] {
+    let classic = cfg!(feature = "classic").then_some("classic");
+    for verb in ["serve", "open", "key", "key-new", "check", "status", "demo"].into_iter().chain(classic) {
         let text = page(&format!("pinhole-{verb}.1"));
         assert!(text.contains(".SH SYNOPSIS") && text.contains(".SH \"SEE ALSO\""), "{text}");
     }

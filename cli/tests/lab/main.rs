@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod check;
+#[cfg(feature = "classic")]
 mod classic;
 mod compress;
 mod crowd;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::packer::Ratio;
-use crate::Role;
+use pinhole_proto::Role;
 
 /// What a [`Classic`](super::Classic) is made from.
 #[derive(Debug, Clone, Copy)]

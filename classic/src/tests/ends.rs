@@ -6,10 +6,9 @@ use super::{
     link::{Link, THEIRS, pattern},
     script::Script,
 };
-use crate::{
-    Role,
-    classic::{End, Event, wire},
-};
+use pinhole_proto::Role;
+
+use crate::{End, Event, wire};
 
 const BOTH: [Role; 2] = [Role::Serve, Role::Open];
 const SECOND: Duration = Duration::from_secs(1);
@@ -55,7 +54,7 @@ fn the_service_is_not_connected_to_before_the_peer_has_a_client() {
 #[test]
 fn a_peer_that_runs_pinhole_is_named_once_and_nothing_else_changes() {
     let mut link = Link::new(Role::Open, 1000, 1);
-    let sealed = [0x82; crate::probe::PROBE_BYTES];
+    let sealed = [0x82; pinhole_proto::probe::PROBE_BYTES];
     let stranger = "192.0.2.66:5555".parse().expect("an address");
     for from in [stranger, THEIRS, THEIRS] {
         link.ours.machine.handle_datagram(from, &sealed, link.now);
@@ -333,9 +332,7 @@ fn answers_go_to_the_port_where_the_peer_is_heard() {
     let moved = std::net::SocketAddr::new(THEIRS.ip(), 61_000);
     link.ours.machine.handle_datagram(moved, b"HELOSRVR", link.now);
     link.ours.machine.send(b"x", link.now);
-    let crate::classic::Output::Transmit(transmit) = link.ours.machine.poll_output() else {
-        panic!("one is due")
-    };
+    let crate::Output::Transmit(transmit) = link.ours.machine.poll_output() else { panic!("one is due") };
     assert_eq!(transmit.to, moved);
 }
 

@@ -13,7 +13,7 @@ use super::super::{
     packer::Packer,
     wire::{self, Message},
 };
-use crate::Role;
+use pinhole_proto::Role;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use std::{
 use rand_core::{Rng, SeedableRng};
 
 use super::{super::*, script::Script};
-use crate::Role;
+use pinhole_proto::Role;
 
 pub(super) const THEIRS: SocketAddr = address([203, 0, 113, 9]);
 

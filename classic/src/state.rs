@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Role;
+use pinhole_proto::Role;
 
 /// Time between two questions of a serve side that waits for a client of the peer: the script keeps them until it has
 /// one, and then complains about each of them to its user.

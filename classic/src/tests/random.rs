@@ -8,10 +8,9 @@ use super::{
     link::{Faults, Link, pattern},
     script::Script,
 };
-use crate::{
-    Role,
-    classic::{Event, wire},
-};
+use pinhole_proto::Role;
+
+use crate::{Event, wire};
 
 #[derive(Debug, Clone, Copy)]
 enum Op {

@@ -30,7 +30,7 @@
 //!    with it its TCP connection. Meanwhile there are no heartbeats, so that whoever does not understand gives up.
 //!    A peer that expects 0 again, in the middle of a session, has been started again: the session is over.
 //!
-//! [`Classic`] has the shape of [`Puncher`](crate::Puncher): commands and `handle_*` take `now`;
+//! [`Classic`] has the shape of [`Puncher`](pinhole_proto::Puncher): commands and `handle_*` take `now`;
 //! [`Classic::poll_output`] is called until the timeout.
 
 mod course;
@@ -59,7 +59,7 @@ use self::{
     state::{Asker, Session, State},
     wire::{Message, Parcel},
 };
-use crate::{
+use pinhole_proto::{
     Role,
     probe::{Class, classify},
 };

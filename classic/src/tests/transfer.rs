@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::link::{Faults, Link, pattern};
-use crate::{
-    Role,
-    classic::{End, Event, wire},
-};
+use pinhole_proto::Role;
+
+use crate::{End, Event, wire};
 
 const BOTH: [Role; 2] = [Role::Serve, Role::Open];
 
