@@ -5,7 +5,7 @@
 //! 1. [`Machine::look`] asks this machine alone: addresses, the way out, the UDP port, buffers, the clock. No packet
 //!    leaves.
 //! 2. [`crate::hub::hops`] finds the first routers on the way to the peer, and so a carrier's NAT.
-//!    A STUN server may be asked as well ([`ask_stun`]), if the user names one.
+//!    A STUN server may be asked as well (`ask_stun`, of the feature `stun`), if the user names one.
 //! 3. An endpoint of the purpose [`Check`](crate::endpoint::Purpose::Check) punches, and brings up a tunnel.
 //! 4. [`both_sides`] surveys both NATs over it ([`pinhole_proto::survey`]), and measures the path;
 //!    and how long the NATs keep a mapping, if the user wants to know.
@@ -13,6 +13,7 @@
 mod clock;
 mod hand;
 mod machine;
+#[cfg(feature = "stun")]
 mod stun;
 mod talk;
 mod wire;
@@ -20,10 +21,11 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "stun")]
+pub use self::stun::{StunError, StunSeen, ask_stun};
 pub use self::{
     clock::Clock,
     machine::{Address, Machine, Port},
-    stun::{StunError, StunSeen, ask_stun},
     talk::{Plan, Progress, both_sides, low_ttl},
 };
 pub use crate::route::Gateway;
