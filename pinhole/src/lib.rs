@@ -12,6 +12,28 @@
 //! 5. All that time [`Endpoint::status`] tells how it goes.
 //!
 //! [`check`] looks at what could stand in the way.
+//!
+//! ```no_run
+//! use pinhole::{Config, Endpoint, Key, Peer, Phrase, Role, endpoint::DEFAULT_PORT, forward};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = Key::stretch(&std::env::var("PINHOLE_KEY")?.parse::<Phrase>()?);
+//! let config = Config::new(Role::Open, key, Peer::new("203.0.113.9", DEFAULT_PORT));
+//! let endpoint = Endpoint::start(config).await?;
+//! let _listening = forward::listen(&endpoint, &"2222:22".parse()?)?; // ssh -p 2222 localhost
+//! let tunnel = endpoint.connected().await.ok_or("the endpoint was closed")?;
+//! let _end = tunnel.closed().await;
+//! endpoint.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! None is on unless it is asked for.
+//!
+//! - `own-phrases`: keys that a user made up ([`Phrase`]`::own`), with an estimate of how easily they are guessed.
+//! - `stun`: [`check`]`::ask_stun` asks a STUN server how it sees the NAT.
 
 pub mod bind;
 pub mod check;
