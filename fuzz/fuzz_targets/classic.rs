@@ -8,13 +8,11 @@ use std::{
 };
 
 use libfuzzer_sys::{arbitrary, fuzz_target};
-use pinhole_proto::{
-    Role,
-    classic::{
-        Classic, Config, Event, Output,
-        wire::{HEAD_BYTES, HEARTBEAT, Message, ack, goodbye, nack, parse, question},
-    },
+use pinhole_classic::{
+    Classic, Config, Event, Output,
+    wire::{HEAD_BYTES, HEARTBEAT, Message, ack, goodbye, nack, parse, question},
 };
+use pinhole_proto::Role;
 
 /// Outputs after one input: more would be a queue without a bound.
 const MAX_OUTPUTS: usize = 200;

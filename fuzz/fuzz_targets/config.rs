@@ -6,10 +6,10 @@ extern crate self as pinhole;
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| cli::config::check(text));
+fuzz_target!(|text: &str| config::check(text));
 
 // What the files below want of the library.
-#[path = "../../src/forward"]
+#[path = "../../pinhole/src/forward"]
 mod forward {
     pub use self::spec::{OpenSpec, ServeSpec};
 
@@ -17,59 +17,58 @@ mod forward {
 }
 
 // The files, not the crate: the program brings QUIC, TLS and an assembler along.
-#[path = "../../src/cli"]
-mod cli {
-    pub(crate) mod args {
-        pub(crate) use self::parse::*;
+#[path = "../../cli/src/args"]
+mod args {
+    pub(crate) use self::parse::*;
 
-        mod parse;
+    mod parse;
 
-        /// As the program has it.
-        #[derive(Debug, Clone, Copy, serde::Deserialize)]
-        #[serde(rename_all = "lowercase")]
-        pub(crate) enum When {
-            Auto,
-            Off,
-        }
+    /// As the program has it.
+    #[derive(Debug, Clone, Copy, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub(crate) enum When {
+        Auto,
+        Off,
     }
+}
 
-    pub(crate) mod config {
-        use pinhole_proto::stream::valid_name;
+#[path = "../../cli/src/config"]
+mod config {
+    use pinhole_proto::stream::valid_name;
 
-        use self::document::Document;
+    use self::document::Document;
 
-        #[allow(dead_code, reason = "the program uses more of it")]
-        mod document;
+    #[allow(dead_code, reason = "the program uses more of it")]
+    mod document;
 
-        /// Reads a text: what it says is within bounds, or what is wrong is a line that says where.
-        pub(crate) fn check(text: &str) {
-            match Document::read(text) {
-                Ok(document) => {
-                    for section in document.peer.values() {
-                        assert!(section.port != Some(0) && section.max_pps.is_none_or(|pps| pps >= 20));
-                        assert!(section.serve.iter().all(|spec| spec.port != 0 && valid_name(&spec.name)));
-                        assert!(section.open.iter().all(|spec| spec.port != 0 && valid_name(&spec.service)));
-                    }
+    /// Reads a text: what it says is within bounds, or what is wrong is a line that says where.
+    pub(crate) fn check(text: &str) {
+        match Document::read(text) {
+            Ok(document) => {
+                for section in document.peer.values() {
+                    assert!(section.port != Some(0) && section.max_pps.is_none_or(|pps| pps >= 20));
+                    assert!(section.serve.iter().all(|spec| spec.port != 0 && valid_name(&spec.name)));
+                    assert!(section.open.iter().all(|spec| spec.port != 0 && valid_name(&spec.service)));
                 }
-                Err(mistake) => {
-                    assert!(!mistake.why.is_empty() && !mistake.why.contains('\n'), "{mistake:?}");
-                    let place = mistake.span.as_ref().map(|span| text.get(..span.start));
-                    assert!(place != Some(None), "a mistake that is nowhere: {mistake:?}");
-                }
+            }
+            Err(mistake) => {
+                assert!(!mistake.why.is_empty() && !mistake.why.contains('\n'), "{mistake:?}");
+                let place = mistake.span.as_ref().map(|span| text.get(..span.start));
+                assert!(place != Some(None), "a mistake that is nowhere: {mistake:?}");
             }
         }
     }
+}
 
-    pub(crate) mod message {
-        /// Those that the parsers use; the program has sentences for them.
-        #[derive(Debug, thiserror::Error)]
-        #[error("{self:?}")]
-        pub(crate) enum Message {
-            NoUdpPort,
-            NotWithin { least: u16, most: u16 },
-            NoStatusAddress,
-            NoSeconds,
-            NoIpv4(String),
-        }
+mod message {
+    /// Those that the parsers use; the program has sentences for them.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{self:?}")]
+    pub(crate) enum Message {
+        NoUdpPort,
+        NotWithin { least: u16, most: u16 },
+        NoStatusAddress,
+        NoSeconds,
+        NoIpv4(String),
     }
 }

@@ -11,7 +11,7 @@ use pinhole_proto::puncher::IcmpKind;
 use self::complaint::complaint;
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../src/hub/icmp/complaint.rs"]
+#[path = "../../pinhole/src/hub/icmp/complaint.rs"]
 mod complaint;
 
 #[derive(Debug, arbitrary::Arbitrary)]

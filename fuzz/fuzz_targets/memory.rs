@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use self::content::{Known, MAX_PEERS};
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../src/cli/memory/content.rs"]
+#[path = "../../cli/src/memory/content.rs"]
 mod content;
 
 fuzz_target!(|bytes: &[u8]| {

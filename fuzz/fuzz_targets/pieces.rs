@@ -17,7 +17,7 @@ use pinhole_proto::piece::{BadPiece, Head, MAX_HEAD_BYTES, MAX_UNPACKED_BYTES};
 use self::unpack::Unpacker;
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../src/forward/unpack.rs"]
+#[path = "../../pinhole/src/forward/unpack.rs"]
 mod unpack;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use self::wire::{Answer, MAX_LINE_BYTES, Wanted, from_hex, hex, to_line};
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../src/cli/pipe/wire.rs"]
+#[path = "../../cli/src/pipe/wire.rs"]
 mod wire;
 
 fuzz_target!(|line: &str| {

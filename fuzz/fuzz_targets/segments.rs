@@ -16,9 +16,9 @@ use self::{filter::Filter, segments::retain};
 
 // The files, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
 #[allow(dead_code, reason = "the program looks at probes, too")]
-#[path = "../../src/hub/filter.rs"]
+#[path = "../../pinhole/src/hub/filter.rs"]
 mod filter;
-#[path = "../../src/hub/segments.rs"]
+#[path = "../../pinhole/src/hub/segments.rs"]
 mod segments;
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::stretch(&Phrase::generate([7; 32])));

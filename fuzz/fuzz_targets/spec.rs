@@ -11,7 +11,7 @@ use self::spec::{OpenSpec, ServeSpec, SpecError};
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along, all to be built and instrumented for
 // a parser that needs none of it.
-#[path = "../../src/forward/spec.rs"]
+#[path = "../../pinhole/src/forward/spec.rs"]
 mod spec;
 
 fuzz_target!(|text: &str| {

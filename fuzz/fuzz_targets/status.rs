@@ -8,9 +8,9 @@ use serde_json::Value;
 use self::snapshot::Snapshot;
 
 // The files, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../src/cli/plain.rs"]
+#[path = "../../cli/src/plain.rs"]
 mod plain;
-#[path = "../../src/endpoint/status/snapshot.rs"]
+#[path = "../../pinhole/src/endpoint/status/snapshot.rs"]
 mod snapshot;
 
 fuzz_target!(|json: &str| {

@@ -9,7 +9,7 @@ use self::message::{answer, request};
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
 #[allow(dead_code, reason = "the program asks more and uses what it is told")]
-#[path = "../../src/check/stun/message.rs"]
+#[path = "../../pinhole/src/check/stun/message.rs"]
 mod message;
 
 const TRANSACTION: u128 = 0x0001_0203_0405_0607_0809_0a0b;

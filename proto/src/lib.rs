@@ -14,10 +14,8 @@
 //! 6. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`piece`]: what may follow.
 //! 7. [`survey`]: what the two NATs do, found out by both sides together.
 //!
-//! [`nat`] is the vocabulary for what stands in between. [`classic`] stands apart: another protocol, for a peer that
-//! still runs the old script.
+//! [`nat`] is the vocabulary for what stands in between.
 
-pub mod classic;
 pub mod control;
 pub mod key;
 pub mod nat;
@@ -30,7 +28,6 @@ pub mod survey;
 
 mod time;
 
-pub use classic::Classic;
 pub use key::Key;
 pub use puncher::Puncher;
 pub use session::Session;

@@ -54,6 +54,9 @@ const BODY_BYTES: usize = 60;
 const TAG_BYTES: usize = 16;
 const FIRST_BITS: u8 = 0b1000_0000;
 
+/// The heartbeat of the old Python script.
+const OLD_SCRIPT: [u8; 8] = *b"HELOCLNT";
+
 /// What a datagram is, by its first bits and its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -70,7 +73,7 @@ pub enum Class {
 /// Tells QUIC, probes and everything else apart without any key.
 #[must_use]
 pub fn classify(datagram: &[u8]) -> Class {
-    if *datagram == crate::classic::wire::HEARTBEAT {
+    if *datagram == OLD_SCRIPT {
         return Class::OldScript;
     }
     match datagram.first() {

@@ -36,8 +36,8 @@ const MAX_CHANGES: usize = 2 * (480 + 240 + 8);
 /// Events of one input: each kind once.
 const MAX_EVENTS: usize = 8;
 
-/// Timeouts at one moment until the deadline is in the future: a pass of a birthday and a request of the helper each
-/// that a sleeping machine has missed, with room to spare.
+/// Timeouts at one moment until the deadline is in the future: a pass of a birthday each that a sleeping machine
+/// has missed, with room to spare.
 const MAX_CATCH_UP: usize = 32;
 
 /// Timeouts in a second without any other input: the pace of groups, of pairs under test, and room to spare.

@@ -8,7 +8,7 @@ use std::{
 
 use pinhole_proto::{
     Role,
-    probe::{Class, Kind, Probe, ProbeSeal, classify},
+    probe::{Kind, Probe, ProbeSeal},
     puncher::{Event, Limits, Pair, SocketId, Transmit},
 };
 
@@ -23,10 +23,6 @@ const MAX_SOCKETS: usize = 480 + 240 + 8;
 
 /// A probe from an address that nothing is known of is worth so many datagrams: an ack and a test.
 const WORTH: usize = 2;
-
-/// Where the only datagrams go that are no probes, and how they begin: a read request of TFTP.
-const TFTP: u16 = 69;
-const REQUEST: &[u8] = b"\0\x01";
 
 pub(crate) struct Rules {
     role: Role,
@@ -137,13 +133,6 @@ impl Rules {
         assert!(transmit.ttl != Some(0), "no hop at all");
         self.check_pace(now);
         self.check_mappings(pair, now);
-        if classify(&transmit.payload) != Class::Probe {
-            assert!(self.is_known(pair.remote.ip()), "plain words for a stranger");
-            assert!(!self.is_idle, "plain words after the goodbye");
-            assert!(pair.socket == SocketId::MAIN && pair.remote.port() == TFTP && transmit.ttl.is_some());
-            assert!(transmit.payload.starts_with(REQUEST), "neither sealed nor a request");
-            return;
-        }
         self.check_remote(pair);
         let probe = self.seal.open(&transmit.payload).expect("it seals with its own key");
         assert_eq!(probe.role, self.role);

@@ -30,8 +30,6 @@
 //! - A block of ports is the same one for every inside host. Linux looks at no more than 240 of its ports, so a
 //!   nearly full block loses a packet now and then.
 //! - A limit of mappings counts flows, of all inside hosts together.
-//! - What a helper expects is forgotten with the flow of the request only when the collector finds that flow:
-//!   30 to 60 s after its last packet rather than 30.
 
 mod available;
 mod error;

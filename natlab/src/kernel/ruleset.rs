@@ -30,11 +30,9 @@ pub(super) fn ruleset(spec: &BoxSpec, outside_ip: Ipv4Addr) -> Result<String, La
     let input = input_verdict(spec.input);
     let block = blockade(spec.kind);
     let limit = limit(spec)?;
-    let helper = if spec.helpers { HELPER } else { "" };
     Ok(format!(
         r#"table ip natlab {{
 {tables}
-{helper}
   chain input {{
     type filter hook input priority filter; policy accept;
     iifname != "wan" accept
@@ -54,17 +52,6 @@ pub(super) fn ruleset(spec: &BoxSpec, outside_ip: Ipv4Addr) -> Result<String, La
 "#
     ))
 }
-
-/// Rules that hand what goes to the port of TFTP to connection tracking's helper for it.
-const HELPER: &str = r#"
-  ct helper transfers {
-    type "tftp" protocol udp
-    l3proto ip
-  }
-  chain help {
-    type filter hook prerouting priority filter; policy accept;
-    iifname "lan" udp dport 69 ct helper set "transfers"
-  }"#;
 
 /// Returns the rule of a box that passes no UDP.
 fn blockade(kind: BoxKind) -> &'static str {

@@ -6,10 +6,6 @@
 //! flows: a remote IP, or anybody) lives for the stream timer after the last outgoing packet and is not
 //! refreshed from outside (RFC 4787 §4.3 leaves that choice).
 //!
-//! A box with helpers also remembers expectations: after a TFTP request, one flow from any port of the server may
-//! begin from outside (Linux, nf_conntrack_tftp.c). An expectation is used up by its first packet and forgotten
-//! with the flow of the request.
-//!
 //! Every packet costs a few look-ups, however much is remembered: thousands of mappings that end one by one are
 //! what a sweep of ports leaves behind.
 
@@ -27,9 +23,6 @@ use crate::spec::{BoxSpec, Translation, UdpTimers};
 /// Age at which an answered flow becomes a stream (Linux, nf_conntrack_proto_udp.c: "Still active after two
 /// seconds? Extend timeout").
 const STREAM_AGE: Duration = Duration::from_secs(2);
-
-/// Time after which an expectation is forgotten in any case (Linux, nf_conntrack_tftp.c).
-const EXPECTATION: Duration = Duration::from_secs(5 * 60);
 
 /// A set of remote addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,8 +50,6 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Flow {
     began: Instant,
-    /// Whether its first packet came from outside.
-    is_expected: bool,
     is_answered: bool,
     expires: Instant,
 }
@@ -66,13 +57,6 @@ struct Flow {
 #[derive(Debug, Clone, Copy)]
 struct Opening {
     inside: SocketAddrV4,
-    expires: Instant,
-}
-
-/// What a request lets in: a flow to the inside address that sent it.
-#[derive(Debug, Clone, Copy)]
-struct Expectation {
-    request: Inside<SocketAddrV4>,
     expires: Instant,
 }
 
@@ -99,8 +83,6 @@ pub(super) struct Mappings {
     openings: HashMap<Outside<Scope>, Opening>,
     /// When each flow that the box took for its own is forgotten.
     taken: HashMap<Outside<SocketAddrV4>, Instant>,
-    /// Which IP may begin a flow to which outside port.
-    expected: HashMap<Outside<Ipv4Addr>, Expectation>,
     /// The outside ports of each inside address, by the number of the mapping.
     by_source: HashMap<SocketAddrV4, BTreeMap<u64, u16>>,
     /// Mappings so far.
@@ -125,7 +107,6 @@ impl Mappings {
             flows: HashMap::new(),
             openings: HashMap::new(),
             taken: HashMap::new(),
-            expected: HashMap::new(),
             by_source: HashMap::new(),
             count: 0,
             shares: HashMap::new(),
@@ -141,7 +122,6 @@ impl Mappings {
         self.flows.clear();
         self.openings.clear();
         self.taken.clear();
-        self.expected.clear();
         self.by_source.clear();
         self.shares.clear();
         self.looks.clear();
@@ -187,19 +167,13 @@ impl Mappings {
             if self.taken.contains_key(&(port, from)) {
                 return None;
             }
-            return self.opened(port, from).or_else(|| self.fulfil(now, port, from));
+            return self.opened(port, from);
         };
         let flow = self.flows.get_mut(&(inside, from))?;
         flow.handle_packet(now, self.timers, true);
         let expires = flow.expires;
         self.extend_entry((inside, self.scope(from)), expires);
         Some(inside)
-    }
-
-    /// Notes that an outgoing packet, which has that outside port, asks for an answer from any port.
-    pub(super) fn handle_request(&mut self, now: Instant, port: u16, inside: SocketAddrV4, to: SocketAddrV4) {
-        let expectation = Expectation { request: (inside, to), expires: now + EXPECTATION };
-        self.expected.insert((port, *to.ip()), expectation);
     }
 
     /// Returns the inside address whose flow to that remote address has that outside port.
@@ -267,22 +241,6 @@ impl Mappings {
         self.openings.get(&(port, self.opening(from)?)).map(|opening| opening.inside)
     }
 
-    /// Begins an expected flow, whatever becomes of its first packet, and returns the inside address it is for.
-    fn fulfil(&mut self, now: Instant, port: u16, from: SocketAddrV4) -> Option<SocketAddrV4> {
-        let Expectation { request: (inside, _), expires } = self.expected.remove(&(port, *from.ip()))?;
-        let key = (inside, self.scope(from));
-        let is_at = self.entries.get(&key).map(|entry| entry.outside_port);
-        if expires <= now || is_at.is_some_and(|at| at != port) || self.flows.contains_key(&(inside, from)) {
-            return None;
-        }
-        if is_at.is_none() {
-            self.make_entry(now, key, port);
-        }
-        let expires = self.begin_flow(now, (inside, from), true);
-        self.extend_entry(key, expires);
-        Some(inside)
-    }
-
     /// Makes a mapping at a port that is free, if there is one, and returns the port.
     fn assign_entry(&mut self, now: Instant, key: Inside<Scope>, to: SocketAddrV4) -> Option<u16> {
         let (inside, scope) = key;
@@ -324,12 +282,12 @@ impl Mappings {
             flow.handle_packet(now, self.timers, false);
             return flow.expires;
         }
-        self.begin_flow(now, key, false)
+        self.begin_flow(now, key)
     }
 
-    fn begin_flow(&mut self, now: Instant, key: Inside<SocketAddrV4>, is_expected: bool) -> Instant {
+    fn begin_flow(&mut self, now: Instant, key: Inside<SocketAddrV4>) -> Instant {
         let expires = now + self.timers.unreplied;
-        self.flows.insert(key, Flow { began: now, is_expected, is_answered: false, expires });
+        self.flows.insert(key, Flow { began: now, is_answered: false, expires });
         self.looks.push(Reverse((expires, Mortal::Flow(key))));
         self.note_flow_peak();
         expires
@@ -385,7 +343,6 @@ impl Mappings {
             Mortal::Entry(key) => self.forget_entry(key),
             Mortal::Flow(key) => {
                 self.flows.remove(&key);
-                self.expected.retain(|_, expectation| expectation.request != key);
             }
             Mortal::Opening(key) => {
                 self.openings.remove(&key);
@@ -418,6 +375,6 @@ impl Flow {
     fn handle_packet(&mut self, now: Instant, timers: UdpTimers, is_incoming: bool) {
         let is_stream = self.is_answered && now > self.began + STREAM_AGE;
         self.expires = now + if is_stream { timers.stream } else { timers.unreplied };
-        self.is_answered |= is_incoming != self.is_expected;
+        self.is_answered |= is_incoming;
     }
 }

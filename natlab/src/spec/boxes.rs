@@ -15,8 +15,6 @@ pub struct BoxSpec {
     pub timers: UdpTimers,
     /// Most mappings of one inside host at once, as carriers limit them; what goes beyond is lost.
     pub max_mappings: Option<u16>,
-    /// Whether it helps TFTP: the answer to a transfer request may come from another port than was asked.
-    pub helpers: bool,
 }
 
 impl BoxSpec {
@@ -50,11 +48,6 @@ impl BoxSpec {
         BoxSpec { max_mappings: Some(max_mappings), ..self }
     }
 
-    /// Returns the same box with helpers for protocols that answer from another port.
-    pub fn with_helpers(self) -> BoxSpec {
-        BoxSpec { helpers: true, ..self }
-    }
-
     /// Returns what it does with addresses, if it does anything.
     pub fn translation(&self) -> Option<Translation> {
         match self.kind {
@@ -75,13 +68,7 @@ impl BoxSpec {
     }
 
     fn of(kind: BoxKind) -> BoxSpec {
-        BoxSpec {
-            kind,
-            input: Unsolicited::Drop,
-            timers: UdpTimers::default(),
-            max_mappings: None,
-            helpers: false,
-        }
+        BoxSpec { kind, input: Unsolicited::Drop, timers: UdpTimers::default(), max_mappings: None }
     }
 }
 

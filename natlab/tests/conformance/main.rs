@@ -24,8 +24,8 @@ use natlab::{BoxSpec, LabSpec, NatSpec, Refusal, Translation, UdpTimers, Unsolic
 use pinhole_proto::nat::PortAssignment;
 
 use crate::questions::{
-    BLOCK_QUESTIONS, ERROR_QUESTIONS, HELPER_QUESTIONS, HELPER_TIMER_QUESTIONS, LIMIT_QUESTIONS,
-    OPENING_QUESTIONS, PORT_QUESTIONS, QUESTIONS, Question, TIMER_QUESTIONS,
+    BLOCK_QUESTIONS, ERROR_QUESTIONS, LIMIT_QUESTIONS, OPENING_QUESTIONS, PORT_QUESTIONS, QUESTIONS,
+    Question, TIMER_QUESTIONS,
 };
 use crate::worlds::{KernelWorld, ModelWorld};
 
@@ -132,32 +132,6 @@ fn a_network_that_says_it_passes_no_udp_is_the_same_in_both() {
 fn a_limit_of_mappings_is_the_same_in_both() {
     let limited = one("limited", BoxSpec::nat(Translation::LINUX).with_max_mappings(2));
     compare_by("a_limit_of_mappings_is_the_same_in_both", &limited, &[LIMIT_QUESTIONS]);
-}
-
-#[test]
-fn helpers_are_the_same_in_both() {
-    let helping = one("helping", BoxSpec::nat(Translation::LINUX).with_helpers());
-    compare_by("helpers_are_the_same_in_both", &helping, &[HELPER_QUESTIONS]);
-}
-
-#[test]
-fn helpers_of_a_nat_that_accepts_are_the_same_in_both() {
-    let accepting = BoxSpec::nat(Translation::LINUX).with_input(Unsolicited::Accept).with_helpers();
-    let test_name = "helpers_of_a_nat_that_accepts_are_the_same_in_both";
-    compare_by(test_name, &one("helping", accepting), &[HELPER_QUESTIONS]);
-}
-
-#[test]
-fn helpers_of_two_nats_are_the_same_in_both() {
-    let helping = BoxSpec::nat(Translation::LINUX).with_helpers();
-    let chain = NatSpec::new("helping", vec![helping.clone(), helping]);
-    compare_by("helpers_of_two_nats_are_the_same_in_both", &chain, &[HELPER_QUESTIONS]);
-}
-
-#[test]
-fn requests_live_equally_long_in_both() {
-    let hasty = one("hasty", BoxSpec::nat(Translation::LINUX).with_timers(HASTY).with_helpers());
-    compare_by("requests_live_equally_long_in_both", &hasty, &[HELPER_TIMER_QUESTIONS]);
 }
 
 #[test]

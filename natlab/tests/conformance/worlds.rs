@@ -29,18 +29,13 @@ pub(crate) const SOCKETS: [(Place, u16); 6] = [
 /// The hosts at which ICMP errors are read.
 const PLACES: [Place; 3] = [Place::Host(Side::A), Place::Host(Side::B), Place::Stranger];
 
-/// What every datagram says that is not said to say something else; more than an error quotes.
+/// Payload of every datagram; longer than what an ICMP error quotes.
 const PLAIN: &[u8] = &[b'?'; 600];
 
 /// A laboratory that sends and receives by [`SOCKETS`].
 pub(crate) trait World {
-    /// Sends a datagram of so many hops that says this.
-    fn say(&mut self, from: (Place, u16), to: SocketAddrV4, ttl: u8, payload: &[u8]);
-
     /// Sends a datagram of so many hops.
-    fn send(&mut self, from: (Place, u16), to: SocketAddrV4, ttl: u8) {
-        self.say(from, to, ttl, PLAIN);
-    }
+    fn send(&mut self, from: (Place, u16), to: SocketAddrV4, ttl: u8);
 
     /// Returns whom the next datagram there comes from, or nothing when there is none.
     fn receive(&mut self, at: (Place, u16)) -> Option<SocketAddrV4>;
@@ -86,8 +81,8 @@ impl ModelWorld {
 }
 
 impl World for ModelWorld {
-    fn say(&mut self, (place, port): (Place, u16), to: SocketAddrV4, ttl: u8, payload: &[u8]) {
-        self.network.send(place, port, to, ttl, payload.to_vec());
+    fn send(&mut self, (place, port): (Place, u16), to: SocketAddrV4, ttl: u8) {
+        self.network.send(place, port, to, ttl, PLAIN.to_vec());
         while let Some(arrival) = self.network.poll_arrival(self.network.now()) {
             match arrival {
                 Arrival::Datagram(delivery) => {
@@ -165,10 +160,10 @@ impl KernelWorld {
 }
 
 impl World for KernelWorld {
-    fn say(&mut self, from: (Place, u16), to: SocketAddrV4, ttl: u8, payload: &[u8]) {
+    fn send(&mut self, from: (Place, u16), to: SocketAddrV4, ttl: u8) {
         let socket = &self.sockets[&from];
         socket.set_ttl(ttl.into()).expect("settable");
-        socket.send_to(payload, to).expect("sent");
+        socket.send_to(PLAIN, to).expect("sent");
     }
 
     fn receive(&mut self, at: (Place, u16)) -> Option<SocketAddrV4> {

@@ -13,6 +13,7 @@ use super::{
 /// Longest accepted phrase, bytes. Longer input is a wrong file, not a phrase.
 const MAX_BYTES: usize = 512;
 
+#[cfg(feature = "own-phrases")]
 /// Guesses, as a power of two, that a phrase of the user's own must withstand by zxcvbn's estimate. Anybody who
 /// records one probe can try phrases offline at the price of one Argon2id each.
 const MIN_BITS: f64 = 50.0;
@@ -40,6 +41,7 @@ impl Phrase {
         phrase
     }
 
+    #[cfg(feature = "own-phrases")]
     /// Takes a text of the user's own. It can be guessed from one recorded probe by whoever finds it in a list, and
     /// no check word tells a typing error: only for users who know that.
     ///
@@ -90,6 +92,7 @@ impl Phrase {
         }
     }
 
+    #[cfg(feature = "own-phrases")]
     fn check_strength(&self) -> Result<(), WeakPhrase> {
         let estimate = zxcvbn::zxcvbn(&self.0, &["pinhole"]);
         let bits = estimate.guesses_log10() * std::f64::consts::LOG2_10;

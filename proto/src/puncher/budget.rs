@@ -89,8 +89,7 @@ impl Limits {
         (self.search() / share).min(MAX_FAN)
     }
 
-    /// Ports of the peer that are swept beside so many mappings of a fan. The main pair and the helper's count among
-    /// them.
+    /// Ports of the peer that are swept beside so many mappings of a fan. The main pair counts among them.
     pub(super) fn sweep(self, fanned: usize) -> usize {
         self.search().saturating_sub(fanned)
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Now, Role,
-    probe::{Kind, PROBE_BYTES, Probe, ProbeSeal},
+    probe::{Kind, Probe, ProbeSeal},
 };
 
 /// Datagrams that wait to be polled; more than this many at once are dropped.
@@ -127,13 +127,6 @@ impl Outbox {
     /// Whether a quote is of a datagram that we sent a moment ago: nobody else can have it who is not on the way.
     pub(super) fn is_ours(&self, quoted: &[u8]) -> bool {
         quoted.get(1..25).is_some_and(|nonce| self.recent.iter().any(|ours| ours == nonce))
-    }
-
-    /// Queues a datagram that is no probe and says nothing, unless that would break a bound.
-    pub(super) fn send_plain(&mut self, pair: Pair, ttl: u8, payload: [u8; PROBE_BYTES], now: Instant) {
-        if self.admit(pair, Purpose::Search, now) {
-            self.queue.push_back(Output::Transmit(Transmit { pair, ttl: Some(ttl), payload }));
-        }
     }
 
     /// Takes note of the own address toward the peer.

@@ -13,9 +13,6 @@ use super::packet::{Lost, Packet};
 use crate::chance::Chance;
 use crate::spec::{BoxKind, BoxSpec, Refusal, Translation, Unsolicited};
 
-/// The port of TFTP servers (RFC 1350).
-const TFTP_PORT: u16 = 69;
-
 /// Says what a box made of a packet, which it has translated accordingly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
@@ -152,9 +149,6 @@ impl NatBox {
     /// Translates an outgoing packet, if there is a port for it.
     fn translate(&mut self, now: Instant, packet: &mut Packet) -> bool {
         let Some(port) = self.mappings.handle_outgoing(now, packet.src, packet.dst) else { return false };
-        if self.spec.helpers && is_transfer_request(packet) {
-            self.mappings.handle_request(now, port, packet.src, packet.dst);
-        }
         if self.is_nat() {
             packet.src = SocketAddrV4::new(self.outside_ip, port);
         }
@@ -199,11 +193,6 @@ impl NatBox {
             BoxKind::Blocked(Refusal::Told) => Some(Lost::Prohibited),
         }
     }
-}
-
-/// Tells whether a helper takes a packet for a TFTP read or write request: port and first bytes say so.
-fn is_transfer_request(packet: &Packet) -> bool {
-    packet.dst.port() == TFTP_PORT && matches!(packet.payload[..], [0, 1 | 2, ..])
 }
 
 #[cfg(test)]

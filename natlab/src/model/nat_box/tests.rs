@@ -53,13 +53,6 @@ impl Bench {
         self.nat.handle_outgoing(self.now, &mut packet)
     }
 
-    /// Sends a TFTP read request from port 5555.
-    fn request(&mut self, server: SocketAddrV4) {
-        let (src, dst) = (SocketAddrV4::new(HOST, 5555), SocketAddrV4::new(*server.ip(), TFTP_PORT));
-        let mut packet = Packet { src, dst, ttl: 64, payload: b"\0\x01x\0octet\0".to_vec() };
-        assert_eq!(self.nat.handle_outgoing(self.now, &mut packet), Passage::Outward);
-    }
-
     /// Sends a packet that has no hop left beyond the box.
     fn die(&mut self, port: u16, dst: SocketAddrV4) {
         assert_eq!(self.send(HOST, port, dst, 1), Passage::Lost(Lost::TtlExpired));
@@ -330,32 +323,4 @@ fn an_error_finds_the_flow_that_it_is_about() {
     assert_eq!(bench.nat.handle_error(bench.now, outside, STRANGER), None);
     bench.wait(30);
     assert_eq!(bench.nat.handle_error(bench.now, outside, PEER), None);
-}
-
-#[test]
-fn a_transfer_request_lets_one_flow_in_from_any_port_of_its_server() {
-    let mut bench = Bench::of(&BoxSpec::nat(Translation::LINUX).with_helpers());
-    bench.request(PEER);
-    assert_eq!(bench.get_in(STRANGER, 5555), None);
-    assert_eq!(bench.get_in(PEER, 5555), Some(SocketAddrV4::new(HOST, 5555)));
-    assert_eq!(bench.get_in(PEERS_OTHER_PORT, 5555), None, "used up");
-    assert!(bench.get_in(PEER, 5555).is_some(), "the flow goes on");
-    assert_eq!(bench.out(5555, PEER), 5555);
-    bench.request(PEER);
-    assert!(bench.get_in(PEERS_OTHER_PORT, 5555).is_some());
-}
-
-#[test]
-fn an_expectation_is_forgotten_with_its_request() {
-    let mut bench = Bench::of(&BoxSpec::nat(Translation::LINUX).with_helpers());
-    bench.request(PEER);
-    bench.wait(30);
-    assert_eq!(bench.get_in(PEER, 5555), None);
-}
-
-#[test]
-fn a_box_without_helpers_expects_nothing() {
-    let mut bench = Bench::new(Translation::LINUX);
-    bench.request(PEER);
-    assert_eq!(bench.get_in(PEER, 5555), None);
 }

@@ -1,7 +1,6 @@
 //! What is asked of a NAT, in words that do not depend on chance.
 
 mod errors;
-mod helpers;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use natlab::{Place, STRANGER_IPS, Side, public_ip};
 
 pub(crate) use errors::ERROR_QUESTIONS;
-pub(crate) use helpers::{HELPER_QUESTIONS, HELPER_TIMER_QUESTIONS};
 
 use crate::worlds::World;
 

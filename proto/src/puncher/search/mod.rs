@@ -1,7 +1,6 @@
 //! One search: everything that is tried at the same time until a pair is nominated.
 
 pub(in crate::puncher) mod birthday;
-mod helper;
 pub(in crate::puncher) mod schedule;
 mod scout;
 mod slots;
@@ -14,7 +13,6 @@ use std::{
 
 use self::{
     birthday::{Birthday, HEAD_START, Sweepers, Ways},
-    helper::Helper,
     schedule::slot_at,
     scout::Scout,
     slots::Slots,
@@ -32,9 +30,6 @@ pub(in crate::puncher) const EAGER: Duration = Duration::from_secs(60);
 
 /// After so many passes a sweep that has met nothing says something: the other side has had the time to start, too.
 const THOROUGH: usize = 5;
-
-/// What passes a router that is one hop away.
-const LEAST_TTL: u8 = 2;
 
 /// For this long a search for a tunnel's lost path does so: routers take minutes to start anew.
 const EAGER_KEPT: Duration = Duration::from_secs(300);
@@ -81,7 +76,6 @@ pub(in crate::puncher) struct Search {
     began: Instant,
     eager_until: Instant,
     scout: Scout,
-    helper: Helper,
     slots: Slots,
     spare: Spare,
     birthday: Birthday,
@@ -102,7 +96,6 @@ impl Search {
             began: now,
             eager_until: now + eager_for,
             scout: Scout::new(ground.target(0), ground.local, now),
-            helper: Helper::new(now),
             slots: Slots::new(haste, now + if haste.is_kept() { KEPT_SLOTS } else { HEAD_START }),
             spare: Spare::new(haste.is_kept().then_some(now + KEPT_SLOTS), now),
             birthday: Birthday::new(ground, memory, haste),
@@ -125,7 +118,6 @@ impl Search {
     pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
         self.scout.handle_timeout(outbox, ground.now);
         let low_ttl = self.scout.low_ttl(slot_at(ground.unix) / 2);
-        self.helper.handle_timeout(ground, low_ttl.unwrap_or(LEAST_TTL), outbox);
         self.slots.handle_timeout(ground, low_ttl, outbox);
         self.spare.handle_timeout(ground, outbox);
         let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };
@@ -197,7 +189,7 @@ impl Search {
 
     pub(in crate::puncher) fn deadline(&self) -> Instant {
         let scout = self.scout.deadline();
-        let others = self.slots.deadline().min(self.birthday.deadline()).min(self.helper.deadline());
+        let others = self.slots.deadline().min(self.birthday.deadline());
         scout
             .into_iter()
             .chain(self.evidence.gone_at())

@@ -4,7 +4,7 @@
 //! cargo test -p pinhole-proto --lib -- --ignored write_the_vectors      # makes the file anew
 //! ```
 //!
-//! `tests/independent` holds another implementation, in another language, to the same file.
+//! `cli/tests/independent` holds another implementation, in another language, to the same file.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use diceware_wordlists::EFF_LONG_WORDLIST;
@@ -34,7 +34,7 @@ const TYPED: &str = "  Moonlight spotter_shush  theft-relocate vending\tAFFIX\n"
 /// Bytes that stand for drawn ones.
 const DRAWN: [u8; 24] = *b"0123456789abcdefghijklmn";
 
-/// A section that `src/tunnel/vectors.rs` makes and holds: QUIC's packets are sealed there.
+/// A section that `pinhole/src/tunnel/vectors.rs` makes and holds: QUIC's packets are sealed there.
 const OF_THE_TUNNEL: &str = "initial packet";
 
 #[test]

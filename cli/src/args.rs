@@ -1,0 +1,507 @@
+//! The command line: definitions only.
+
+mod key;
+mod parse;
+mod pipe;
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
+use pinhole::{
+    endpoint::{Compress, DEFAULT_PORT},
+    proto::{
+        puncher::Limits,
+        survey::{LEAST_LIFETIME, MOST_LIFETIME},
+    },
+};
+
+use clap_complete::ArgValueCandidates;
+
+use self::{key::KEY_HELP, pipe::PIPE_HELP};
+pub(crate) use self::{
+    key::{KeyAction, KeyPlace, KeySource, OwnPhrase, WhichKey},
+    parse::{parse_max_mappings, parse_max_pps, parse_seconds, parse_status, parse_udp_port},
+    pipe::PipeArgs,
+};
+use super::{config, manual};
+
+const STYLES: styling::Styles = styling::Styles::styled()
+    .header(styling::AnsiColor::Yellow.on_default().bold())
+    .usage(styling::AnsiColor::Yellow.on_default().bold())
+    .literal(styling::AnsiColor::Green.on_default())
+    .placeholder(styling::AnsiColor::Cyan.on_default());
+
+const USAGE: &str = "pinhole -c TCP_PORT PEER [UDP_PORT]  offer a TCP service to the peer
+       pinhole -l TCP_PORT PEER [UDP_PORT]  reach the peer's at a local port
+       pinhole <COMMAND>";
+
+const EXAMPLES: &str = "Example: ssh from one home to another, nothing in between
+  at home  (public IP 198.51.100.4):  pinhole -c 22 203.0.113.9
+  away     (public IP 203.0.113.9):   pinhole -l 2222 198.51.100.4
+                                      ssh -p 2222 user@localhost
+
+Without a local port:                 ssh -o ProxyCommand='pinhole pipe 22 %h' user@198.51.100.4
+With a name from the file of peers:   pinhole open home
+Try it on this machine alone:         pinhole demo
+
+PEER is the *public* IP, or a name, of the other side: what a web page that answers \"what is my IP\"
+shows there; or a name of your own from ~/.config/pinhole/config.toml. Both sides need the same key.
+The first `pinhole -c` makes one and shows it; `pinhole -l` asks for it.
+
+Exit status: 0 done, 1 no path to the peer or a part has failed, 2 wrong use or a port that cannot be had.";
+
+/// Brings a TCP port of one machine to another, straight through both NATs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pinhole",
+    version,
+    about = "A TCP port of one machine on another, straight through both NATs.\nNo server, no account, no relay: each side needs the other's public IP and a shared key.",
+    override_usage = USAGE,
+    after_help = EXAMPLES,
+    styles = STYLES,
+    args_conflicts_with_subcommands = true,
+    group = ArgGroup::new("side").args(["serve", "open"])
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+
+    #[command(flatten)]
+    pub(crate) short: ShortForm,
+}
+
+/// The grammar of the old script: one service, two letters.
+#[derive(Debug, Args)]
+pub(crate) struct ShortForm {
+    /// Serve side: offer the local TCP_PORT (or HOST:PORT) to the peer
+    #[arg(short = 'c', requires = "tcp", conflicts_with = "open")]
+    pub(crate) serve: bool,
+
+    /// Open side: make the peer's service a local TCP_PORT (or BIND:PORT)
+    #[arg(short = 'l', requires = "tcp")]
+    pub(crate) open: bool,
+
+    /// TCP port; with -c also HOST:PORT, with -l also BIND:PORT (default: loopback only)
+    #[arg(value_name = "TCP_PORT", requires = "side", requires = "peer")]
+    pub(crate) tcp: Option<String>,
+
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) peer: Option<String>,
+
+    /// UDP port of both sides [default: 5555]
+    #[arg(value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) udp: Option<u16>,
+
+    /// One argument too many; named so in an error of ours
+    #[arg(hide = true)]
+    pub(crate) extra: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What you can ask of pinhole.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Offer TCP services to the peer (-c with more than one service)
+    #[command(
+        override_usage = "pinhole serve [OPTIONS] SPEC... --peer PEER\n       pinhole serve [OPTIONS] NAME",
+        after_help = SERVE_HELP
+    )]
+    Serve {
+        /// Services to offer; without --peer also the PEER
+        #[arg(value_name = "SPEC|PEER", add = ArgValueCandidates::new(config::candidates))]
+        words: Vec<String>,
+
+        #[command(flatten)]
+        peer: PeerArgs,
+
+        #[command(flatten)]
+        common: Common,
+    },
+
+    /// Make the peer's services local TCP ports (-l with more than one service)
+    #[command(
+        override_usage = "pinhole open [OPTIONS] SPEC... --peer PEER\n       pinhole open [OPTIONS] NAME",
+        after_help = OPEN_HELP
+    )]
+    Open {
+        /// Local ports and the services behind them; without --peer also the PEER
+        #[arg(value_name = "SPEC|PEER", add = ArgValueCandidates::new(config::candidates))]
+        words: Vec<String>,
+
+        #[command(flatten)]
+        peer: PeerArgs,
+
+        #[command(flatten)]
+        common: Common,
+    },
+
+    /// One connection of the tunnel as stdin and stdout, for ssh's ProxyCommand
+    #[command(after_help = PIPE_HELP)]
+    Pipe(PipeArgs),
+
+    /// Make, keep, show or check a key
+    #[command(after_help = KEY_HELP)]
+    Key {
+        /// Show the key that would be used as a QR code, like `key show --qr`
+        #[arg(long)]
+        qr: bool,
+
+        #[command(subcommand)]
+        action: Option<KeyAction>,
+    },
+
+    /// Say what stands in the way of a tunnel and what would help: alone, or with a check on the other side
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+
+    /// Say what the running instances do: path, streams, bytes, history
+    #[command(after_help = "Examples:
+  pinhole status
+  pinhole status --json | jq .state
+  sudo pinhole status --watch
+
+root sees the instances of all users, services included.
+
+Exit status: 0 an instance runs, 1 none does, 2 wrong use.")]
+    Status(StatusArgs),
+
+    /// Show it all on this machine: two processes, a hole, a page, a bulk transfer
+    #[command(after_help = "Examples:
+  pinhole demo
+  sudo pinhole demo --nat home,carrier
+
+Exit status: 0 the page and the bulk came through, 1 they did not, 2 wrong use, or something that is needed cannot be had.")]
+    Demo(DemoArgs),
+
+    #[cfg(feature = "classic")]
+    /// Talk to a peer that still runs the old Python script: neither encrypted nor authenticated
+    #[command(
+        override_usage = "pinhole classic -c TCP_PORT PEER [UDP_PORT]  offer a service to the script
+       pinhole classic -l TCP_PORT PEER [UDP_PORT]  reach the script's service",
+        after_help = "The peer runs \"UDP Hole Puncher\" 0.12, as the other side: -l there for -c here, and the other way round.
+It carries one TCP connection a run: start it in a loop to have more than one, one after the other.
+docs/classic.md has the details. As soon as both sides have pinhole, use pinhole -c and pinhole -l.
+
+Exit status: 0 done, 1 no word from the peer, 2 wrong use or a port that cannot be had."
+    )]
+    Classic(ClassicArgs),
+
+    /// Print what a shell needs to complete pinhole's command line
+    #[command(after_help = manual::COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: manual::Shell,
+    },
+
+    /// Write the man pages into a folder: pinhole.1 and one for each command
+    #[command(after_help = manual::MAN_HELP)]
+    Man {
+        /// The folder, made if need be
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+    },
+}
+
+const SERVE_HELP: &str = "SPEC: PORT, HOST:PORT or NAME=[HOST:]PORT
+
+Examples:
+  pinhole serve 22 web=localhost:8080 --peer 203.0.113.9
+  pinhole serve office                what [peer.office] in the file of peers says
+  pinhole serve 22 office             the same with other services
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 1 no tunnel in the time of --wait or a part has failed, 2 wrong use or a port that cannot be had.";
+
+const OPEN_HELP: &str = "SPEC: PORT, PORT:SERVICE, BIND:PORT or BIND:PORT:SERVICE; SERVICE is a name or port that the peer offers
+
+Examples:
+  pinhole open 2222:22 8080:web --peer 198.51.100.4
+  pinhole open home                   what [peer.home] in the file of peers says
+  pinhole open 2222:22 home           the same with other ports
+
+Exit status: 0 ended by Ctrl-C or SIGTERM, 1 no tunnel in the time of --wait or a part has failed, 2 wrong use or a port that cannot be had.";
+
+/// Who the peer is.
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(long, value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) peer: Option<String>,
+
+    /// UDP port of both sides [default: 5555]
+    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) port: Option<u16>,
+}
+
+/// Where named peers come from. Without it: PINHOLE_CONFIG, then the default file.
+#[derive(Debug, Args, Default)]
+pub(crate) struct ConfigArgs {
+    /// The file of named peers [default: ~/.config/pinhole/config.toml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What serving and opening have in common.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) key: KeySource,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Send from this local IP [default: any]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<Ipv4Addr>,
+
+    /// Give up after this many seconds without a tunnel, with exit status 1 [default: wait for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) wait: Option<Duration>,
+
+    /// Keep connections for so long while there is no path to the peer, and punch again; 0 resets them at once
+    /// [default: 3600]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) patience: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// Compress connections where that makes them faster, or never: what one side forbids neither does [default: auto]
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub(crate) compress: Option<When>,
+
+    /// Print events as JSON lines on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Serve a page with what goes on, read-only, at this address of this machine (a port alone: 127.0.0.1)
+    #[arg(long, value_name = "[IP:]PORT", value_parser = parse_status)]
+    pub(crate) status: Option<SocketAddr>,
+
+    /// Let --status be an address that other machines reach: whoever reaches it sees the page
+    #[arg(long, requires = "status")]
+    pub(crate) status_public: bool,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
+}
+
+/// When to compress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum When {
+    /// When the bytes compress, and the path is the limit and not the processor
+    #[default]
+    Auto,
+    /// Never
+    Off,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl From<When> for Compress {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Self::Auto,
+            When::Off => Self::Off,
+        }
+    }
+}
+
+/// What the search may ask of the routers on the way.
+#[derive(Debug, Args, Default, Clone)]
+pub(crate) struct LimitArgs {
+    /// Never keep more than this many mappings alive at once in a router [default: 1536]
+    #[arg(long, value_name = "N", value_parser = parse_max_mappings)]
+    pub(crate) max_mappings: Option<u16>,
+
+    /// Never send more than this many probes in a second [default: 500]
+    #[arg(long, value_name = "N", value_parser = parse_max_pps)]
+    pub(crate) max_pps: Option<u16>,
+
+    /// Be content with 512 mappings and 100 probes a second: for carrier lines with few ports
+    #[arg(long)]
+    pub(crate) gentle: bool,
+}
+
+impl LimitArgs {
+    /// Returns the bounds; a number that is named counts more than --gentle.
+    pub(crate) fn limits(&self) -> Limits {
+        let usual = if self.gentle { Limits::GENTLE } else { Limits::DEFAULT };
+        Limits {
+            mappings: self.max_mappings.unwrap_or(usual.mappings),
+            packets_per_second: self.max_pps.unwrap_or(usual.packets_per_second),
+        }
+    }
+}
+
+/// How to show what runs.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print a JSON object for each instance, one a line
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) json: bool,
+
+    /// Show it live on the terminal; q ends that
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
+const CHECK_HELP: &str = "Alone it looks at this machine; with PEER also at the first routers on the way there. With PEER and a key it then waits for a check on the other side; the two find out what both NATs do and measure the path between them:
+
+  here   pinhole check PEER              there   pinhole check THIS_IP --as serve
+
+Nobody else is asked, but for a STUN server if you name one. A tunnel that runs between the two is left alone; check beside it on another port: --port 5556 on both sides.
+
+Exit status: 0 nothing stands in the way, 1 something does (the report says what), 2 wrong use.";
+
+impl CheckArgs {
+    /// Returns the UDP port of both sides.
+    pub(crate) fn udp_port(&self) -> u16 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
+
+    /// Returns the own IP to send from.
+    pub(crate) fn own_ip(&self) -> Ipv4Addr {
+        self.bind.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+}
+
+/// The two sides of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CheckSide {
+    /// Like `-l`
+    Open,
+    /// Like `-c`
+    Serve,
+}
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Public IPv4 address, or name, of the other side; or a name of the file of peers
+    #[arg(value_name = "PEER", add = ArgValueCandidates::new(config::candidates))]
+    pub(crate) peer: Option<String>,
+
+    /// UDP port of both sides [default: 5555]
+    #[arg(long, value_name = "UDP_PORT", value_parser = parse_udp_port)]
+    pub(crate) port: Option<u16>,
+
+    /// Which of the two sides this one plays in the check; the other side must play the other one
+    #[arg(long = "as", value_name = "SIDE", value_enum, default_value_t = CheckSide::Open, requires = "peer")]
+    pub(crate) side: CheckSide,
+
+    #[command(flatten)]
+    pub(crate) key: KeySource,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Wait so many seconds for the other side
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "120")]
+    pub(crate) wait: Duration,
+
+    /// Transfer at most so many MiB in each direction, for four seconds at most; 0 for none
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=256))]
+    pub(crate) transfer: u32,
+
+    /// Also find out how long both NATs keep an idle mapping, in so many seconds (15 to 300, or else 180); one side's
+    /// wish is enough
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "180", requires = "peer",
+        value_parser = clap::value_parser!(u16).range(i64::from(LEAST_LIFETIME)..=i64::from(MOST_LIFETIME)))]
+    pub(crate) lifetime: Option<u16>,
+
+    /// Also ask this STUN server (RFC 5780), like stun.cloudflare.com: a third party, which learns this side's public
+    /// address and tells it
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) stun: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// Send from this local IP [default: any]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<Ipv4Addr>,
+
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
+}
+
+/// The old script's grammar, for its own wire format.
+#[cfg(feature = "classic")]
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("classic_side").args(["serve", "open"]).required(true))]
+pub(crate) struct ClassicArgs {
+    /// Offer the local TCP_PORT (or HOST:PORT) to the peer
+    #[arg(short = 'c', conflicts_with = "open")]
+    pub(crate) serve: bool,
+
+    /// Make the peer's service a local TCP_PORT (or BIND:PORT)
+    #[arg(short = 'l')]
+    pub(crate) open: bool,
+
+    /// TCP port; with -c also HOST:PORT, with -l also BIND:PORT (default: loopback only)
+    #[arg(value_name = "TCP_PORT")]
+    pub(crate) tcp: String,
+
+    /// Public IPv4 address, or name, of the other side
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: String,
+
+    /// UDP port of both sides
+    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
+    pub(crate) udp: u16,
+
+    /// One argument too many; named so in an error of ours
+    #[arg(hide = true)]
+    pub(crate) extra: Vec<String>,
+
+    /// Send from this local IP
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub(crate) bind: Ipv4Addr,
+
+    /// Give up after this many seconds without a word from the peer, with exit status 1 [default: wait for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
+    pub(crate) wait: Option<Duration>,
+
+    /// Send at most this many bytes in one datagram; not more than MAXBUF_SIZE in the peer's script
+    #[arg(long, value_name = "BYTES", default_value_t = 40_000, value_parser = clap::value_parser!(u16).range(1..=65_491))]
+    pub(crate) max_data: u16,
+
+    /// Show what happens inside; twice for every datagram
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
+}
+
+/// What the demo shows.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Punch through two NATs of this kernel: two names like home,random; a wrong one lists them all (needs root)
+    #[arg(long, value_name = "A,B")]
+    pub(crate) nat: Option<String>,
+
+    /// Size of the bulk transfer, MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) size: u32,
+}

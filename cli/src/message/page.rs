@@ -1,0 +1,650 @@
+//! docs/messages.md against what is said: each message, word for word, in both directions.
+//!
+//! Every enum is gone through by a match without a wildcard, so whoever adds a variant comes here. Addresses, names
+//! and numbers are examples, the same here and there.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use pinhole::{
+    Event, Role,
+    bind::{BindError, Protocol},
+    check::{CheckError, StunError},
+    endpoint::{PeerError, StartError, TaskEnd},
+    forward::{OpenSpec, ServeSpec},
+    hub::BufferSizes,
+    proto::{
+        control::Services,
+        key::{Instances, Phrase, PhraseError},
+        nat::{Cause, NotPublic},
+        puncher::{Connected, Diagnosis, Loss, Method, Pair, SocketId, Trouble},
+        stream::Reply,
+    },
+    status::snapshot::Side,
+    tunnel::{HandshakeError, TunnelEnd},
+};
+use strum::IntoEnumIterator;
+
+use super::{Kind, Message};
+use crate::{check, classic, tunnel, words};
+
+const DOCUMENT: &str = include_str!("../../../docs/messages.md");
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is said of the file of peers.
+const NAMES: &str = "/home/me/.config/pinhole/config.toml names home, office; did you mean \"home\"?";
+
+fn peers() -> std::path::PathBuf {
+    "/home/me/.config/pinhole/config.toml".into()
+}
+
+fn peer() -> SocketAddr {
+    ([203, 0, 113, 9], 5555).into()
+}
+
+fn router() -> IpAddr {
+    [192, 168, 1, 1].into()
+}
+
+fn local() -> SocketAddr {
+    ([127, 0, 0, 1], 2222).into()
+}
+
+/// One of each of the program's own.
+fn message(kind: Kind) -> Message {
+    let (key, socket) = (|| "/home/me/.config/pinhole/key".into(), || "/run/user/1000/pinhole/7.sock".into());
+    match kind {
+        Kind::OneTooMany => {
+            let form = "pinhole -c|-l TCP_PORT PEER [UDP_PORT]";
+            Message::OneTooMany { extra: "5".into(), form }
+        }
+        Kind::WhatToDo => Message::WhatToDo,
+        Kind::NoSuchCommand => {
+            let meant = " Did you mean `pinhole serve`?".into();
+            Message::NoSuchCommand { word: "sever".into(), commands: "serve, open, key".into(), meant }
+        }
+        Kind::TwoSides => Message::TwoSides,
+        Kind::OptionBeforeCommand => {
+            Message::OptionBeforeCommand { option: "--json".into(), command: "serve".into() }
+        }
+        Kind::PortOfShortForm => Message::PortOfShortForm,
+        Kind::PeerOfShortForm => Message::PeerOfShortForm,
+        Kind::NoShortPort => Message::NoShortPort,
+        Kind::NoVerbose => Message::NoVerbose,
+        Kind::NotSsh => Message::NotSsh { option: "-L".into() },
+        Kind::GluedPort => Message::GluedPort { word: "-c22".into(), side: "-c".into(), port: "22".into() },
+        Kind::NoSuchOption => Message::NoSuchOption {
+            option: "--jsn".into(),
+            meant: ": did you mean --json?".into(),
+            help: "pinhole --help".into(),
+        },
+        Kind::SameLocalPort => Message::SameLocalPort(2222),
+        Kind::PeerIsOwn => {
+            Message::PeerIsOwn(PeerError::OwnAddress(([127, 0, 0, 1], 5555).into()).to_string())
+        }
+        Kind::PortOfPinhole => words::port_of_pinhole(
+            "UDP port 5555 is in use on 0.0.0.0".into(),
+            7,
+            "connected to 203.0.113.9:5555 for 1 min 5 s, RTT 20 ms; 1 connection".into(),
+            Side::Open,
+            5555,
+        ),
+        Kind::ExampleAddress => Message::ExampleAddress(peer().ip()),
+        Kind::CannotMeet => Message::CannotMeet(Cause::BothUnpredictable),
+        Kind::DemoTakesRoot => Message::DemoTakesRoot("home,carrier".into()),
+        Kind::WhichSide => Message::WhichSide,
+        Kind::PublicPage => Message::PublicPage(([192, 168, 1, 2], 8555).into()),
+        Kind::NoSeconds => Message::NoSeconds,
+        Kind::NoUdpPort => Message::NoUdpPort,
+        Kind::NoStatusAddress => Message::NoStatusAddress,
+        Kind::NoIpv4 => Message::NoIpv4("localhost".into()),
+        Kind::NotWithin => Message::NotWithin { least: 20, most: 2000 },
+        Kind::UnknownPeer => {
+            Message::UnknownPeer { why: message(Kind::NameDoesNotResolve).to_string(), names: NAMES.into() }
+        }
+        Kind::TwoPeers => Message::TwoPeers { first: "home".into(), second: "office".into() },
+        Kind::NoPeer => Message::NoPeer { names: NAMES.into() },
+        Kind::NoSuchPeer => Message::NoSuchPeer { name: "homme".into(), names: NAMES.into() },
+        Kind::NoSpec => Message::NoSpec { peer: "203.0.113.9".into() },
+        Kind::NoSpecForHost => Message::NoSpecForHost { host: "homme".into(), names: NAMES.into() },
+        Kind::NoSpecInSection => Message::NoSpecInSection { name: "home".into(), file: peers() },
+        Kind::NoKeyOfItsOwn => Message::NoKeyOfItsOwn { name: "home".into(), file: peers() },
+        Kind::CannotReadPeers => Message::CannotReadPeers(peers()),
+        Kind::PeersAreFolder => Message::PeersAreFolder("/home/me/.config".into()),
+        Kind::PeersOfAnother => Message::PeersOfAnother(peers()),
+        Kind::PeersAreOpen => {
+            Message::PeersAreOpen { path: peers(), mode: 0o666, quoted: peers().display().to_string() }
+        }
+        Kind::PeersTooLong => Message::PeersTooLong { path: peers(), kib: 1024 },
+        Kind::InPeers => Message::InPeers {
+            place: "/home/me/.config/pinhole/config.toml:3:".into(),
+            why: "there is no `patiense`: did you mean `patience`?".into(),
+        },
+        Kind::NotAPeersName => Message::NotAPeersName {
+            place: "/home/me/.config/pinhole/config.toml:1:".into(),
+            name: "22".into(),
+        },
+        Kind::NoKeyFile => Message::NoKeyFile("/home/me/home.key".into()),
+        Kind::KeyWouldNotBeKept => Message::KeyWouldNotBeKept,
+        Kind::KeyIsShown => Message::KeyIsShown,
+        Kind::NothingToDrawOn => Message::NothingToDrawOn,
+        Kind::KeyTooLongToDraw => Message::KeyTooLongToDraw,
+        Kind::NoService => Message::NoService("a b".into()),
+        Kind::UnfoundByPipes => Message::UnfoundByPipes(Message::NoFolder.to_string()),
+        Kind::PipeWaits => Message::PipeWaits { peer: "home.example".into(), seconds: 60.0 },
+        Kind::Cut => Message::Cut,
+        Kind::TunnelsOwnerEnded => Message::TunnelsOwnerEnded,
+        Kind::StdinIsUnreadable => Message::StdinIsUnreadable(eio().to_string()),
+        Kind::CannotCarry => Message::CannotCarry,
+        Kind::NoBackground => Message::NoBackground,
+        Kind::BackgroundEnded => Message::BackgroundEnded("exit status: 2".into()),
+        Kind::NewTunnelIsSilent => Message::NewTunnelIsSilent,
+        Kind::PipeFindsPortTaken => Message::PipeFindsPortTaken("UDP port 5555 is in use on 0.0.0.0".into()),
+        Kind::NoKey => Message::NoKey,
+        Kind::NoKeyYet => Message::NoKeyYet,
+        Kind::KeyVariableIsNoText => Message::KeyVariableIsNoText,
+        Kind::KeyVariableIsUseless => Message::KeyVariableIsUseless,
+        Kind::WeakKey => words::bad_key(Phrase::own("secret").expect_err("anybody guesses it"), true),
+        Kind::MistypedKey => {
+            bad_key("moonlight spotter shush theft relocate vending affix".split(' ').rev(), false)
+        }
+        Kind::KeyOfSixWords => bad_key(["zoom"; 6], false),
+        Kind::ForeignKey => bad_key(["hunter2"], false),
+        Kind::NoKeyAtAll => bad_key([""], false),
+        Kind::NoRandomNumbers => Message::NoRandomNumbers(getrandom::Error::UNSUPPORTED),
+        Kind::CannotLookFor => Message::CannotLookFor(key()),
+        Kind::CannotMakeFolder => Message::CannotMakeFolder("/home/me/.config/pinhole".into()),
+        Kind::KeyIsThere => Message::KeyIsThere(key()),
+        Kind::CannotKeepKey => Message::CannotKeepKey(key()),
+        Kind::CannotAskForKey => Message::CannotAskForKey,
+        Kind::CannotReadStdin => Message::CannotReadStdin,
+        Kind::NoHome => Message::NoHome,
+        Kind::CannotReadKeyFile => Message::CannotReadKeyFile(key()),
+        Kind::KeyFileIsOpen => {
+            Message::KeyFileIsOpen { path: key(), mode: 0o644, quoted: "/home/me/.config/pinhole/key".into() }
+        }
+        Kind::KeyFileIsFolder => Message::KeyFileIsFolder("/home/me".into()),
+        Kind::KeyFileIsNoText => Message::KeyFileIsNoText(key()),
+        Kind::KeyFileIsUseless => Message::KeyFileIsUseless(key()),
+        Kind::KeyKept => Message::KeyKept(key()),
+        Kind::KeyIsOwn => Message::KeyIsOwn("from PINHOLE_KEY".into()),
+        Kind::UsingTypedKey => Message::UsingTypedKey("as typed".into()),
+        Kind::KeyFileOfAnother => Message::KeyFileOfAnother(key()),
+        Kind::KeyIsStrong => Message::KeyIsStrong("from PINHOLE_KEY".into()),
+        Kind::UsingKey => Message::UsingKey("from PINHOLE_KEY".into()),
+        Kind::UsingKeyFile => Message::UsingKeyFile(key()),
+        Kind::KeyMade => Message::KeyMade(key()),
+        Kind::OnTheOtherMachine => Message::OnTheOtherMachine,
+        Kind::NoRuntime => Message::NoRuntime,
+        Kind::NoSignals => Message::NoSignals,
+        Kind::NoAddress => Message::NoAddress("UDP socket"),
+        Kind::CannotBind => words::explain_bind(&BindError::new(Protocol::Udp, peer(), eio())),
+        Kind::NameDoesNotResolve => {
+            Message::NameDoesNotResolve(PeerError::Unresolved("home.example".into()).to_string())
+        }
+        Kind::Listening => Message::Listening(local()),
+        Kind::ListeningFor => Message::ListeningFor { address: local(), service: "22".into() },
+        Kind::StatusPage => Message::StatusPage(([127, 0, 0, 1], 8555).into()),
+        Kind::Unseen => Message::Unseen(Message::NoFolder.to_string()),
+        Kind::SmallBuffers => {
+            words::small_buffers(BufferSizes { receive: 212_992, send: 212_992 }, 8_388_608)
+        }
+        Kind::KeyChanged => Message::KeyChanged,
+        Kind::ReRead => words::reread(None, &[peer()]),
+        Kind::PartEnded => Message::PartEnded(TaskEnd { task: "driver", has_panicked: true }),
+        Kind::SocketFailed => Message::SocketFailed,
+        Kind::OwnFault => {
+            Message::OwnFault { place: " at src/main.rs:1:1".into(), why: "no reason given".into() }
+        }
+        Kind::MoreLikeThat => Message::MoreLikeThat { held: 57, last: "tunnel up".into() },
+        Kind::LinesLost => Message::LinesLost(12),
+        Kind::Leaving => Message::Leaving,
+        Kind::DoesNotAnswer => Message::DoesNotAnswer(socket()),
+        Kind::NoneRuns => Message::NoneRuns,
+        Kind::OthersRun => Message::OthersRun,
+        Kind::NoTerminal => Message::NoTerminal,
+        Kind::NoLiveView => Message::NoLiveView,
+        Kind::CannotDraw => Message::CannotDraw,
+        Kind::NoFolder => Message::NoFolder,
+        Kind::CannotUse => Message::CannotUse(socket()),
+        Kind::FolderIsOpen => Message::FolderIsOpen("/run/user/1000/pinhole".into()),
+        Kind::NoKeyForCheck => Message::NoKeyForCheck,
+        Kind::WaitingForCheck => Message::WaitingForCheck { seconds: 120.0, peer: "203.0.113.9".into() },
+        Kind::Surveying => Message::Surveying,
+        Kind::WatchingMappings => Message::WatchingMappings(180),
+        Kind::CannotTrace => Message::CannotTrace,
+        Kind::NoNetwork => Message::NoNetwork,
+        Kind::PortTaken => Message::PortTaken(5555),
+        Kind::PortRefused => Message::PortRefused("no permission for UDP port 555".into()),
+        Kind::BehindCarrier => Message::BehindCarrier(check::ONLY_A_PEER),
+        Kind::BehindTwoRouters => Message::BehindTwoRouters(check::ONLY_A_PEER),
+        Kind::PublicAddress => Message::PublicAddress(check::FIREWALL),
+        Kind::BehindNat => Message::BehindNat(check::ONLY_A_PEER),
+        Kind::ClockNotKept => Message::ClockNotKept,
+        Kind::ClockOff => Message::ClockOff(words::span(8 * SECOND)),
+        Kind::FewDescriptors => Message::FewDescriptors(64),
+        Kind::RouterForbids => Message::RouterForbids(router()),
+        Kind::RouterKnowsNoWay => Message::RouterKnowsNoWay(router()),
+        Kind::TunnelWorks => {
+            let how = "at ports that both sides know";
+            Message::TunnelWorks { seconds: 0.3, how, rtt: "24 ms".into(), slowed: "" }
+        }
+        Kind::Unpredictable => Message::Unpredictable("this side's"),
+        Kind::PacketsLost => Message::PacketsLost { lost: 20, from: "this side" },
+        Kind::SlowedDown => Message::SlowedDown { first: "32 Mbit/s".into(), last: "3.2 Mbit/s".into() },
+        Kind::ClocksApart => Message::ClocksApart(words::span(9 * SECOND)),
+        Kind::SmallPath => Message::SmallPath,
+        Kind::Stun => Message::Stun,
+        Kind::SameSide => Message::SameSide(Role::Open),
+        Kind::CannotDescribe => Message::CannotDescribe("page"),
+        Kind::CannotWrite => Message::CannotWrite("/home/me/man/pinhole.1".into()),
+        Kind::NoHole => {
+            Message::NoHole { seconds: 30, stage: "two ends on loopback, 127.0.0.1 and 127.0.0.2".into() }
+        }
+        Kind::Interrupted => Message::Interrupted,
+        Kind::TwoNats => Message::TwoNats,
+        Kind::NoLaboratory => Message::NoLaboratory,
+        Kind::NoFreePort => Message::NoFreePort,
+        Kind::NoSecondLoopback => Message::NoSecondLoopback,
+        Kind::DemoBroke => Message::demo("an echo got lost"),
+    }
+}
+
+fn eio() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+/// What happens to a tunnel.
+fn events() -> Vec<Event> {
+    let pair = Pair { socket: SocketId::MAIN, remote: peer() };
+    let rtt = Duration::from_millis(24);
+    let connected = Connected {
+        pair,
+        method: Method::Base,
+        rtt,
+        took: Duration::from_millis(300),
+        observed: None,
+        instances: Instances::default(),
+    };
+    let service = || "22".to_owned();
+    let missing = |service: &str, offered: &[&str]| Event::ServiceMissing {
+        listener: local(),
+        service: service.into(),
+        offered: Services::new(offered.iter().copied()).into(),
+    };
+    let mut all = vec![
+        Event::PeerServices(Services::new(["22"]).into()),
+        Event::Searching { peer: "home.example:5555".into(), addresses: vec![peer()] },
+        Event::Heard { from: peer() },
+        Event::Punched(connected),
+        Event::TunnelUp { remote: peer() },
+        Event::PortReaches { listener: local(), service: service() },
+        missing("2222", &["22", "web"]),
+        missing("2222", &[]),
+        Event::HandshakeFailed { why: HandshakeError::Late },
+        Event::PathBack { connected, after: 4 * SECOND },
+        Event::PathChanged(connected),
+        Event::Displaced,
+        Event::PeerGone,
+        Event::PeerLeft,
+        Event::PeerRestarted,
+        Event::Resolved { host: "home.example".into(), ok: false },
+        Event::Resolved { host: "home.example".into(), ok: true },
+        Event::ConnectionRefused { listener: local(), too_many: true },
+        Event::ConnectionRefused { listener: local(), too_many: false },
+        Event::ServiceBack { service: service() },
+        Event::ConnectFailed { service: service(), why: "Too many open files (os error 24)".into() },
+        Event::AcceptFailed { listener: local(), why: "Too many open files (os error 24)".into() },
+    ];
+    let ends =
+        [TunnelEnd::PeerLeft, TunnelEnd::Replaced, TunnelEnd::Closed, TunnelEnd::NoPath, TunnelEnd::Broken];
+    all.extend(ends.map(Event::TunnelLost));
+    let losses = [Loss::Silent(3 * SECOND), Loss::Aged, Loss::Rerouted, Loss::Moved];
+    all.extend(losses.map(Some).into_iter().chain([None]).map(|loss| Event::PathLost { loss }));
+    let replies =
+        [Reply::NoSuchService, Reply::Refused, Reply::Unreachable, Reply::Unavailable, Reply::Unresolved];
+    all.extend(replies.map(|reply| Event::ServiceFailed { service: service(), reply }));
+    all.extend(troubles().into_iter().map(Event::Trouble));
+    // Whoever adds one of these adds it above.
+    for event in &all {
+        match event {
+            Event::Searching { .. }
+            | Event::Heard { .. }
+            | Event::Punched(_)
+            | Event::TunnelUp { .. }
+            | Event::PeerServices(_)
+            | Event::PortReaches { .. }
+            | Event::ServiceMissing { .. }
+            | Event::HandshakeFailed { .. }
+            | Event::PathLost {
+                loss: None | Some(Loss::Silent(_) | Loss::Aged | Loss::Rerouted | Loss::Moved),
+            }
+            | Event::PathBack { .. }
+            | Event::PathChanged(_)
+            | Event::Displaced
+            | Event::PeerGone
+            | Event::TunnelLost(
+                TunnelEnd::PeerLeft
+                | TunnelEnd::Replaced
+                | TunnelEnd::Closed
+                | TunnelEnd::NoPath
+                | TunnelEnd::Broken,
+            )
+            | Event::PeerLeft
+            | Event::PeerRestarted
+            | Event::Trouble(_)
+            | Event::Resolved { .. }
+            | Event::ConnectionRefused { .. }
+            | Event::ServiceFailed {
+                reply:
+                    Reply::Connected
+                    | Reply::ConnectedInPieces
+                    | Reply::NoSuchService
+                    | Reply::Refused
+                    | Reply::Unreachable
+                    | Reply::Unavailable
+                    | Reply::Unresolved,
+                ..
+            }
+            | Event::ServiceBack { .. }
+            | Event::ConnectFailed { .. }
+            | Event::AcceptFailed { .. } => {}
+        }
+    }
+    all
+}
+
+/// What stands in the way, but for why there is no path.
+fn troubles() -> Vec<Trouble> {
+    let from = peer();
+    let all = vec![
+        Trouble::WrongKey { from },
+        Trouble::OtherVersion { from, version: 3 },
+        Trouble::OldScript { from, role: Role::Serve },
+        Trouble::OldScript { from, role: Role::Open },
+        Trouble::OtherVerb { from, checks: true },
+        Trouble::OtherVerb { from, checks: false },
+        Trouble::SameRole { role: Role::Serve },
+        Trouble::SameRole { role: Role::Open },
+        Trouble::OwnEcho { from },
+        Trouble::Clock { apart: 9 * SECOND },
+    ];
+    for trouble in &all {
+        match trouble {
+            Trouble::WrongKey { .. }
+            | Trouble::OtherVersion { .. }
+            | Trouble::OldScript { .. }
+            | Trouble::OtherVerb { .. }
+            | Trouble::SameRole { .. }
+            | Trouble::OwnEcho { .. }
+            | Trouble::NoPath(_)
+            | Trouble::Clock { .. } => {}
+        }
+    }
+    all
+}
+
+/// Why there is no path.
+fn diagnoses() -> Vec<Diagnosis> {
+    let (from, moved) = (peer(), Some((5555, 61_000)));
+    let not_public = |why| Diagnosis::NotPublic { ip: router(), why };
+    let one_way = |peer_hears, own_port_moved, peer_port_moved| Diagnosis::OneWay {
+        from,
+        peer_hears,
+        own_port_moved,
+        peer_port_moved,
+    };
+    let all = vec![
+        one_way(false, None, None),
+        one_way(false, None, moved),
+        one_way(true, None, None),
+        one_way(true, moved, None),
+        Diagnosis::SendRefused,
+        Diagnosis::Prohibited { by: router() },
+        Diagnosis::Unreachable { by: router() },
+        not_public(NotPublic::Private),
+        not_public(NotPublic::Carrier),
+        not_public(NotPublic::Link),
+        not_public(NotPublic::Reserved),
+        Diagnosis::Moved,
+        Diagnosis::OwnSideBlocks { router: router() },
+        Diagnosis::Refused,
+        Diagnosis::Vanished,
+        Diagnosis::Silent,
+        Diagnosis::Unmet,
+    ];
+    for diagnosis in &all {
+        match diagnosis {
+            Diagnosis::OneWay { .. }
+            | Diagnosis::SendRefused
+            | Diagnosis::Prohibited { .. }
+            | Diagnosis::Unreachable { .. }
+            | Diagnosis::NotPublic {
+                why: NotPublic::Private | NotPublic::Carrier | NotPublic::Link | NotPublic::Reserved,
+                ..
+            }
+            | Diagnosis::Moved
+            | Diagnosis::OwnSideBlocks { .. }
+            | Diagnosis::Refused
+            | Diagnosis::Vanished
+            | Diagnosis::Silent
+            | Diagnosis::Unmet => {}
+        }
+    }
+    all
+}
+
+/// Why a start fails that the endpoint knows of.
+fn starts() -> Vec<StartError> {
+    let bind = |protocol, address: SocketAddr, kind: io::ErrorKind| {
+        StartError::Bind(BindError::new(protocol, address, kind.into()))
+    };
+    let low = ([127, 0, 0, 1], 80).into();
+    let all = vec![
+        bind(Protocol::Udp, ([0, 0, 0, 0], 5555).into(), io::ErrorKind::AddrInUse),
+        bind(Protocol::Tcp, local(), io::ErrorKind::AddrInUse),
+        bind(Protocol::Tcp, (std::net::Ipv6Addr::LOCALHOST, 2222).into(), io::ErrorKind::AddrInUse),
+        bind(Protocol::Udp, ([0, 0, 0, 0], 555).into(), io::ErrorKind::PermissionDenied),
+        bind(Protocol::Tcp, low, io::ErrorKind::PermissionDenied),
+        bind(Protocol::Udp, peer(), io::ErrorKind::AddrNotAvailable),
+        StartError::Bind(BindError::new(Protocol::Udp, peer(), eio())),
+        StartError::Peer(PeerError::Unresolved("home.example".into())),
+        StartError::Peer(PeerError::PortInName("home.example:5555".into())),
+        StartError::Peer(PeerError::OnlyIpv6("home.example".into())),
+        StartError::Peer(PeerError::NoMachine([0, 0, 0, 0].into())),
+        StartError::Peer(PeerError::OwnAddress(([127, 0, 0, 1], 5555).into())),
+        StartError::Tls(rustls_error()),
+        StartError::Entropy,
+        StartError::Quic(eio()),
+    ];
+    for start in &all {
+        match start {
+            StartError::Bind(
+                BindError::InUse { .. }
+                | BindError::Permission { .. }
+                | BindError::NotLocal { .. }
+                | BindError::Other { .. },
+            )
+            | StartError::Peer(
+                PeerError::Unresolved(_)
+                | PeerError::PortInName(_)
+                | PeerError::OnlyIpv6(_)
+                | PeerError::NoMachine(_)
+                | PeerError::OwnAddress(_),
+            )
+            | StartError::Tls(_)
+            | StartError::Entropy
+            | StartError::Quic(_) => {}
+        }
+    }
+    all
+}
+
+fn rustls_error() -> rustls::Error {
+    rustls::Error::General("a reason".into())
+}
+
+/// What is wrong with what was typed, as the library sees it.
+fn typed() -> Vec<String> {
+    let serve = |text: &str| text.parse::<ServeSpec>().expect_err("wrong").to_string();
+    let open = |text: &str| text.parse::<OpenSpec>().expect_err("wrong").to_string();
+    let mut all = vec![
+        serve("70000"),
+        open("home:2222:22"),
+        serve("my web=80"),
+        serve(":80"),
+        serve("a:b:80"),
+        open("1:2:3:4"),
+        pinhole::forward::DuplicateService("22".into()).to_string(),
+    ];
+    all.extend(keys().iter().map(Message::to_string));
+    all
+}
+
+/// A key as it was typed, and what is said of it.
+fn bad_key<'a>(typed: impl IntoIterator<Item = &'a str>, for_own_eyes: bool) -> Message {
+    let typed: Vec<&str> = typed.into_iter().collect();
+    words::bad_key(typed.join(" ").parse::<Phrase>().expect_err("wrong"), for_own_eyes)
+}
+
+/// What is wrong with keys, in a log and on the user's own terminal.
+fn keys() -> Vec<Message> {
+    let wrong = [
+        "",
+        "\u{7}",
+        &"x".repeat(600),
+        "hunter2",
+        "moonlight spoter shush theft relocate vending affix",
+        "moonlight spoter shush thefft relocate vending",
+        "moonlight spotter slush theft relocate vending affix",
+        "moonlight spotter shush theft relocate vendor affix",
+        "spotter moonlight shush theft relocate vending affix",
+        "moonlight spotter shush theft relocate vending",
+        "moonlight spotter shush theft relocate",
+        "moonlight spotter shush shush theft relocate vending affix",
+    ];
+    for key in wrong {
+        match key.parse::<Phrase>().expect_err("wrong") {
+            PhraseError::Empty
+            | PhraseError::TooLong
+            | PhraseError::NotText
+            | PhraseError::Foreign
+            | PhraseError::Unknown(_)
+            | PhraseError::Count { .. }
+            | PhraseError::Swapped { .. }
+            | PhraseError::Check(_)
+            | PhraseError::Weak(_) => {}
+        }
+    }
+    wrong.iter().flat_map(|key| [false, true].map(|eyes| bad_key([*key], eyes))).collect()
+}
+
+/// What comes between two checks.
+fn checks() -> Vec<String> {
+    let all = [
+        CheckError::Ended(TunnelEnd::Broken),
+        CheckError::Broken,
+        CheckError::Silent,
+        CheckError::Refused,
+        CheckError::OtherVersion,
+        CheckError::Nonsense,
+        CheckError::Entropy,
+        CheckError::Socket("Too many open files (os error 24)".into()),
+    ];
+    for error in &all {
+        match error {
+            CheckError::Ended(_)
+            | CheckError::Broken
+            | CheckError::Silent
+            | CheckError::Refused
+            | CheckError::OtherVersion
+            | CheckError::Nonsense
+            | CheckError::Entropy
+            | CheckError::Socket(_) => {}
+        }
+    }
+    let stun = [
+        StunError::Unresolved("stun.example".into()),
+        StunError::Silent(([198, 51, 100, 7], 3478).into()),
+        StunError::Socket(io::ErrorKind::AddrInUse.into()),
+    ];
+    for error in &stun {
+        match error {
+            StunError::Unresolved(_) | StunError::Silent(_) | StunError::Socket(_) => {}
+        }
+    }
+    let stun = stun.iter().map(|error| format!("{}: {error}", Message::Stun));
+    let wait = 120 * SECOND;
+    let apart = [check::apart(wait, None), check::apart(wait, Some(&Diagnosis::Silent))];
+    all.iter().map(check::broken).chain(stun).chain(apart).chain(check::stun_sentences()).collect()
+}
+
+/// All that is said.
+fn said() -> BTreeSet<String> {
+    let mut said: BTreeSet<String> =
+        Kind::iter().filter(|kind| *kind != Kind::Stun).map(|kind| message(kind).to_string()).collect();
+    said.extend(events().iter().filter_map(words::describe));
+    said.extend(diagnoses().iter().map(words::no_path));
+    said.extend(starts().into_iter().map(|error| tunnel::advise(error).to_string()));
+    said.extend([words::gave_up(30 * SECOND, None)]);
+    let useless = Message::KeyFileIsOpen {
+        path: "/etc/pinhole/key".into(),
+        mode: 0o644,
+        quoted: "/etc/pinhole/key".into(),
+    };
+    said.insert(words::reread(Some(&useless.to_string()), &[]).to_string());
+    for task in ["offer", "local port"] {
+        said.insert(Message::PartEnded(TaskEnd { task, has_panicked: false }).to_string());
+    }
+    let shown = ["from the command line", "as typed"];
+    said.extend(shown.map(|origin| Message::UsingKey(origin.into()).to_string()));
+    said.extend(typed().into_iter().chain(checks()).chain(classic::all_words()));
+    said
+}
+
+/// The lines of the document's blocks. Each block is followed by a cause and a cure.
+fn documented() -> BTreeSet<String> {
+    let mut lines = DOCUMENT.lines();
+    let mut documented = BTreeSet::new();
+    while lines.any(|line| line == "```text") {
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        let after: Vec<&str> = lines.clone().take_while(|line| !line.starts_with("```")).collect();
+        for part in ["*Why.* ", "*Do.* "] {
+            assert_eq!(
+                after.iter().filter(|line| line.starts_with(part)).count(),
+                1,
+                "{part} after {block:?}"
+            );
+        }
+        for line in block {
+            assert!(documented.insert(line.to_owned()), "twice on the page: {line}");
+        }
+    }
+    documented
+}
+
+#[test]
+fn the_page_of_messages_and_the_program_say_the_same() {
+    let (said, documented) = (said(), documented());
+    let missing: Vec<&String> = said.difference(&documented).collect();
+    let gone: Vec<&String> = documented.difference(&said).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "not in docs/messages.md: {missing:#?}\nno longer said: {gone:#?}"
+    );
+}
+
+#[test]
+fn a_message_is_one_line_without_doubled_marks() {
+    for line in said() {
+        assert!(!line.contains('\n') && line.trim() == line, "{line:?}");
+        assert!(!["?.", "..", ". .", "!", " ,"].iter().any(|slip| line.contains(slip)), "{line}");
+    }
+    let asked = words::describe(&Event::Trouble(Trouble::NoPath(Default::default()))).expect("a line");
+    assert!(asked.ends_with("Does a firewall block UDP? Still trying"), "{asked}");
+}

@@ -1,0 +1,125 @@
+//! Where running instances can be asked: a socket each, in a folder of their user's.
+
+use std::{
+    fs::{self, DirBuilder, DirEntry},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use etcetera::BaseStrategy;
+use pinhole::{Peer, Role};
+
+use crate::message::{Message, OrSay};
+
+/// Where services and root have their sockets.
+const SYSTEM: &str = "/run/pinhole";
+
+/// Where the users' runtime folders are.
+const USERS: &str = "/run/user";
+
+/// Characters of the peer's name in a socket's name: a socket's path has room for 107 bytes.
+const NAME: usize = 32;
+
+/// Sockets that are looked at; beyond that somebody plays tricks.
+const MAX_SOCKETS: usize = 256;
+
+/// Makes the folder of this instance, if need be. Nobody else may write to it.
+pub(crate) fn make() -> Result<PathBuf> {
+    let folder = own().or_say(|| Message::NoFolder)?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.or_say(|| Message::CannotUse(folder.clone()))?;
+    let meta = fs::metadata(&folder).or_say(|| Message::CannotUse(folder.clone()))?;
+    if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
+        return Err(Message::FolderIsOpen(folder).into());
+    }
+    Ok(folder)
+}
+
+/// Names the socket of this process: process, role and peer.
+pub(super) fn socket_name(role: Role, peer: &Peer) -> String {
+    format!("{}-{role}-{}.sock", std::process::id(), plain(peer))
+}
+
+/// Writes a peer so that it can be part of a file's name.
+pub(crate) fn plain(peer: &Peer) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
+    peer.to_string().chars().take(NAME).map(plain).collect()
+}
+
+/// Lists the sockets of all instances that this user may ask; of all users for root.
+pub(super) fn sockets() -> Vec<PathBuf> {
+    sockets_with("sock")
+}
+
+/// Lists the sockets whose names end so.
+pub(crate) fn sockets_with(extension: &str) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = [own(), of_user(), Some(SYSTEM.into())].into_iter().flatten().collect();
+    folders.extend(entries(Path::new(SYSTEM)).map(|entry| entry.path()));
+    if is_root() {
+        folders.extend(entries(Path::new(USERS)).map(|user| user.path().join("pinhole")));
+    }
+    folders.sort();
+    folders.dedup();
+    let named = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
+    let mut sockets: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| entries(folder).map(|entry| entry.path()).filter(named).take(MAX_SOCKETS))
+        .take(MAX_SOCKETS)
+        .collect();
+    sockets.sort();
+    sockets
+}
+
+/// Whether there are instances that this user may not even see.
+pub(super) fn hides_others() -> bool {
+    entries(Path::new(SYSTEM)).any(|entry| {
+        fs::read_dir(entry.path()).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    })
+}
+
+/// The folder for the socket of this process: the service manager's, the session's, the system's for root, or one
+/// with the user's state.
+fn own() -> Option<PathBuf> {
+    let named = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
+    if let Some(made) = named("RUNTIME_DIRECTORY") {
+        return std::env::split_paths(&made).next();
+    }
+    // Not that of whoever has become root by `sudo -E`.
+    if let Some(session) = named("XDG_RUNTIME_DIR").filter(|session| is_owned(Path::new(session))) {
+        return Some(Path::new(&session).join("pinhole"));
+    }
+    if is_root() { Some(SYSTEM.into()) } else { of_user() }
+}
+
+fn of_user() -> Option<PathBuf> {
+    let dirs = etcetera::choose_base_strategy().ok()?;
+    Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("pinhole").join("run"))
+}
+
+/// Whether a folder, and no link to one, is of this user.
+pub(super) fn is_owned(folder: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == own)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
+    fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_s_name_cannot_lead_out_of_the_folder_nor_make_the_path_too_long() {
+        let long = "a/../b\n".repeat(40);
+        let name = socket_name(Role::Open, &Peer::new(long, 5555));
+        assert!(name.len() < 60 && !name.contains(['/', '\n']), "{name}");
+    }
+}

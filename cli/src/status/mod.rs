@@ -1,0 +1,121 @@
+//! What a running instance shows of itself: on a local socket, for `pinhole status`; and on a page, if asked for.
+
+mod ask;
+pub(crate) mod desk;
+pub(crate) mod folder;
+mod metrics;
+mod page;
+mod text;
+#[cfg(feature = "tui")]
+mod view;
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use pinhole::{
+    Endpoint, Peer,
+    status::{Snapshot, Status},
+};
+
+pub(super) use self::text::headline;
+use self::{ask::Answers, desk::Desk, page::Page};
+use super::{
+    Outcome,
+    args::{Common, StatusArgs},
+    journal::Level,
+    message::{Message, OrSay},
+    report::Reporter,
+    say, talk, words,
+};
+
+/// Shows an instance for as long as this is held.
+#[derive(Debug)]
+pub(super) struct Shown {
+    _desk: Option<Desk>,
+    _page: Option<Page>,
+}
+
+/// Shows this instance. The page was asked for, so it must be had; nobody has asked for the socket.
+pub(super) fn show(
+    endpoint: &Endpoint,
+    peer: &Peer,
+    common: &Common,
+    reporter: &mut Reporter,
+) -> Result<Shown> {
+    let page = common.status.map(|address| Page::open(endpoint.status(), address)).transpose();
+    let page = page.map_err(|error| words::explain_bind(&error))?;
+    if let Some(page) = &page {
+        reporter.say(Level::Info, &Message::StatusPage(page.address()));
+    }
+    let desk = Desk::open(endpoint.status(), endpoint.role(), peer)
+        .inspect_err(|error| {
+            reporter.say(Level::Warning, &Message::Unseen(format!("{error:#}")));
+        })
+        .ok();
+    Ok(Shown { _desk: desk, _page: page })
+}
+
+/// `pinhole status`: asks all instances.
+pub(super) fn run(args: &StatusArgs) -> Result<Outcome> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
+    if args.watch {
+        return watch(&runtime);
+    }
+    let answers = runtime.block_on(ask::everybody());
+    if args.json {
+        for answer in &answers.all {
+            talk::out(format!("{}\n", answer.json.trim_end()).into_bytes());
+        }
+    } else {
+        let texts: Vec<String> = answers.all.iter().map(|answer| text::page(&answer.snapshot)).collect();
+        talk::out(texts.join("\n").into_bytes());
+    }
+    say_about_the_others(&answers);
+    Ok(if answers.all.is_empty() { Outcome::NoneRuns } else { Outcome::Done })
+}
+
+fn say_about_the_others(answers: &Answers) {
+    for path in &answers.silent {
+        say(&Message::DoesNotAnswer(path.clone()));
+    }
+    let hidden = folder::hides_others();
+    if answers.all.is_empty() && answers.silent.is_empty() && !hidden {
+        say(&Message::NoneRuns);
+    }
+    if hidden {
+        say(&Message::OthersRun);
+    }
+}
+
+#[cfg(feature = "tui")]
+fn watch(runtime: &tokio::runtime::Runtime) -> Result<Outcome> {
+    use std::io::IsTerminal;
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Err(Message::NoTerminal.into());
+    }
+    view::run(runtime)
+}
+
+#[cfg(not(feature = "tui"))]
+fn watch(_runtime: &tokio::runtime::Runtime) -> Result<Outcome> {
+    Err(Message::NoLiveView.into())
+}
+
+/// Returns what the instance does that has a UDP port, if it is one that this user may ask.
+pub(super) async fn holder(udp: SocketAddr) -> Option<Snapshot> {
+    let answers = ask::everybody().await;
+    let has = |snapshot: &Snapshot| {
+        let network = &snapshot.network;
+        network.port == udp.port() && (udp.ip().is_unspecified() || network.local == Some(udp.ip()))
+    };
+    answers.all.into_iter().map(|answer| answer.snapshot).find(has)
+}
+
+/// Returns the snapshot as JSON with a line's end.
+async fn to_json(status: &Status) -> String {
+    let snapshot = status.snapshot(&words::describe).await;
+    let mut json = serde_json::to_string(&snapshot).unwrap_or_default();
+    json.push('\n');
+    json
+}

@@ -1,0 +1,231 @@
+//! One authenticated QUIC connection. Everything of the QUIC library is behind this module.
+//!
+//! The open side dials over the nominated pair and the serve side answers. Each TCP connection is one bidirectional
+//! stream; a stream that breaks is reset with a code, the whole tunnel is closed with a [`Goodbye`].
+//!
+//! The connection knows nothing of paths. When the one in use dies, the Hub sends by another one sooner or later;
+//! until then nothing is acknowledged, and the streams wait.
+
+mod congestion;
+mod control;
+mod credentials;
+mod gate;
+mod ids;
+mod initial;
+mod signs;
+mod tls;
+pub(crate) mod transport;
+#[cfg(test)]
+mod vectors;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use noq::{ConnectionError, RecvStream, SendStream, VarInt};
+
+pub use pinhole_proto::session::{HandshakeError, TunnelEnd};
+
+pub use self::transport::{CONNECTION_WINDOW_BYTES, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+pub(crate) use self::{congestion::PathCount, credentials::Credentials, gate::Gate, initial::Opened};
+
+/// Ends a stream whose TCP connection was reset, in either direction.
+pub(crate) const RESET: VarInt = VarInt::from_u32(1);
+
+/// Says why a side closes the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// The program ends.
+    Leaving,
+    /// The connection is of no use any more: the peer has restarted, or searches again.
+    Replaced,
+}
+
+impl Goodbye {
+    /// Returns the code on the wire. Not 0: the library says that of itself when a connection is dropped.
+    pub(crate) fn code(self) -> VarInt {
+        match self {
+            Self::Leaving => VarInt::from_u32(1),
+            Self::Replaced => VarInt::from_u32(2),
+        }
+    }
+}
+
+/// Says in our own words why a handshake failed, never in those of the other side.
+pub(crate) fn handshake_error(error: &ConnectionError) -> HandshakeError {
+    match error {
+        ConnectionError::TimedOut => HandshakeError::Late,
+        ConnectionError::ApplicationClosed(_)
+        | ConnectionError::LocallyClosed
+        | ConnectionError::Reset
+        | ConnectionError::CidsExhausted => HandshakeError::Ended,
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_) => HandshakeError::Disagreed,
+    }
+}
+
+/// Says how a connection ended.
+pub(crate) fn tunnel_end(error: &ConnectionError) -> TunnelEnd {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code() => {
+            TunnelEnd::PeerLeft
+        }
+        ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,
+        ConnectionError::LocallyClosed => TunnelEnd::Closed,
+        ConnectionError::TimedOut
+        | ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::CidsExhausted => TunnelEnd::Broken,
+    }
+}
+
+/// A tunnel that stands. Cheap to clone; all clones are the same tunnel.
+#[derive(Debug, Clone)]
+pub struct Tunnel {
+    connection: noq::Connection,
+    path: Arc<Mutex<Path>>,
+    gate: Arc<Gate>,
+}
+
+/// A tunnel that is not kept alive by this.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakTunnel {
+    connection: noq::WeakConnectionHandle,
+    path: Arc<Mutex<Path>>,
+    gate: Weak<Gate>,
+}
+
+impl WeakTunnel {
+    /// Returns the tunnel, if it is still there.
+    pub(crate) fn upgrade(&self) -> Option<Tunnel> {
+        let (connection, gate) = (self.connection.upgrade()?, self.gate.upgrade()?);
+        Some(Tunnel { connection, path: self.path.clone(), gate })
+    }
+}
+
+/// What QUIC knows of the way to the peer. Counts are since the tunnel stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub(crate) rtt: Duration,
+    pub(crate) mtu_bytes: u16,
+    pub(crate) sent_packets: u64,
+    pub(crate) lost_packets: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) window_bytes: u64,
+}
+
+/// Where a tunnel's datagrams go.
+#[derive(Debug)]
+struct Path {
+    /// The peer's address, by the path in use or last in use.
+    remote: SocketAddr,
+    is_there: bool,
+}
+
+impl Tunnel {
+    pub(crate) fn new(connection: noq::Connection, remote: SocketAddr, paths: PathCount) -> Self {
+        let path = Arc::new(Mutex::new(Path { remote, is_there: true }));
+        let gate = Arc::new(Gate::new(connection.clone(), paths));
+        Self { connection, path, gate }
+    }
+
+    /// Opens a stream for one TCP connection. Waits while the peer allows no more of them.
+    ///
+    /// # Errors
+    ///
+    /// When the tunnel has ended.
+    pub(crate) async fn open_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
+        self.connection.open_bi().await.map_err(|error| tunnel_end(&error))
+    }
+
+    /// Returns where the tunnel's streams wait for their turn to write.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
+    }
+
+    /// Waits for the peer's next stream.
+    pub(crate) async fn accept_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
+        self.connection.accept_bi().await.map_err(|error| tunnel_end(&error))
+    }
+
+    /// Closes the tunnel and tells the peer why. Streams end at once.
+    pub fn close(&self, goodbye: Goodbye) {
+        self.connection.close(goodbye.code(), b"");
+    }
+
+    /// Waits until the tunnel has ended.
+    pub async fn closed(&self) -> TunnelEnd {
+        tunnel_end(&self.connection.closed().await)
+    }
+
+    /// Returns whether the tunnel still stands.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// Returns the peer's address, by the path in use or last in use.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.path().remote
+    }
+
+    /// Returns whether there is a path, or the tunnel waits for one.
+    #[must_use]
+    pub fn has_path(&self) -> bool {
+        self.path().is_there
+    }
+
+    /// Takes note of another path, or that there is none.
+    pub(crate) fn set_path(&self, remote: Option<SocketAddr>) {
+        let mut path = self.path();
+        path.is_there = remote.is_some();
+        path.remote = remote.unwrap_or(path.remote);
+    }
+
+    fn path(&self) -> MutexGuard<'_, Path> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has QUIC go on under new keys, derived from the present ones, which are forgotten (RFC 9001 §6).
+    pub(crate) fn rekey(&self) {
+        self.connection.force_key_update();
+    }
+
+    /// Returns a handle that does not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakTunnel {
+        let connection = self.connection.weak_handle();
+        WeakTunnel { connection, path: self.path.clone(), gate: Arc::downgrade(&self.gate) }
+    }
+
+    /// Returns what QUIC knows of the way. Tests of the largest datagram are meant to get lost, and do not count.
+    pub(crate) fn numbers(&self) -> Option<Numbers> {
+        let path = self.connection.path_stats(noq::PathId::ZERO)?;
+        Some(Numbers {
+            rtt: path.rtt,
+            mtu_bytes: path.current_mtu,
+            sent_packets: path.sent_packets.saturating_sub(path.sent_plpmtud_probes),
+            lost_packets: path.lost_packets.saturating_sub(path.lost_plpmtud_probes),
+            sent_bytes: path.udp_tx.bytes,
+            received_bytes: path.udp_rx.bytes,
+            window_bytes: path.cwnd,
+        })
+    }
+
+    /// Returns the size of the largest datagram that QUIC knows to pass, bytes of UDP payload.
+    pub(crate) fn datagram_bytes(&self) -> Option<u16> {
+        self.connection.path_stats(noq::PathId::ZERO).map(|path| path.current_mtu)
+    }
+
+    /// Returns the round trip's time of the first path, as QUIC estimates it.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.connection.rtt(noq::PathId::ZERO)
+    }
+}
