@@ -99,7 +99,11 @@ impl Chain {
             }
         }
         // Nobody has an address that the host has given up.
-        if *packet.dst.ip() == self.host_ip { Reached::Host } else { Reached::DescendedTo(0, Lost::NoRoute) }
+        match self.boxes.first() {
+            _ if *packet.dst.ip() == self.host_ip => Reached::Host,
+            Some(_) => Reached::DescendedTo(0, Lost::NoRoute),
+            None => Reached::Internet,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bulk;
 mod idle;
+mod keys;
 mod moves;
 mod random;
 #[allow(dead_code, unused_imports, reason = "the benchmark uses the rest")]

@@ -9,7 +9,7 @@ use std::{
 use natlab::{Arrival, Network, Side, chance::Chance};
 use pinhole_proto::{Now, puncher::Memory};
 
-use super::program::Program;
+use super::program::{Program, Surroundings};
 
 /// What a socket holds for a program that does not read, and what Linux counts for a datagram beyond its bytes.
 const BUFFER_BYTES: usize = 425_984;
@@ -26,6 +26,11 @@ pub(super) struct Host {
     pub(super) moves: usize,
     /// The network has changed while it slept.
     has_moved: bool,
+    surroundings: Surroundings,
+    /// When its network is back.
+    online_at: Option<Instant>,
+    /// For how long its monotonic clock has stood still.
+    suspended: Duration,
     inbox: VecDeque<Arrival>,
     buffered: BTreeMap<u16, usize>,
     memory: Option<Memory>,
@@ -41,6 +46,7 @@ impl Host {
         side: Side,
         starts_at: Instant,
         patience: Duration,
+        peer: Vec<Ipv4Addr>,
         began: Instant,
         unix_ms: u64,
         chance: Chance,
@@ -53,6 +59,9 @@ impl Host {
             wakes_at: None,
             moves: 0,
             has_moved: false,
+            surroundings: Surroundings { peer, is_online: true },
+            online_at: None,
+            suspended: Duration::ZERO,
             inbox: VecDeque::new(),
             buffered: BTreeMap::new(),
             memory: None,
@@ -74,6 +83,25 @@ impl Host {
     /// Stops the machine until then: nothing is read, no timer runs out.
     pub(super) fn sleep(&mut self, until: Instant) {
         self.wakes_at = self.wakes_at.max(Some(until));
+    }
+
+    /// Stops the machine until then, and its monotonic clock with it, as a closed lid does.
+    pub(super) fn suspend(&mut self, now: Instant, until: Instant) {
+        if self.wakes_at.is_none_or(|at| at < until) {
+            self.suspended += until - self.wakes_at.unwrap_or(now).max(now);
+        }
+        self.sleep(until);
+    }
+
+    /// Takes its network away until then.
+    pub(super) fn unplug(&mut self, now: Instant, until: Instant, network: &mut Network) {
+        self.online_at = self.online_at.max(Some(until));
+        self.set_online(false, now, network);
+    }
+
+    fn set_online(&mut self, is_online: bool, now: Instant, network: &mut Network) {
+        self.surroundings.is_online = is_online;
+        self.handle_network_change(now, network);
     }
 
     /// Ends the program, if one runs; another run of it begins at that time.
@@ -99,20 +127,21 @@ impl Host {
         }
     }
 
-    /// The peer's name means that address now.
-    pub(super) fn handle_resolved(&mut self, peer: Ipv4Addr, at: Instant, network: &mut Network) {
-        let now = self.now(at);
-        if let Some(program) = self.program.as_mut().filter(|_| self.wakes_at.is_none()) {
-            program.handle_resolved(peer, now, network);
+    /// The peer's name means these addresses now.
+    pub(super) fn set_peer(&mut self, peer: Vec<Ipv4Addr>, at: Instant, network: &mut Network) {
+        self.surroundings.peer = peer;
+        let (now, surroundings) = (self.now(at), self.surroundings.clone());
+        if let Some(program) = &mut self.program {
+            program.handle_change(surroundings, false, now, network);
         }
     }
 
     /// Its network has changed.
     pub(super) fn handle_network_change(&mut self, at: Instant, network: &mut Network) {
-        let now = self.now(at);
+        let (now, surroundings) = (self.now(at), self.surroundings.clone());
         self.has_moved = self.wakes_at.is_some();
         if let Some(program) = self.program.as_mut().filter(|_| !self.has_moved) {
-            program.handle_network_change(now, network);
+            program.handle_change(surroundings, true, now, network);
         }
     }
 
@@ -129,6 +158,9 @@ impl Host {
     }
 
     pub(super) fn handle_timeout(&mut self, at: Instant, network: &mut Network) {
+        if self.online_at.take_if(|online_at| *online_at <= at).is_some() {
+            return self.set_online(true, at, network);
+        }
         if self.starts_at.is_some_and(|starts_at| starts_at <= at) {
             return self.start(at, network);
         }
@@ -142,9 +174,9 @@ impl Host {
     }
 
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        let program = || self.program.as_ref().and_then(Program::wakes_at);
+        let program = || self.program.as_ref().and_then(Program::wakes_at).map(|at| at + self.suspended);
         let own = self.wakes_at.or_else(program);
-        own.into_iter().chain(self.starts_at).min()
+        own.into_iter().chain(self.starts_at).chain(self.online_at).min()
     }
 
     /// Whether its program runs and can do something.
@@ -156,7 +188,9 @@ impl Host {
         self.starts_at = None;
         self.life += 1;
         let now = self.now(at);
-        let program = Program::start(self.side, self.patience, self.memory, now, &mut self.chance, network);
+        let (patience, memory, surroundings) = (self.patience, self.memory, self.surroundings.clone());
+        let program =
+            Program::start(self.side, patience, memory, surroundings, now, &mut self.chance, network);
         self.program = Some(program);
     }
 
@@ -190,6 +224,6 @@ impl Host {
 
     fn now(&self, at: Instant) -> Now {
         let unix = Duration::from_millis(self.unix_ms) + at.saturating_duration_since(self.began);
-        Now { instant: at, unix }
+        Now { instant: at - self.suspended, unix }
     }
 }

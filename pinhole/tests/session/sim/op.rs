@@ -70,10 +70,26 @@ pub(crate) enum Op {
         says_goodbye: bool,
         down: Duration,
     },
+    /// The machine is off, and its monotonic clock stands still.
+    Suspend {
+        side: Side,
+        lasts: Duration,
+    },
     /// The host gets another own address, if it is behind a NAT.
     Lease {
         side: Side,
         last_octet: u8,
+    },
+    /// The side gets another public address, and its name follows then, if ever.
+    PublicIp {
+        side: Side,
+        last_octet: u8,
+        name_after: Option<Duration>,
+    },
+    /// The host has no network.
+    Unplug {
+        side: Side,
+        lasts: Duration,
     },
     Burst {
         side: Side,
@@ -89,7 +105,7 @@ impl Op {
         let s = |chance: &mut Chance, from: u64, to: u64| {
             Duration::from_millis(1000 * from + chance.below(1000 * (to - from)))
         };
-        match chance.below(26) {
+        match chance.below(31) {
             0 | 1 => {
                 let (from, share) = (Sides::draw(chance), 0.4 * chance.fraction());
                 Self::Loss { from, share, lasts: s(chance, 1, 60) }
@@ -118,6 +134,13 @@ impl Op {
                 let most = 1 << (4 + chance.below(16));
                 Self::Burst { side, bytes: 1 + chance.below(most) }
             }
+            24 | 25 => Self::Suspend { side, lasts: s(chance, 1, 120) },
+            26 | 27 => {
+                let name_after = (!chance.happens(0.1)).then(|| s(chance, 0, 60));
+                let last_octet = 60 + u8::try_from(chance.below(90)).expect("small");
+                Self::PublicIp { side, last_octet, name_after }
+            }
+            28 => Self::Unplug { side, lasts: s(chance, 1, 120) },
             22 | 23 => Self::Lease { side, last_octet: 10 + u8::try_from(chance.below(200)).expect("small") },
             _ => {
                 let most = [300, 1200, 10_800][usize::try_from(chance.below(3)).expect("one of three")];
@@ -149,12 +172,16 @@ impl Op {
             | Self::Delay { lasts, .. }
             | Self::BlackHole { lasts, .. }
             | Self::Sleep { lasts, .. }
+            | Self::Suspend { lasts, .. }
+            | Self::Unplug { lasts, .. }
+            | Self::PublicIp { name_after: Some(lasts), .. }
             | Self::Idle(lasts)
             | Self::Restart { down: lasts, .. } => *lasts,
             Self::Flush(_)
             | Self::Nat { .. }
             | Self::Clock { .. }
             | Self::Lease { .. }
+            | Self::PublicIp { name_after: None, .. }
             | Self::Burst { .. } => Duration::ZERO,
         }
     }
@@ -182,6 +209,14 @@ impl Op {
             Self::Clock { side, ahead_ms } => world.hosts[side.index()].set_clock(*ahead_ms),
             Self::Sleep { sides, .. } => {
                 sides.each().for_each(|side| world.hosts[side.index()].sleep(until));
+            }
+            Self::Suspend { side, .. } => world.hosts[side.index()].suspend(now, until),
+            Self::Unplug { side, .. } => world.unplug(*side, until),
+            Self::PublicIp { side, last_octet, name_after } => {
+                world.set_public_ip(*side, *last_octet);
+                if name_after.is_some() {
+                    world.rename_at(*side, until);
+                }
             }
             Self::Restart { side, says_goodbye, .. } => {
                 let World { hosts, network, .. } = world;

@@ -69,6 +69,8 @@ impl Plan {
         let ahead_ms = [(); 2].map(|()| i64::try_from(chance.below(5000)).expect("small") - 2500);
         let patience = Duration::from_secs(if chance.happens(0.1) { 30 } else { 3600 });
         let unix_ms = 1_800_000_000_000 + chance.below(600_000);
+        let dead_address =
+            [(); 2].map(|()| chance.happens(0.1).then_some([1, 250][usize::from(chance.happens(0.5))]));
         let setting = Setting {
             nats: nats.clone(),
             link,
@@ -76,6 +78,7 @@ impl Plan {
             unix_ms,
             ahead_ms,
             patience,
+            dead_address,
             seed: chance.next_u64(),
         };
         let mut next = || (draw_gap(&mut chance), Op::draw(&mut chance, &mut nats));

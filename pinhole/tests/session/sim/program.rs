@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use natlab::{Delivery, IcmpError, Network, Place, Side, chance::Chance, public_ip};
+use natlab::{Delivery, IcmpError, Network, Place, Side, chance::Chance};
 use noq_proto::{ConnectionError, Event as QuicEvent, Incoming, PathId, VarInt};
 use pinhole_proto::{
     Key, Now, Role, Session,
@@ -33,6 +33,9 @@ const LEAVING: u32 = 1;
 const REPLACED: u32 = 2;
 const DROPPED: u32 = 0;
 
+/// Time that the name server takes.
+const LOOKUP: Duration = Duration::from_millis(50);
+
 /// Says what became of a tunnel.
 #[derive(Debug, Clone)]
 pub(super) enum Report {
@@ -55,6 +58,9 @@ pub(super) struct Program {
     pub(super) app: App,
     pub(super) reports: Vec<Report>,
     pub(super) memory: Option<Memory>,
+    surroundings: Surroundings,
+    /// When the name server answers.
+    resolved_at: Option<Instant>,
     session_at: Option<Instant>,
     /// Probes that left, and calls of the session's timeout.
     pub(super) probes: Rate,
@@ -63,11 +69,29 @@ pub(super) struct Program {
     pub(super) probe_count: u64,
 }
 
+/// What a machine's programs can find out of it and of the world.
+#[derive(Debug, Clone)]
+pub(super) struct Surroundings {
+    /// What the peer's name means.
+    pub(super) peer: Vec<Ipv4Addr>,
+    /// Whether there is a network.
+    pub(super) is_online: bool,
+}
+
+impl Surroundings {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<_> = self.peer.iter().map(|ip| SocketAddr::from((*ip, PORT))).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+}
+
 impl Program {
     pub(super) fn start(
         side: Side,
         patience: Duration,
         memory: Option<Memory>,
+        surroundings: Surroundings,
         now: Now,
         chance: &mut Chance,
         network: &mut Network,
@@ -77,9 +101,8 @@ impl Program {
         let (limits, seed) = (Limits::DEFAULT, seed(chance));
         let puncher =
             puncher::Config { role, seal, schedule, seed, port: PORT, limits, memory, sibling: None };
-        let addresses = vec![SocketAddr::from((public_ip(side.other()), PORT))];
-        // What the name server tells is told when it changes (World::tell_public_ip).
-        let session = Session::new(Config { puncher, addresses, is_named: false, patience }, now);
+        let addresses = surroundings.addresses();
+        let session = Session::new(Config { puncher, addresses, is_named: true, patience }, now);
         let ids = std::array::from_fn(|at| self::seed(chance)[at]);
         let shared = Shared::new(Credentials::new(key(), ids).expect("TLS takes it"));
         let mut program = Self {
@@ -94,6 +117,8 @@ impl Program {
             app: App::new(side, role),
             reports: Vec::new(),
             memory,
+            surroundings,
+            resolved_at: None,
             session_at: None,
             probes: Rate::default(),
             wakes: Rate::default(),
@@ -140,25 +165,32 @@ impl Program {
         self.settle(now, network);
     }
 
-    /// What the name server tells.
-    pub(super) fn handle_resolved(&mut self, peer: Ipv4Addr, now: Now, network: &mut Network) {
-        self.tell_vitals(now);
-        self.session.handle_resolved(Some(vec![SocketAddr::from((peer, PORT))]), now);
-        self.locate(now, network);
-        self.settle(now, network);
-    }
-
-    /// What the kernel tells when an address has changed.
-    pub(super) fn handle_network_change(&mut self, now: Now, network: &mut Network) {
-        self.tell_vitals(now);
-        self.locate(now, network);
-        self.session.handle_network_change(now);
-        self.settle(now, network);
+    /// The world is another one; the kernel tells when an own address has come or gone.
+    pub(super) fn handle_change(
+        &mut self,
+        surroundings: Surroundings,
+        is_own: bool,
+        now: Now,
+        network: &mut Network,
+    ) {
+        self.surroundings = surroundings;
+        if is_own {
+            self.tell_vitals(now);
+            self.locate(now, network);
+            self.session.handle_network_change(now);
+            self.settle(now, network);
+        }
     }
 
     /// Does what has become due.
     pub(super) fn handle_timeout(&mut self, now: Now, network: &mut Network) {
         self.quic.handle_timeout(now.instant);
+        if self.resolved_at.take_if(|at| *at <= now.instant).is_some() {
+            self.tell_vitals(now);
+            let found = self.surroundings.is_online.then(|| self.surroundings.addresses());
+            self.session.handle_resolved(found, now);
+            self.locate(now, network);
+        }
         if self.session_at.is_some_and(|at| at <= now.instant) {
             self.wakes.note(now.instant);
             self.tell_vitals(now);
@@ -186,7 +218,7 @@ impl Program {
     }
 
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        [self.session_at, self.quic.deadline()].into_iter().flatten().min()
+        [self.session_at, self.resolved_at, self.quic.deadline()].into_iter().flatten().min()
     }
 
     /// Whether a path and a tunnel stand.
@@ -227,7 +259,8 @@ impl Program {
             }
             Output::Close(socket) => self.hub.close(socket, network),
             Output::Locate => self.locate(now, network),
-            Output::SetPlain(_) | Output::LookUp | Output::Timeout(_) => {}
+            Output::LookUp => self.resolved_at = Some(now.instant + LOOKUP),
+            Output::SetPlain(_) | Output::Timeout(_) => {}
             Output::Admit(over) => {
                 if self.role == Role::Serve {
                     self.quic.answer(self.shared.server(over.instances, way(over)));
@@ -321,7 +354,8 @@ impl Program {
     }
 
     fn locate(&mut self, now: Now, network: &Network) {
-        self.session.set_local(Some(network.ip(Place::Host(self.side)).into()), None, now);
+        let own = network.ip(Place::Host(self.side)).into();
+        self.session.set_local(self.surroundings.is_online.then_some(own), None, now);
     }
 
     /// Lets QUIC and what uses it go on; true if anything has happened.

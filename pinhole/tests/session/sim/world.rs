@@ -49,6 +49,8 @@ pub(crate) struct Setting {
     pub(crate) unix_ms: u64,
     pub(crate) ahead_ms: [i64; 2],
     pub(crate) patience: Duration,
+    /// The last byte of a further address in each side's name, which is nobody's.
+    pub(crate) dead_address: [Option<u8>; 2],
     pub(crate) seed: u64,
 }
 
@@ -62,6 +64,7 @@ impl Setting {
             unix_ms: 1_800_000_000_000,
             ahead_ms: [0; 2],
             patience: Duration::from_secs(3600),
+            dead_address: [None; 2],
             seed,
         }
     }
@@ -92,6 +95,11 @@ pub(crate) struct Counts {
 pub(crate) struct World {
     pub(super) network: Network,
     nats: [NatSpec; 2],
+    dead_address: [Option<u8>; 2],
+    /// The address that each side's name has.
+    named: [Ipv4Addr; 2],
+    /// When a side's name follows its address.
+    renames: Vec<(Instant, Side)>,
     pub(super) hosts: [Host; 2],
     pub(super) weather: [Weather; 2],
     /// Whether round trips were ever long.
@@ -123,11 +131,15 @@ impl World {
             let index = side.index();
             let unix_ms = setting.unix_ms.saturating_add_signed(setting.ahead_ms[index]);
             let starts_at = began + setting.starts[index];
-            Host::new(side, starts_at, setting.patience, began, unix_ms, chance.fork())
+            let peer = names(side.other(), natlab::public_ip(side.other()), setting.dead_address);
+            Host::new(side, starts_at, setting.patience, peer, began, unix_ms, chance.fork())
         });
         Self {
             network,
             nats: setting.nats.clone(),
+            dead_address: setting.dead_address,
+            named: Side::BOTH.map(natlab::public_ip),
+            renames: Vec::new(),
             hosts,
             weather: [(); 2].map(|()| Weather::new(setting.link)),
             was_slow: false,
@@ -160,7 +172,8 @@ impl World {
     ) -> Result<(), String> {
         while !is_done(self) {
             let weather = self.weather.iter().filter_map(Weather::changes_at);
-            let wake = self.hosts.iter().filter_map(Host::wakes_at).chain(weather).min();
+            let renames = self.renames.iter().map(|(at, _)| *at);
+            let wake = self.hosts.iter().filter_map(Host::wakes_at).chain(weather).chain(renames).min();
             let wake = wake.unwrap_or(end).min(end).max(self.now);
             let arrival = self.network.poll_arrival(wake);
             self.move_to(self.network.now());
@@ -256,17 +269,43 @@ impl World {
         hosts[side.index()].handle_network_change(*now, network);
     }
 
-    /// Gives a side another public address; nobody is told.
-    pub(crate) fn set_public_ip(&mut self, side: Side, last_octet: u8) {
-        let [a, b, c, _] = self.network.public_ip(side).octets();
-        self.network.set_public_ip(side, Ipv4Addr::new(a, b, c, last_octet));
+    /// Has a side's name follow its address at that time.
+    pub(super) fn rename_at(&mut self, side: Side, at: Instant) {
+        self.renames.push((at, side));
     }
 
-    /// Tells a side where the other one is now.
-    pub(crate) fn tell_public_ip(&mut self, side: Side) {
-        let peer = self.network.public_ip(side.other());
+    /// Takes a side's network away until then.
+    pub(super) fn unplug(&mut self, side: Side, until: Instant) {
+        self.weather.iter_mut().for_each(|weather| weather.silence(until));
         let Self { hosts, network, now, .. } = self;
-        hosts[side.index()].handle_resolved(peer, *now, network);
+        hosts[side.index()].unplug(*now, until, network);
+    }
+
+    /// Whether each side's name is right.
+    fn is_named(&self, side: Side) -> bool {
+        self.named[side.index()] == self.network.public_ip(side)
+    }
+
+    /// Gives a side another public address; nobody is told.
+    pub(crate) fn set_public_ip(&mut self, side: Side, last_octet: u8) {
+        let old = self.network.public_ip(side);
+        let is_own = self.network.ip(Place::Host(side)) == old;
+        let [a, b, c, _] = old.octets();
+        self.network.set_public_ip(side, Ipv4Addr::new(a, b, c, last_octet));
+        if is_own {
+            let Self { hosts, network, now, .. } = self;
+            hosts[side.index()].moves += 1;
+            hosts[side.index()].handle_network_change(*now, network);
+        }
+    }
+
+    /// Has the name by which a side knows its peer follow the peer's address.
+    pub(crate) fn tell_public_ip(&mut self, side: Side) {
+        let peer = side.other();
+        self.named[peer.index()] = self.network.public_ip(peer);
+        let addresses = names(peer, self.network.public_ip(peer), self.dead_address);
+        let Self { hosts, network, now, .. } = self;
+        hosts[side.index()].set_peer(addresses, *now, network);
     }
 
     /// Holds the boxes' memory against the budget. Each run of a program has its own; and a box that takes what comes for
@@ -336,6 +375,10 @@ impl World {
         if self.weather.iter().filter_map(Weather::changes_at).any(|at| at <= self.now) {
             self.set_links();
         }
+        while let Some(due) = self.renames.iter().position(|(at, _)| *at <= self.now) {
+            let (_, side) = self.renames.swap_remove(due);
+            self.tell_public_ip(side.other());
+        }
         self.wakes_at_once += 1;
         if self.wakes_at_once > MAX_WAKES_AT_ONCE {
             self.fail(format!("a busy loop; {}", self.describe()));
@@ -399,6 +442,7 @@ impl World {
         let spoils = |spec: &NatSpec| spec.boxes().iter().any(|nat| nat.input == Unsolicited::Accept);
         let [a, b] = self.hosts.each_ref().map(|host| host.unix(self.now));
         match punchable(self.nats[0].access(), self.nats[1].access()) {
+            _ if !Side::BOTH.into_iter().all(|side| self.is_named(side)) => Promise::None,
             Verdict::Direct | Verdict::ByChance if self.has_lost_ports() => Promise::None,
             // What is left then are slots.
             Verdict::Direct if self.has_moved_apart && a.abs_diff(b) >= CLOCKS_AGREE => Promise::None,
@@ -447,6 +491,13 @@ fn excess(program: &Program) -> Option<String> {
     ];
     let broken = bounds.into_iter().find(|(_, value, bound)| value > bound);
     broken.map(|(what, value, bound)| format!("{value} {what}, more than {bound}"))
+}
+
+/// What a side's name means: where it is, and maybe a further address, which is nobody's.
+fn names(side: Side, ip: Ipv4Addr, dead: [Option<u8>; 2]) -> Vec<Ipv4Addr> {
+    let [a, b, c, _] = ip.octets();
+    let dead = dead[side.index()].map(|last| Ipv4Addr::new(a, b, c, last));
+    dead.into_iter().filter(|dead| *dead != ip).chain([ip]).collect()
 }
 
 fn virtual_start() -> Instant {

@@ -168,6 +168,8 @@ pub struct Connection {
     rng: StdRng,
     /// Consolidated cryptographic state
     crypto_state: CryptoState,
+    /// First packet of the current key phase, or of the next ones if none was sent in it yet.
+    key_phase_start: u64,
     /// The CID we initially chose, for use during the handshake
     handshake_cid: ConnectionId,
     /// The CID the peer initially chose, for use during the handshake
@@ -375,6 +377,7 @@ impl Connection {
         let mut this = Self {
             endpoint_config,
             crypto_state,
+            key_phase_start: 0,
             handshake_cid: local_cid,
             remote_handshake_cid: remote_cid,
             local_cid_state,
@@ -2766,7 +2769,24 @@ impl Connection {
             debug!("ignoring redundant forced key update");
             return;
         }
+        let packets = self.spaces[SpaceId::Data].for_path(PathId::ZERO);
+        if packets
+            .largest_acked_packet_pn
+            .is_none_or(|acked| acked < self.key_phase_start)
+        {
+            // RFC 9001 §6.1: no update before the peer has acknowledged a packet of the current
+            // phase. It may not know of this phase yet, and would take the next one for the last.
+            debug!("ignoring key update in a phase that the peer has not acknowledged");
+            return;
+        }
         self.crypto_state.update_keys(None, false);
+        self.begin_key_phase();
+    }
+
+    /// Remembers which packets are sent in the current key phase.
+    fn begin_key_phase(&mut self) {
+        let packets = self.spaces[SpaceId::Data].for_path(PathId::ZERO);
+        self.key_phase_start = packets.next_packet_number;
     }
 
     /// Get a session reference
@@ -6849,6 +6869,7 @@ impl Connection {
             trace!("key update authenticated");
             self.crypto_state
                 .update_keys(Some((result.packet_number, now)), true);
+            self.begin_key_phase();
             self.set_key_discard_timer(now, packet.header.space());
         }
 
