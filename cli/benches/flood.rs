@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use natlab::{Lab, LabSpec, LinkSpec, NatSpec, Side};
+use natlab::{Lab, LabSpec, LinkSpec, NatSpec, Side, chance::Chance};
 use rig::Program;
 
 const RATE_BITS_PER_S: u64 = 100_000_000;
@@ -74,7 +74,9 @@ fn main() {
 }
 
 fn send_bulk(service: &TcpListener) {
-    let block = vec![7; 1 << 20];
+    // Bytes that do not compress: the link must be the limit.
+    let mut chance = Chance::new(7);
+    let block: Vec<u8> = (0..1 << 17).flat_map(|_| chance.next_u64().to_le_bytes()).collect();
     for tcp in service.incoming() {
         let mut tcp = tcp.expect("a connection");
         for _ in 0..TRANSFER >> 20 {
