@@ -17,6 +17,7 @@
 mod handshakes;
 mod interface;
 mod names;
+mod path;
 mod routes;
 mod waking;
 
@@ -26,11 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{
-    handshakes::{Handshakes, more_patience},
-    names::Name,
-    waking::{DEAF_AT_MOST, Due, Waking},
-};
+use self::{handshakes::Handshakes, names::Name, waking::Waking};
 pub use self::{
     interface::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
     routes::{MAX_ROUTES, Routes},
@@ -38,7 +35,7 @@ pub use self::{
 use crate::{
     Now, Puncher, Role,
     nat::NotPublic,
-    puncher::{self, Connected, Findings, Health, Icmp, Loss, Pair, SocketId},
+    puncher::{self, Connected, Findings, Health, Icmp, Pair, SocketId},
 };
 
 /// QUIC's keys are renewed this often while a tunnel is used, as WireGuard's are (its whitepaper, section 6.1).
@@ -308,137 +305,6 @@ impl Session {
     #[must_use]
     pub fn dropped(&self) -> puncher::Dropped {
         self.puncher.dropped()
-    }
-
-    /// Takes all that the puncher wants, and follows its events.
-    fn follow(&mut self, now: Now) {
-        loop {
-            let output = match self.puncher.poll_output() {
-                puncher::Output::Transmit(transmit) => Output::Transmit(transmit),
-                puncher::Output::Open { socket, port } => Output::Open { socket, port },
-                puncher::Output::Close(socket) => Output::Close(socket),
-                puncher::Output::Event(event) => {
-                    self.handle_punch(event, now);
-                    continue;
-                }
-                puncher::Output::Timeout(_) => return,
-            };
-            self.outputs.push_back(output);
-        }
-    }
-
-    fn handle_punch(&mut self, event: puncher::Event, now: Now) {
-        match event {
-            puncher::Event::Heard { from } => self.tell(Event::Heard { from }),
-            puncher::Event::Trouble(trouble) => self.tell(Event::Trouble(trouble)),
-            puncher::Event::Connected(connected) => self.handle_connected(connected, now),
-            puncher::Event::PathLost(loss) => {
-                self.outputs.push_back(Output::Locate);
-                self.handle_path_lost(Some(loss), now.instant);
-            }
-            puncher::Event::PeerSearching => {
-                self.outputs.push_back(Output::Locate);
-                self.handle_path_lost(None, now.instant);
-            }
-            puncher::Event::PeerGone if self.tunnel.is_none() => {}
-            puncher::Event::PeerGone => self.start_over(Event::PeerGone),
-            puncher::Event::PeerRestarted => {
-                self.outputs.push_back(Output::Locate);
-                self.start_over(Event::PeerRestarted);
-            }
-            puncher::Event::PeerLeft => {
-                self.outputs.push_back(Output::Locate);
-                // The tunnel's own goodbye may have come before it.
-                if self.tunnel.is_some() || self.punched.is_some() {
-                    self.start_over(Event::PeerLeft);
-                }
-            }
-            puncher::Event::Displaced => {
-                self.outputs.push_back(Output::Locate);
-                self.tell(Event::Displaced);
-                self.drop_tunnel(None);
-                self.punched = None;
-                self.forget_handshakes();
-            }
-        }
-    }
-
-    /// The pair is there. A tunnel that stands goes on over it. Otherwise the open side dials, and the serve side waits
-    /// for that.
-    fn handle_connected(&mut self, over: Connected, now: Now) {
-        self.outputs.push_back(Output::Admit(over));
-        self.punched = Some(over);
-        if self.tunnel.is_none() {
-            self.tell(Event::Punched(over));
-            return self.shake_hands(over, now.instant);
-        }
-        let was_heard = self
-            .lost
-            .take()
-            .is_some_and(|(pair, before)| pair == over.pair && before != self.vitals.acknowledged);
-        // Where the path was just slow, QUIC knows it better than a fresh start would.
-        if !was_heard {
-            self.waking = Some(Waking::new(self.role, over, self.vitals, now.instant));
-            self.outputs.push_back(Output::ResetController);
-        }
-        let event = match self.path_lost_at.take() {
-            Some(lost_at) => {
-                Event::PathBack { connected: over, after: now.instant.saturating_duration_since(lost_at) }
-            }
-            None => Event::PathChanged(over),
-        };
-        self.tell(event);
-    }
-
-    fn shake_hands(&mut self, over: Connected, now: Instant) {
-        let more = more_patience(self.role, DEAF_AT_MOST);
-        let was_in_vain = self.handshakes.handle_connected(over, more, now);
-        self.outputs.push_back(Output::SetPlain(was_in_vain));
-        if self.role == Role::Open {
-            let connection = self.begin();
-            self.outputs.push_back(Output::Dial { connection, over });
-        }
-    }
-
-    fn begin(&mut self) -> ConnectionHandle {
-        self.last_connection += 1;
-        let connection = ConnectionHandle(self.last_connection);
-        let oldest = self.handshakes.begin(connection);
-        self.outputs.extend(oldest.map(Output::Abandon));
-        connection
-    }
-
-    /// The tunnel waits, if there is one. `loss` is `None` where the peer has noticed first.
-    fn handle_path_lost(&mut self, loss: Option<Loss>, now: Instant) {
-        if self.tunnel.is_some() && self.patience.is_zero() {
-            self.tell(Event::TunnelLost(TunnelEnd::NoPath));
-            self.drop_tunnel(Some(TunnelEnd::NoPath));
-        }
-        if self.tunnel.is_none() {
-            if loss.is_some() {
-                self.handshakes.forgive();
-            }
-            return self.tell_searching();
-        }
-        if let Some(punched) = self.punched {
-            self.lost = Some((punched.pair, self.vitals.acknowledged));
-        }
-        (self.punched, self.waking) = (None, None);
-        self.path_lost_at.get_or_insert(now);
-        self.name.hurry(now);
-        self.tell(Event::PathLost { loss });
-    }
-
-    fn wake_tunnel(&mut self, now: Now) {
-        let Some(waking) = &mut self.waking else { return };
-        match waking.handle_timeout(self.role, self.vitals, now.instant) {
-            Due::Wake => self.outputs.push_back(Output::Wake),
-            Due::Awake => self.waking = None,
-            Due::Deaf => {
-                self.waking = None;
-                self.end_tunnel(TunnelEnd::Broken, now);
-            }
-        }
     }
 
     /// Renews the tunnel's keys if it has been used: what is sealed with the next ones, and with those before, cannot be

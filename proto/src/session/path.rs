@@ -1,0 +1,146 @@
+//! What the puncher finds and loses, and what follows for the tunnel.
+
+use std::time::Instant;
+
+use super::{
+    ConnectionHandle, Event, Output, Session, TunnelEnd,
+    handshakes::more_patience,
+    waking::{DEAF_AT_MOST, Due, Waking},
+};
+use crate::{
+    Now, Role,
+    puncher::{self, Connected, Loss},
+};
+
+impl Session {
+    /// Takes all that the puncher wants, and follows its events.
+    pub(super) fn follow(&mut self, now: Now) {
+        loop {
+            let output = match self.puncher.poll_output() {
+                puncher::Output::Transmit(transmit) => Output::Transmit(transmit),
+                puncher::Output::Open { socket, port } => Output::Open { socket, port },
+                puncher::Output::Close(socket) => Output::Close(socket),
+                puncher::Output::Event(event) => {
+                    self.handle_punch(event, now);
+                    continue;
+                }
+                puncher::Output::Timeout(_) => return,
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn handle_punch(&mut self, event: puncher::Event, now: Now) {
+        match event {
+            puncher::Event::Heard { from } => self.tell(Event::Heard { from }),
+            puncher::Event::Trouble(trouble) => self.tell(Event::Trouble(trouble)),
+            puncher::Event::Connected(connected) => self.handle_connected(connected, now),
+            puncher::Event::PathLost(loss) => {
+                self.outputs.push_back(Output::Locate);
+                self.handle_path_lost(Some(loss), now.instant);
+            }
+            puncher::Event::PeerSearching => {
+                self.outputs.push_back(Output::Locate);
+                self.handle_path_lost(None, now.instant);
+            }
+            puncher::Event::PeerGone if self.tunnel.is_none() => {}
+            puncher::Event::PeerGone => self.start_over(Event::PeerGone),
+            puncher::Event::PeerRestarted => {
+                self.outputs.push_back(Output::Locate);
+                self.start_over(Event::PeerRestarted);
+            }
+            puncher::Event::PeerLeft => {
+                self.outputs.push_back(Output::Locate);
+                // The tunnel's own goodbye may have come before it.
+                if self.tunnel.is_some() || self.punched.is_some() {
+                    self.start_over(Event::PeerLeft);
+                }
+            }
+            puncher::Event::Displaced => {
+                self.outputs.push_back(Output::Locate);
+                self.tell(Event::Displaced);
+                self.drop_tunnel(None);
+                self.punched = None;
+                self.forget_handshakes();
+            }
+        }
+    }
+
+    /// The pair is there. A tunnel that stands goes on over it. Otherwise the open side dials, and the serve side waits
+    /// for that.
+    fn handle_connected(&mut self, over: Connected, now: Now) {
+        self.outputs.push_back(Output::Admit(over));
+        self.punched = Some(over);
+        if self.tunnel.is_none() {
+            self.tell(Event::Punched(over));
+            return self.shake_hands(over, now.instant);
+        }
+        let was_heard = self
+            .lost
+            .take()
+            .is_some_and(|(pair, before)| pair == over.pair && before != self.vitals.acknowledged);
+        // Where the path was just slow, QUIC knows it better than a fresh start would.
+        if !was_heard {
+            self.waking = Some(Waking::new(self.role, over, self.vitals, now.instant));
+            self.outputs.push_back(Output::ResetController);
+        }
+        let event = match self.path_lost_at.take() {
+            Some(lost_at) => {
+                Event::PathBack { connected: over, after: now.instant.saturating_duration_since(lost_at) }
+            }
+            None => Event::PathChanged(over),
+        };
+        self.tell(event);
+    }
+
+    fn shake_hands(&mut self, over: Connected, now: Instant) {
+        let more = more_patience(self.role, DEAF_AT_MOST);
+        let was_in_vain = self.handshakes.handle_connected(over, more, now);
+        self.outputs.push_back(Output::SetPlain(was_in_vain));
+        if self.role == Role::Open {
+            let connection = self.begin();
+            self.outputs.push_back(Output::Dial { connection, over });
+        }
+    }
+
+    pub(super) fn begin(&mut self) -> ConnectionHandle {
+        self.last_connection += 1;
+        let connection = ConnectionHandle(self.last_connection);
+        let oldest = self.handshakes.begin(connection);
+        self.outputs.extend(oldest.map(Output::Abandon));
+        connection
+    }
+
+    /// The tunnel waits, if there is one. `loss` is `None` where the peer has noticed first.
+    fn handle_path_lost(&mut self, loss: Option<Loss>, now: Instant) {
+        if self.tunnel.is_some() && self.patience.is_zero() {
+            self.tell(Event::TunnelLost(TunnelEnd::NoPath));
+            self.drop_tunnel(Some(TunnelEnd::NoPath));
+        }
+        if self.tunnel.is_none() {
+            if loss.is_some() {
+                self.handshakes.forgive();
+            }
+            return self.tell_searching();
+        }
+        if let Some(punched) = self.punched {
+            self.lost = Some((punched.pair, self.vitals.acknowledged));
+        }
+        (self.punched, self.waking) = (None, None);
+        self.path_lost_at.get_or_insert(now);
+        self.name.hurry(now);
+        self.tell(Event::PathLost { loss });
+    }
+
+    pub(super) fn wake_tunnel(&mut self, now: Now) {
+        let Some(waking) = &mut self.waking else { return };
+        match waking.handle_timeout(self.role, self.vitals, now.instant) {
+            Due::Wake => self.outputs.push_back(Output::Wake),
+            Due::Awake => self.waking = None,
+            Due::Deaf => {
+                self.waking = None;
+                self.end_tunnel(TunnelEnd::Broken, now);
+            }
+        }
+    }
+}
