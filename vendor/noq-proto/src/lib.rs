@@ -12,6 +12,7 @@
 //! related `Connection`. `Connection` types contain the bulk of the protocol logic related to
 //! managing a single connection and all the related state (such as streams).
 
+#![cfg(any(not(test), own_tests))] // the own tests want packages that are not in this workspace: ../tests has them
 #![cfg_attr(not(fuzzing), warn(missing_docs))]
 // Fixes welcome:
 #![allow(clippy::too_many_arguments)]
