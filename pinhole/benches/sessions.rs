@@ -11,10 +11,6 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
-#[path = "../tests/session/sim/mod.rs"]
-mod sim;
-
 use std::{
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},

@@ -2,15 +2,16 @@
 
 use std::{collections::HashMap, future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 
-use pinhole_proto::{puncher::Connected, session::ConnectionHandle};
+use pinhole_proto::{
+    puncher::Connected,
+    session::{ConnectionHandle, HandshakeError},
+};
+use pinhole_quic::{Goodbye, Shared, Way, handshake_error};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{
     hub::{self, Hub},
-    tunnel::{
-        Goodbye, HandshakeError, Tunnel, TunnelEnd, handshake_error,
-        transport::{Shared, Way},
-    },
+    tunnel::{Tunnel, TunnelEnd},
 };
 
 /// QUIC wants a name; nobody sees it (SNI is off) and nobody checks it (keys are pinned).

@@ -24,6 +24,7 @@ use pinhole_proto::{
     puncher::{self, Findings, Limits, Memory},
     session,
 };
+use pinhole_quic::{Credentials, Goodbye, Shared, Way};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
@@ -50,10 +51,7 @@ use crate::{
     bind::BindError,
     clock,
     hub::{Filter, GatheringRuntime, Hub, QuicSocket},
-    tunnel::{
-        Credentials, Goodbye, Tunnel,
-        transport::{self, Shared, Way},
-    },
+    tunnel::Tunnel,
 };
 
 /// UDP port of both sides unless told otherwise.
@@ -388,7 +386,7 @@ fn random<const N: usize>() -> Result<[u8; N], StartError> {
 fn quic_endpoint(shared: &Shared, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
     let answer = Some(shared.server(Instances::default(), Way::UNKNOWN));
     let socket = Box::new(QuicSocket::new(hub.clone()));
-    let config = transport::endpoint(&shared.credentials);
+    let config = pinhole_quic::endpoint(&shared.credentials);
     noq::Endpoint::new_with_abstract_socket(config, answer, socket, Arc::new(GatheringRuntime))
         .map_err(StartError::Quic)
 }

@@ -42,6 +42,7 @@ use pinhole_proto::{
     probe::ProbeSeal,
     puncher::{Pair, SocketId, Traffic, Transmit},
 };
+use pinhole_quic::Opened;
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::{
@@ -61,10 +62,7 @@ use self::{
     socket::UdpSocket,
     sockets::{Route, Sockets},
 };
-use crate::{
-    bind::{BindError, Protocol},
-    tunnel::Opened,
-};
+use crate::bind::{BindError, Protocol};
 
 /// Where the peer is, as the QUIC library sees it (an address for documents, RFC 5737; nothing is ever sent there).
 pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);

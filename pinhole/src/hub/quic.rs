@@ -22,7 +22,7 @@ use super::{
     socket::UdpSocket,
     sockets::{Adopted, Route},
 };
-use crate::tunnel::transport::LARGEST_DATAGRAM;
+use pinhole_quic::LARGEST_DATAGRAM;
 
 /// Reads of each socket in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not
 /// starve the rest.

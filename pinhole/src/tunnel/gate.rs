@@ -29,7 +29,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{PathCount, SEND_WINDOW_BYTES};
+use pinhole_quic::{PathCount, SEND_WINDOW_BYTES};
 
 /// Streams with much to write that wait inside the library at a time.
 const BULK_PLACES: usize = 16;

@@ -6,17 +6,8 @@
 //! The connection knows nothing of paths. When the one in use dies, the Hub sends by another one sooner or later;
 //! until then nothing is acknowledged, and the streams wait.
 
-mod congestion;
 mod control;
-mod credentials;
 mod gate;
-mod ids;
-mod initial;
-mod signs;
-mod tls;
-pub(crate) mod transport;
-#[cfg(test)]
-mod vectors;
 
 use std::{
     net::SocketAddr,
@@ -24,65 +15,19 @@ use std::{
     time::Duration,
 };
 
-use noq::{ConnectionError, RecvStream, SendStream, VarInt};
+use noq::{RecvStream, SendStream, VarInt};
 
 pub use pinhole_proto::session::{HandshakeError, TunnelEnd};
 
-pub use self::transport::{CONNECTION_WINDOW_BYTES, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
-pub(crate) use self::{congestion::PathCount, credentials::Credentials, gate::Gate, initial::Opened};
+pub use pinhole_quic::{
+    CONNECTION_WINDOW_BYTES, Goodbye, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+};
+use pinhole_quic::{PathCount, tunnel_end};
+
+pub(crate) use self::gate::Gate;
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);
-
-/// Says why a side closes the tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goodbye {
-    /// The program ends.
-    Leaving,
-    /// The connection is of no use any more: the peer has restarted, or searches again.
-    Replaced,
-}
-
-impl Goodbye {
-    /// Returns the code on the wire. Not 0: the library says that of itself when a connection is dropped.
-    pub(crate) fn code(self) -> VarInt {
-        match self {
-            Self::Leaving => VarInt::from_u32(1),
-            Self::Replaced => VarInt::from_u32(2),
-        }
-    }
-}
-
-/// Says in our own words why a handshake failed, never in those of the other side.
-pub(crate) fn handshake_error(error: &ConnectionError) -> HandshakeError {
-    match error {
-        ConnectionError::TimedOut => HandshakeError::Late,
-        ConnectionError::ApplicationClosed(_)
-        | ConnectionError::LocallyClosed
-        | ConnectionError::Reset
-        | ConnectionError::CidsExhausted => HandshakeError::Ended,
-        ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_) => HandshakeError::Disagreed,
-    }
-}
-
-/// Says how a connection ended.
-pub(crate) fn tunnel_end(error: &ConnectionError) -> TunnelEnd {
-    match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code() => {
-            TunnelEnd::PeerLeft
-        }
-        ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,
-        ConnectionError::LocallyClosed => TunnelEnd::Closed,
-        ConnectionError::TimedOut
-        | ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
-        | ConnectionError::Reset
-        | ConnectionError::CidsExhausted => TunnelEnd::Broken,
-    }
-}
 
 /// A tunnel that stands. Cheap to clone; all clones are the same tunnel.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natlab::{LinkSpec, NatSpec, Side};
 
-use crate::sim::{Setting, World};
+use sim::{Setting, World};
 
 const BITS_PER_S: u64 = 20_000_000;
 const DELAY: Duration = Duration::from_millis(20);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natlab::{BoxSpec, LinkSpec, NatSpec, Side, Translation, UdpTimers};
 
-use crate::sim::{Setting, World};
+use sim::{Setting, World};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);

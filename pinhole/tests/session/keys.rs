@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natlab::{LinkSpec, NatSpec, Side};
 
-use crate::sim::{Setting, World};
+use sim::{Setting, World};
 
 /// The library begins one update by itself, after a number of packets that chance picks.
 const SEEDS: u64 = 20;

@@ -6,7 +6,5 @@ mod idle;
 mod keys;
 mod moves;
 mod random;
-#[allow(dead_code, unused_imports, reason = "the benchmark uses the rest")]
-mod sim;
 mod sleep;
 mod slow;

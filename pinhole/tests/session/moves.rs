@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natlab::{LinkSpec, NatSpec, Side};
 
-use crate::sim::{Op, Setting, Sides, World};
+use sim::{Op, Setting, Sides, World};
 
 /// NATs of which at least one answers "port unreachable" to packets that it does not know.
 const REFUSING: [[&str; 2]; 9] = [

@@ -1,6 +1,6 @@
 //! Random faults: every session survives them.
 
-use crate::sim::Plan;
+use sim::Plan;
 
 /// Sessions; `cargo bench --bench sessions` runs more.
 const SEEDS: u64 = 200;

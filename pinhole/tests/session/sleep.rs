@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natlab::{LinkSpec, NatSpec, Side};
 
-use crate::sim::{Op, Setting, Sides, World};
+use sim::{Op, Setting, Sides, World};
 
 const SEEDS: u64 = 30;
 

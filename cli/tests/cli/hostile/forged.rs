@@ -8,13 +8,8 @@ use std::time::{Duration, Instant};
 use noq_proto::Event;
 use pinhole::{Key, Phrase, proto::key::Instances};
 
-use super::{
-    quic::Quic,
-    tunnel::{
-        credentials::Credentials,
-        transport::{Shared, Way},
-    },
-};
+use pinhole_quic::{Credentials, Shared, Way};
+use sim::quic::Quic;
 
 const SERVE: usize = 0;
 const OPEN: usize = 1;

@@ -2,12 +2,6 @@
 
 mod forged;
 mod peer;
-#[path = "../../../../pinhole/tests/session/sim/quic.rs"]
-#[expect(dead_code, reason = "the simulated sessions use more of it")]
-mod quic;
-#[path = "../../../../pinhole/tests/session/sim/tunnel.rs"]
-#[expect(dead_code, unreachable_pub, reason = "it is the library's own")]
-mod tunnel;
 
 use std::{
     fs,

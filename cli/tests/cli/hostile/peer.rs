@@ -18,13 +18,8 @@ use pinhole::{
     },
 };
 
-use super::{
-    quic::Quic,
-    tunnel::{
-        credentials::Credentials,
-        transport::{Shared, Way},
-    },
-};
+use pinhole_quic::{Credentials, Shared, Way};
+use sim::quic::Quic;
 
 /// How long a tunnel may take.
 const PATIENCE: Duration = Duration::from_secs(20);

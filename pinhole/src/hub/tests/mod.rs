@@ -26,7 +26,7 @@ use super::{
     Arrivals, Filter, GatheringRuntime, Hub, QuicSocket,
     filter::tests::{key, marked},
 };
-use crate::tunnel::Opened;
+use pinhole_quic::Opened;
 
 const FAN: SocketId = SocketId(17);
 /// The system picks the port.

@@ -7,10 +7,7 @@ use pinhole_proto::key::Instances;
 use tokio::task::{AbortHandle, yield_now};
 
 use super::*;
-use crate::tunnel::{
-    Credentials,
-    transport::{self, Shared, Way},
-};
+use pinhole_quic::{Credentials, LARGEST_DATAGRAM, Shared, Way};
 
 const WAY: Way = Way { rtt: Duration::from_millis(1), largest_datagram: None };
 const BYTES: usize = 5_000_000;
@@ -45,7 +42,7 @@ async fn a_tunnel_outlives_the_puncher_s_interest_in_its_socket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_goes_on_under_new_keys_and_what_they_open_counts() {
     let pairing = Pairing::new(Ipv4Addr::LOCALHOST, SocketId::MAIN, SocketId::MAIN).await;
-    let least = (BYTES / usize::from(crate::tunnel::transport::LARGEST_DATAGRAM)) as u64;
+    let least = (BYTES / usize::from(LARGEST_DATAGRAM)) as u64;
     let opened = pairing.exchange_under(50).await;
     assert!(opened.iter().all(|count| *count > least), "{opened:?} packets for {least} full ones each way");
 }
@@ -160,7 +157,7 @@ impl End {
         }
         let answer = serves.then(|| shared.server(Instances::default(), WAY));
         let quic = Endpoint::new_with_abstract_socket(
-            transport::endpoint(&shared.credentials),
+            pinhole_quic::endpoint(&shared.credentials),
             answer,
             Box::new(QuicSocket::new(hub.clone())),
             Arc::new(GatheringRuntime),

@@ -34,7 +34,7 @@ const TYPED: &str = "  Moonlight spotter_shush  theft-relocate vending\tAFFIX\n"
 /// Bytes that stand for drawn ones.
 const DRAWN: [u8; 24] = *b"0123456789abcdefghijklmn";
 
-/// A section that `pinhole/src/tunnel/vectors.rs` makes and holds: QUIC's packets are sealed there.
+/// A section that `quic/src/vectors.rs` makes and holds: QUIC's packets are sealed there.
 const OF_THE_TUNNEL: &str = "initial packet";
 
 #[test]

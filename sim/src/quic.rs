@@ -10,22 +10,22 @@ use noq_proto::{
 
 use pinhole_proto::key::Instances;
 
-use super::tunnel::transport::{self, Shared, Way};
+use pinhole_quic::{Shared, Way};
 
 /// Where the peer is, as QUIC sees it: the Hub knows better.
 const PEER: std::net::SocketAddr =
     std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1);
 
 /// An endpoint and its connections.
-pub(super) struct Quic {
+pub struct Quic {
     endpoint: Endpoint,
     connections: BTreeMap<usize, Connection>,
     leaving: Vec<Vec<u8>>,
 }
 
 impl Quic {
-    pub(super) fn new(shared: &Shared, seed: [u8; 32]) -> Self {
-        let mut config = transport::endpoint(&shared.credentials);
+    pub fn new(shared: &Shared, seed: [u8; 32]) -> Self {
+        let mut config = pinhole_quic::endpoint(&shared.credentials);
         config.rng_seed(Some(seed));
         let answer = shared.server(Instances::default(), Way::UNKNOWN);
         let endpoint = Endpoint::new(Arc::new(config), Some(Arc::new(answer)), true);
@@ -33,17 +33,17 @@ impl Quic {
     }
 
     /// Sets how handshakes are answered.
-    pub(super) fn answer(&mut self, config: ServerConfig) {
+    pub fn answer(&mut self, config: ServerConfig) {
         self.endpoint.set_server_config(Some(Arc::new(config)));
     }
 
-    pub(super) fn dial(&mut self, config: ClientConfig, now: Instant) -> usize {
+    pub fn dial(&mut self, config: ClientConfig, now: Instant) -> usize {
         let (handle, connection) = self.endpoint.connect(now, config, PEER, "pinhole").expect("valid");
         self.connections.insert(handle.0, connection);
         handle.0
     }
 
-    pub(super) fn accept(&mut self, incoming: Incoming, now: Instant) -> Option<usize> {
+    pub fn accept(&mut self, incoming: Incoming, now: Instant) -> Option<usize> {
         let mut buffer = Vec::new();
         let accepted = self.endpoint.accept(incoming, now, &mut buffer, None);
         match accepted {
@@ -58,11 +58,11 @@ impl Quic {
         }
     }
 
-    pub(super) fn ignore(&mut self, incoming: Incoming) {
+    pub fn ignore(&mut self, incoming: Incoming) {
         self.endpoint.ignore(incoming);
     }
 
-    pub(super) fn handle_datagram(&mut self, payload: &[u8], now: Instant) -> Option<Incoming> {
+    pub fn handle_datagram(&mut self, payload: &[u8], now: Instant) -> Option<Incoming> {
         let mut buffer = Vec::new();
         let path = FourTuple::from_remote(PEER);
         match self.endpoint.handle(now, path, None, BytesMut::from(payload), &mut buffer)? {
@@ -80,7 +80,7 @@ impl Quic {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub fn handle_timeout(&mut self, now: Instant) {
         for connection in self.connections.values_mut() {
             if connection.poll_timeout().is_some_and(|at| at <= now) {
                 connection.handle_timeout(now);
@@ -88,18 +88,18 @@ impl Quic {
         }
     }
 
-    pub(super) fn handle_network_change(&mut self, now: Instant) {
+    pub fn handle_network_change(&mut self, now: Instant) {
         self.connections.values_mut().for_each(|connection| connection.handle_network_change(None, now));
     }
 
-    pub(super) fn close(&mut self, handle: usize, code: u32, now: Instant) {
+    pub fn close(&mut self, handle: usize, code: VarInt, now: Instant) {
         if let Some(connection) = self.connections.get_mut(&handle) {
-            connection.close(now, VarInt::from_u32(code), Bytes::new());
+            connection.close(now, code, Bytes::new());
         }
     }
 
     /// Lets the connections do what they want: returns what leaves, and what has happened.
-    pub(super) fn drive(&mut self, now: Instant) -> (Vec<Vec<u8>>, Vec<(usize, Event)>) {
+    pub fn drive(&mut self, now: Instant) -> (Vec<Vec<u8>>, Vec<(usize, Event)>) {
         let (mut leaving, mut events) = (std::mem::take(&mut self.leaving), Vec::new());
         let Self { endpoint, connections, .. } = self;
         connections.retain(|handle, connection| {
@@ -119,15 +119,15 @@ impl Quic {
         (leaving, events)
     }
 
-    pub(super) fn get(&mut self, handle: usize) -> Option<&mut Connection> {
+    pub fn get(&mut self, handle: usize) -> Option<&mut Connection> {
         self.connections.get_mut(&handle)
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.connections.values().filter_map(Connection::poll_timeout).min()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.connections.len()
     }
 

@@ -13,7 +13,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use noq::{ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use noq_proto::{ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 use pinhole_proto::key::Instances;
 
 use super::{congestion::PathCount, credentials::Credentials, initial::Opened};
@@ -39,7 +39,7 @@ pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
 
 /// The largest datagram, bytes of UDP payload: Ethernet's. Between two NATs there are no jumbo frames, and with 8,972 bytes
 /// within one machine the library took a burst's loss for a black hole, and stayed at 1,200.
-pub(crate) const LARGEST_DATAGRAM: u16 = 1500 - 28;
+pub const LARGEST_DATAGRAM: u16 = 1500 - 28;
 
 /// Size of datagrams that every path of QUIC takes (RFC 9000 §14).
 const LEAST_DATAGRAM: u16 = 1200;
@@ -57,7 +57,7 @@ const UNI_STREAMS: VarInt = VarInt::from_u32(4);
 const INITIAL_RTT: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(333);
 
 /// Configures what all connections of an endpoint share. The QUIC bit is not greased: the Hub needs it.
-pub(crate) fn endpoint(credentials: &Credentials) -> EndpointConfig {
+pub fn endpoint(credentials: &Credentials) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.grease_quic_bit(false);
     config.max_udp_payload_size(LARGEST_DATAGRAM).expect("within QUIC's bounds");
@@ -68,37 +68,37 @@ pub(crate) fn endpoint(credentials: &Credentials) -> EndpointConfig {
 
 /// What is known of a path before QUIC takes it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
+pub struct Way {
     /// Its round trip, as the punch has measured it.
-    pub(crate) rtt: Duration,
+    pub rtt: Duration,
     /// The largest datagram that this machine would send, bytes of UDP payload.
-    pub(crate) largest_datagram: Option<u16>,
+    pub largest_datagram: Option<u16>,
 }
 
 impl Way {
     /// For what nothing is known of yet.
-    pub(crate) const UNKNOWN: Self = Self { rtt: Duration::MAX, largest_datagram: None };
+    pub const UNKNOWN: Self = Self { rtt: Duration::MAX, largest_datagram: None };
 }
 
 /// What connections of one endpoint share, over all its paths.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared {
+pub struct Shared {
     /// From the key.
-    pub(crate) credentials: Credentials,
+    pub credentials: Credentials,
     /// Tells congestion control of each path.
-    pub(crate) paths: PathCount,
+    pub paths: PathCount,
     /// Counts what was opened.
-    pub(crate) opened: Opened,
+    pub opened: Opened,
 }
 
 impl Shared {
     /// Begins to count with those credentials.
-    pub(crate) fn new(credentials: Credentials) -> Self {
+    pub fn new(credentials: Credentials) -> Self {
         Self { credentials, paths: PathCount::default(), opened: Opened::default() }
     }
 
     /// Configures a connection of the open side.
-    pub(crate) fn client(&self, instances: Instances, way: Way) -> ClientConfig {
+    pub fn client(&self, instances: Instances, way: Way) -> ClientConfig {
         let mut config = ClientConfig::new(self.credentials.client(instances, self.opened.clone()));
         let ids = self.credentials.ids().clone();
         config
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     /// Configures the serve side's answers over one path.
-    pub(crate) fn server(&self, instances: Instances, way: Way) -> ServerConfig {
+    pub fn server(&self, instances: Instances, way: Way) -> ServerConfig {
         let crypto = self.credentials.server(instances, self.opened.clone());
         let mut config = ServerConfig::with_crypto(crypto);
         config.transport_config(Arc::new(transport(way, MAX_STREAMS, &self.paths))).max_incoming(4);

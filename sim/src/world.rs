@@ -41,22 +41,22 @@ const CLOCKS_AGREE: Duration = Duration::from_secs(5);
 
 /// Describes a world at its beginning.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// What stands before each side; A serves, B opens.
-    pub(crate) nats: [NatSpec; 2],
-    pub(crate) link: LinkSpec,
-    pub(crate) starts: [Duration; 2],
-    pub(crate) unix_ms: u64,
-    pub(crate) ahead_ms: [i64; 2],
-    pub(crate) patience: Duration,
+    pub nats: [NatSpec; 2],
+    pub link: LinkSpec,
+    pub starts: [Duration; 2],
+    pub unix_ms: u64,
+    pub ahead_ms: [i64; 2],
+    pub patience: Duration,
     /// The last byte of a further address in each side's name, which is nobody's.
-    pub(crate) dead_address: [Option<u8>; 2],
-    pub(crate) seed: u64,
+    pub dead_address: [Option<u8>; 2],
+    pub seed: u64,
 }
 
 impl Setting {
     /// Two sides that start together, with clocks that agree and the usual patience.
-    pub(crate) fn usual(nats: [NatSpec; 2], link: LinkSpec, seed: u64) -> Self {
+    pub fn usual(nats: [NatSpec; 2], link: LinkSpec, seed: u64) -> Self {
         Self {
             nats,
             link,
@@ -72,7 +72,7 @@ impl Setting {
 
 /// Says how soon two sides can be connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Promise {
+pub enum Promise {
     /// By their plain pair.
     Soon,
     /// In the next window, by chance or because probes spoil ports.
@@ -83,16 +83,16 @@ pub(crate) enum Promise {
 
 /// Counts what is allowed and worth knowing.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) paths_lost: u32,
+pub struct Counts {
+    pub paths_lost: u32,
     /// Tunnels that ended because a program did, and those for lack of a path.
-    pub(crate) tunnels_ended: u32,
+    pub tunnels_ended: u32,
     /// Tunnels that only one side ever had.
-    pub(crate) stillborn: u32,
-    pub(crate) handshakes_failed: u32,
+    pub stillborn: u32,
+    pub handshakes_failed: u32,
 }
 
-pub(crate) struct World {
+pub struct World {
     pub(super) network: Network,
     nats: [NatSpec; 2],
     dead_address: [Option<u8>; 2],
@@ -114,12 +114,12 @@ pub(crate) struct World {
     fault: Option<String>,
     /// The run of each side's program that had a tunnel.
     owners: BTreeMap<TunnelId, [Option<u32>; 2]>,
-    pub(crate) counts: Counts,
+    pub counts: Counts,
     wakes_at_once: u32,
 }
 
 impl World {
-    pub(crate) fn new(setting: &Setting) -> Self {
+    pub fn new(setting: &Setting) -> Self {
         let mut chance = Chance::new(setting.seed);
         let began = virtual_start();
         let mut network = Network::new(&setting.nats, setting.link, chance.next_u64(), began);
@@ -155,21 +155,17 @@ impl World {
     }
 
     /// Runs for that time, or until a fault.
-    pub(crate) fn run_for(&mut self, time: Duration) -> Result<(), String> {
+    pub fn run_for(&mut self, time: Duration) -> Result<(), String> {
         self.run_until(self.now + time)
     }
 
     /// Runs up to that time, or until a fault.
-    pub(crate) fn run_until(&mut self, end: Instant) -> Result<(), String> {
+    pub fn run_until(&mut self, end: Instant) -> Result<(), String> {
         self.run_until_or(end, |_| false)
     }
 
     /// Runs up to that time, or until `is_done`.
-    pub(crate) fn run_until_or(
-        &mut self,
-        end: Instant,
-        is_done: impl Fn(&Self) -> bool,
-    ) -> Result<(), String> {
+    pub fn run_until_or(&mut self, end: Instant, is_done: impl Fn(&Self) -> bool) -> Result<(), String> {
         while !is_done(self) {
             let weather = self.weather.iter().filter_map(Weather::changes_at);
             let renames = self.renames.iter().map(|(at, _)| *at);
@@ -198,13 +194,13 @@ impl World {
         }
     }
 
-    pub(crate) fn say(&mut self, side: Side, bytes: u64) {
+    pub fn say(&mut self, side: Side, bytes: u64) {
         let Self { hosts, network, now, .. } = self;
         hosts[side.index()].say(bytes, *now, network);
     }
 
     /// Whether both sides have one path and one tunnel, and all that was said has been heard.
-    pub(crate) fn is_well(&self) -> bool {
+    pub fn is_well(&self) -> bool {
         let [Some(a), Some(b)] = self.hosts.each_ref().map(|host| host.program.as_ref()) else {
             return false;
         };
@@ -218,17 +214,17 @@ impl World {
     }
 
     /// Returns how many bytes of its peer's a side has read.
-    pub(crate) fn heard(&self, side: Side) -> u64 {
+    pub fn heard(&self, side: Side) -> u64 {
         self.hosts[side.index()].program.as_ref().map_or(0, |program| program.app.read)
     }
 
     /// Whether both sides run and nobody sleeps.
-    pub(crate) fn is_awake(&self) -> bool {
+    pub fn is_awake(&self) -> bool {
         self.hosts.iter().all(Host::is_awake)
     }
 
     /// Says what the two sides are doing.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let one = |host: &Host| {
             let Some(program) = &host.program else { return "no program".to_owned() };
             let app = &program.app;
@@ -287,7 +283,7 @@ impl World {
     }
 
     /// Gives a side another public address; nobody is told.
-    pub(crate) fn set_public_ip(&mut self, side: Side, last_octet: u8) {
+    pub fn set_public_ip(&mut self, side: Side, last_octet: u8) {
         let old = self.network.public_ip(side);
         let is_own = self.network.ip(Place::Host(side)) == old;
         let [a, b, c, _] = old.octets();
@@ -300,7 +296,7 @@ impl World {
     }
 
     /// Has the name by which a side knows its peer follow the peer's address.
-    pub(crate) fn tell_public_ip(&mut self, side: Side) {
+    pub fn tell_public_ip(&mut self, side: Side) {
         let peer = side.other();
         self.named[peer.index()] = self.network.public_ip(peer);
         let addresses = names(peer, self.network.public_ip(peer), self.dead_address);
@@ -312,7 +308,7 @@ impl World {
     /// its own remembers the peer's probes, too, whose budget they count in: once more when the peer's NAT has forgotten
     /// its flows and gives the same probes other ports, which no side can know of the other's router. Nor can it know that
     /// the peer's probes keep alive what was sent from an address that it had in this search.
-    pub(crate) fn check_flows(&self) -> Result<(), String> {
+    pub fn check_flows(&self) -> Result<(), String> {
         for side in Side::BOTH {
             let boxes = self.nats[side.index()].boxes();
             let lives = |side: Side| usize::try_from(self.hosts[side.index()].life.max(1)).expect("few");
@@ -331,20 +327,20 @@ impl World {
     }
 
     /// Returns the probes that a side's program has sent in its present run.
-    pub(crate) fn probe_count(&self, side: Side) -> u64 {
+    pub fn probe_count(&self, side: Side) -> u64 {
         self.hosts[side.index()].program.as_ref().map_or(0, |program| program.probe_count)
     }
 
     /// Returns the silence after which each side tests its path.
-    pub(crate) fn keepalives(&self) -> [Option<Duration>; 2] {
+    pub fn keepalives(&self) -> [Option<Duration>; 2] {
         self.hosts.each_ref().map(|host| host.program.as_ref().map(|program| program.session.keepalive()))
     }
 
-    pub(crate) fn now(&self) -> Instant {
+    pub fn now(&self) -> Instant {
         self.now
     }
 
-    pub(crate) fn elapsed(&self) -> f64 {
+    pub fn elapsed(&self) -> f64 {
         (self.now - self.began).as_secs_f64()
     }
 
@@ -438,7 +434,7 @@ impl World {
     }
 
     /// What can be promised to two sides that are as they are now.
-    pub(crate) fn promise(&self) -> Promise {
+    pub fn promise(&self) -> Promise {
         let spoils = |spec: &NatSpec| spec.boxes().iter().any(|nat| nat.input == Unsolicited::Accept);
         let [a, b] = self.hosts.each_ref().map(|host| host.unix(self.now));
         match punchable(self.nats[0].access(), self.nats[1].access()) {
@@ -456,7 +452,7 @@ impl World {
     }
 
     /// Whether a host has ever had another address.
-    pub(crate) fn has_moved(&self) -> bool {
+    pub fn has_moved(&self) -> bool {
         self.hosts.iter().any(|host| host.moves > 0)
     }
 

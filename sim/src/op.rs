@@ -9,7 +9,7 @@ use super::world::World;
 
 /// Which sides, or which directions of the link, named by the side that they leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sides {
+pub enum Sides {
     A,
     B,
     Both,
@@ -31,7 +31,7 @@ impl Sides {
 
 /// One thing that happens, or begins to.
 #[derive(Debug, Clone)]
-pub(crate) enum Op {
+pub enum Op {
     Loss {
         from: Sides,
         share: f64,
@@ -100,7 +100,7 @@ pub(crate) enum Op {
 
 impl Op {
     /// Draws one; `nats` is what stands before each side by then.
-    pub(crate) fn draw(chance: &mut Chance, nats: &mut [NatSpec; 2]) -> Self {
+    pub fn draw(chance: &mut Chance, nats: &mut [NatSpec; 2]) -> Self {
         let side = Side::BOTH[usize::try_from(chance.below(2)).expect("one of two")];
         let s = |chance: &mut Chance, from: u64, to: u64| {
             Duration::from_millis(1000 * from + chance.below(1000 * (to - from)))
@@ -165,7 +165,7 @@ impl Op {
     }
 
     /// For how long it is felt, beginning when it happens.
-    pub(crate) fn lasts(&self) -> Duration {
+    pub fn lasts(&self) -> Duration {
         match self {
             Self::Loss { lasts, .. }
             | Self::Silence { lasts, .. }
@@ -186,7 +186,7 @@ impl Op {
         }
     }
 
-    pub(crate) fn apply(&self, world: &mut World) {
+    pub fn apply(&self, world: &mut World) {
         world.note(self);
         let now = world.now;
         let until = now + self.lasts();

@@ -36,24 +36,24 @@ const REST: Duration = Duration::from_secs(200);
 
 /// A setting and what happens, each step after a while.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) setting: Setting,
-    pub(crate) steps: Vec<(Duration, Op)>,
+pub struct Plan {
+    pub setting: Setting,
+    pub steps: Vec<(Duration, Op)>,
 }
 
 /// Says how a session ended well.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Time from the end of the last fault until all was well; none if it never was, and nothing was promised.
-    pub(crate) stall: Option<Duration>,
-    pub(crate) counts: Counts,
-    pub(crate) promise: Promise,
-    pub(crate) steps: usize,
+    pub stall: Option<Duration>,
+    pub counts: Counts,
+    pub promise: Promise,
+    pub steps: usize,
 }
 
 impl Plan {
     /// Draws one: mostly of sides that meet directly.
-    pub(crate) fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
         let wanted = if chance.happens(0.2) { Verdict::ByChance } else { Verdict::Direct };
         let mut nats = draw_nats(wanted, &mut chance);
@@ -88,7 +88,7 @@ impl Plan {
     }
 
     /// The open side's router is off for that time, and has forgotten everything when it is back.
-    pub(crate) fn power_cut(nats: [NatSpec; 2], lasts: Duration, seed: u64) -> Self {
+    pub fn power_cut(nats: [NatSpec; 2], lasts: Duration, seed: u64) -> Self {
         let link = LinkSpec::delayed(Duration::from_millis(20));
         let before = Duration::from_millis(30_000 + Chance::new(seed).below(30_000));
         let steps = vec![(before, Op::Silence { from: Sides::Both, lasts }), (lasts, Op::Flush(Sides::B))];
@@ -100,7 +100,7 @@ impl Plan {
     /// # Errors
     ///
     /// What must not happen and did.
-    pub(crate) fn run(&self) -> Result<Outcome, String> {
+    pub fn run(&self) -> Result<Outcome, String> {
         let ran = catch_unwind(AssertUnwindSafe(|| self.follow(&mut World::new(&self.setting))));
         ran.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
@@ -138,7 +138,7 @@ impl Plan {
     }
 
     /// Leaves out whatever is not needed for that failure.
-    pub(crate) fn shrink(&self, failure: &str) -> Self {
+    pub fn shrink(&self, failure: &str) -> Self {
         let kind =
             |failure: &str| failure.chars().filter(|c| !c.is_ascii_digit()).take(30).collect::<String>();
         let mut smallest = self.clone();

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use noq_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use pinhole_proto::{Key, Role};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
@@ -33,7 +33,7 @@ const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// Configures the open side, which is QUIC's client.
-pub(super) fn client(key: &Key) -> Result<QuicClientConfig, Error> {
+pub(crate) fn client(key: &Key) -> Result<QuicClientConfig, Error> {
     let provider = provider();
     let own = AlwaysResolvesClientRawPublicKeys::new(identity(key, Role::Open)?);
     let pin = Pin::new(key, Role::Serve, &provider)?;
@@ -49,7 +49,7 @@ pub(super) fn client(key: &Key) -> Result<QuicClientConfig, Error> {
 }
 
 /// Configures the serve side, which is QUIC's server.
-pub(super) fn server(key: &Key) -> Result<QuicServerConfig, Error> {
+pub(crate) fn server(key: &Key) -> Result<QuicServerConfig, Error> {
     let provider = provider();
     let own = AlwaysResolvesServerRawPublicKeys::new(identity(key, Role::Serve)?);
     let pin = Pin::new(key, Role::Open, &provider)?;

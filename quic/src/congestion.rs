@@ -15,8 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use noq::congestion::{Bbr3Config, Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use noq_proto::RttEstimator;
+use noq_proto::congestion::{Bbr3Config, Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 
 use super::signs::Signs;
 
@@ -52,7 +52,7 @@ const UNPACED: u64 = 1 << 40;
 /// Counts the paths that a tunnel has had and what the peer has acknowledged, and knows what the path in use may have in
 /// flight. Cheap to clone; all clones count the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PathCount(Arc<Shared>);
+pub struct PathCount(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -63,12 +63,12 @@ struct Shared {
 
 impl PathCount {
     /// The tunnel has another path from now on, or the former one again.
-    pub(crate) fn add(&self) {
+    pub fn add(&self) {
         self.0.paths.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts the packets that the peer has acknowledged: the signs that ours arrive, which only the peer can give.
-    pub(crate) fn acknowledged(&self) -> u64 {
+    pub fn acknowledged(&self) -> u64 {
         self.0.acknowledged.load(Ordering::Relaxed)
     }
 
@@ -77,7 +77,7 @@ impl PathCount {
     }
 
     /// Returns how many bytes may be in flight at this time, none if that is not known yet.
-    pub(super) fn window(&self) -> Option<u64> {
+    pub fn window(&self) -> Option<u64> {
         Some(self.0.window.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use noq_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use pinhole_proto::{
     Key,
     key::{InitialKey, Instances, Marks},
@@ -16,7 +16,7 @@ use super::{
 
 /// Identities of both roles, keys of the first packets, connection IDs. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Credentials {
+pub struct Credentials {
     client: QuicClientConfig,
     server: Arc<QuicServerConfig>,
     initial: InitialKey,
@@ -25,7 +25,11 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// Makes them from the shared key, and from a seed that is used for nothing else.
-    pub(crate) fn new(key: &Key, seed: [u8; 16]) -> Result<Self, rustls::Error> {
+    ///
+    /// # Errors
+    ///
+    /// When TLS does not take what follows from the key.
+    pub fn new(key: &Key, seed: [u8; 16]) -> Result<Self, rustls::Error> {
         Ok(Self {
             client: tls::client(key)?,
             server: Arc::new(tls::server(key)?),
@@ -38,11 +42,11 @@ impl Credentials {
         &self.ids
     }
 
-    pub(super) fn client(&self, instances: Instances, opened: Opened) -> Arc<Client> {
+    pub(crate) fn client(&self, instances: Instances, opened: Opened) -> Arc<Client> {
         Arc::new(Client { inner: self.client.clone(), veil: self.veil(instances, opened) })
     }
 
-    pub(super) fn server(&self, instances: Instances, opened: Opened) -> Arc<Server> {
+    pub(crate) fn server(&self, instances: Instances, opened: Opened) -> Arc<Server> {
         Arc::new(Server { inner: self.server.clone(), veil: self.veil(instances, opened) })
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use natlab::{Delivery, IcmpError, Network, Place, Side, chance::Chance};
-use noq_proto::{ConnectionError, Event as QuicEvent, Incoming, PathId, VarInt};
+use noq_proto::{Event as QuicEvent, Incoming, PathId, VarInt};
 use pinhole_proto::{
     Key, Now, Role, Session,
     key::Phrase,
@@ -16,21 +16,15 @@ use pinhole_proto::{
     puncher::{self, Connected, Icmp, IcmpKind, Limits, Memory, Pair, Schedule, Traffic},
     session::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
 };
+use pinhole_quic::{Credentials, Goodbye, Shared, Way, tunnel_end};
 
 use super::{
     app::{App, TunnelId},
     hub::{Hub, PORT},
     quic::Quic,
-    tunnel::{
-        congestion::PathCount,
-        credentials::Credentials,
-        transport::{Shared, Way},
-    },
 };
 
-/// The codes of goodbyes (src/tunnel/mod.rs), and what the library says when a connection is dropped.
-const LEAVING: u32 = 1;
-const REPLACED: u32 = 2;
+/// What the library says when a connection is dropped.
 const DROPPED: u32 = 0;
 
 /// Time that the name server takes.
@@ -212,7 +206,7 @@ impl Program {
     pub(super) fn leave(&mut self, now: Now, network: &mut Network) {
         self.session.leave(now);
         if let Some((handle, _)) = self.tunnel {
-            self.quic.close(handle, LEAVING, now.instant);
+            self.quic.close(handle, Goodbye::Leaving.code(), now.instant);
         }
         self.settle(now, network);
     }
@@ -274,13 +268,13 @@ impl Program {
             }
             Output::Abandon(connection) => {
                 if let Some(handle) = self.connections.remove(&connection) {
-                    self.quic.close(handle, DROPPED, now.instant);
+                    self.quic.close(handle, VarInt::from_u32(DROPPED), now.instant);
                 }
             }
             Output::End { connection, end } => {
                 self.connections.remove(&connection);
                 if let Some((handle, id)) = self.tunnel.take() {
-                    self.quic.close(handle, REPLACED, now.instant);
+                    self.quic.close(handle, Goodbye::Replaced.code(), now.instant);
                     self.reports.push(Report::Down(id, end));
                 }
             }
@@ -349,7 +343,7 @@ impl Program {
         let tunnel = self.tunnel.and_then(|(handle, _)| self.quic.get(handle));
         let rtt = tunnel.and_then(|connection| connection.rtt(PathId::ZERO));
         let traffic = Traffic { sent: self.hub.sent, received: self.shared.opened.count() };
-        let acknowledged = PathCount::acknowledged(&self.shared.paths);
+        let acknowledged = self.shared.paths.acknowledged();
         self.session.handle_vitals(Vitals { traffic, acknowledged, rtt }, now);
     }
 
@@ -384,22 +378,6 @@ impl Program {
 
 fn way(over: Connected) -> Way {
     Way { rtt: over.rtt, largest_datagram: None }
-}
-
-fn tunnel_end(reason: &ConnectionError) -> TunnelEnd {
-    match reason {
-        ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from_u32(LEAVING) => {
-            TunnelEnd::PeerLeft
-        }
-        ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,
-        ConnectionError::LocallyClosed => TunnelEnd::Closed,
-        ConnectionError::TimedOut
-        | ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
-        | ConnectionError::Reset
-        | ConnectionError::CidsExhausted => TunnelEnd::Broken,
-    }
 }
 
 /// Counts what happens within a second.

@@ -30,7 +30,7 @@ const FULL_PERCENT: u32 = 150;
 const DELAYED: Duration = Duration::from_millis(30);
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Signs {
+pub(crate) struct Signs {
     /// The shortest round trip of this time and the one before.
     shortest: [Duration; 2],
     shortest_since: Instant,
@@ -44,7 +44,7 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             shortest: [Duration::MAX; 2],
             shortest_since: now,
@@ -57,7 +57,7 @@ impl Signs {
     }
 
     /// Takes note of an acknowledged packet.
-    pub(super) fn note_acked(&mut self, now: Instant, sent: Instant) {
+    pub(crate) fn note_acked(&mut self, now: Instant, sent: Instant) {
         let round_trip = now.saturating_duration_since(sent);
         if now > self.shortest_since + MEMORY {
             (self.shortest, self.shortest_since) = ([Duration::MAX, self.shortest[0]], now);
@@ -74,7 +74,7 @@ impl Signs {
     }
 
     /// Takes note of a lost packet. Returns whether that is chance, and no sign of congestion.
-    pub(super) fn note_lost(&mut self, now: Instant) -> bool {
+    pub(crate) fn note_lost(&mut self, now: Instant) -> bool {
         self.count(now);
         self.lost[0] += 1;
         let (acked, lost): (u64, u64) = (self.acked.iter().sum(), self.lost.iter().sum());

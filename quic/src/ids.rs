@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use noq::{ConnectionId, ConnectionIdGenerator, InvalidCid};
+use noq_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
 use pinhole_proto::key::{CONNECTION_ID_BYTES, Marks};
 use siphasher::sip::SipHasher24;
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use noq::{
+use noq_proto::{
     ConnectError, ConnectionId, PathId, Side,
     crypto::{
         ClientConfig, CryptoError, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey,
@@ -29,25 +29,26 @@ use pinhole_proto::key::{InitialKey, Instances};
 
 /// Counts packets that nobody but the peer can have sealed, each for the first time.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Opened(Arc<AtomicU64>);
+pub struct Opened(Arc<AtomicU64>);
 
 impl Opened {
     /// Returns how many there were.
-    pub(crate) fn count(&self) -> u64 {
+    #[must_use]
+    pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// What the wrappers know: the keys of this pair of runs, and where to count.
 #[derive(Debug, Clone)]
-pub(super) struct Veil {
+pub(crate) struct Veil {
     key: InitialKey,
     instances: Instances,
     opened: Opened,
 }
 
 impl Veil {
-    pub(super) fn new(key: InitialKey, instances: Instances, opened: Opened) -> Self {
+    pub(crate) fn new(key: InitialKey, instances: Instances, opened: Opened) -> Self {
         Self { key, instances, opened }
     }
 
@@ -66,9 +67,9 @@ impl Veil {
 }
 
 /// The open side's TLS.
-pub(super) struct Client {
-    pub(super) inner: QuicClientConfig,
-    pub(super) veil: Veil,
+pub(crate) struct Client {
+    pub(crate) inner: QuicClientConfig,
+    pub(crate) veil: Veil,
 }
 
 impl ClientConfig for Client {
@@ -83,9 +84,9 @@ impl ClientConfig for Client {
 }
 
 /// The serve side's TLS.
-pub(super) struct Server {
-    pub(super) inner: Arc<QuicServerConfig>,
-    pub(super) veil: Veil,
+pub(crate) struct Server {
+    pub(crate) inner: Arc<QuicServerConfig>,
+    pub(crate) veil: Veil,
 }
 
 impl ServerConfig for Server {
@@ -210,7 +211,7 @@ impl PacketKey for Counted {
 mod tests {
     use pinhole_proto::{Key, key::Phrase};
 
-    use super::super::tls;
+    use crate::tls;
     use super::*;
 
     const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];

@@ -1,17 +1,17 @@
 //! The section `initial packet` of docs/vectors.json: a first packet of QUIC, sealed as the serve side seals it.
 //!
 //! ```text
-//! cargo test -p pinhole --lib -- --ignored write_the_initial_packet      # makes it anew, after proto's own sections
+//! cargo test -p pinhole-quic --lib -- --ignored write_the_initial_packet      # makes it anew, after proto's own sections
 //! ```
 
-use noq::{ConnectionId, PathId, crypto::ServerConfig};
+use noq_proto::{ConnectionId, PathId, crypto::ServerConfig};
 use pinhole_proto::{
     Key,
     key::{Instances, Marks},
 };
 use serde_json::{Value, json};
 
-use super::{credentials::Credentials, initial::Opened};
+use crate::{credentials::Credentials, initial::Opened};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors.json");
 

@@ -1,0 +1,54 @@
+//! How connections and handshakes end: codes on the wire, and words of our own for what the library reports.
+
+use noq_proto::{ConnectionError, VarInt};
+use pinhole_proto::session::{HandshakeError, TunnelEnd};
+
+/// Says why a side closes the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// The program ends.
+    Leaving,
+    /// The connection is of no use any more: the peer has restarted, or searches again.
+    Replaced,
+}
+
+impl Goodbye {
+    /// Returns the code on the wire. Not 0: the library says that of itself when a connection is dropped.
+    pub fn code(self) -> VarInt {
+        match self {
+            Self::Leaving => VarInt::from_u32(1),
+            Self::Replaced => VarInt::from_u32(2),
+        }
+    }
+}
+
+/// Says in our own words why a handshake failed, never in those of the other side.
+pub fn handshake_error(error: &ConnectionError) -> HandshakeError {
+    match error {
+        ConnectionError::TimedOut => HandshakeError::Late,
+        ConnectionError::ApplicationClosed(_)
+        | ConnectionError::LocallyClosed
+        | ConnectionError::Reset
+        | ConnectionError::CidsExhausted => HandshakeError::Ended,
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_) => HandshakeError::Disagreed,
+    }
+}
+
+/// Says how a connection ended.
+pub fn tunnel_end(error: &ConnectionError) -> TunnelEnd {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code() => {
+            TunnelEnd::PeerLeft
+        }
+        ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,
+        ConnectionError::LocallyClosed => TunnelEnd::Closed,
+        ConnectionError::TimedOut
+        | ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::CidsExhausted => TunnelEnd::Broken,
+    }
+}

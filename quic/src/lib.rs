@@ -1,0 +1,28 @@
+//! How pinhole sets QUIC up: the QUIC library's settings and cryptography, without sockets and runtime.
+//!
+//! - [`Credentials`]: what both sides pin, and the keys of QUIC's first packets, which follow from the shared key.
+//! - [`Shared`]: settings of endpoints, handshakes and connections, and why; [`Way`] is what is known of a path before.
+//! - [`PathCount`]: congestion control, begun anew for each path.
+//! - [`Goodbye`], [`tunnel_end`], [`handshake_error`]: how connections end.
+
+mod congestion;
+mod credentials;
+mod ends;
+mod ids;
+mod initial;
+mod signs;
+mod tls;
+mod transport;
+#[cfg(test)]
+mod vectors;
+
+pub use self::{
+    congestion::PathCount,
+    credentials::Credentials,
+    ends::{Goodbye, handshake_error, tunnel_end},
+    initial::Opened,
+    transport::{
+        CONNECTION_WINDOW_BYTES, LARGEST_DATAGRAM, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+        Shared, Way, endpoint,
+    },
+};
