@@ -256,6 +256,11 @@ impl PathKeeper {
         self.waiting_since.is_none() && now >= self.heard_at + keepalive::START
     }
 
+    /// When the last sign of life came.
+    pub(in crate::puncher) fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
     /// The round trip's time, smoothed.
     pub(in crate::puncher) fn rtt(&self) -> Duration {
         self.rtt.smooth

@@ -4,6 +4,8 @@ mod lone;
 mod vectors;
 mod wire;
 
+use std::net::SocketAddr;
+
 use self::{lone::Lone, wire::*};
 use super::*;
 use crate::{nat::NotPublic, probe::PROBE_BYTES};
