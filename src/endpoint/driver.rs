@@ -28,6 +28,8 @@ const QUEUE: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Command {
     SetPeer(Vec<SocketAddr>),
+    /// The same of a peer that is known by a name.
+    SetResolved(Vec<SocketAddr>),
     Search,
     /// Say what the search has found out.
     Findings(oneshot::Sender<Option<Findings>>),
@@ -108,6 +110,10 @@ impl Driver {
                 command = self.commands.recv() => match command {
                     Some(Command::SetPeer(addresses)) => {
                         self.puncher.set_peer(&addresses, now());
+                        self.tell_local();
+                    }
+                    Some(Command::SetResolved(addresses)) => {
+                        self.puncher.set_resolved(&addresses, now());
                         self.tell_local();
                     }
                     Some(Command::Search) => {

@@ -181,7 +181,8 @@ impl Supervisor {
     }
 
     pub(super) async fn run(mut self) {
-        self.command(Command::SetPeer(self.addresses.clone())).await;
+        let set = if self.config.peer.is_name() { Command::SetResolved } else { Command::SetPeer };
+        self.command(set(self.addresses.clone())).await;
         self.search().await;
         loop {
             let patience_ends_at = self.patience_ends_at();
@@ -487,7 +488,7 @@ impl Supervisor {
             && addresses != self.addresses
         {
             self.addresses.clone_from(&addresses);
-            self.command(Command::SetPeer(addresses)).await;
+            self.command(Command::SetResolved(addresses)).await; // an IP stays what it is
             if self.punched.is_none() && self.tunnel.is_none() {
                 self.tell_searching();
             }

@@ -118,6 +118,7 @@ impl Bearings {
             port: self.port,
             schedule: &self.schedule,
             candidates: &self.candidates,
+            awaits_name: self.candidates.awaits_name(now.instant),
             local: self.local,
             now,
             unix: self.halfway(now),
@@ -145,6 +146,8 @@ pub(super) struct Ground<'a> {
     pub(super) port: u16,
     pub(super) schedule: &'a Schedule,
     pub(super) candidates: &'a Candidates,
+    /// Another address of the peer may soon be known.
+    pub(super) awaits_name: bool,
     /// The own address toward the peer, as the system knows it.
     pub(super) local: Option<IpAddr>,
     pub(super) now: Now,

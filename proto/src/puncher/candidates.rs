@@ -26,6 +26,10 @@ pub const MAX_PEER_ADDRESSES: usize = 8;
 /// Most candidates that the user has not named.
 const MAX_OTHERS: usize = 8;
 
+/// Time after the loss of a path in which a name is expected to give another address: most that are updated by the machine
+/// they stand for do so within this time (a client that asks each minute, and a TTL of 30 s).
+const NAME_FOLLOWS: Duration = Duration::from_secs(90);
+
 /// A change of the peer's name begins a search for a tunnel's path anew at most once in this time; otherwise the search
 /// goes on with the new addresses.
 const KEPT_AGAIN: Duration = Duration::from_secs(30);
@@ -204,6 +208,15 @@ impl Candidates {
         if self.has_named_ip(from.ip()) { Origin::NamedIp } else { Origin::Elsewhere }
     }
 
+    /// Whether another address of the peer may soon be known: its name gives the same as when the path was lost, which
+    /// was not long ago.
+    pub(super) fn awaits_name(&self, now: Instant) -> bool {
+        let mut resolved =
+            self.list.iter().filter(|e| e.candidate.kind == CandidateKind::Resolved).peekable();
+        let Some(lost_at) = self.lost_at.filter(|at| now < *at + NAME_FOLLOWS) else { return false };
+        resolved.peek().is_some() && resolved.all(|entry| entry.added < lost_at)
+    }
+
     fn named(&self) -> Vec<SocketAddr> {
         let named = self.list.iter().map(|entry| entry.candidate).filter(|c| c.kind.is_named());
         let mut named: Vec<SocketAddr> = named.map(|candidate| candidate.address).collect();
@@ -248,8 +261,8 @@ impl Puncher {
         self.set_named(addresses, CandidateKind::Named, now);
     }
 
-    /// Sets the addresses to which the name resolves now by which the user knows the peer. As [`Self::set_peer`] in all
-    /// else.
+    /// Sets the addresses to which the name resolves now by which the user knows the peer. As [`Self::set_peer`], but a search
+    /// for a tunnel's path keeps a part of its mappings for the address that the name may give next.
     pub fn set_resolved(&mut self, addresses: &[SocketAddr], now: Now) {
         self.set_named(addresses, CandidateKind::Resolved, now);
     }
@@ -344,14 +357,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_name_gives_after_the_loss_comes_first() {
+    fn what_a_name_gives_after_the_loss_comes_first_and_is_awaited_for_a_while() {
         let now = begin();
         let mut candidates = resolved(&[FAR], now);
         candidates.handle_path(address(FAR).ip());
+        assert!(!candidates.awaits_name(now));
         let lost = now + Duration::from_secs(60);
         candidates.handle_loss(lost);
+        assert!(candidates.awaits_name(lost) && !candidates.awaits_name(lost + NAME_FOLLOWS));
         candidates.set_named(&[FAR, NEW].map(address), CandidateKind::Resolved, lost);
         assert_eq!(candidates.first(), Some(address(NEW)));
+        assert!(!candidates.awaits_name(lost));
+    }
+
+    #[test]
+    fn an_ip_that_the_user_has_typed_is_not_awaited_to_change() {
+        let (now, mut candidates) = (begin(), Candidates::default());
+        candidates.set_named(&[address(FAR)], CandidateKind::Named, now);
+        candidates.handle_loss(now + Duration::from_secs(60));
+        assert!(!candidates.awaits_name(now + Duration::from_secs(60)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 mod gone;
 mod hostile;
 mod lone;
+mod turns;
 mod vectors;
 mod wire;
 
