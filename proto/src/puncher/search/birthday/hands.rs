@@ -6,12 +6,16 @@ use crate::puncher::{
 };
 
 /// Of the mappings of a campaign one in so many is a socket of the fan, as long as nobody knows which half will meet the
-/// peer, or where the fan sends to two ports.
+/// peer; and where the fan is known to do.
 const EVEN_SHARE: usize = 3;
 
 /// The same where the sweep is known to do, beside which the fan is not needed unless the NATs are others now; and where
 /// fan and sweep are both for two ports.
 const HALF_SHARE: usize = 4;
+
+/// Further sockets of a fan that is known to do and whose first ones have missed: half of those that are drawn, for each
+/// takes a descriptor.
+const MORE: usize = MORE_FAN / 2;
 
 /// Fan or sweep: what of ours has met what of the peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +108,7 @@ impl Hands {
             Self { fans_to_spare: true, fanned, more_fan, swept: size - fanned, ..one_target(fan) }
         };
         match half {
-            Some(Half::Fan) if is_whole => two_targets(less, MORE_FAN),
+            Some(Half::Fan) if is_whole => two_targets(even, MORE),
             Some(Half::Fan) => Self { swept: 0, ..two_targets(size.min(MAX_FAN), 0) },
             // A router that takes the peer's packets for its own may have moved our main port, and nobody tells us.
             Some(Half::Sweep) if is_whole => Self { swept_twice: less, ..one_target(less) },
