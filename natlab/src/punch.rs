@@ -1,31 +1,26 @@
-//! One punch in the model: two [`Puncher`]s behind two [`NatSpec`]s, with a virtual clock and a seed.
+//! One punch in the model: two [`Puncher`](pinhole_proto::Puncher)s behind two [`NatSpec`]s, with a virtual clock and a seed.
+
+mod host;
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use pinhole_proto::{
-    Key, Now, Puncher, Role,
-    key::Phrase,
-    probe::ProbeSeal,
-    puncher::{
-        Config, Event, Findings, Icmp, IcmpKind, Limits, Method, Output, Pair, Schedule, SocketId, Transmit,
-    },
-};
+use pinhole_proto::puncher::{Findings, Icmp, IcmpKind, Limits, Method, Pair};
 
-use crate::{
-    Arrival, Delivery, IcmpError, LinkSpec, NatSpec, Network, Place, Side, addresses::public_ip,
-    chance::Chance,
-};
+use self::host::Host;
+use crate::{Arrival, Delivery, IcmpError, LinkSpec, NatSpec, Network, Place, Side, chance::Chance};
 
 /// UDP port of both sides.
 const PORT: u16 = 5555;
 
-/// TTL of a packet that is to arrive.
-const FULL_TTL: u8 = 64;
+/// Last octet of the public address that a side gets instead of its first one.
+const NEW_OCTET: u8 = 77;
+
+/// How often a tunnel over the path sends something, once the two have met.
+const TALKS_EVERY: Duration = Duration::from_millis(250);
 
 /// Describes a punch.
 #[derive(Debug, Clone)]
@@ -38,13 +33,18 @@ pub struct Punch {
     pub starts: [Duration; 2],
     /// When each side's program starts anew, if it does, counted from the beginning.
     pub restarts: [Option<Restart>; 2],
+    /// How a side gets another public address once the two have met, if it does.
+    pub new_public_ip: Option<NewPublicIp>,
+    /// Whether each side knows the other one by a name, not by an IP.
+    pub names: [bool; 2],
     /// How far each side's wall clock is ahead, ms.
     pub ahead_ms: [i64; 2],
     /// Wall clock at the beginning, ms since 1970: slots and windows depend on it.
     pub unix_ms: u64,
     /// What each side may ask of the NATs.
     pub limits: Limits,
-    /// Time since the later start, or the last restart, after which the punch has failed.
+    /// Time since the later start, the last restart, or the moment when the name is right again, after which the punch has
+    /// failed.
     pub patience: Duration,
     /// Decides all chance.
     pub seed: u64,
@@ -58,6 +58,8 @@ impl Punch {
             link: LinkSpec::delayed(Duration::from_millis(20)),
             starts: [Duration::ZERO; 2],
             restarts: [None; 2],
+            new_public_ip: None,
+            names: [false; 2],
             ahead_ms: [0; 2],
             unix_ms: 1_800_000_000_000,
             limits: Limits::DEFAULT,
@@ -97,10 +99,22 @@ pub struct Restart {
     pub says_goodbye: bool,
 }
 
+/// Describes how a side gets another public address under a tunnel, and when its name tells.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPublicIp {
+    /// Whose address changes.
+    pub side: Side,
+    /// When, counted from the moment at which both sides were connected.
+    pub after: Duration,
+    /// After which further time the other side is told the new one, as by a name that it looks up again.
+    pub name_follows: Duration,
+}
+
 /// Says how a punch went.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Time from the later start, or the last restart, until both sides were connected.
+    /// Time from the later start, the last restart, or the moment when the name was right again, until both sides were
+    /// connected.
     pub took: Option<Duration>,
     /// How the open side says the pair was found.
     pub method: Option<Method>,
@@ -123,29 +137,16 @@ pub struct Met {
     pub pairs: [(u16, SocketAddr); 2],
 }
 
-struct Host {
-    puncher: Puncher,
-    place: Place,
-    side: Side,
-    start: Instant,
-    began: Instant,
-    is_started: bool,
-    restart: Option<Restart>,
-    /// Its wall clock at the beginning.
-    unix_ms: u64,
-    ports: BTreeMap<SocketId, u16>,
-    sockets: BTreeMap<u16, SocketId>,
-    deadline: Option<Instant>,
-    sent_at: Vec<Instant>,
-    connected: Option<(Instant, Method)>,
-}
-
 struct Game {
     network: Network,
     began: Instant,
     hosts: [Host; 2],
     chance: Chance,
     limits: Limits,
+    /// When the tunnel next sends something, once there is one.
+    talks_at: Option<Instant>,
+    /// When the name was right again after the public address of a side had changed.
+    named_at: Option<Instant>,
 }
 
 impl Game {
@@ -158,19 +159,60 @@ impl Game {
             network.close(place, PORT); // until it starts
         }
         let hosts = Side::BOTH.map(|side| Host::new(punch, side, began, &mut chance, &network));
-        Game { network, began, hosts, chance, limits: punch.limits }
+        Game { network, began, hosts, chance, limits: punch.limits, talks_at: None, named_at: None }
     }
 
     fn run(&mut self, punch: &Punch) {
-        let end = self.began + punch.last_start() + punch.patience;
-        while self.hosts.iter().any(|host| host.connected.is_none() || host.restart.is_some()) {
-            let wake = self.hosts.iter().filter_map(Host::wakes_at).min().unwrap_or(end).min(end);
+        self.run_until(self.began + punch.last_start() + punch.patience, Game::have_met);
+        if let Some(change) = punch.new_public_ip.filter(|_| self.have_met()) {
+            self.change_public_ip(change, punch.patience);
+        }
+    }
+
+    fn change_public_ip(&mut self, change: NewPublicIp, patience: Duration) {
+        let never = |_: &Game| false;
+        self.talks_at = Some(self.network.now());
+        self.run_until(self.network.now() + change.after, never);
+        let [a, b, c, _] = self.network.public_ip(change.side).octets();
+        let ip = Ipv4Addr::new(a, b, c, NEW_OCTET);
+        self.network.set_public_ip(change.side, ip);
+        self.hosts.iter_mut().for_each(|host| host.connected = None);
+        let named_at = self.network.now() + change.name_follows;
+        self.run_until(named_at, never);
+        let host = &mut self.hosts[change.side.other().index()];
+        let now = host.clock(named_at, self.began);
+        host.puncher.set_resolved(&[SocketAddr::from((ip, PORT))], now);
+        host.drain(named_at, &mut self.network);
+        self.named_at = Some(named_at);
+        self.run_until(named_at + patience, Game::have_met);
+    }
+
+    fn have_met(&self) -> bool {
+        self.hosts.iter().all(|host| host.connected.is_some() && host.restart.is_none())
+    }
+
+    /// Runs up to that time, or until `is_done`.
+    fn run_until(&mut self, end: Instant, is_done: impl Fn(&Game) -> bool) {
+        while !is_done(self) {
+            let wake = self.hosts.iter().filter_map(Host::wakes_at).chain(self.talks_at).min();
+            let wake = wake.unwrap_or(end).min(end);
             match self.network.poll_arrival(wake) {
                 Some(Arrival::Datagram(delivery)) => self.deliver(&delivery),
                 Some(Arrival::Icmp(error)) => self.tell(&error),
                 None if wake >= end => break,
                 None => self.wake(wake),
             }
+        }
+    }
+
+    /// Lets the tunnel send something over the path that each side takes for alive.
+    fn talk(&mut self, at: Instant) {
+        self.talks_at = Some(at + TALKS_EVERY);
+        for host in self.hosts.iter_mut().filter(|host| host.puncher.connected_pair().is_some()) {
+            host.traffic.sent += 1;
+            let now = host.clock(at, self.began);
+            host.puncher.handle_traffic(host.traffic, now);
+            host.drain(at, &mut self.network);
         }
     }
 
@@ -201,6 +243,9 @@ impl Game {
     }
 
     fn wake(&mut self, at: Instant) {
+        if self.talks_at.is_some_and(|talks_at| talks_at <= at) {
+            self.talk(at);
+        }
         for host in &mut self.hosts {
             if host.wakes_at().is_none_or(|wakes| wakes > at) {
                 continue;
@@ -220,7 +265,7 @@ impl Game {
     }
 
     fn outcome(self, punch: &Punch) -> Outcome {
-        let later = self.began + punch.last_start();
+        let later = self.named_at.unwrap_or(self.began + punch.last_start());
         let connected = self.hosts.iter().filter_map(|host| host.connected).map(|(at, _)| at);
         let both = self.hosts.iter().all(|host| host.connected.is_some());
         Outcome {
@@ -240,136 +285,6 @@ impl Game {
         let boxes = 0..punch.nats[side.index()].boxes().len();
         boxes.map(|index| self.network.nat(side, index).flow_peak()).max().unwrap_or(0)
     }
-}
-
-impl Host {
-    fn new(punch: &Punch, side: Side, began: Instant, chance: &mut Chance, network: &Network) -> Host {
-        let index = side.index();
-        let mut host = Host {
-            puncher: puncher(side, punch.limits, chance),
-            place: Place::Host(side),
-            side,
-            start: began + punch.starts[index],
-            began,
-            is_started: false,
-            restart: punch.restarts[index],
-            unix_ms: punch.unix_ms.saturating_add_signed(punch.ahead_ms[index]),
-            ports: BTreeMap::from([(SocketId::MAIN, PORT)]),
-            sockets: BTreeMap::from([(PORT, SocketId::MAIN)]),
-            deadline: None,
-            sent_at: Vec::new(),
-            connected: None,
-        };
-        host.introduce(host.clock(began, began), network);
-        host
-    }
-
-    /// Tells a new puncher who the peer is and where it is itself.
-    fn introduce(&mut self, now: Now, network: &Network) {
-        let peer = SocketAddr::from((public_ip(self.side.other()), PORT));
-        self.puncher.set_local(Some(network.ip(self.place).into()), now);
-        self.puncher.set_peer(&[peer], now);
-    }
-
-    /// Ends the program, its sockets with it, and starts it anew.
-    fn restart(
-        &mut self,
-        restart: Restart,
-        now: Now,
-        limits: Limits,
-        chance: &mut Chance,
-        network: &mut Network,
-    ) {
-        if restart.says_goodbye {
-            self.puncher.leave(now);
-            self.drain(now.instant, network);
-        }
-        let further: Vec<SocketId> = self.ports.keys().copied().filter(|id| *id != SocketId::MAIN).collect();
-        further.into_iter().for_each(|socket| self.close(socket, network));
-        self.puncher = puncher(self.side, limits, chance);
-        (self.restart, self.connected) = (None, None);
-        self.introduce(now, network);
-        self.puncher.search(now);
-    }
-
-    fn close(&mut self, socket: SocketId, network: &mut Network) {
-        if let Some(port) = self.ports.remove(&socket) {
-            self.sockets.remove(&port);
-            network.close(self.place, port);
-        }
-    }
-
-    fn clock(&self, at: Instant, began: Instant) -> Now {
-        let unix = Duration::from_millis(self.unix_ms) + at.saturating_duration_since(began);
-        Now { instant: at, unix }
-    }
-
-    fn pair(&self) -> Option<(u16, SocketAddr)> {
-        let pair = self.puncher.connected_pair()?;
-        Some((*self.ports.get(&pair.socket)?, pair.remote))
-    }
-
-    fn wakes_at(&self) -> Option<Instant> {
-        let next = if self.is_started { self.deadline } else { Some(self.start) };
-        let restart = self.restart.map(|restart| self.began + restart.at);
-        next.into_iter().chain(restart).min()
-    }
-
-    fn drain(&mut self, at: Instant, network: &mut Network) {
-        loop {
-            match self.puncher.poll_output() {
-                Output::Transmit(transmit) => self.transmit(at, &transmit, network),
-                Output::Open { socket, port } => self.open(socket, port, network),
-                Output::Close(socket) => self.close(socket, network),
-                Output::Event(Event::Connected(c)) => {
-                    self.connected.get_or_insert((at, c.method));
-                }
-                Output::Event(_) => {}
-                Output::Timeout(deadline) => return self.deadline = deadline,
-            }
-        }
-    }
-
-    fn socket(&self, port: u16) -> Option<SocketId> {
-        self.sockets.get(&port).copied().filter(|_| self.is_started)
-    }
-
-    fn open(&mut self, socket: SocketId, port: u16, network: &mut Network) {
-        if self.sockets.contains_key(&port) {
-            return self.puncher.handle_open_failed(socket);
-        }
-        network.listen(self.place, port);
-        self.ports.insert(socket, port);
-        self.sockets.insert(port, socket);
-    }
-
-    fn transmit(&mut self, at: Instant, transmit: &Transmit, network: &mut Network) {
-        self.sent_at.push(at);
-        let (Some(port), SocketAddr::V4(to)) = (self.ports.get(&transmit.pair.socket), transmit.pair.remote)
-        else {
-            return;
-        };
-        let ttl = transmit.ttl.unwrap_or(FULL_TTL);
-        network.send(self.place, *port, to, ttl, transmit.payload.to_vec());
-    }
-}
-
-fn puncher(side: Side, limits: Limits, chance: &mut Chance) -> Puncher {
-    let role = [Role::Serve, Role::Open][side.index()];
-    let mut seed = [0; 32];
-    seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&chance.next_u64().to_le_bytes()));
-    let (seal, schedule) = secrets();
-    Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, memory: None, sibling: None })
-}
-
-/// Stretching a phrase takes its time: once is enough.
-fn secrets() -> (ProbeSeal, Schedule) {
-    static SECRETS: OnceLock<(ProbeSeal, Schedule)> = OnceLock::new();
-    let made = SECRETS.get_or_init(|| {
-        let key = Key::stretch(&Phrase::generate([1; 32]));
-        (ProbeSeal::new(&key), Schedule::new(&key))
-    });
-    made.clone()
 }
 
 fn most_in_a_second(sent_at: &[Instant]) -> usize {

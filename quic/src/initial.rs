@@ -211,8 +211,8 @@ impl PacketKey for Counted {
 mod tests {
     use pinhole_proto::{Key, key::Phrase};
 
-    use crate::tls;
     use super::*;
+    use crate::tls;
 
     const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Findings, Schedule, budget::MAPPING_LIFE, peers::Origin};
+use super::{Findings, Schedule, budget::MAPPING_LIFE, candidates::Candidates};
 use crate::{Now, Role, nat::NotPublic};
 
 /// What was learned of the peer's clock is used for this long: one of the two may be set right.
@@ -20,8 +20,7 @@ pub(super) struct Bearings {
     /// The main socket's port.
     pub(super) port: u16,
     schedule: Schedule,
-    /// The peer's main addresses.
-    pub(super) peer: Vec<SocketAddr>,
+    pub(super) candidates: Candidates,
     /// The own address toward the peer, as the system knows it at the moment.
     pub(super) local: Option<IpAddr>,
     /// The address of the peer toward which an own one was last known, and that one.
@@ -49,13 +48,13 @@ pub(super) struct SparePorts {
 
 impl Bearings {
     pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
-        let (peer, local, known, ahead_ms, spare, is_translated, moved_at) = Default::default();
+        let (candidates, local, known, ahead_ms, spare, is_translated, moved_at) = Default::default();
         let (own_changed, not_public) = Default::default();
         Self {
             role,
             port,
             schedule,
-            peer,
+            candidates,
             local,
             known,
             ahead_ms,
@@ -82,7 +81,7 @@ impl Bearings {
     pub(super) fn note_path(&mut self, own_epoch: u32, peers_epoch: u32, main_outside: Option<u16>) {
         self.own_changed = false;
         self.is_translated = main_outside.is_some_and(|port| port != self.port);
-        let peers_port = self.peer.first().map_or(self.port, SocketAddr::port);
+        let peers_port = self.candidates.main_port().unwrap_or(self.port);
         let (own, peers) = self.schedule.spare(self.role, (own_epoch, self.port), (peers_epoch, peers_port));
         self.spare = Some(SparePorts { own, peers });
     }
@@ -102,24 +101,6 @@ impl Bearings {
         self.ahead_ms = ahead_ms.map(|ms| (ms, now.instant));
     }
 
-    /// Returns the peer's main address with that IP.
-    pub(super) fn main_of(&self, ip: IpAddr) -> Option<SocketAddr> {
-        self.peer.iter().copied().find(|peer| peer.ip() == ip)
-    }
-
-    /// Says how an address relates to those that the user named.
-    pub(super) fn origin(&self, from: SocketAddr) -> Origin {
-        match self.peer.contains(&from) {
-            true => Origin::Named,
-            false if self.is_peer_ip(from.ip()) => Origin::NamedIp,
-            false => Origin::Elsewhere,
-        }
-    }
-
-    pub(super) fn is_peer_ip(&self, ip: IpAddr) -> bool {
-        self.main_of(ip).is_some()
-    }
-
     /// Whether our main port may not be what it was.
     pub(super) fn has_moved(&self) -> bool {
         self.moved_at.is_some()
@@ -136,7 +117,8 @@ impl Bearings {
             role: self.role,
             port: self.port,
             schedule: &self.schedule,
-            peer: &self.peer,
+            candidates: &self.candidates,
+            awaits_name: self.candidates.awaits_name(now.instant),
             local: self.local,
             now,
             unix: self.halfway(now),
@@ -163,8 +145,9 @@ pub(super) struct Ground<'a> {
     /// Our main port.
     pub(super) port: u16,
     pub(super) schedule: &'a Schedule,
-    /// The peer's main addresses.
-    pub(super) peer: &'a [SocketAddr],
+    pub(super) candidates: &'a Candidates,
+    /// Another address of the peer may soon be known.
+    pub(super) awaits_name: bool,
     /// The own address toward the peer, as the system knows it.
     pub(super) local: Option<IpAddr>,
     pub(super) now: Now,
@@ -183,7 +166,6 @@ pub(super) struct Ground<'a> {
 impl Ground<'_> {
     /// Returns the peer's address whose turn it is.
     pub(super) fn target(&self, turn: u64) -> Option<SocketAddr> {
-        let count = u64::try_from(self.peer.len()).ok().filter(|count| *count > 0)?;
-        self.peer.get(usize::try_from(turn % count).unwrap_or(0)).copied()
+        self.candidates.turn(turn)
     }
 }

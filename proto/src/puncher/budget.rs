@@ -84,17 +84,8 @@ impl Limits {
         search::most_sockets(self) + FOR_SPARE + 2
     }
 
-    /// Sockets that fan out, as that share of the mappings.
-    pub(super) fn fan(self, share: usize) -> usize {
-        (self.search() / share).min(MAX_FAN)
-    }
-
-    /// Ports of the peer that are swept beside so many mappings of a fan. The main pair counts among them.
-    pub(super) fn sweep(self, fanned: usize) -> usize {
-        self.search().saturating_sub(fanned)
-    }
-
-    fn search(self) -> usize {
+    /// Mappings that campaigns may make; that of the main pair counts among them.
+    pub(super) fn search(self) -> usize {
         usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_SPARE - FOR_ARRIVALS
     }
 
@@ -140,6 +131,8 @@ pub(super) struct Budget {
     next_death: Option<Instant>,
     pace: Pace,
     undated: Pace,
+    /// Mappings that tries in the blue leave free for another address of the peer.
+    kept_free: usize,
     /// When all that may be made at once for talk may be made again.
     talk_whole_at: Option<Instant>,
 }
@@ -161,6 +154,7 @@ impl Budget {
             next_death: None,
             pace: Pace::of(limits),
             undated: Pace::new(UNDATED_GAP, UNDATED_AT_ONCE),
+            kept_free: 0,
             talk_whole_at: None,
         }
     }
@@ -215,7 +209,7 @@ impl Budget {
         }
         let (used, search) = (self.used(), self.limits.search());
         match purpose {
-            Purpose::Search => self.alive() < search,
+            Purpose::Search => self.alive() + self.kept_free < search,
             Purpose::Slot => used < search || self.slots.len() < FOR_SLOTS && used < self.limits.all(),
             Purpose::Talk => {
                 let used = self.used_but_for_slots();
@@ -227,6 +221,18 @@ impl Budget {
                 self.answers.len() < UNDATED_MAPPINGS && self.alive() < usize::from(self.limits.mappings)
             }
         }
+    }
+
+    /// Has tries in the blue leave so many mappings free from now on.
+    pub(super) fn keep_free(&mut self, mappings: usize) {
+        self.kept_free = mappings;
+    }
+
+    /// Returns how many mappings toward that IP a campaign may have: those that it has, and those that are free.
+    pub(super) fn room(&mut self, toward: IpAddr, now: Instant) -> usize {
+        self.forget_dead(now);
+        let own = self.mappings.keys().filter(|(_, remote)| remote.ip() == toward).count();
+        self.limits.search().saturating_sub(self.alive() - own)
     }
 
     /// All mappings.
@@ -364,14 +370,6 @@ mod tests {
                 prop_assert!(alive <= usize::from(mappings));
             }
         });
-    }
-
-    #[test]
-    fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_999_of_1000_tries() {
-        let limits = Limits::DEFAULT;
-        assert_eq!((limits.fan(3), limits.sweep(477)), (477, 955));
-        let failure: f64 = (0..955).map(|swept| 1.0 - 477.0 / (64_512.0 - f64::from(swept))).product();
-        assert!(failure < 0.001, "{failure}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Puncher {
     /// they are fresh, and as long as the peer is not heard; and they change nothing but words.
     pub(super) fn handle_own_role(&mut self, pair: Pair, probe: &Probe, now: Now) {
         self.dropped.useless += 1;
-        if !self.bearings.is_peer_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
+        if !self.bearings.candidates.has_named_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
             return;
         }
         if self.outbox.heard_from.is_some() {
@@ -37,7 +37,7 @@ impl Puncher {
     pub(super) fn handle_old_script(&mut self, pair: Pair) {
         self.dropped.useless += 1;
         let from = pair.remote;
-        if !self.bearings.is_peer_ip(from.ip()) {
+        if !self.bearings.candidates.has_named_ip(from.ip()) {
             return;
         }
         if let State::Searching(search) = &mut self.state
@@ -50,7 +50,7 @@ impl Puncher {
 
     pub(super) fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8) {
         self.dropped.unopened += 1;
-        if !self.bearings.is_peer_ip(pair.remote.ip()) {
+        if !self.bearings.candidates.has_named_ip(pair.remote.ip()) {
             return;
         }
         let State::Searching(search) = &mut self.state else { return };
@@ -68,7 +68,7 @@ impl Puncher {
     }
 
     pub(super) fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let (origin, is_path) = (self.bearings.origin(pair.remote), self.used == Some(pair));
+        let (origin, is_path) = (self.bearings.candidates.origin(pair.remote), self.used == Some(pair));
         let Some(sender) = self.peers.admit(probe, origin, is_path, now) else {
             if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
                 return self.handle_rival(pair, probe, now);
@@ -101,7 +101,9 @@ impl Puncher {
     pub(super) fn note_heard(&mut self, pair: Pair, probe: &Probe, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
         self.outbox.heard_from = Some(pair.remote);
-        let main = self.bearings.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
+        self.bearings.candidates.handle_heard(pair.remote.ip());
+        let main =
+            self.bearings.candidates.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
         let expected = main.is_none_or(|p| p.port() == pair.remote.port());
         let first = search.handle_heard(pair, expected, now.instant);
         search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.bearings.port, p.port())));
@@ -113,10 +115,11 @@ impl Puncher {
     /// The peer tests a pair: answer, test it as well, and follow a nomination.
     pub(super) fn handle_test(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
         if sender == Sender::Current && self.peer_searches_again(probe) {
-            if let State::Connected(link) = &self.state
-                && link.keeper.has_been_silent_at_rest(now.instant)
-            {
-                self.keepalive.handle_death(self.keepalive.interval(), now.instant);
+            if let State::Connected(link) = &self.state {
+                if link.keeper.has_been_silent_at_rest(now.instant) {
+                    self.keepalive.handle_death(self.keepalive.interval(), now.instant);
+                }
+                self.bearings.candidates.handle_loss(link.keeper.heard_at());
             }
             self.outbox.tell(Event::PeerSearching);
             self.bearings.note_loss(false, now.instant);
@@ -189,7 +192,8 @@ impl Puncher {
     /// for us there, because it takes the pair for the one in use. So it is ours to make; but such letters went to the
     /// peer's IP alone.
     fn handle_lone_ack(&mut self, pair: Pair, sender: Sender, now: Now) {
-        let is_ours = self.bearings.is_peer_ip(pair.remote.ip()) && sender != Sender::Undated;
+        let is_ours =
+            self.bearings.candidates.main_of(pair.remote.ip()).is_some() && sender != Sender::Undated;
         if matches!(self.state, State::Searching(_)) && is_ours {
             self.checks.add_reflexive(pair, now.instant);
             self.handle_timeout(now);

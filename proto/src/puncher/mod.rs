@@ -22,6 +22,7 @@
 
 mod bearings;
 mod budget;
+mod candidates;
 mod checks;
 mod diagnosis;
 mod evidence;
@@ -34,12 +35,10 @@ mod place;
 mod replay;
 mod search;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 pub use budget::Limits;
+pub use candidates::{Candidate, CandidateKind, MAX_PEER_ADDRESSES};
 pub use diagnosis::{Diagnosis, Findings};
 pub use evidence::{SILENCE, Trouble};
 pub use interface::{
@@ -53,7 +52,7 @@ pub use search::schedule::{SLOT, Schedule};
 use self::{
     bearings::Bearings,
     budget::Purpose,
-    checks::{Checks, HURRY, PACE, PACE_KEPT, PROMPT, Source},
+    checks::{Checks, HURRY, PACE, PACE_KEPT, PROMPT},
     outbox::{Letter, Outbox},
     path::Link,
     path::keepalive::Keepalive,
@@ -68,18 +67,8 @@ use crate::{
     probe::{Class, Kind, OpenError, Probe, ProbeSeal, classify},
 };
 
-/// Addresses that a peer's name may resolve to and that are tried at the same time.
-pub const MAX_PEER_ADDRESSES: usize = 8;
-
 /// Copies of a goodbye: nobody acks it.
 const BYE_COPIES: usize = 3;
-
-/// A change of the peer's addresses begins a search for a tunnel's path anew at most once in this time; otherwise the
-/// new ones are tested beside the others.
-const KEPT_AGAIN: Duration = Duration::from_secs(30);
-
-/// A change of the peer's addresses makes a search eager again at most once in this time.
-const EAGER_AGAIN: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 enum State {
@@ -110,6 +99,8 @@ pub struct Puncher {
     sibling: Option<Sibling>,
     /// When the last eager search began.
     eager_at: Option<Instant>,
+    /// When a change of the peer's name last began a search anew.
+    renamed_at: Option<Instant>,
     /// When the path in use was last tested because this machine's network had changed.
     changed_at: Option<Instant>,
     dropped: Dropped,
@@ -135,31 +126,9 @@ impl Puncher {
             traffic: Traffic::default(),
             sibling: config.sibling,
             eager_at: None,
+            renamed_at: None,
             changed_at: None,
             dropped: Dropped::default(),
-        }
-    }
-
-    /// Sets the addresses that the peer's name resolves to now. Those beyond [`MAX_PEER_ADDRESSES`] are not used.
-    pub fn set_peer(&mut self, addresses: &[SocketAddr], now: Now) {
-        let addresses = &addresses[..addresses.len().min(MAX_PEER_ADDRESSES)];
-        if self.bearings.peer == addresses {
-            return;
-        }
-        self.bearings.peer = addresses.to_vec();
-        self.checks.retain(|c| c.source == Source::PeerReflexive || addresses.contains(&c.pair.remote));
-        if let State::Searching(search) = &self.state {
-            if search.haste().is_kept() && self.eager_at.is_some_and(|at| now.instant < at + KEPT_AGAIN) {
-                return self.add_configured(now.instant, now.instant);
-            }
-            // A name that changes all the time must not keep the search eager for ever.
-            let is_eager = self.eager_at.is_none_or(|at| now.instant >= at + EAGER_AGAIN);
-            let haste = match search.haste() {
-                Haste::Kept | Haste::Renewal => Haste::Kept,
-                Haste::Eager | Haste::Patient if is_eager => Haste::Eager,
-                Haste::Eager | Haste::Patient => Haste::Patient,
-            };
-            self.enter_search(now, now.instant, haste, "the peer's addresses have changed");
         }
     }
 
@@ -241,7 +210,7 @@ impl Puncher {
     /// changes how careful we are, how far our primers go, and what the user is told.
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
         let is_ours = self.outbox.is_ours(icmp.quoted);
-        let main = self.bearings.main_of(icmp.offender);
+        let main = self.bearings.candidates.main_of(icmp.offender);
         if let State::Searching(search) = &mut self.state {
             search.handle_icmp(icmp, is_ours, main, now.instant);
         }
@@ -347,6 +316,7 @@ impl Puncher {
     fn enter_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
         self.outbox.epoch += 1;
         self.outbox.heard_from = None;
+        self.bearings.candidates.handle_search(haste.is_kept());
         self.outbox.close_all_but(self.used.map(|pair| pair.socket));
         if haste != Haste::Patient {
             self.eager_at = Some(now.instant);
@@ -380,6 +350,7 @@ impl Puncher {
         (self.used, self.peer_is_direct) = (Some(pair), peer_is_direct);
         let main_outside = proof.observed.filter(|_| pair.socket == SocketId::MAIN).map(|seen| seen.port());
         self.bearings.note_path(self.outbox.epoch, peer_epoch, main_outside);
+        self.bearings.candidates.handle_path(pair.remote.ip());
         self.outbox.close_all_but(Some(pair.socket));
         self.outbox.tell(Event::Connected(Connected {
             pair,
@@ -402,10 +373,11 @@ impl Puncher {
 
     /// Tests the main pairs, and the pair that was last in use where that is another one.
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
-        let main = self.bearings.peer.iter().map(|remote| Pair { socket: SocketId::MAIN, remote: *remote });
+        let candidates = &self.bearings.candidates;
+        let main = candidates.all().map(|remote| Pair { socket: SocketId::MAIN, remote });
         // What was in use a moment ago is proven, wherever the peer is.
         let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());
-        let used = self.used.filter(|pair| is_kept || self.bearings.is_peer_ip(pair.remote.ip()));
+        let used = self.used.filter(|pair| is_kept || candidates.main_of(pair.remote.ip()).is_some());
         for pair in main.chain(used) {
             self.checks.add_configured(pair, paced_from, now);
         }

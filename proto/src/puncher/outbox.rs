@@ -139,6 +139,16 @@ impl Outbox {
         self.budget.has_room((port, remote), Purpose::Search, now)
     }
 
+    /// Has campaigns leave so many mappings free from now on.
+    pub(super) fn keep_free(&mut self, mappings: usize) {
+        self.budget.keep_free(mappings);
+    }
+
+    /// Returns how many mappings toward that IP a campaign may have.
+    pub(super) fn room(&mut self, toward: IpAddr, now: Instant) -> usize {
+        self.budget.room(toward, now)
+    }
+
     fn admit(&mut self, pair: Pair, purpose: Purpose, now: Instant) -> bool {
         let port = self.port(pair.socket);
         let is_admitted = self.transmits < MAX_TRANSMITS

@@ -10,7 +10,7 @@ impl Puncher {
     /// last in use.
     #[must_use]
     pub fn heading(&self) -> Option<SocketAddr> {
-        self.used.map(|pair| pair.remote).or(self.bearings.peer.first().copied())
+        self.used.map(|pair| pair.remote).or(self.bearings.candidates.first())
     }
 
     /// Takes note of the own address toward [`Self::heading`], if the system knows it. Where it is another one than was

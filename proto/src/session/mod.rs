@@ -70,7 +70,11 @@ impl Session {
     pub fn new(config: Config, now: Now) -> Self {
         let role = config.puncher.role;
         let mut puncher = Puncher::new(config.puncher);
-        puncher.set_peer(&config.addresses, now);
+        if config.is_named {
+            puncher.set_resolved(&config.addresses, now);
+        } else {
+            puncher.set_peer(&config.addresses, now);
+        }
         Self {
             role,
             patience: config.patience,
@@ -181,7 +185,7 @@ impl Session {
             self.tell(Event::Resolved { ok });
         }
         if has_changed {
-            self.puncher.set_peer(&self.name.addresses, now);
+            self.puncher.set_resolved(&self.name.addresses, now); // an IP stays what it is
             if self.punched.is_none() && self.tunnel.is_none() {
                 self.tell_searching();
             }

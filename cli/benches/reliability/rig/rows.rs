@@ -17,6 +17,10 @@ const KEPT_PORTS: Duration = Duration::from_secs(3);
 const RANDOM_PORTS: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Time from one look-up of the peer's name to the next while a tunnel waits for its path: so much later a side may know
+/// what the name gives now.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
 /// Time for which a killed program is gone.
 const GONE: Duration = Duration::from_secs(5);
 
@@ -143,11 +147,11 @@ impl Row {
             return Bar::Uncut;
         }
         let becomes_random = matches!(self.trouble, Trouble::Fault(Fault::Becomes(_, "random")));
+        let longest = if becomes_random || pair.contains(&"random") { RANDOM_PORTS } else { KEPT_PORTS };
         Bar::Within(match self.trouble {
             Trouble::Death(Death::Ended(_)) => GOODBYE,
-            Trouble::Fault(_) | Trouble::Death(Death::Killed(_)) => {
-                if becomes_random || pair.contains(&"random") { RANDOM_PORTS } else { KEPT_PORTS }
-            }
+            Trouble::Fault(Fault::NewPublicIpUntold(_)) => longest + LOOK_UP,
+            Trouble::Fault(_) | Trouble::Death(Death::Killed(_)) => longest,
         })
     }
 
@@ -259,6 +263,28 @@ fn addresses() -> Vec<Row> {
         .named(Side::B)
         .lasts(20)
         .uncut(),
+        Row::fault(
+            "name-10s",
+            "the open side gets another public IP; DNS knows 10 s later",
+            Fault::NewPublicIpUntold(Side::B),
+        )
+        .named(Side::B)
+        .lasts(10),
+        Row::fault(
+            "name-45s",
+            "the open side gets another public IP; DNS knows 45 s later",
+            Fault::NewPublicIpUntold(Side::B),
+        )
+        .named(Side::B)
+        .lasts(45),
+        Row::fault(
+            "name-10s-serve",
+            "the serve side gets another public IP; DNS knows 10 s later",
+            Fault::NewPublicIpUntold(Side::A),
+        )
+        .between(&[["home", "random"]])
+        .named(Side::A)
+        .lasts(10),
         Row::fault(
             "new-ip",
             "the open side gets another public IP; the serve side knows the old one",

@@ -127,8 +127,8 @@ impl Puncher {
             return;
         }
         link.survey = (now.instant + SURVEYS[times.min(SURVEYS.len() - 1)], times + 1);
-        for remote in &self.bearings.peer {
-            let pair = Pair { socket: SocketId::MAIN, remote: *remote };
+        for remote in self.bearings.candidates.all() {
+            let pair = Pair { socket: SocketId::MAIN, remote };
             if pair != link.pair {
                 self.checks.add_reflexive(pair, now.instant);
             }
@@ -137,6 +137,8 @@ impl Puncher {
 
     pub(in crate::puncher) fn lose_path(&mut self, loss: Loss, now: Now) {
         self.outbox.tell(Event::PathLost(loss));
+        let silent = if let Loss::Silent(silent) = loss { silent } else { Duration::ZERO };
+        self.bearings.candidates.handle_loss(now.instant.checked_sub(silent).unwrap_or(now.instant));
         self.bearings.note_loss(matches!(loss, Loss::Moved | Loss::Rerouted), now.instant);
         let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
         self.start_search(now, now.instant, haste, "the path is lost");

@@ -116,6 +116,7 @@ impl Search {
     }
 
     pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
+        self.scout.follow(ground.candidates, ground.now.instant);
         self.scout.handle_timeout(outbox, ground.now);
         let low_ttl = self.scout.low_ttl(slot_at(ground.unix) / 2);
         self.slots.handle_timeout(ground, low_ttl, outbox);

@@ -16,6 +16,7 @@ use std::{
 use crate::puncher::{
     Icmp, IcmpKind, Pair, SocketId,
     budget::Purpose,
+    candidates::Candidates,
     outbox::{Letter, Outbox},
 };
 use crate::{Now, nat::Reach};
@@ -68,6 +69,14 @@ impl Scout {
     pub(in crate::puncher) fn new(peer: Option<SocketAddr>, local: Option<IpAddr>, now: Instant) -> Self {
         let is_public = local.is_some_and(|ip| !is_inside(ip));
         Self { peer, next_at: Some(now), began: now, rounds: 0, cursor: 0, hops: Vec::new(), is_public }
+    }
+
+    /// Measures the way to another address of the peer from now on, unless that one is still a candidate.
+    pub(in crate::puncher) fn follow(&mut self, candidates: &Candidates, now: Instant) {
+        if self.peer.is_none_or(|peer| !candidates.has(peer)) && self.peer != candidates.turn(0) {
+            *self =
+                Self { peer: candidates.turn(0), is_public: self.is_public, ..Self::new(None, None, now) };
+        }
     }
 
     /// The network has changed: looks again, now.

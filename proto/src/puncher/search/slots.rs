@@ -114,6 +114,9 @@ impl Slots {
         if now >= self.next_at {
             self.enter(ground, low_ttl, outbox);
         }
+        let is_left = |slot: &Slot| ground.candidates.main_of(slot.pair.remote.ip()).is_none();
+        self.kept.iter().filter(|slot| is_left(slot)).for_each(|slot| outbox.close(slot.pair.socket));
+        self.kept.retain(|slot| !is_left(slot));
         for slot in &mut self.kept {
             slot.handle_timeout(ground, low_ttl, outbox);
         }

@@ -1,8 +1,11 @@
 mod gone;
 mod hostile;
 mod lone;
+mod turns;
 mod vectors;
 mod wire;
+
+use std::net::SocketAddr;
 
 use self::{lone::Lone, wire::*};
 use super::*;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Half, Ways};
+use super::{Ways, hands::Half};
 use crate::puncher::{
     Pair, SocketId,
     bearings::Ground,
@@ -97,6 +97,8 @@ pub(super) struct Campaign {
     pub(super) fan: Vec<Fanned>,
     /// So many of the fan send to all targets, from the first pass on; the others to the last target, later.
     pub(super) first: usize,
+    /// Most mappings of those.
+    pub(super) fanned: usize,
     pub(super) sweepers: Sweepers,
     pub(super) sweep: Vec<u16>,
     /// So many of these are swept from the other sweeper as well, later.
@@ -110,6 +112,11 @@ pub(super) struct Campaign {
 }
 
 impl Campaign {
+    /// Returns the address of the peer that this is for.
+    pub(super) fn target(&self) -> SocketAddr {
+        self.targets[0]
+    }
+
     pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, ways: Ways, outbox: &mut Outbox) {
         let now = ground.now.instant;
         if self.next_at.is_none_or(|at| now < at) {
@@ -151,7 +158,7 @@ impl Campaign {
         let more = if self.pass < MORE_FROM_PASS { 0 } else { self.fan.len() - self.first };
         let is_late = self.pass >= MORE_FROM_PASS && self.sweepers.other.is_some();
         let twice = if is_late { self.swept_twice } else { 0 };
-        let (fan, sweep) = (self.first * self.targets.len() + more, self.sweep.len() + twice);
+        let (fan, sweep) = (self.fanned + more, self.sweep.len() + twice);
         match self.half.filter(|_| self.pass < HALF_PASSES) {
             Some(Half::Fan) => [fan, 0],
             Some(Half::Sweep) => [0, sweep],

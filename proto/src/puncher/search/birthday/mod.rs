@@ -21,6 +21,7 @@
 //! row or in a block (RFC 7422) is met for certain after a few hundred, and one at random as fast as any other way.
 
 mod campaign;
+mod hands;
 
 use std::{
     net::SocketAddr,
@@ -29,10 +30,12 @@ use std::{
 
 pub(in crate::puncher) use self::campaign::Sweepers;
 use self::campaign::{Campaign, Fanned};
+pub(super) use self::hands::most_sockets;
+use self::hands::{Half, Hands, Part};
 use crate::puncher::{
-    Limits, Memory, Method, Pair, SocketId,
+    Memory, Method, Pair, SocketId,
     bearings::Ground,
-    budget::{MAPPING_LIFE, MORE_FAN},
+    budget::MAPPING_LIFE,
     outbox::Outbox,
     search::{Haste, KEPT_START},
 };
@@ -64,6 +67,23 @@ const KEPT: [Duration; 50] = {
 /// Longer than mappings live: each window has a fresh set.
 pub(in crate::puncher) const WINDOW_EVERY: Duration = Duration::from_secs(360);
 
+/// A window that was not noticed for this long is left out: the other side's mappings, which it made at the beginning, are
+/// not alive for much longer.
+const WINDOW_OPEN: Duration = Duration::from_secs(20);
+
+/// The wall clock is looked at again after this long: it may be set, and a machine may sleep.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// A campaign of an eager search lasts this long where other candidates wait for their turn: five passes.
+const TURN: Duration = Duration::from_secs(20);
+
+/// The same in a window: both of its passes. Mappings that the first of two campaigns has made outlive the second, so
+/// that it does not matter which comes first on either side.
+const WINDOW_TURN: Duration = Duration::from_secs(12);
+
+/// A campaign that had to leave a part of the mappings to others is made whole after this long: nobody has wanted them.
+const WHOLE_AGAIN: Duration = Duration::from_secs(90);
+
 /// When the passes of a newcomer within a window begin; clocks may be 5 s apart.
 const WINDOW: [Duration; 2] = seconds([0, 8]);
 
@@ -73,13 +93,6 @@ const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 /// After this long a side that waits makes one pass in each window, with two fifths of its fan, a third of its sweep:
 /// a sixth of the packets, and most newcomers are still met in the first window.
 const NEWCOMER: Duration = Duration::from_secs(3600);
-
-/// Of our mappings one in so many is a socket of the fan, as long as nobody knows which half will meet the peer.
-const EVEN_SHARE: usize = 3;
-
-/// The same where that is known: a fan toward two ports, or a sweep beside which the fan is not needed unless the NATs are
-/// others now.
-const HALF_SHARE: usize = 4;
 
 /// Ports above a known one that are swept first; below it half as many.
 const NEAR: u16 = 48;
@@ -109,10 +122,17 @@ pub(in crate::puncher) struct Birthday {
     since: Instant,
     /// What has found the path that both sides have had; for the first campaign.
     half: Option<Half>,
-    /// When the passes of the first campaign begin.
+    /// When the passes of the campaigns of an eager search begin.
     passes: &'static [Duration],
-    /// When the next campaign begins.
-    begin_at: Instant,
+    /// When the next campaign begins, where it does not wait for a window.
+    begin_at: Option<Instant>,
+    /// The last window in which a campaign has begun, or the search.
+    window: u64,
+    /// When to look at the wall clock again.
+    look_at: Instant,
+    /// The candidates as they were last seen, and the campaigns since then: they take turns.
+    known: Vec<SocketAddr>,
+    turn: u64,
     campaign: Option<Campaign>,
     /// Passes of the campaigns before this one.
     former_passes: usize,
@@ -130,15 +150,26 @@ impl Birthday {
         let half = met.or((method == Some(Method::Base) && ground.is_translated).then_some(Half::Fan));
         let half = half.filter(|_| haste.is_kept());
         let start = match (haste, met) {
-            (Haste::Patient, _) => to_window(ground.unix),
-            (_, Some(_)) => SHORT_START,
-            (Haste::Kept | Haste::Renewal, None) => KEPT_START,
-            (Haste::Eager, None) => HEAD_START,
+            (Haste::Patient, _) => None,
+            (_, Some(_)) => Some(SHORT_START),
+            (Haste::Kept | Haste::Renewal, None) => Some(KEPT_START),
+            (Haste::Eager, None) => Some(HEAD_START),
         };
-        let begin_at = now + start;
         let passes: &[Duration] = if half.is_some() { &KEPT } else { &EAGER };
         let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
-        Self { since: now, half, passes, begin_at, campaign: None, former_passes: 0, aims }
+        Self {
+            since: now,
+            half,
+            passes,
+            begin_at: start.map(|start| now + start),
+            window: window_at(ground.unix),
+            look_at: now + LOOK.min(to_window(ground.unix)),
+            known: ground.candidates.translated().collect(),
+            turn: 0,
+            campaign: None,
+            former_passes: 0,
+            aims,
+        }
     }
 
     /// Takes note of an outside port of the peer.
@@ -154,7 +185,7 @@ impl Birthday {
     /// The peer was heard for the first time: the pair that it was heard on has its chance before the search widens.
     pub(in crate::puncher) fn hold(&mut self, now: Instant) {
         if self.campaign.is_none() {
-            self.begin_at = self.begin_at.max(now + HEAD_START);
+            self.begin_at = self.begin_at.map(|at| at.max(now + HEAD_START));
         }
     }
 
@@ -167,9 +198,11 @@ impl Birthday {
         outbox: &mut Outbox,
     ) {
         let now = ground.now.instant;
-        if now >= self.begin_at {
-            self.begin(ground, outbox);
-            self.begin_at = now + to_window(ground.unix);
+        self.look_at = now + LOOK.min(to_window(ground.unix));
+        self.follow(ground, outbox);
+        let is_window = self.finds_window(ground);
+        if is_window || self.begin_at.is_some_and(|at| now >= at) {
+            self.begin(ground, is_window, outbox);
         }
         if let Some(campaign) = &mut self.campaign {
             campaign.sweepers = sweepers;
@@ -195,7 +228,7 @@ impl Birthday {
 
     pub(in crate::puncher) fn deadline(&self) -> Instant {
         let campaign = self.campaign.as_ref().and_then(|c| c.next_at);
-        campaign.map_or(self.begin_at, |at| at.min(self.begin_at))
+        campaign.into_iter().chain(self.begin_at).fold(self.look_at, Instant::min)
     }
 
     /// Passes over all mappings that were finished, of all campaigns.
@@ -203,39 +236,102 @@ impl Birthday {
         self.former_passes + self.campaign.as_ref().map_or(0, |c| c.pass)
     }
 
-    fn begin(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
+    /// Follows a change of the candidates: what goes to an address that is none any more ends, and a better one has its turn.
+    fn follow(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
+        let mut candidates = ground.candidates.translated();
+        if candidates.clone().count() == self.known.len() && candidates.all(|c| self.known.contains(&c)) {
+            return;
+        }
+        let is_first_new = ground.target(0).is_some_and(|first| !self.known.contains(&first));
+        self.known = ground.candidates.translated().collect();
+        let now = ground.now.instant;
+        if let Some(campaign) =
+            self.campaign.as_ref().filter(|c| !is_first_new && self.known.contains(&c.target()))
+        {
+            let others_wait = ground.is_eager && self.known.len() > 1;
+            self.begin_at = if others_wait { Some(now.max(campaign.began + TURN)) } else { self.begin_at };
+            return;
+        }
+        self.turn = 0;
+        if self.campaign.is_some() || self.begin_at.is_none() {
+            self.end(outbox);
+            self.begin_at = ground.is_eager.then_some(now);
+        }
+    }
+
+    /// Whether a window has opened for which a campaign is to begin: one that is just under way will do.
+    fn finds_window(&mut self, ground: &Ground<'_>) -> bool {
+        let window = window_at(ground.unix);
+        if window == self.window || since_window(ground.unix) >= WINDOW_OPEN {
+            return false;
+        }
+        self.window = window;
+        let began = self.campaign.as_ref().map(|campaign| campaign.began);
+        !ground.is_eager || began.is_none_or(|began| ground.now.instant >= began + TURN)
+    }
+
+    fn end(&mut self, outbox: &mut Outbox) {
+        if let Some(mut campaign) = self.campaign.take() {
+            self.former_passes += campaign.pass;
+            campaign.close(outbox);
+        }
+    }
+
+    /// Begins the next campaign; `is_window` if with a window.
+    fn begin(&mut self, ground: &Ground<'_>, is_window: bool, outbox: &mut Outbox) {
+        let now = ground.now.instant;
+        self.end(outbox);
+        (self.begin_at, self.window) = (None, window_at(ground.unix));
+        let Some(target) = ground.target(self.turn) else { return };
+        let candidates = self.known.len();
+        let part = Part {
+            all: outbox.limits().search(),
+            room: outbox.room(target.ip(), now),
+            awaits_name: ground.awaits_name,
+            candidates,
+            is_best: self.turn.is_multiple_of(candidates as u64),
+        };
+        self.begin_at = next_after(ground.is_eager, is_window, part).map(|after| now + after);
+        outbox.keep_free(part.kept_free());
+        let is_later = ground.spare.is_some() && self.turn >= candidates as u64;
+        // What has met the peer before comes first once; the NATs may be others now.
+        let half = self.half.filter(|_| self.turn == 0);
+        let hands = Hands::deal(part, half, is_later);
+        tracing::debug!(self.turn, ?part, ?target, ?half, ?hands, aims = ?self.aims, "birthday begins");
+        self.campaign = Some(self.campaign(ground, target, half, hands, outbox));
+        self.turn += 1;
+    }
+
+    fn campaign(
+        &self,
+        ground: &Ground<'_>,
+        target: SocketAddr,
+        half: Option<Half>,
+        hands: Hands,
+        outbox: &Outbox,
+    ) -> Campaign {
         let now = ground.now.instant;
         // Mappings that may be alive are used again, whatever search they are from.
         let alive = outbox.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
-        let epoch = alive.unwrap_or(ground.unix.as_secs() / WINDOW_EVERY.as_secs());
-        let is_later = self.campaign.is_some();
-        if let Some(mut old) = self.campaign.take() {
-            self.former_passes += old.pass;
-            old.close(outbox);
-        }
-        let Some(target) = ground.target(epoch) else { return };
-        // What has met the peer before comes first once; the NATs may be others now.
-        let half = self.half.take();
-        let peers_spare = ground.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
+        let epoch = alive.unwrap_or(window_at(ground.unix));
         let waits = now >= self.since + NEWCOMER;
         let passes: &[Duration] = match (ground.is_eager, waits) {
             (true, _) => self.passes,
             (false, false) => &WINDOW,
             (false, true) => &WAITING_WINDOW,
         };
-        let limits = outbox.limits();
-        let hands = Hands::deal(limits, half, peers_spare.is_some() && is_later);
         let (fan, swept) =
             if waits { (hands.fan * 2 / 5, hands.swept / 3) } else { (hands.fan, hands.swept) };
+        let peers_spare = ground.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
         let targets: Vec<SocketAddr> =
             [target].into_iter().chain(peers_spare.filter(|_| hands.fans_to_spare)).collect();
         let more = if waits || targets.len() == 1 { 0 } else { hands.more_fan };
         let deal = ground.schedule.deal(epoch, ground.role, ground.port);
-        tracing::debug!(epoch, ?targets, ?half, fan, swept, ?hands, aims = ?self.aims, "birthday begins");
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
-        self.campaign = Some(Campaign {
+        Campaign {
             epoch,
             half,
+            fanned: hands.fanned.min(fan * targets.len()),
             targets,
             fan: deal.fan.into_iter().take(fan + more).map(Fanned::Closed).collect(),
             first: fan,
@@ -247,7 +343,17 @@ impl Birthday {
             pass: 0,
             cursor: 0,
             next_at: Some(now + passes[0]),
-        });
+        }
+    }
+}
+
+/// Time from the beginning of a campaign to the next one; `None` if that waits for a window.
+fn next_after(is_eager: bool, is_window: bool, part: Part) -> Option<Duration> {
+    match (is_eager, part.candidates > 1) {
+        (true, true) => Some(TURN),
+        (true, false) => (!part.is_whole()).then_some(WHOLE_AGAIN),
+        (false, true) => is_window.then_some(WINDOW_TURN),
+        (false, false) => None,
     }
 }
 
@@ -258,64 +364,6 @@ pub(in crate::puncher) struct Ways {
     pub(in crate::puncher) low_ttl: Option<u8>,
     /// The peer's router answers for itself.
     pub(in crate::puncher) is_answering: bool,
-}
-
-/// How the mappings that a search may make are shared out.
-#[derive(Debug, Clone, Copy)]
-struct Hands {
-    /// Sockets of the fan, and whether each sends to the peer's spare port as well.
-    fan: usize,
-    fans_to_spare: bool,
-    /// Further ones, later, toward that port alone.
-    more_fan: usize,
-    /// Ports that are swept, and how many of them, later, from the other one of the own two ports as well.
-    swept: usize,
-    swept_twice: usize,
-}
-
-impl Hands {
-    /// `half` is what is known to do; `is_later` if that has failed, where both sides have spare ports.
-    fn deal(limits: Limits, half: Option<Half>, is_later: bool) -> Self {
-        let fan = limits.fan(if half.is_some() || is_later { HALF_SHARE } else { EVEN_SHARE });
-        let one_target =
-            Self { fan, fans_to_spare: false, more_fan: 0, swept: limits.sweep(fan), swept_twice: 0 };
-        match half {
-            Some(Half::Fan) => {
-                Self { fans_to_spare: true, more_fan: MORE_FAN, swept: limits.sweep(2 * fan), ..one_target }
-            }
-            // A router that takes the peer's packets for its own may have moved our main port, and nobody tells us.
-            Some(Half::Sweep) => Self { swept_twice: fan, ..one_target },
-            None if is_later => {
-                let each = limits.sweep(2 * fan) / 2;
-                Self { fans_to_spare: true, swept: each, swept_twice: each, ..one_target }
-            }
-            None => one_target,
-        }
-    }
-}
-
-/// Fan or sweep: what of ours has met what of the peer's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Half {
-    Fan,
-    Sweep,
-}
-
-/// Most sockets that a fan has open at a time.
-pub(super) fn most_sockets(limits: Limits) -> usize {
-    let deals = [None, Some(Half::Fan), Some(Half::Sweep)].into_iter();
-    let deals = deals.flat_map(|half| [false, true].map(|is_later| Hands::deal(limits, half, is_later)));
-    deals.map(|hands| hands.fan + hands.more_fan).max().unwrap_or(0)
-}
-
-impl Half {
-    fn of(method: Method) -> Option<Self> {
-        match method {
-            Method::Fan => Some(Self::Fan),
-            Method::Sweep => Some(Self::Sweep),
-            Method::Base | Method::Slot | Method::Spare => None,
-        }
-    }
 }
 
 /// All ports of a NAT, each once: those near a known one first, the newest first, then in steps of the golden ratio.
@@ -340,11 +388,19 @@ fn neighbours(port: u16) -> impl Iterator<Item = u16> {
     above.chain(below).filter(|port| u32::from(*port) >= FIRST_PORT)
 }
 
-/// Time to the next window on the wall clock.
+/// Returns the number of the window that opened last on the wall clock.
+fn window_at(unix: Duration) -> u64 {
+    unix.as_secs() / WINDOW_EVERY.as_secs()
+}
+
+/// Time since that.
+fn since_window(unix: Duration) -> Duration {
+    unix.saturating_sub(Duration::from_secs(window_at(unix) * WINDOW_EVERY.as_secs()))
+}
+
+/// Time to the next window.
 fn to_window(unix: Duration) -> Duration {
-    let every = WINDOW_EVERY.as_millis();
-    let rest = every - unix.as_millis() % every;
-    Duration::from_millis(u64::try_from(rest).unwrap_or(0))
+    WINDOW_EVERY - since_window(unix)
 }
 
 #[cfg(test)]
