@@ -254,6 +254,7 @@ pub(super) enum Message {
     ReRead { key: String, peer: String },
     #[error("{0}, and pinhole is of no use without it: ending. Please report it")]
     PartEnded(TaskEnd),
+    #[cfg(feature = "classic")]
     #[error("the UDP socket has failed")]
     SocketFailed,
     #[error("a fault of pinhole itself{place}: {why}. Please report it")]
