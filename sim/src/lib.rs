@@ -2,13 +2,14 @@
 //!
 //! Each host runs the program's own session, its routes over sockets of the virtual network, and the QUIC state machine
 //! with the program's own settings. One stream in each direction carries bytes that are checked one by one. What must
-//! always hold is held after every event ([`world`]); what happens comes from a seed ([`plan`], [`op`]).
+//! always hold is held after every event ([`judge`]); what happens comes from a seed ([`plan`], [`op`]).
 
 #![allow(missing_docs, reason = "it serves tests alone; the names of faults and counters say what they are")]
 
 mod app;
 mod host;
 mod hub;
+mod judge;
 mod op;
 mod plan;
 mod program;
@@ -17,7 +18,8 @@ mod weather;
 mod world;
 
 pub use self::{
+    judge::Promise,
     op::{Op, Sides},
     plan::{Outcome, Plan},
-    world::{Promise, Setting, World},
+    world::{Setting, World},
 };

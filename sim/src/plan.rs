@@ -10,8 +10,9 @@ use natlab::{LinkSpec, NatSpec, Side, chance::Chance};
 use pinhole_proto::nat::{Verdict, punchable};
 
 use super::{
+    judge::Promise,
     op::{Op, Sides},
-    world::{Counts, Promise, Setting, World},
+    world::{Counts, Setting, World},
 };
 
 /// Time after the last fault in which all must be well again: an answer may have to wait for room in the budget, of which
