@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Findings, Schedule, budget::MAPPING_LIFE, peers::Origin};
+use super::{Findings, Schedule, budget::MAPPING_LIFE, numbers::Origin};
 use crate::{Now, Role, nat::NotPublic};
 
 /// What was learned of the peer's clock is used for this long: one of the two may be set right.

@@ -6,6 +6,7 @@ use super::{
     Event, Haste, Now, Pair, Puncher, Role, SILENCE, Sibling, SocketId, State, Trouble,
     budget::Purpose,
     checks::{CALM, LATE, PROMPT, Proof, Source},
+    numbers::{Arrival, Turn},
     outbox::Letter,
     peers::{Sender, clock_distance},
 };
@@ -68,8 +69,13 @@ impl Puncher {
     }
 
     pub(super) fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let (origin, is_path) = (self.bearings.origin(pair.remote), self.used == Some(pair));
-        let Some(sender) = self.peers.admit(probe, origin, is_path, now) else {
+        let arrival = Arrival {
+            pair,
+            origin: self.bearings.origin(pair.remote),
+            is_path: self.used == Some(pair),
+            is_settled: matches!(self.state, State::Connected(_)),
+        };
+        let Some((sender, turn)) = self.peers.admit(probe, &arrival, now) else {
             if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
                 return self.handle_rival(pair, probe, now);
             }
@@ -91,7 +97,7 @@ impl Puncher {
             link.keeper.handle_heard(&self.keepalive, now.instant);
         }
         match probe.kind {
-            Kind::Probe => self.handle_test(pair, probe, sender, now),
+            Kind::Probe => self.handle_test(pair, probe, (sender, turn), now),
             Kind::Ack => self.handle_ack(pair, probe, sender, now),
             Kind::Bye => self.handle_bye(sender, now),
             Kind::Displaced => self.handle_displaced(probe, sender, now),
@@ -110,8 +116,15 @@ impl Puncher {
         }
     }
 
-    /// The peer tests a pair: answer, test it as well, and follow a nomination.
-    pub(super) fn handle_test(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
+    /// The peer tests a pair: answer, test it as well, and follow a nomination. A test that comes again over another pair
+    /// gets one of the two: this may be a copy.
+    pub(super) fn handle_test(
+        &mut self,
+        pair: Pair,
+        probe: &Probe,
+        (sender, turn): (Sender, Turn),
+        now: Now,
+    ) {
         if sender == Sender::Current && self.peer_searches_again(probe) {
             if let State::Connected(link) = &self.state
                 && link.keeper.has_been_silent_at_rest(now.instant)
@@ -130,8 +143,12 @@ impl Puncher {
         let agree = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
         let purpose = if sender == Sender::Undated { Purpose::Undated } else { Purpose::Talk };
         let ack = Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) };
-        let is_answered = self.send_for(purpose, ack, now) || sender != Sender::Undated;
-        if !proven && is_answered {
+        let tests_alone = turn == Turn::Again
+            && !proven
+            && sender != Sender::Undated
+            && !self.checks.is_under_test(pair, now.instant);
+        let is_answered = !tests_alone && self.send_for(purpose, ack, now) || sender != Sender::Undated;
+        if !proven && is_answered && (turn == Turn::First || tests_alone) {
             self.checks.add_reflexive(pair, now.instant);
         }
         if agree {

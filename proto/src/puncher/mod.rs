@@ -27,6 +27,7 @@ mod diagnosis;
 mod evidence;
 mod incoming;
 mod interface;
+mod numbers;
 mod outbox;
 mod path;
 mod peers;
