@@ -49,18 +49,21 @@ impl Puncher {
         }
     }
 
-    pub(super) fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8) {
+    /// What does not open is told, and hides no other reason: nobody has signed it. What the other verb has sealed is believed
+    /// where it is no recording.
+    pub(super) fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8, now: Now) {
         self.dropped.unopened += 1;
         if !self.bearings.is_peer_ip(pair.remote.ip()) {
             return;
         }
         let State::Searching(search) = &mut self.state else { return };
         // Another attempt to open it is made here alone: at the peer's expense, and in a search.
-        let sibling = self.sibling.as_ref().filter(|sibling| sibling.seal.open(datagram).is_ok());
-        let trouble = match sibling {
-            Some(Sibling { checks, .. }) => {
-                search.evidence.tell(Trouble::OtherVerb { from: pair.remote, checks: *checks })
+        let opened = |sibling: &Sibling| Some((sibling.seal.open(datagram).ok()?, sibling.checks));
+        let trouble = match self.sibling.as_ref().and_then(opened) {
+            Some((probe, checks)) if self.peers.is_fresh(&probe, now) => {
+                search.evidence.handle_other_verb(pair.remote, checks)
             }
+            Some(_) => None,
             None => search.evidence.handle_unopened(pair.remote, version),
         };
         if let Some(trouble) = trouble {
@@ -76,7 +79,7 @@ impl Puncher {
             is_settled: matches!(self.state, State::Connected(_)),
         };
         let Some((sender, turn)) = self.peers.admit(probe, &arrival, now) else {
-            if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
+            if probe.kind == Kind::Probe && self.peers.is_rival(probe, now) {
                 return self.handle_rival(pair, probe, now);
             }
             self.dropped.replayed += 1;
@@ -234,14 +237,20 @@ impl Puncher {
         self.start_search(now, paced_from, Haste::Eager, "the peer left");
     }
 
-    /// A run that was displaced is still there. It is told so, unless the one that displaced it has fallen silent.
+    /// A run that was displaced is still there. It is told so, unless the one that displaced it has fallen silent; but only
+    /// at the peer's IP, or over the pair last in use: elsewhere it may be a stranger with a copy.
     pub(super) fn handle_rival(&mut self, pair: Pair, probe: &Probe, now: Now) {
         if let State::Searching(search) = &self.state
             && search.evidence.is_silent_for(SILENCE, now.instant)
         {
             return self.peers.forgive();
         }
-        self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
+        let is_known = self.bearings.is_peer_ip(pair.remote.ip()) || self.used == Some(pair);
+        if is_known && self.peers.tells_displaced(probe, now) {
+            self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
+        } else {
+            self.dropped.replayed += 1;
+        }
     }
 
     /// The newer run wins. This one waits for its end, and does not fight.

@@ -128,15 +128,23 @@ impl Peers {
         Some((sender, turn))
     }
 
-    /// Whether the sender is a run that another one has displaced, and is to be told so now. A recording of it is older.
+    /// Whether the sender is a run that another one has displaced, and speaks now: a recording of it is older, or says what
+    /// is known.
+    pub(super) fn is_rival(&self, probe: &Probe, now: Now) -> bool {
+        let is_it = |former: &Former| former.id == probe.instance && former.sequence < probe.sequence;
+        let rival = self.former.iter().find(|former| is_it(former));
+        self.current.is_some()
+            && self.is_fresh(probe, now)
+            && rival.is_some_and(|former| matches!(former.standing, Standing::Retired(_)))
+    }
+
+    /// Whether a rival is to be told now that it was displaced. What it has said is known from now on.
     pub(super) fn tells_displaced(&mut self, probe: &Probe, now: Now) -> bool {
-        if self.current.is_none() || !self.is_fresh(probe, now) {
-            return false;
-        }
         let Some(former) = self.former.iter_mut().find(|former| former.id == probe.instance) else {
             return false;
         };
         let Standing::Retired(told_at) = &mut former.standing else { return false };
+        former.sequence = former.sequence.max(probe.sequence);
         let is_due = told_at.is_none_or(|at| now.instant >= at + TELL_EVERY);
         if is_due {
             *told_at = Some(now.instant);

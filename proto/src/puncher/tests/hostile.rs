@@ -27,7 +27,7 @@ impl Wire {
         self.sides[SERVE].seal.seal(&probe, nonce)
     }
 
-    fn last_probe_of(&self, side: usize) -> Vec<u8> {
+    pub(super) fn last_probe_of(&self, side: usize) -> Vec<u8> {
         let is_probe =
             |payload: &[u8]| self.sides[side].seal.open(payload).is_ok_and(|probe| probe.kind == Kind::Probe);
         let found = self.recorded.iter().rfind(|(from, payload)| *from == side && is_probe(payload));
