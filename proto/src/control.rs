@@ -222,6 +222,9 @@ mod tests {
         hello.services.names[1] = "\u{1b}[2J".into();
         let Some(Message::Hello(got)) = read(&hello.encode()) else { panic!("a Hello") };
         assert_eq!(got.services.names(), ["22"]);
+        hello.services.names[1] = "we\u{202e}b".into();
+        let Some(Message::Hello(turned)) = read(&hello.encode()) else { panic!("a Hello") };
+        assert_eq!(turned.services.names(), ["22"]);
         assert!(!got.services.is_complete());
     }
 

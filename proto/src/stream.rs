@@ -89,10 +89,12 @@ impl Request {
     }
 }
 
-/// Returns whether a text can name a service: 1 to 64 bytes without blanks, colons, equal signs or control characters.
+/// Returns whether a text can name a service: 1 to 64 bytes without blanks, colons, equal signs, control characters or
+/// marks that change the direction of text (UAX #9).
 #[must_use]
 pub fn valid_name(name: &str) -> bool {
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != ':' && c != '=';
+    let is_direction = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !is_direction(c) && c != ':' && c != '=';
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(plain)
 }
 

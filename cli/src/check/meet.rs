@@ -149,6 +149,7 @@ async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connecte
                 say_as(Level::Info, &told);
                 wrong_start = Some(told);
             }
+            Ok(Event::Heard { .. }) => wrong_start = None, // and it is refuted
             Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. })) => {
                 if let Some(line) = words::describe(&event) {
                     say_as(Level::Info, &one_line(&line));

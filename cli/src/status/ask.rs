@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{super::plain, desk, folder};
+use super::{super::plain, desk, folder, foreign};
 
 /// Time for an instance to answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -22,7 +22,9 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) snapshot: Snapshot,
-    /// The same as it was said, in one line.
+    /// Whose it is, where it is another user's: only root asks those.
+    pub(super) user: Option<u32>,
+    /// The same as it was said, in one line; of another user's without words of its own.
     pub(super) json: String,
 }
 
@@ -70,12 +72,30 @@ async fn ask(path: &PathBuf) -> Option<Said> {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
         Err(_) => return Some(Said::Nothing),
     };
+    // Files can lead anywhere and JSON can say anything: only the system knows who speaks.
+    let credentials = stream.peer_cred().ok()?;
+    let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+    let user = Some(credentials.uid()).filter(|user| *user != rustix::process::geteuid().as_raw());
     let mut json = String::new();
     BufReader::new(stream.take(MAX_ANSWER_BYTES)).read_to_string(&mut json).await.ok()?;
     if json.is_empty() {
         return Some(Said::Nothing);
     }
-    // It may be another user's program that speaks.
-    let snapshot = serde_json::from_value(plain::value(serde_json::from_str(&json).ok()?)).ok()?;
-    Some(Said::Snapshot(Box::new(Answer { snapshot, json: plain::json_line(&json) })))
+    let snapshot: Snapshot = serde_json::from_value(plain::value(serde_json::from_str(&json).ok()?)).ok()?;
+    let answer = match user {
+        None => Answer {
+            snapshot: Snapshot { pid: pid.unwrap_or(snapshot.pid), ..snapshot },
+            user,
+            json: plain::json_line(&json),
+        },
+        Some(user) => of_another_user(snapshot, user, pid?)?,
+    };
+    Some(Said::Snapshot(Box::new(answer)))
+}
+
+fn of_another_user(snapshot: Snapshot, user: u32, pid: u32) -> Option<Answer> {
+    let snapshot = foreign::without_words(snapshot, pid);
+    let mut value = serde_json::to_value(&snapshot).ok()?;
+    value.as_object_mut()?.insert("user".to_owned(), user.into());
+    Some(Answer { snapshot, user: Some(user), json: value.to_string() })
 }

@@ -3,6 +3,7 @@
 mod ask;
 pub(crate) mod desk;
 pub(crate) mod folder;
+mod foreign;
 mod metrics;
 mod page;
 mod text;
@@ -68,7 +69,8 @@ pub(super) fn run(args: &StatusArgs) -> Result<Outcome> {
             talk::out(format!("{}\n", answer.json.trim_end()).into_bytes());
         }
     } else {
-        let texts: Vec<String> = answers.all.iter().map(|answer| text::page(&answer.snapshot)).collect();
+        let texts: Vec<String> =
+            answers.all.iter().map(|answer| text::page(&answer.snapshot, answer.user)).collect();
         talk::out(texts.join("\n").into_bytes());
     }
     say_about_the_others(&answers);
@@ -109,7 +111,8 @@ pub(super) async fn holder(udp: SocketAddr) -> Option<Snapshot> {
         let network = &snapshot.network;
         network.port == udp.port() && (udp.ip().is_unspecified() || network.local == Some(udp.ip()))
     };
-    answers.all.into_iter().map(|answer| answer.snapshot).find(has)
+    let own = answers.all.into_iter().filter(|answer| answer.user.is_none());
+    own.map(|answer| answer.snapshot).find(has)
 }
 
 /// Returns the snapshot as JSON with a line's end.

@@ -19,9 +19,9 @@ const TURNS: usize = 6;
 /// Buffers from this size on are no trouble, bytes.
 const ENOUGH_BUFFER_BYTES: usize = 4 << 20;
 
-/// Returns all lines about an instance.
-pub(super) fn page(snapshot: &Snapshot) -> String {
-    let mut lines = vec![headline(snapshot)];
+/// Returns all lines about an instance, which may be another user's.
+pub(super) fn page(snapshot: &Snapshot, user: Option<u32>) -> String {
+    let mut lines = vec![format!("{}{}", whose(user), headline(snapshot))];
     let mut row = |name: &str, text: String| lines.push(format!("  {name:<9} {text}"));
     for trouble in &snapshot.troubles {
         row("trouble", format!("{} ({})", trouble.text, ago(&trouble.since)));
@@ -54,6 +54,11 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
         let _infallible = writeln!(page, "{}", talk::fit_report(&one_line(line), INDENT));
         page
     })
+}
+
+/// Says whose an instance is where it is another user's.
+pub(super) fn whose(user: Option<u32>) -> String {
+    user.map_or_else(String::new, |user| format!("of user {user}: "))
 }
 
 /// Returns the sentence that matters.
@@ -320,7 +325,8 @@ pub(super) mod tests {
     #[test]
     fn the_first_line_says_what_matters() {
         let mut snapshot = snapshot();
-        let first = |snapshot: &Snapshot| page(snapshot).lines().next().map(str::to_owned).expect("a line");
+        let first =
+            |snapshot: &Snapshot| page(snapshot, None).lines().next().map(str::to_owned).expect("a line");
         assert_eq!(first(&snapshot), "connected to home.example:5555 for 1 min 5 s, RTT 20 ms; 1 connection");
         snapshot.state = State::PathLost;
         let lost = "no path to home.example:5555 for 1 min 5 s: punching again; 1 connection waiting";
@@ -331,7 +337,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_compression_has_left_is_said_where_there_was_any() {
-        let page = page(&snapshot());
+        let page = page(&snapshot(), None);
         let forward = "12 in all; 1.50 kB sent, 2.50 MB received (compressed to 36 %)";
         assert!(page.contains(forward), "{page}");
     }
@@ -348,7 +354,7 @@ pub(super) mod tests {
             text,
         });
         snapshot.since.ago_s = f64::NAN;
-        let page = page(&snapshot);
+        let page = page(&snapshot, None);
         assert!(!page.contains('\u{1b}') && page.contains("two\\nlines"), "{page}");
     }
 

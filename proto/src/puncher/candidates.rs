@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Haste, Puncher, State, checks::Source, peers::Origin};
+use super::{Haste, Puncher, State, checks::Source, numbers::Origin};
 use crate::{Now, nat::Reach};
 
 /// Addresses that a peer's name may resolve to and that are tried at the same time.

@@ -105,6 +105,12 @@ impl Checks {
         self.list.iter_mut().find(|c| c.pair == pair)
     }
 
+    /// Whether an answer to a test of that pair may still come.
+    pub(super) fn is_under_test(&self, pair: Pair, now: Instant) -> bool {
+        let last = self.list.iter().find(|c| c.pair == pair).and_then(|c| c.in_flight.back());
+        last.is_some_and(|(_, sent)| now < *sent + PROMPT)
+    }
+
     pub(super) fn proof(&self, pair: Pair) -> Option<Proof> {
         self.list.iter().find(|c| c.pair == pair).and_then(|c| c.proof)
     }

@@ -50,6 +50,7 @@ pub enum Trouble {
         version: u8,
     },
     /// The peer has the key and runs another verb: it checks and we do not, or the other way round.
+    /// [`Event::Heard`](super::Event::Heard) takes it back.
     OtherVerb {
         /// Where it was heard from.
         from: SocketAddr,
@@ -181,7 +182,7 @@ impl Evidence {
     }
 
     /// Takes note of a sealed word of the peer; true for the first one. It refutes that nobody is there, and that the other
-    /// end is no peer but ourselves or one in our role.
+    /// end is no peer but ourselves, one in our role, or one that runs another verb.
     pub(super) fn handle_heard(&mut self, now: Instant) -> bool {
         let first = self.heard_at.is_none();
         self.closed = None;
@@ -189,7 +190,11 @@ impl Evidence {
             self.heard_at = Some(now);
             self.look_at = now + ONE_WAY;
             let nowhere = SocketAddr::from(([0; 4], 0));
-            let refuted = [Trouble::OwnEcho { from: nowhere }, Trouble::SameRole { role: Role::Serve }];
+            let refuted = [
+                Trouble::OwnEcho { from: nowhere },
+                Trouble::SameRole { role: Role::Serve },
+                Trouble::OtherVerb { from: nowhere, checks: false },
+            ];
             self.told.retain(|kind| refuted.iter().all(|trouble| discriminant(trouble) != *kind));
         }
         first
@@ -272,6 +277,14 @@ impl Evidence {
         })
     }
 
+    /// Takes note of a probe from the peer's IP that the other verb has sealed a moment ago.
+    pub(super) fn handle_other_verb(&mut self, from: SocketAddr, checks: bool) -> Option<Trouble> {
+        if self.heard_at.is_some() {
+            return None;
+        }
+        self.tell(Trouble::OtherVerb { from, checks })
+    }
+
     /// Takes note of a heartbeat of the old script; true for the first one, unless the peer itself was heard.
     pub(super) fn finds_old_script(&mut self) -> bool {
         self.heard_at.is_none() && !std::mem::replace(&mut self.is_old_script_told, true)
@@ -282,15 +295,18 @@ impl Evidence {
         now >= self.look_at
     }
 
-    /// Returns the reason why there is no path, if it is another than those told before. A wrong key, or two sides in
-    /// one role, says more than any of them.
+    /// Returns the reason why there is no path, if it is another than those told before. Two sides in one role, or our own
+    /// echo, say more than any of them. What does not open, and what another verb has sealed, hides none: it may be forged, or
+    /// handed on.
     pub(super) fn diagnose(&mut self, found: Findings, now: Instant) -> Option<Trouble> {
         self.look_at = now + LOOK;
-        let clock = discriminant(&Trouble::Clock { apart: Duration::ZERO });
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let hiding = [Trouble::OwnEcho { from: nowhere }, Trouble::SameRole { role: Role::Serve }];
+        let hides =
+            |told: &Discriminant<Trouble>| hiding.iter().any(|trouble| discriminant(trouble) == *told);
         let cause = discriminant(&found.diagnosis());
         let is_known = self.is_content || self.is_gone_told && found.diagnosis() == Diagnosis::Refused;
-        let is_new =
-            !is_known && !self.told_causes.contains(&cause) && self.told.iter().all(|told| *told == clock);
+        let is_new = !is_known && !self.told_causes.contains(&cause) && !self.told.iter().any(hides);
         if is_new {
             self.told_causes.push(cause);
         }

@@ -6,6 +6,7 @@ use super::{
     Event, Haste, Now, Pair, Puncher, Role, SILENCE, Sibling, SocketId, State, Trouble,
     budget::Purpose,
     checks::{CALM, LATE, PROMPT, Proof, Source},
+    numbers::{Arrival, Turn},
     outbox::Letter,
     peers::{Sender, clock_distance},
 };
@@ -48,18 +49,21 @@ impl Puncher {
         }
     }
 
-    pub(super) fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8) {
+    /// What does not open is told, and hides no other reason: nobody has signed it. What the other verb has sealed is believed
+    /// where it is no recording.
+    pub(super) fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8, now: Now) {
         self.dropped.unopened += 1;
         if !self.bearings.candidates.has_named_ip(pair.remote.ip()) {
             return;
         }
         let State::Searching(search) = &mut self.state else { return };
         // Another attempt to open it is made here alone: at the peer's expense, and in a search.
-        let sibling = self.sibling.as_ref().filter(|sibling| sibling.seal.open(datagram).is_ok());
-        let trouble = match sibling {
-            Some(Sibling { checks, .. }) => {
-                search.evidence.tell(Trouble::OtherVerb { from: pair.remote, checks: *checks })
+        let opened = |sibling: &Sibling| Some((sibling.seal.open(datagram).ok()?, sibling.checks));
+        let trouble = match self.sibling.as_ref().and_then(opened) {
+            Some((probe, checks)) if self.peers.is_fresh(&probe, now) => {
+                search.evidence.handle_other_verb(pair.remote, checks)
             }
+            Some(_) => None,
             None => search.evidence.handle_unopened(pair.remote, version),
         };
         if let Some(trouble) = trouble {
@@ -68,9 +72,14 @@ impl Puncher {
     }
 
     pub(super) fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
-        let (origin, is_path) = (self.bearings.candidates.origin(pair.remote), self.used == Some(pair));
-        let Some(sender) = self.peers.admit(probe, origin, is_path, now) else {
-            if probe.kind == Kind::Probe && self.peers.tells_displaced(probe, now) {
+        let arrival = Arrival {
+            pair,
+            origin: self.bearings.candidates.origin(pair.remote),
+            is_path: self.used == Some(pair),
+            is_settled: matches!(self.state, State::Connected(_)),
+        };
+        let Some((sender, turn)) = self.peers.admit(probe, &arrival, now) else {
+            if probe.kind == Kind::Probe && self.peers.is_rival(probe, now) {
                 return self.handle_rival(pair, probe, now);
             }
             self.dropped.replayed += 1;
@@ -91,7 +100,7 @@ impl Puncher {
             link.keeper.handle_heard(&self.keepalive, now.instant);
         }
         match probe.kind {
-            Kind::Probe => self.handle_test(pair, probe, sender, now),
+            Kind::Probe => self.handle_test(pair, probe, (sender, turn), now),
             Kind::Ack => self.handle_ack(pair, probe, sender, now),
             Kind::Bye => self.handle_bye(sender, now),
             Kind::Displaced => self.handle_displaced(probe, sender, now),
@@ -112,8 +121,15 @@ impl Puncher {
         }
     }
 
-    /// The peer tests a pair: answer, test it as well, and follow a nomination.
-    pub(super) fn handle_test(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
+    /// The peer tests a pair: answer, test it as well, and follow a nomination. A test that comes again over another pair
+    /// gets one of the two: this may be a copy.
+    pub(super) fn handle_test(
+        &mut self,
+        pair: Pair,
+        probe: &Probe,
+        (sender, turn): (Sender, Turn),
+        now: Now,
+    ) {
         if sender == Sender::Current && self.peer_searches_again(probe) {
             if let State::Connected(link) = &self.state {
                 if link.keeper.has_been_silent_at_rest(now.instant) {
@@ -133,8 +149,12 @@ impl Puncher {
         let agree = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
         let purpose = if sender == Sender::Undated { Purpose::Undated } else { Purpose::Talk };
         let ack = Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) };
-        let is_answered = self.send_for(purpose, ack, now) || sender != Sender::Undated;
-        if !proven && is_answered {
+        let tests_alone = turn == Turn::Again
+            && !proven
+            && sender != Sender::Undated
+            && !self.checks.is_under_test(pair, now.instant);
+        let is_answered = !tests_alone && self.send_for(purpose, ack, now) || sender != Sender::Undated;
+        if !proven && is_answered && (turn == Turn::First || tests_alone) {
             self.checks.add_reflexive(pair, now.instant);
         }
         if agree {
@@ -221,14 +241,20 @@ impl Puncher {
         self.start_search(now, paced_from, Haste::Eager, "the peer left");
     }
 
-    /// A run that was displaced is still there. It is told so, unless the one that displaced it has fallen silent.
+    /// A run that was displaced is still there. It is told so, unless the one that displaced it has fallen silent; but only
+    /// at the peer's IP, or over the pair last in use: elsewhere it may be a stranger with a copy.
     pub(super) fn handle_rival(&mut self, pair: Pair, probe: &Probe, now: Now) {
         if let State::Searching(search) = &self.state
             && search.evidence.is_silent_for(SILENCE, now.instant)
         {
             return self.peers.forgive();
         }
-        self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
+        let is_known = self.bearings.candidates.has_named_ip(pair.remote.ip()) || self.used == Some(pair);
+        if is_known && self.peers.tells_displaced(probe, now) {
+            self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
+        } else {
+            self.dropped.replayed += 1;
+        }
     }
 
     /// The newer run wins. This one waits for its end, and does not fight.

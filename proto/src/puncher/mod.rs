@@ -28,6 +28,7 @@ mod diagnosis;
 mod evidence;
 mod incoming;
 mod interface;
+mod numbers;
 mod outbox;
 mod path;
 mod peers;
@@ -201,7 +202,7 @@ impl Puncher {
         match self.seal.open(datagram) {
             Ok(probe) if probe.role == self.bearings.role => self.handle_own_role(pair, &probe, now),
             Ok(probe) => self.handle_probe(pair, &probe, now),
-            Err(OpenError::Sealed { version }) => self.handle_unopened(pair, datagram, version),
+            Err(OpenError::Sealed { version }) => self.handle_unopened(pair, datagram, version, now),
             Err(OpenError::NoProbe | OpenError::Unknown) => self.dropped.useless += 1,
         }
     }

@@ -5,8 +5,8 @@
 //! earlier run could end a live tunnel. A run that was followed by another is retired and not heard any more; should it
 //! be alive, it is told so.
 //!
-//! No datagram is let in twice. Whoever sees one may copy it, and his copy may come first: a number that came from
-//! elsewhere still counts once from where the peer is known to be ([`Numbers`]). What was heard last of a run outlives its
+//! No datagram is let in twice over one pair. Whoever sees one may copy it, and his copy may come first: so a number
+//! counts over a few pairs ([`Numbers`]), and one that comes again gets one answer at most. What was heard last of a run outlives its
 //! place among the newcomers, and its retirement ([`Former`]). Words of an unknown run that are not dated now may be
 //! recordings of an earlier one: they are let in from IPs that the user named alone (a wrong clock must not keep two
 //! machines apart), answered out of a purse of their own, and take no place of a run that is dated now.
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::replay::ReplayWindow;
+use super::numbers::{Arrival, Numbers, Origin, Turn};
 use crate::{Now, probe::Probe};
 
 /// How far the sender's wall clock may be from ours before a probe of an unknown run counts as a recording, unless it comes
@@ -62,47 +62,6 @@ pub(super) enum Sender {
     Undated,
 }
 
-/// Where a probe came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// An address and port that the user named.
-    Named,
-    /// Another port of such an address.
-    NamedIp,
-    Elsewhere,
-}
-
-/// The sequence numbers of one run that have been seen, and from where: from elsewhere, from a named IP, and from an address that
-/// the user named or over the path in use.
-#[derive(Debug, Clone)]
-struct Numbers([ReplayWindow; 3]);
-
-impl Numbers {
-    fn new() -> Self {
-        Self(std::array::from_fn(|_| ReplayWindow::new()))
-    }
-
-    /// Makes one in which all numbers up to that one count as seen, wherever from.
-    fn after(sequence: u64) -> Self {
-        Self(std::array::from_fn(|_| ReplayWindow::after(sequence)))
-    }
-
-    /// Takes note of a number; false when it was there before, from as good a place or a better one.
-    fn accept(&mut self, sequence: u64, origin: Origin, is_path: bool) -> bool {
-        let rank = match origin {
-            _ if is_path => 2,
-            Origin::Named => 2,
-            Origin::NamedIp => 1,
-            Origin::Elsewhere => 0,
-        };
-        let is_new = self.0[rank].accept(sequence);
-        self.0[..rank].iter_mut().for_each(|worse| {
-            worse.accept(sequence);
-        });
-        is_new
-    }
-}
-
 /// A run that is neither the current one nor a newcomer: up to which number its datagrams are known.
 #[derive(Debug, Clone, Copy)]
 struct Former {
@@ -142,11 +101,11 @@ impl Peers {
         self.started.get_or_insert(now.instant);
     }
 
-    /// Lets a probe in, or refuses it as a recording. It came over the path in use, or last in use, or by another way.
-    pub(super) fn admit(&mut self, probe: &Probe, origin: Origin, is_path: bool, now: Now) -> Option<Sender> {
+    /// Lets a probe in, or refuses it as a recording.
+    pub(super) fn admit(&mut self, probe: &Probe, arrival: &Arrival, now: Now) -> Option<(Sender, Turn)> {
         let is_dated = clock_distance(probe, now) <= FRESH;
         let is_current = self.current.as_ref().is_some_and(|current| current.id == probe.instance);
-        let is_credible = match origin {
+        let is_credible = match arrival.origin {
             Origin::Named | Origin::NamedIp => true,
             Origin::Elsewhere => self.is_fresh(probe, now),
         };
@@ -157,24 +116,35 @@ impl Peers {
             self.welcome(probe, is_dated, now)?;
         }
         let instance = self.instance_mut(probe.instance)?;
-        let is_new = instance.admit(probe, origin, is_path, now);
-        instance.is_dated |= is_new && is_dated;
-        is_new.then_some(match (is_current, is_dated) {
+        // While a path is in use, that is so for the run that uses it alone.
+        let arrival = Arrival { is_settled: arrival.is_settled && is_current, ..*arrival };
+        let turn = instance.admit(probe, &arrival, now)?;
+        instance.is_dated |= is_dated;
+        let sender = match (is_current, is_dated) {
             (true, _) => Sender::Current,
             (false, true) => Sender::Newcomer,
             (false, false) => Sender::Undated,
-        })
+        };
+        Some((sender, turn))
     }
 
-    /// Whether the sender is a run that another one has displaced, and is to be told so now. A recording of it is older.
+    /// Whether the sender is a run that another one has displaced, and speaks now: a recording of it is older, or says what
+    /// is known.
+    pub(super) fn is_rival(&self, probe: &Probe, now: Now) -> bool {
+        let is_it = |former: &Former| former.id == probe.instance && former.sequence < probe.sequence;
+        let rival = self.former.iter().find(|former| is_it(former));
+        self.current.is_some()
+            && self.is_fresh(probe, now)
+            && rival.is_some_and(|former| matches!(former.standing, Standing::Retired(_)))
+    }
+
+    /// Whether a rival is to be told now that it was displaced. What it has said is known from now on.
     pub(super) fn tells_displaced(&mut self, probe: &Probe, now: Now) -> bool {
-        if self.current.is_none() || !self.is_fresh(probe, now) {
-            return false;
-        }
         let Some(former) = self.former.iter_mut().find(|former| former.id == probe.instance) else {
             return false;
         };
         let Standing::Retired(told_at) = &mut former.standing else { return false };
+        former.sequence = former.sequence.max(probe.sequence);
         let is_due = told_at.is_none_or(|at| now.instant >= at + TELL_EVERY);
         if is_due {
             *told_at = Some(now.instant);
@@ -268,18 +238,18 @@ impl Peers {
 }
 
 impl Instance {
-    fn admit(&mut self, probe: &Probe, origin: Origin, is_path: bool, now: Now) -> bool {
+    fn admit(&mut self, probe: &Probe, arrival: &Arrival, now: Now) -> Option<Turn> {
         let newer = probe.sequence >= self.newest.0;
-        let fresh = (newer || probe.unix_ms.saturating_add(LATE_MS) >= self.newest.1)
-            && self.numbers.accept(probe.sequence, origin, is_path);
-        if fresh {
-            if newer {
-                self.newest = (probe.sequence, probe.unix_ms);
-            }
-            self.epoch = self.epoch.max(probe.epoch);
-            self.heard_at = now.instant;
+        if !newer && probe.unix_ms.saturating_add(LATE_MS) < self.newest.1 {
+            return None;
         }
-        fresh
+        let turn = self.numbers.accept(probe.sequence, arrival)?;
+        if newer {
+            self.newest = (probe.sequence, probe.unix_ms);
+        }
+        self.epoch = self.epoch.max(probe.epoch);
+        self.heard_at = now.instant;
+        Some(turn)
     }
 }
 

@@ -24,7 +24,7 @@ impl ReplayWindow {
 
     /// Takes note of `sequence`; false when it was there before, or is too old to tell.
     pub(super) fn accept(&mut self, sequence: u64) -> bool {
-        if sequence == u64::MAX || sequence.saturating_add(WINDOW) < self.next {
+        if sequence == u64::MAX || !self.reaches(sequence) {
             return false;
         }
         if sequence >= self.next {
@@ -34,6 +34,11 @@ impl ReplayWindow {
         let fresh = self.seen[word] & bit == 0;
         self.seen[word] |= bit;
         fresh
+    }
+
+    /// Whether `sequence` is new enough to tell whether it was there before.
+    pub(super) fn reaches(&self, sequence: u64) -> bool {
+        sequence.saturating_add(WINDOW) >= self.next
     }
 
     /// Forgets what leaves the window.

@@ -13,7 +13,7 @@ use ratatui::{
 };
 
 use super::{Shown, picture};
-use crate::status::text;
+use crate::status::{ask::Answer, text};
 
 /// Rows of the picture with its frame.
 const PICTURE: u16 = 7;
@@ -70,7 +70,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
         return;
     };
     let snapshot = &answer.snapshot;
-    draw_head(frame, head, shown, snapshot);
+    draw_head(frame, head, shown, answer);
     let troubles = troubles(snapshot, body.width);
     let forwards = u16::try_from(snapshot.forwards.len()).unwrap_or(u16::MAX).saturating_add(3).min(10);
     let left = body.height.saturating_sub(troubles + PICTURE + forwards + HISTORY);
@@ -91,8 +91,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown) {
     draw_history(frame, rest, snapshot, palette);
 }
 
-fn draw_head(frame: &mut Frame<'_>, area: Rect, shown: &Shown, snapshot: &Snapshot) {
-    let palette = shown.palette;
+fn draw_head(frame: &mut Frame<'_>, area: Rect, shown: &Shown, answer: &Answer) {
+    let (palette, snapshot) = (shown.palette, &answer.snapshot);
+    let headline = format!("{}{}", text::whose(answer.user), text::headline(snapshot));
     let style = palette.state(snapshot.state).add_modifier(Modifier::BOLD);
     let count = shown.answers.all.len();
     let which = match count {
@@ -104,7 +105,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, shown: &Shown, snapshot: &Snapsh
         Side::Open => "open side",
     };
     let lines = vec![
-        Line::from(vec![Span::styled("● ", style), Span::styled(text::headline(snapshot), style)]),
+        Line::from(vec![Span::styled("● ", style), Span::styled(headline, style)]),
         Line::styled(
             format!(
                 "  q ends this view{which}; {side}, pinhole {}, process {}",
@@ -214,17 +215,14 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::status::{
-        ask::{Answer, Answers},
-        text::tests::snapshot,
-    };
+    use crate::status::{ask::Answers, text::tests::snapshot};
 
     fn drawn(width: u16, height: u16, is_coloured: bool) -> Terminal<TestBackend> {
         drawn_of(snapshot(), width, height, is_coloured)
     }
 
     fn drawn_of(snapshot: Snapshot, width: u16, height: u16, is_coloured: bool) -> Terminal<TestBackend> {
-        let answer = Answer { snapshot, json: String::new() };
+        let answer = Answer { snapshot, user: None, json: String::new() };
         let answers = Answers { all: vec![answer], silent: Vec::new() };
         let shown = Shown { answers, pid: None, palette: Palette { is_coloured } };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("room in memory");

@@ -27,7 +27,7 @@ impl Wire {
         self.sides[SERVE].seal.seal(&probe, nonce)
     }
 
-    fn last_probe_of(&self, side: usize) -> Vec<u8> {
+    pub(super) fn last_probe_of(&self, side: usize) -> Vec<u8> {
         let is_probe =
             |payload: &[u8]| self.sides[side].seal.open(payload).is_ok_and(|probe| probe.kind == Kind::Probe);
         let found = self.recorded.iter().rfind(|(from, payload)| *from == side && is_probe(payload));
@@ -52,7 +52,11 @@ fn a_probe_that_has_arrived_is_never_let_in_again_whatever_else_is_replayed() {
             wire.inject(SERVE, OPEN_ADDRESS, &recorded);
         }
         wire.inject(SERVE, address(STRANGER), &probe);
-        assert_eq!(wire.sent_to(STRANGER), 0, "round {round}");
+        wire.inject(SERVE, OPEN_ADDRESS, &probe);
+        assert!(
+            wire.sent_to(STRANGER) <= 1,
+            "round {round}: it may have been the copy that came first, once"
+        );
     }
 }
 
@@ -130,7 +134,7 @@ fn both_keep_the_named_pair(wire: &Wire) -> bool {
 #[test]
 fn copies_that_come_first_from_elsewhere_do_not_silence_the_originals() {
     let mut wire = Wire::new(20 * MS);
-    wire.copier = [Some(address(STRANGER)); 2];
+    wire.copier = [Some(to_main(STRANGER)); 2];
     wire.start_both();
     wire.run_for(Duration::from_secs(1));
     assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
@@ -138,12 +142,97 @@ fn copies_that_come_first_from_elsewhere_do_not_silence_the_originals() {
     assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
 }
 
+/// A pair of the main socket.
+fn to_main(remote: &str) -> Pair {
+    Pair { socket: SocketId::MAIN, remote: address(remote) }
+}
+
+/// An address of somebody who has not the key, and who hands nothing on.
+const BYSTANDER: &str = "198.51.100.66:9999";
+
+/// Whether two sides meet where copies of all that the serve side gets come first, over that pair.
+fn meet_in_spite_of_copies(mut wire: Wire, copy: Pair) {
+    wire.copier[SERVE] = Some(copy);
+    let began = wire.elapsed();
+    wire.run_until_connected();
+    assert!(wire.elapsed() - began <= Duration::from_secs(2), "{:?}", wire.elapsed() - began);
+    let expected = wire.translate.map_or(OPEN_ADDRESS, |(_, outside)| outside);
+    assert_eq!(wire.connected(SERVE).pair, Pair { socket: SocketId::MAIN, remote: expected });
+}
+
+#[test]
+fn copies_in_the_name_of_the_named_address_do_not_silence_a_peer_whose_nat_has_changed_its_port() {
+    let mut wire = Wire::new(20 * MS);
+    wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+    wire.start_both();
+    meet_in_spite_of_copies(wire, Pair { socket: SocketId::MAIN, remote: OPEN_ADDRESS });
+}
+
+#[test]
+fn copies_to_another_open_port_of_ours_do_not_silence_the_originals() {
+    let mut wire = Wire::new(20 * MS);
+    wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+    wire.lose = Some((1, 100));
+    wire.start_both();
+    wire.run_for(Duration::from_secs(20));
+    assert!(wire.opened[SERVE].is_some());
+    wire.lose = None;
+    meet_in_spite_of_copies(wire, Pair { socket: SocketId(1), remote: address("203.0.113.9:61234") });
+}
+
+#[test]
+fn copies_from_a_stranger_do_not_silence_a_peer_that_has_lost_its_named_address() {
+    let mut wire = Wire::new(20 * MS);
+    wire.translate = Some((OPEN_ADDRESS, address("192.0.2.7:5555")));
+    wire.start_both();
+    meet_in_spite_of_copies(wire, to_main(BYSTANDER));
+}
+
+#[test]
+fn copies_in_the_name_of_another_named_address_do_not_silence_the_originals() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start(SERVE);
+    let now = wire.clock(SERVE);
+    wire.sides[SERVE].set_peer(&[address(BYSTANDER), OPEN_ADDRESS], now);
+    wire.start(OPEN);
+    meet_in_spite_of_copies(wire, to_main(BYSTANDER));
+}
+
+#[test]
+fn a_path_that_a_nat_moves_is_found_again_in_spite_of_copies_in_its_name() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.events = Default::default();
+    wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+    wire.copier[SERVE] = Some(to_main("203.0.113.9:5555"));
+    wire.run_until_connected();
+    assert_eq!(wire.connected(SERVE).pair.remote, address("203.0.113.9:61234"));
+}
+
+#[test]
+fn a_copy_that_comes_again_from_elsewhere_gets_one_answer() {
+    let mut wire = Wire::new(20 * MS);
+    wire.start(SERVE);
+    wire.run_for(Duration::from_secs(1));
+    wire.block = Some(SERVE);
+    wire.start(OPEN);
+    wire.run_for(30 * MS);
+    let probe = wire.last_probe_of(OPEN);
+    let before = wire.sent[SERVE] + wire.tries[SERVE];
+    for port in 1000..1100 {
+        wire.inject(SERVE, SocketAddr::new(address(STRANGER).ip(), port), &probe);
+    }
+    let answers = wire.sent[SERVE] + wire.tries[SERVE] - before;
+    assert!((1..=5).contains(&answers), "{answers} answers to a hundred copies of one probe");
+}
+
 #[test]
 fn answers_to_copies_that_are_handed_on_do_not_move_a_path() {
     let mut wire = Wire::new(20 * MS);
     wire.start_both();
     wire.run_until_connected();
-    wire.copier[SERVE] = Some(address(STRANGER));
+    wire.copier[SERVE] = Some(to_main(STRANGER));
     wire.run_for(Duration::from_secs(300));
     assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
     assert!(wire.sent_to(STRANGER) > 0, "the copies are answered");

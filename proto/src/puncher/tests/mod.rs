@@ -329,8 +329,70 @@ fn another_key_gets_no_answer_and_is_named() {
     assert!(!wire.recorded.is_empty());
     for side in [SERVE, OPEN] {
         assert_eq!(wire.troubles(side).filter(|t| matches!(t, Trouble::WrongKey { .. })).count(), 1);
-        assert!(!wire.troubles(side).any(|t| matches!(t, Trouble::NoPath(_))));
+        let is_silence_told = wire.troubles(side).any(|t| matches!(t, Trouble::NoPath(_)));
+        assert!(is_silence_told, "what does not open may be forged, and hides no other reason");
         assert!(wire.sides[side].dropped().unopened > 0);
+    }
+}
+
+#[test]
+fn the_other_verb_is_believed_while_it_is_fresh_and_hides_no_other_reason() {
+    let mut wire = Wire::new(5 * MS);
+    let seal = puncher(Role::Open, "check", 2).seal;
+    wire.sides[SERVE].sibling = Some(Sibling { seal, checks: true });
+    let tunnel = std::mem::replace(&mut wire.sides[OPEN], puncher(Role::Open, "check", 2));
+    wire.lose = Some((1, 100));
+    wire.start(OPEN);
+    wire.command(OPEN, Puncher::leave);
+    let recorded = wire.recorded[0].1.clone();
+    wire.run_for(FRESH + MS);
+    wire.start(SERVE);
+    let told = |wire: &Wire| wire.troubles(SERVE).filter(|t| matches!(t, Trouble::OtherVerb { .. })).count();
+    for _ in 0..5 {
+        wire.inject(SERVE, OPEN_ADDRESS, &recorded);
+    }
+    assert_eq!(wire.troubles(SERVE).count(), 0, "a recording is believed");
+
+    wire.sides[OPEN] = puncher(Role::Open, "check", 3);
+    wire.lose = None;
+    wire.start(OPEN);
+    wire.run_for(SILENCE + MS);
+    assert_eq!(told(&wire), 1);
+    assert!(wire.troubles(SERVE).any(|t| matches!(t, Trouble::NoPath(_))));
+    let foreign = wire.last_probe_of(OPEN);
+    wire.sides[OPEN] = tunnel;
+    wire.start(OPEN);
+    wire.run_for(12 * MS);
+    wire.inject(SERVE, OPEN_ADDRESS, &foreign);
+    wire.run_until_connected();
+    assert_eq!(told(&wire), 1);
+}
+
+#[test]
+fn a_run_that_was_displaced_is_told_so_at_the_peer_s_address_alone_and_no_recording_is() {
+    let mut wire = Wire::new(5 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    let older = std::mem::replace(&mut wire.sides[OPEN], puncher(Role::Open, "key", 9));
+    let recorded = wire.recorded.clone();
+    wire.start(OPEN);
+    wire.run_for(Duration::from_secs(5));
+    let before = wire.sent[SERVE];
+    for (_, payload) in recorded.iter().filter(|(from, _)| *from == OPEN) {
+        wire.inject(SERVE, address("192.0.2.66:9999"), payload);
+        wire.inject(SERVE, OPEN_ADDRESS, payload);
+    }
+    assert_eq!(wire.sent[SERVE], before, "what it has said before is answered");
+    wire.sides[OPEN] = older;
+    wire.block = Some(OPEN);
+    wire.command(OPEN, Puncher::search);
+    let probe = wire.last_probe_of(OPEN);
+    let before = wire.sent[SERVE];
+    wire.inject(SERVE, address("192.0.2.66:9999"), &probe);
+    assert_eq!(wire.sent[SERVE], before, "a stranger gets an answer");
+    for _ in 0..2 {
+        wire.inject(SERVE, OPEN_ADDRESS, &probe);
+        assert_eq!(wire.sent[SERVE], before + 1);
     }
 }
 

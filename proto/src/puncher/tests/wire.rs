@@ -57,9 +57,11 @@ pub(super) struct Wire {
     /// A state of chance, and the percentage that gets lost.
     pub(super) lose: Option<(u64, u64)>,
     pub(super) skew: [Duration; 2],
-    /// Whose arriving datagrams somebody copies: the copy comes first, from an address of the copier's. What is sent
-    /// there reaches the open side in the serve side's name.
-    pub(super) copier: [Option<SocketAddr>; 2],
+    /// Whose arriving datagrams somebody copies: the copy comes first, over that pair; where that is not the main socket's,
+    /// over the socket opened last. What is sent to 192.0.2.66 reaches the open side in the serve side's name.
+    pub(super) copier: [Option<Pair>; 2],
+    /// The socket that each side has opened last and not closed.
+    pub(super) opened: [Option<SocketId>; 2],
     /// The delay between the two sides' second addresses, if they have some.
     pub(super) second: Option<Duration>,
     pub(super) under_way: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
@@ -93,6 +95,7 @@ impl Wire {
             lose: None,
             skew: Default::default(),
             copier: [None; 2],
+            opened: [None; 2],
             second: None,
             under_way: BTreeMap::new(),
             sent: [0; 2],
@@ -123,9 +126,20 @@ impl Wire {
     }
 
     pub(super) fn inject(&mut self, side: usize, from: SocketAddr, payload: &[u8]) {
+        self.inject_over(side, Pair { socket: SocketId::MAIN, remote: from }, payload);
+    }
+
+    pub(super) fn inject_over(&mut self, side: usize, pair: Pair, payload: &[u8]) {
         let now = self.clock(side);
-        self.sides[side].handle_datagram(Pair { socket: SocketId::MAIN, remote: from }, payload, now);
+        self.sides[side].handle_datagram(pair, payload, now);
         self.drain(side);
+    }
+
+    fn inject_copy(&mut self, side: usize, over: Pair, payload: &[u8]) {
+        let opened = if over.socket == SocketId::MAIN { Some(SocketId::MAIN) } else { self.opened[side] };
+        if let Some(socket) = opened {
+            self.inject_over(side, Pair { socket, ..over }, payload);
+        }
     }
 
     pub(super) fn drain(&mut self, side: usize) {
@@ -133,7 +147,10 @@ impl Wire {
             match self.sides[side].poll_output() {
                 Output::Transmit(transmit) => self.carry(side, transmit),
                 Output::Event(event) => self.events[side].push(event),
-                Output::Open { .. } | Output::Close(_) => {}
+                Output::Open { socket, .. } => self.opened[side] = Some(socket),
+                Output::Close(socket) => {
+                    self.opened[side] = self.opened[side].filter(|opened| *opened != socket);
+                }
                 Output::Timeout(at) => return self.deadlines[side] = at,
             }
         }
@@ -199,7 +216,7 @@ impl Wire {
         if arrival == Some(next) {
             let ((_, _), (side, from, payload)) = self.under_way.pop_first().expect("an arrival");
             if let Some(copier) = self.copier[side] {
-                self.inject(side, copier, &payload);
+                self.inject_copy(side, copier, &payload);
             }
             self.inject(side, from, &payload);
         } else {
