@@ -80,14 +80,16 @@ impl Numbers {
             Origin::NamedIp => 1,
             Origin::Elsewhere => 0,
         };
-        let is_known = self.is_known(sequence, arrival.pair);
+        if self.is_known(sequence, arrival.pair) {
+            return None;
+        }
         let is_new_on_path = arrival.is_path && self.accept_on_path(sequence, arrival.pair);
         let turn = if self.ranks[rank].accept(sequence) {
             self.ranks[..rank].iter_mut().for_each(|worse| {
                 worse.accept(sequence);
             });
             Turn::First
-        } else if !is_known && (is_new_on_path || self.may_come_again(sequence, arrival, rank)) {
+        } else if is_new_on_path || self.may_come_again(sequence, arrival, rank) {
             Turn::Again
         } else {
             return None;
@@ -187,6 +189,8 @@ mod tests {
         assert!(numbers.accept(7, &first).is_some() && numbers.accept(8, &second).is_some());
         assert_eq!(numbers.accept(7, &first), None);
         assert_eq!(numbers.accept(7, &elsewhere(1)), None);
+        assert!(numbers.accept(9, &elsewhere(1)).is_some());
+        assert_eq!(numbers.accept(9, &first), None, "nor where the pair is in use only now");
     }
 
     #[test]
