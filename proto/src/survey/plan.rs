@@ -1,13 +1,12 @@
 //! Which letters each side writes, round after round, and what their arrival means.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+mod side;
 
+use std::net::SocketAddr;
+
+use self::side::Side;
 use super::{
-    FilteringSeen, Heard, Letter, Lifetime, MappingSeen, Orders, PortsSeen, Report, Round, Seen, Socket,
-    Stand, lifetime, samples,
+    Heard, Letter, Lifetime, MappingSeen, Orders, Report, Round, Seen, Socket, Stand, lifetime, samples,
 };
 
 /// The sockets of each purpose, by number.
@@ -55,28 +54,6 @@ enum Stage {
     Closer,
     Loss,
     Done,
-}
-
-/// What is known of one side.
-#[derive(Debug)]
-struct Side {
-    stand: Stand,
-    mappings: usize,
-    /// The local ports of its new sockets.
-    ports: Vec<u16>,
-    /// Letters to further ports of the peer that came from the one outside port.
-    steady: BTreeSet<u16>,
-    /// The peer's two strays that got in, and where they came from.
-    strays: [Option<SocketAddr>; 2],
-    /// Whether the letters over the tunnel's pair arrived that went beside them.
-    is_heard: bool,
-    /// Outside ports of its new sockets, by socket.
-    keepers: BTreeMap<u16, u16>,
-    mapping: MappingSeen,
-    /// Outside ports of many new sockets, by socket.
-    samples: BTreeMap<u16, u16>,
-    ports_seen: Option<PortsSeen>,
-    arrived: Option<u16>,
 }
 
 /// Plans a survey and judges it; see the module's text.
@@ -370,82 +347,6 @@ impl Stage {
             Self::CloserLow => Self::Closer,
             Self::Closer => Self::Loss,
             Self::Loss | Self::Done => Self::Done,
-        }
-    }
-}
-
-impl Side {
-    fn new(stand: Stand, mappings: usize) -> Self {
-        Self {
-            stand,
-            mappings,
-            ports: Vec::new(),
-            steady: BTreeSet::new(),
-            strays: [None; 2],
-            is_heard: false,
-            keepers: BTreeMap::new(),
-            mapping: MappingSeen::Unknown,
-            samples: BTreeMap::new(),
-            ports_seen: None,
-            arrived: None,
-        }
-    }
-
-    /// Whether it lets in ports that it has not sent to; none where the tunnel's own letters were not heard either. A
-    /// single one of two may have been sent to in the search.
-    fn admits(&self) -> Option<bool> {
-        let strays = self.strays.iter().flatten().count();
-        (self.is_heard || strays > 0).then_some(strays == STRAYS.len())
-    }
-
-    /// How many new sockets have kept their port.
-    fn kept(&self) -> usize {
-        self.keepers.iter().filter(|(socket, outside)| self.inside_port(**socket) == Some(**outside)).count()
-    }
-
-    /// Whether outside ports are the inside ones: most new sockets say so, or none was seen and the tunnel's says so.
-    fn keeps(&self) -> bool {
-        match self.keepers.len() {
-            0 => self.stand.inside.port() == self.stand.outside.port(),
-            seen => self.kept() * 2 > seen,
-        }
-    }
-
-    fn inside_port(&self, socket: u16) -> Option<u16> {
-        // Whoever reports port 0 has no socket there.
-        self.ports.get(usize::from(socket).checked_sub(1)?).copied().filter(|port| *port != 0)
-    }
-
-    /// Returns this side's outside address with that port.
-    fn at(&self, port: u16) -> SocketAddr {
-        SocketAddr::new(self.stand.outside.ip(), port)
-    }
-
-    /// Returns the letter by which the other side opens its filter for one of this side's ports.
-    fn opening(&self, from: u16, port: u16) -> Letter {
-        Letter { from: Socket(from), to: self.at(port), is_low: true }
-    }
-
-    fn sample_sockets(&self, count: u16) -> impl Iterator<Item = u16> {
-        let opened = u16::try_from(self.ports.len()).unwrap_or(u16::MAX);
-        (FIRST_SAMPLE..=opened).take(count.into())
-    }
-
-    fn seen(&self) -> Seen {
-        let ports =
-            if self.keeps() { PortsSeen::Preserving } else { self.ports_seen.unwrap_or(PortsSeen::Moved) };
-        Seen {
-            inside: self.stand.inside,
-            outside: self.stand.outside,
-            mapping: self.mapping,
-            filtering: match self.admits() {
-                Some(true) => FilteringSeen::AnyPort,
-                Some(false) => FilteringSeen::ExactPort,
-                None => FilteringSeen::Unknown,
-            },
-            ports,
-            samples: u16::try_from(self.keepers.len() + self.samples.len()).unwrap_or(u16::MAX),
-            arrived: self.arrived,
         }
     }
 }
