@@ -13,10 +13,7 @@ use std::{
 };
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
-use pinhole::{
-    endpoint::{Compress, DEFAULT_PORT},
-    proto::puncher::Limits,
-};
+use pinhole::{endpoint::Compress, proto::puncher::Limits};
 
 use clap_complete::ArgValueCandidates;
 
@@ -384,7 +381,7 @@ pub(crate) struct ClassicArgs {
     pub(crate) peer: String,
 
     /// UDP port of both sides
-    #[arg(value_name = "UDP_PORT", default_value_t = DEFAULT_PORT, value_parser = parse_udp_port)]
+    #[arg(value_name = "UDP_PORT", default_value_t = pinhole::endpoint::DEFAULT_PORT, value_parser = parse_udp_port)]
     pub(crate) udp: u16,
 
     /// One argument too many; named so in an error of ours
