@@ -112,8 +112,9 @@ impl Driver {
         self.locate();
         self.session.start(now());
         loop {
-            let deadline = self.drain();
+            // Before the first probe of a search leaves: a router next door answers within a millisecond.
             self.hub.heed_icmp(self.session.connected_pair().is_none());
+            let deadline = self.drain();
             let awaits_traffic = self.session.awaits_traffic();
             tokio::select! {
                 () = self.hub.sends(), if awaits_traffic => {
