@@ -91,6 +91,13 @@ impl Rules {
         Some(probe)
     }
 
+    /// Takes note of a copy of a word of the peer's; returns how many datagrams it is worth.
+    pub(crate) fn note_copy(&mut self, pair: Pair, word: Option<&Probe>) -> usize {
+        let worth = if word.is_some_and(|word| word.kind == Kind::Probe) { WORTH } else { 0 };
+        *self.worth.entry(pair).or_default() += worth;
+        worth
+    }
+
     pub(crate) fn is_open(&self, socket: SocketId) -> bool {
         self.port(socket).is_some()
     }
