@@ -246,7 +246,9 @@ impl Session {
 
     /// Returns what to do next; call until it answers [`Output::Timeout`].
     pub fn poll_output(&mut self, now: Now) -> Output {
-        self.follow(now);
+        if self.outputs.is_empty() {
+            self.follow(now);
+        }
         self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.deadline()))
     }
 
