@@ -99,7 +99,7 @@ impl Asking {
 
 /// Asks all instances of this user, by the peer's name and then by its addresses.
 pub(super) fn everybody(asking: &mut Asking, whom: &Whom) -> Result<Option<Asked>> {
-    let sockets = folder::sockets_with("pipe");
+    let sockets = folder::own_sockets("pipe");
     if sockets.is_empty() {
         return Ok(None);
     }
@@ -136,7 +136,7 @@ pub(crate) fn to_leave(port: u16) -> bool {
         let said = connect(path, ANSWER).and_then(|socket| exchange(socket, &Wanted::Leave { port }));
         matches!(said, Ok((_, Some(Answer::Done))))
     };
-    folder::sockets_with("pipe").iter().filter(|path| leaves(path)).count() > 0
+    folder::own_sockets("pipe").iter().filter(|path| leaves(path)).count() > 0
 }
 
 /// Connects to an instance of this very user: nobody else is told anything, or can make root wait.

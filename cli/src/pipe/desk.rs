@@ -66,7 +66,7 @@ impl Desk {
     pub(crate) fn open(endpoint: &Endpoint, peer: &Peer, key: &Key, for_pipes: bool) -> Result<Self> {
         let name = format!("{}-{}.pipe", std::process::id(), folder::plain(peer));
         let path = folder::make()?.join(name);
-        folder::sockets_with("pipe").iter().for_each(|other| desk::sweep(other));
+        folder::own_sockets("pipe").iter().for_each(|other| desk::sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
