@@ -177,7 +177,7 @@ impl Counter {
         let wait = Duration::from_millis(request.wait_ms);
         let request = StreamRequest { service: request.service, any: false, pieces: false };
         let service = request.service.clone();
-        let carried = self.carrier.carry(tcp, request, wait);
+        let carried = self.carrier.carry(tcp, "pipe".into(), request, wait);
         let carried = async {
             tokio::pin!(carried);
             let quiet = tokio::time::sleep_until(Instant::now() + QUIET.min(wait));
