@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,12 +28,13 @@ use tracing_subscriber::{
 use super::{
     Outcome,
     args::{Common, PeerArgs, ShortForm},
+    control::Control,
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
     memory,
     message::{Message, OrSay},
-    pipe,
+    pipe::{self, Pipes},
     report::Reporter,
     say, say_as,
     service::Manager,
@@ -200,8 +202,11 @@ impl Run<'_> {
         };
         warn_of_small_buffers(&endpoint, reporter);
         let mut forwards = start_forwards(&endpoint, services, reporter)?;
-        let _shown = status::show(&endpoint, peer, common, reporter)?;
-        let pipes = open_to_pipes(&endpoint, services, peer, keyed, reporter)?;
+        let _page = status::show(&endpoint, common, reporter)?;
+        let for_pipes = matches!(services, Services::Pipes(_));
+        let pipes = (services.role() == Role::Open)
+            .then(|| Arc::new(Pipes::new(&endpoint, peer, &keyed.key, for_pipes)));
+        let control = open_control(&endpoint, services, peer, pipes.clone(), reporter)?;
         manager.ready();
         let watch = Watch {
             endpoint: &endpoint,
@@ -212,12 +217,12 @@ impl Run<'_> {
             signals,
             reporter,
             manager,
-            pipes: pipes.as_ref(),
+            pipes: pipes.as_deref(),
             rest: if let Services::Pipes(rest) = services { Some(*rest) } else { None },
         };
         let end = watch.run().await?;
         // Whoever asks now starts another one.
-        drop(pipes);
+        drop(control);
         endpoint.close().await;
         Ok(end)
     }
@@ -266,26 +271,25 @@ async fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyh
     advised
 }
 
-/// Lets pipes ask this instance. One that is for nothing else must be able to.
-fn open_to_pipes(
+/// Lets other programs ask this instance. One that is for pipes alone is of no use without that.
+fn open_control(
     endpoint: &Endpoint,
     services: &Services,
     peer: &Peer,
-    keyed: &Keyed,
+    pipes: Option<Arc<Pipes>>,
     reporter: &mut Reporter,
-) -> Result<Option<pipe::Desk>> {
-    if services.role() == Role::Serve {
-        return Ok(None);
-    }
-    let for_pipes = matches!(services, Services::Pipes(_));
-    let desk = pipe::Desk::open(endpoint, peer, &keyed.key, for_pipes);
-    if for_pipes {
-        let desk = desk?;
+) -> Result<Option<Control>> {
+    let control = Control::open(endpoint, peer, pipes);
+    if matches!(services, Services::Pipes(_)) {
+        let control = control?;
         pipe::tell_ready();
-        return Ok(Some(desk));
+        return Ok(Some(control));
     }
-    let told = desk.inspect_err(|error| {
-        reporter.say(Level::Warning, &Message::UnfoundByPipes(format!("{error:#}")));
+    let told = control.inspect_err(|error| {
+        reporter.say(Level::Warning, &Message::Unseen(format!("{error:#}")));
+        if services.role() == Role::Open {
+            reporter.say(Level::Warning, &Message::UnfoundByPipes(format!("{error:#}")));
+        }
     });
     Ok(told.ok())
 }
