@@ -1,21 +1,23 @@
-//! Where the peer is: a name or an address, and a UDP port.
+//! Where a peer is: a name or an address, and a UDP port.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr, UdpSocket},
 };
 
-/// The peer as the user named it.
+use super::DEFAULT_PORT;
+
+/// Where a peer is, as the user named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerAddress {
     /// A name or an IPv4 address.
     pub host: String,
     /// Its main UDP port.
     pub port: u16,
 }
 
-impl Peer {
-    /// Names a peer.
+impl PeerAddress {
+    /// Makes one of a name or an address, without a port in it, and of a UDP port.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
     }
@@ -65,7 +67,20 @@ impl Peer {
     }
 }
 
-impl fmt::Display for Peer {
+impl From<&str> for PeerAddress {
+    /// Takes a name or an address at the [`DEFAULT_PORT`].
+    fn from(host: &str) -> Self {
+        Self::new(host, DEFAULT_PORT)
+    }
+}
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address.ip().to_string(), address.port())
+    }
+}
+
+impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
@@ -73,6 +88,7 @@ impl fmt::Display for Peer {
 
 /// Says why a peer cannot be used as it was named.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PeerError {
     /// No such name, or the name server does not answer.
     #[error("the peer's name {0:?} does not resolve")]
@@ -150,10 +166,13 @@ mod tests {
     #[tokio::test]
     async fn what_no_machine_can_have_is_refused() {
         for odd in ["0.0.0.0", "224.0.0.1", "255.255.255.255"] {
-            assert!(matches!(Peer::new(odd, 5555).resolve().await, Err(PeerError::NoMachine(_))), "{odd}");
+            assert!(
+                matches!(PeerAddress::new(odd, 5555).resolve().await, Err(PeerError::NoMachine(_))),
+                "{odd}"
+            );
         }
-        assert_eq!(Peer::new("::1", 5555).resolve().await, Err(PeerError::OnlyIpv6("::1".into())));
-        let unresolved = Peer::new("no-such-host.invalid", 5555).resolve().await;
+        assert_eq!(PeerAddress::new("::1", 5555).resolve().await, Err(PeerError::OnlyIpv6("::1".into())));
+        let unresolved = PeerAddress::new("no-such-host.invalid", 5555).resolve().await;
         assert_eq!(unresolved, Err(PeerError::Unresolved("no-such-host.invalid".into())));
     }
 }
