@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use pinhole::{
-    Endpoint, Key, Peer,
+    Key, Peer,
+    endpoint::PeerAddress,
     forward::{Carrier, NotCarried},
     proto::stream::{Request as StreamRequest, valid_name},
     status::Status,
@@ -63,8 +64,8 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Opens it. An instance that is there `for_pipes` alone leaves when somebody else needs its port.
-    pub(crate) fn open(endpoint: &Endpoint, peer: &Peer, key: &Key, for_pipes: bool) -> Result<Self> {
-        let name = format!("{}-{}.pipe", std::process::id(), folder::plain(peer));
+    pub(crate) fn open(peer: &Peer, key: &Key, for_pipes: bool) -> Result<Self> {
+        let name = format!("{}-{}.pipe", std::process::id(), folder::plain(peer.address()));
         let path = folder::make()?.join(name);
         folder::sockets_with("pipe").iter().for_each(|other| desk::sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
@@ -75,9 +76,9 @@ impl Desk {
         let counter = Arc::new(Counter {
             leave: for_pipes.then(|| leave.clone()),
             count,
-            carrier: Carrier::new(endpoint),
-            status: endpoint.status(),
-            peer: peer.clone(),
+            carrier: Carrier::new(peer),
+            status: peer.status(),
+            peer: peer.address().clone(),
             key: key.clone(),
         });
         let mut task = JoinSet::new();
@@ -151,7 +152,7 @@ struct Counter {
     count: watch::Sender<usize>,
     carrier: Carrier,
     status: Status,
-    peer: Peer,
+    peer: PeerAddress,
     key: Key,
 }
 
@@ -196,7 +197,7 @@ impl Counter {
             Ok(()) => Answer::Done,
             Err(NotCarried::NoTunnel(found)) => Answer::Failed { why: words::gave_up(wait, found.as_ref()) },
             Err(NotCarried::Refused(reply)) => Answer::Failed { why: format!("service {service}: {reply}") },
-            Err(NotCarried::Broken) => Answer::Failed { why: Message::Cut.to_string() },
+            Err(NotCarried::Broken | _) => Answer::Failed { why: Message::Cut.to_string() },
         };
         say(pipe, &last).await
     }

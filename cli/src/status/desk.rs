@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use pinhole::{Peer, Role, status::Status};
+use pinhole::{Role, endpoint::PeerAddress, status::Status};
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
@@ -43,7 +43,7 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Opens it. Those that dead instances left are removed.
-    pub(super) fn open(status: Status, role: Role, peer: &Peer) -> Result<Self> {
+    pub(super) fn open(status: Status, role: Role, peer: &PeerAddress) -> Result<Self> {
         let path = folder::make()?.join(folder::socket_name(role, peer));
         folder::sockets().iter().for_each(|other| sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use pinhole::{
-    Endpoint, Peer,
+    Peer,
     status::{Snapshot, Status},
 };
 
@@ -37,18 +37,13 @@ pub(super) struct Shown {
 }
 
 /// Shows this instance. The page was asked for, so it must be had; nobody has asked for the socket.
-pub(super) fn show(
-    endpoint: &Endpoint,
-    peer: &Peer,
-    common: &Common,
-    reporter: &mut Reporter,
-) -> Result<Shown> {
-    let page = common.status.map(|address| Page::open(endpoint.status(), address)).transpose();
+pub(super) fn show(peer: &Peer, common: &Common, reporter: &mut Reporter) -> Result<Shown> {
+    let page = common.status.map(|address| Page::open(peer.status(), address)).transpose();
     let page = page.map_err(|error| words::explain_bind(&error))?;
     if let Some(page) = &page {
         reporter.say(Level::Info, &Message::StatusPage(page.address()));
     }
-    let desk = Desk::open(endpoint.status(), endpoint.role(), peer)
+    let desk = Desk::open(peer.status(), peer.role(), peer.address())
         .inspect_err(|error| {
             reporter.say(Level::Warning, &Message::Unseen(format!("{error:#}")));
         })

@@ -3,6 +3,7 @@
 mod bounds;
 mod faults;
 mod offered;
+mod peers;
 mod rig;
 mod strangers;
 mod tcp;
