@@ -17,9 +17,10 @@ use std::{
 
 use anyhow::Result;
 use pinhole::{
-    Peer, Role,
+    Role,
     bind::{BindError, Protocol},
     clock,
+    endpoint::PeerAddress,
     forward::{OpenSpec, ServeSpec},
 };
 use pinhole_classic::{Classic, Config, End, Event, Output, Summary};
@@ -91,7 +92,7 @@ struct Carrier {
     machine: Classic,
     udp: UdpSocket,
     buffer: Vec<u8>,
-    peer: Peer,
+    peer: PeerAddress,
     spec: Spec,
     listener: Option<TcpListener>,
     /// Not before: accepting has failed.
@@ -117,11 +118,11 @@ struct Carrier {
 
 impl Carrier {
     async fn start(args: &ClassicArgs, spec: Spec) -> Result<Self> {
-        let peer = Peer::new(args.peer.clone(), args.udp);
+        let peer = PeerAddress::new(args.peer.clone(), args.udp);
         let addresses = peer.resolve().await.map_err(advise_peer)?;
         let udp = bind(SocketAddr::new(args.bind.into(), args.udp)).map_err(|error| explain_bind(&error))?;
         let own = udp.local_addr().or_say(|| Message::NoAddress("UDP socket"))?;
-        Peer::check_foreign(&addresses, own).map_err(advise_peer)?;
+        PeerAddress::check_foreign(&addresses, own).map_err(advise_peer)?;
         let address = *addresses.first().or_say(|| Message::NoAddress("peer"))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(Message::NoRandomNumbers)?;

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use etcetera::BaseStrategy;
-use pinhole::{Peer, Role, proto::puncher::Memory};
+use pinhole::{Role, endpoint::PeerAddress, proto::puncher::Memory};
 
 mod content;
 
@@ -22,19 +22,19 @@ use self::content::Known;
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Returns what worked last with this peer.
-pub(super) fn recall(role: Role, peer: &Peer) -> Option<Memory> {
+pub(super) fn recall(role: Role, peer: &PeerAddress) -> Option<Memory> {
     read(&file()?)?.get(&name(role, peer))
 }
 
 /// Keeps what worked with this peer. A disk that is full costs the memory and nothing else.
-pub(super) fn remember(role: Role, peer: &Peer, memory: Memory) {
+pub(super) fn remember(role: Role, peer: &PeerAddress, memory: Memory) {
     let Some(path) = file() else { return };
     if let Err(error) = write(&path, &name(role, peer), memory) {
         tracing::debug!(error = format!("{error:#}"), "nothing remembered");
     }
 }
 
-fn name(role: Role, peer: &Peer) -> String {
+fn name(role: Role, peer: &PeerAddress) -> String {
     format!("{role} {peer}")
 }
 

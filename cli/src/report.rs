@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::{
-    Endpoint, Event,
+    Event, Peer,
     proto::puncher::{Findings, Loss, Trouble},
 };
 use serde_json::{Value, json};
@@ -133,9 +133,9 @@ impl Reporter {
     }
 
     /// Brings the live line up to date.
-    pub(super) fn tick(&mut self, endpoint: &Endpoint) {
+    pub(super) fn tick(&mut self, peer: &Peer) {
         let Some(bar) = &self.live else { return };
-        let tunnel = endpoint.current();
+        let tunnel = peer.current();
         if tunnel.as_ref().is_some_and(|tunnel| !tunnel.has_path()) {
             bar.set_message(format!("no path for {}; connections wait", words::span(bar.elapsed())));
         } else if let Some(rtt) = tunnel.and_then(|tunnel| tunnel.rtt()) {
@@ -216,6 +216,7 @@ fn state(event: &Event) -> Option<String> {
         | Event::ServiceBack { .. }
         | Event::ConnectFailed { .. }
         | Event::AcceptFailed { .. } => None,
+        _ => None,
     }
 }
 
@@ -282,6 +283,7 @@ fn to_json(event: &Event) -> Value {
         Event::AcceptFailed { listener, why } => {
             json!({"listener": listener.to_string(), "why": why})
         }
+        _ => json!({}),
     };
     (object["event"], object["schema"]) = (event.name().into(), SCHEMA.into());
     if let Some(text) = words::describe(event) {

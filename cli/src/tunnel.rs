@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::Result;
 use pinhole::{
-    Config, Endpoint, Peer, Role,
+    Endpoint, Peer, PeerConfig, Role,
     bind::BindError,
-    endpoint::{DEFAULT_PATIENCE, PeerError, StartError},
+    endpoint::{self, DEFAULT_PATIENCE, PeerAddress, PeerError, StartError},
     forward::{self, OpenSpec, ServeSpec},
     hub::WANTED_BUFFER_BYTES,
     proto::nat::is_example,
@@ -28,7 +28,7 @@ use tracing_subscriber::{
 use super::{
     Outcome,
     args::{Common, PeerArgs, ShortForm},
-    control::Control,
+    control,
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
@@ -127,7 +127,7 @@ fn find_key_and_run(services: &Services, whom: &Whom, common: &Common) -> Result
 }
 
 /// Says that PEER was copied from a document.
-fn warn_of_example(peer: &Peer) {
+fn warn_of_example(peer: &PeerAddress) {
     if let Ok(ip) = peer.host.parse()
         && is_example(ip)
     {
@@ -179,39 +179,38 @@ impl Run<'_> {
     /// The signals are the same from run to run: none gets lost between two of them.
     async fn tunnel(self, signals: &mut Option<Signals>, reporter: &mut Reporter) -> Result<End> {
         let Self { services, whom, keyed, common, manager } = self;
-        let peer = &whom.peer;
+        let address = &whom.peer;
         let signals = match signals {
             Some(signals) => signals,
             None => signals.insert(Signals::new()?),
         };
-        let config = Config {
-            bind: common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(),
-            limits: common.limits.limits(),
-            memory: memory::recall(services.role(), peer),
-            patience: common.patience.unwrap_or(DEFAULT_PATIENCE),
-            compress: common.compress.unwrap_or_default().into(),
-            ..Config::new(services.role(), keyed.key.clone(), peer.clone())
-        };
-        let endpoint = tokio::select! {
-            started = start(config, services) => started,
+        let builder = Endpoint::builder(keyed.key.clone())
+            .bind(address.port)
+            .bind_ip(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into());
+        let config = PeerConfig::new(services.role(), address.clone())
+            .limits(common.limits.limits())
+            .memory(memory::recall(services.role(), address))
+            .patience(common.patience.unwrap_or(DEFAULT_PATIENCE))
+            .compress(common.compress.unwrap_or_default().into());
+        let started = tokio::select! {
+            started = start((builder, config), services) => started,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
         };
-        let endpoint = match endpoint {
-            Ok(endpoint) => endpoint,
+        let (endpoint, peer) = match started {
+            Ok(started) => started,
             Err(error) => return Err(advise_for(services, whom, error).await),
         };
         warn_of_small_buffers(&endpoint, reporter);
-        let mut forwards = start_forwards(&endpoint, services, reporter)?;
-        let _page = status::show(&endpoint, common, reporter)?;
+        let mut forwards = start_forwards(&peer, services, reporter)?;
+        let _page = status::show(&peer, common, reporter)?;
         let for_pipes = matches!(services, Services::Pipes(_));
-        let pipes = (services.role() == Role::Open)
-            .then(|| Arc::new(Pipes::new(&endpoint, peer, &keyed.key, for_pipes)));
-        let control = open_control(&endpoint, services, peer, pipes.clone(), reporter)?;
+        let pipes =
+            (services.role() == Role::Open).then(|| Arc::new(Pipes::new(&peer, &keyed.key, for_pipes)));
+        let control = control::open(&peer, pipes.clone(), for_pipes, reporter)?;
         manager.ready();
         let watch = Watch {
-            endpoint: &endpoint,
+            peer: &peer,
             forwards: &mut forwards,
-            peer,
             found: &keyed.found,
             wait: common.wait,
             signals,
@@ -228,18 +227,21 @@ impl Run<'_> {
     }
 }
 
-/// Starts the endpoint. A tunnel for pipes that nobody needs gives its port up, which takes a moment; and another one
+/// Starts the endpoint and its one peer. A tunnel for pipes that nobody needs gives its port up, which takes a moment; and another one
 /// for pipes may be about to end.
-async fn start(config: Config, services: &Services) -> Result<Endpoint, StartError> {
+async fn start(
+    (builder, config): (endpoint::Builder, PeerConfig),
+    services: &Services,
+) -> Result<(Endpoint, Peer), StartError> {
     let until = tokio::time::Instant::now() + LAST_ONE;
     let mut is_given_up = None;
     loop {
-        match Endpoint::start(config.clone()).await {
+        match builder.clone().build().await {
             Err(StartError::Bind(BindError::InUse { protocol, address }))
                 if tokio::time::Instant::now() < until =>
             {
                 if is_given_up.is_none() {
-                    let port = config.port;
+                    let port = address.port();
                     let asked = tokio::task::spawn_blocking(move || pipe::to_leave(port)).await;
                     is_given_up = Some(asked.unwrap_or(false));
                 }
@@ -248,7 +250,11 @@ async fn start(config: Config, services: &Services) -> Result<Endpoint, StartErr
                 }
                 tokio::time::sleep(SHUTDOWN).await;
             }
-            started => return started,
+            started => {
+                let endpoint = started?;
+                let peer = endpoint.peer(config).await?;
+                return Ok((endpoint, peer));
+            }
         }
     }
 }
@@ -271,37 +277,13 @@ async fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyh
     advised
 }
 
-/// Lets other programs ask this instance. One that is for pipes alone is of no use without that.
-fn open_control(
-    endpoint: &Endpoint,
-    services: &Services,
-    peer: &Peer,
-    pipes: Option<Arc<Pipes>>,
-    reporter: &mut Reporter,
-) -> Result<Option<Control>> {
-    let control = Control::open(endpoint, peer, pipes);
-    if matches!(services, Services::Pipes(_)) {
-        let control = control?;
-        pipe::tell_ready();
-        return Ok(Some(control));
-    }
-    let told = control.inspect_err(|error| {
-        reporter.say(Level::Warning, &Message::Unseen(format!("{error:#}")));
-        if services.role() == Role::Open {
-            reporter.say(Level::Warning, &Message::UnfoundByPipes(format!("{error:#}")));
-        }
-    });
-    Ok(told.ok())
-}
-
-fn start_forwards(endpoint: &Endpoint, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {
+fn start_forwards(peer: &Peer, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {
     match services {
-        Services::Serve(specs) => Ok(Forwards::Offering(forward::offer(endpoint, specs)?)),
+        Services::Serve(specs) => Ok(Forwards::Offering(forward::offer(peer, specs)?)),
         Services::Open(specs) => {
             let mut open = Vec::new();
             for spec in specs {
-                let listening =
-                    forward::listen(endpoint, spec).map_err(|error| words::explain_bind(&error))?;
+                let listening = forward::listen(peer, spec).map_err(|error| words::explain_bind(&error))?;
                 reporter.say(Level::Info, &words::listening(listening.address(), spec));
                 open.push(listening);
             }
@@ -325,12 +307,12 @@ fn check_status(common: &Common) -> Result<()> {
 fn check_peer(whom: &Whom, common: &Common) -> Result<()> {
     let own = SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), whom.peer.port);
     let found = runtime().or_say(|| Message::NoRuntime)?.block_on(whom.peer.resolve());
-    let checked = found.and_then(|found| Peer::check_foreign(&found, own));
+    let checked = found.and_then(|found| PeerAddress::check_foreign(&found, own));
     checked.map_err(|error| whom.advise(error.into()))
 }
 
 /// Says which key is used; after the first start, what to do on the other side.
-fn introduce(services: &Services, peer: &Peer, found: &Found) {
+fn introduce(services: &Services, peer: &PeerAddress, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
         say(&Message::KeyMade(path.clone()));
         say(&Message::OnTheOtherMachine);
@@ -354,7 +336,12 @@ pub(super) fn advise(error: StartError) -> anyhow::Error {
     match &error {
         StartError::Bind(bind) => words::explain_bind(bind).into(),
         StartError::Peer(peer) => advise_peer(peer.clone()),
-        StartError::Tls(_) | StartError::Entropy | StartError::Quic(_) => error.into(),
+        StartError::Tls(_)
+        | StartError::Entropy
+        | StartError::Quic(_)
+        | StartError::TooManyPeers
+        | StartError::Closed => error.into(),
+        _ => error.into(),
     }
 }
 
@@ -364,6 +351,7 @@ pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
         PeerError::Unresolved(_) => Message::NameDoesNotResolve(error.to_string()).into(),
         PeerError::PortInName(_) | PeerError::OnlyIpv6(_) | PeerError::NoMachine(_) => error.into(),
         PeerError::OwnAddress(_) => Message::PeerIsOwn(error.to_string()).into(),
+        _ => error.into(),
     }
 }
 

@@ -10,14 +10,13 @@ use std::{
 
 use anyhow::Result;
 use pinhole::{
-    Endpoint, Event, Key, Peer, clock,
-    endpoint::TaskEnd,
+    Event, Key, Peer, clock,
+    endpoint::{Missed, TaskEnd},
     forward::{Listening, Offering},
     proto::puncher::{Connected, Memory},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::broadcast::error::RecvError,
     time::Instant,
 };
 
@@ -89,9 +88,8 @@ async fn first<F: Future>(all: impl Iterator<Item = F>) -> F::Output {
 
 /// What is watched, and who is told.
 pub(super) struct Watch<'a> {
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) forwards: &'a mut Forwards,
     pub(super) peer: &'a Peer,
+    pub(super) forwards: &'a mut Forwards,
     pub(super) found: &'a Found,
     pub(super) wait: Option<Duration>,
     pub(super) signals: &'a mut Signals,
@@ -106,13 +104,13 @@ pub(super) struct Watch<'a> {
 impl Watch<'_> {
     /// Reports until the user ends it, the waiting time is over, there is another key, or something fails.
     pub(super) async fn run(self) -> Result<End> {
-        let Self { endpoint, forwards, peer, found, wait, signals, reporter, manager, pipes, rest } = self;
+        let Self { peer, forwards, found, wait, signals, reporter, manager, pipes, rest } = self;
         let mut unused = pin!(rests(pipes, rest));
-        let mut events = endpoint.events();
+        let mut events = peer.events();
         let mut course = Course::new(wait);
         let mut reread = None;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut watchdog = pin!(manager.feed(async || endpoint.answers().await));
+        let mut watchdog = pin!(manager.feed(async || peer.answers().await));
         loop {
             let held_back = reporter.deadline().map(Instant::from_std);
             tokio::select! {
@@ -120,7 +118,7 @@ impl Watch<'_> {
                     Asked::End => break,
                     Asked::ReRead => {
                         manager.reloading();
-                        reread = Some(Box::pin(ReRead::new(endpoint, found)));
+                        reread = Some(Box::pin(ReRead::new(peer, found)));
                     }
                 },
                 result = done(&mut reread) => {
@@ -132,29 +130,29 @@ impl Watch<'_> {
                     }
                 }
                 () = &mut unused => break,
-                _ = tick.tick(), if reporter.is_live() => reporter.tick(endpoint),
+                _ = tick.tick(), if reporter.is_live() => reporter.tick(peer),
                 () = clock::until(held_back) => reporter.handle_timeout(),
-                () = clock::until(course.give_up), if endpoint.current().is_none() => {
-                    let found = endpoint.findings().await;
+                () = clock::until(course.give_up), if peer.current().is_none() => {
+                    let found = peer.findings().await;
                     reporter.gave_up(wait.unwrap_or_default(), found.as_ref());
                     return Ok(End::Outcome(Outcome::NoPath));
                 }
-                event = events.recv() => match event {
-                    Ok(event) => {
+                event = events.next() => match event {
+                    Some(Ok(event)) => {
                         reporter.event(&event);
                         if let Some(sentence) = report::status(&event) {
                             manager.status(&sentence);
                         }
-                        remember(endpoint, peer, &event);
+                        remember(peer, &event);
                         course.handle_event(&event);
                     }
-                    Err(RecvError::Lagged(missed)) => {
+                    Some(Err(Missed { count: missed, .. })) => {
                         tracing::warn!(missed, "events came too fast to be reported");
-                        course.handle_missed(endpoint);
+                        course.handle_missed(peer);
                     }
-                    Err(RecvError::Closed) => return Ok(End::Outcome(Outcome::Failed)),
+                    None => return Ok(End::Outcome(Outcome::Failed)),
                 },
-                end = endpoint.ended() => return Ok(failed(&end, reporter)),
+                end = peer.ended() => return Ok(failed(&end, reporter)),
                 end = forwards.ended() => return Ok(failed(&end, reporter)),
                 never = &mut watchdog => match never {},
             }
@@ -180,10 +178,10 @@ fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
 }
 
 /// Keeps what worked.
-fn remember(endpoint: &Endpoint, peer: &Peer, event: &Event) {
+fn remember(peer: &Peer, event: &Event) {
     if let Some(Connected { method, pair, .. }) = event.connected() {
         let memory = Memory { method: *method, peer_port: pair.remote.port() };
-        memory::remember(endpoint.role(), peer, memory);
+        memory::remember(peer.role(), peer.address(), memory);
     }
 }
 
@@ -208,8 +206,8 @@ impl Course {
         }
     }
 
-    fn handle_missed(&mut self, endpoint: &Endpoint) {
-        let wait = self.wait.filter(|_| endpoint.current().is_none());
+    fn handle_missed(&mut self, peer: &Peer) {
+        let wait = self.wait.filter(|_| peer.current().is_none());
         self.give_up = wait.map(|wait| Instant::now() + wait);
     }
 }
@@ -270,22 +268,22 @@ struct ReRead {
 
 impl ReRead {
     /// Reads the key's file again and looks the peer up. What cannot be had stays as it is.
-    async fn new(endpoint: &Endpoint, found: &Found) -> Self {
+    async fn new(peer: &Peer, found: &Found) -> Self {
         match keyring::reread(found) {
             Ok(Some(another)) => match tokio::task::spawn_blocking(|| Keyed::new(another)).await {
                 Ok(keyed) => Self { told: Message::KeyChanged, another: Some(keyed) },
                 Err(error) => Self { told: words::reread(Some(&error.to_string()), &[]), another: None },
             },
-            Ok(None) => Self { told: words::reread(None, &look_up(endpoint).await), another: None },
+            Ok(None) => Self { told: words::reread(None, &look_up(peer).await), another: None },
             Err(error) => {
                 let why = format!("{error:#}");
-                Self { told: words::reread(Some(&why), &look_up(endpoint).await), another: None }
+                Self { told: words::reread(Some(&why), &look_up(peer).await), another: None }
             }
         }
     }
 }
 
 /// Returns where the peer is, as far as is known now.
-async fn look_up(endpoint: &Endpoint) -> Vec<SocketAddr> {
-    tokio::time::timeout(LOOK_UP, endpoint.look_up()).await.ok().flatten().unwrap_or_default()
+async fn look_up(peer: &Peer) -> Vec<SocketAddr> {
+    tokio::time::timeout(LOOK_UP, peer.look_up()).await.ok().flatten().unwrap_or_default()
 }

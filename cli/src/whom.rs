@@ -4,8 +4,7 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use pinhole::{
-    Peer,
-    endpoint::{DEFAULT_PORT, PeerError, StartError},
+    endpoint::{DEFAULT_PORT, PeerAddress, PeerError, StartError},
     forward::SpecError,
 };
 
@@ -19,7 +18,7 @@ use super::{
 /// The peer as it was meant.
 #[derive(Debug)]
 pub(super) struct Whom {
-    pub(super) peer: Peer,
+    pub(super) peer: PeerAddress,
     /// What the file says of it, nothing if it is not there.
     pub(super) section: Section,
     /// What could have been meant, if no such peer can be found.
@@ -30,7 +29,7 @@ impl Whom {
     /// Finds out who is meant by a word.
     pub(super) fn find(typed: &str, port: Option<u16>, config: &ConfigArgs) -> Result<Self> {
         if !is_name(typed) {
-            let peer = Peer::new(typed, port.unwrap_or(DEFAULT_PORT));
+            let peer = PeerAddress::new(typed, port.unwrap_or(DEFAULT_PORT));
             return Ok(Self { peer, section: Section::default(), hint: None });
         }
         let peers = Peers::read(config.config.as_deref())?;
@@ -38,7 +37,7 @@ impl Whom {
         let hint = section.is_none().then(|| peers.say_names(typed));
         let section = section.unwrap_or_default();
         let port = port.or(section.port).unwrap_or(DEFAULT_PORT);
-        let peer = Peer::new(section.peer.as_deref().unwrap_or(typed), port);
+        let peer = PeerAddress::new(section.peer.as_deref().unwrap_or(typed), port);
         Ok(Self { peer, section, hint })
     }
 

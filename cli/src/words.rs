@@ -25,6 +25,7 @@ pub(super) use self::search::{describe_trouble, find_public, no_path};
 use super::message::Message;
 
 /// Returns the line for an event, if the user should see one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "variants of a later version of the library")]
 pub(super) fn describe(event: &Event) -> Option<String> {
     Some(match event {
         Event::Searching { peer, addresses } => waiting(peer, addresses),
@@ -66,6 +67,7 @@ pub(super) fn describe(event: &Event) -> Option<String> {
         Event::AcceptFailed { listener, why } => {
             format!("cannot take connections to {listener} at the moment ({why}): {RAISE}")
         }
+        _ => return None,
     })
 }
 
@@ -216,6 +218,7 @@ pub(super) fn bad_key(error: PhraseError, for_own_eyes: bool) -> Message {
 const FORMER_WORDS: usize = 6;
 
 /// Adds the way out to a local port that cannot be had.
+#[expect(clippy::wildcard_enum_match_arm, reason = "variants of a later version of the library")]
 pub(super) fn explain_bind(error: &BindError) -> Message {
     let way_out = match error {
         BindError::InUse { protocol: Protocol::Udp, address } => format!(
@@ -238,6 +241,7 @@ pub(super) fn explain_bind(error: &BindError) -> Message {
             "name one of its own (`ip address` lists them), or 0.0.0.0 for all of them".into()
         }
         BindError::Other { source, .. } => source.to_string(),
+        _ => return Message::CannotBind { error: error.to_string(), way_out: String::new() },
     };
     Message::CannotBind { error: error.to_string(), way_out }
 }

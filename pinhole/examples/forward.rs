@@ -7,12 +7,12 @@
 //! ssh -p 2222 user@localhost
 //! ```
 //!
-//! `main` is the whole life: a phrase becomes a key, an endpoint punches and keeps a tunnel up, a forward carries TCP
+//! `main` is the whole life: a phrase becomes a key, an endpoint opens a port, its peer punches and keeps a tunnel up, a forward carries TCP
 //! connections through it. The port is open before the tunnel stands; early connections wait for it. When the tunnel
-//! is lost the endpoint punches again, and nothing here has to change.
+//! is lost it punches again, and nothing here has to change.
 
 use anyhow::{Context, Result};
-use pinhole::{Config, Endpoint, Key, Peer, Phrase, Role, endpoint::DEFAULT_PORT, forward};
+use pinhole::{Endpoint, Key, PeerConfig, Phrase, Role, forward};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -20,11 +20,11 @@ async fn main() -> Result<()> {
     let (peer, spec) = args.next().zip(args.next()).context("usage: forward PEER [BIND:]PORT[:SERVICE]")?;
     let phrase: Phrase = std::env::var("PINHOLE_KEY").context("PINHOLE_KEY is not set")?.parse()?;
 
-    let config = Config::new(Role::Open, Key::stretch(&phrase), Peer::new(peer, DEFAULT_PORT));
-    let endpoint = Endpoint::start(config).await?;
-    let listening = forward::listen(&endpoint, &spec.parse()?)?;
+    let endpoint = Endpoint::builder(Key::stretch(&phrase)).build().await?;
+    let peer = endpoint.peer(PeerConfig::new(Role::Open, peer.as_str())).await?;
+    let listening = forward::listen(&peer, &spec.parse()?)?;
     say(&format!("listening on {}", listening.address()));
-    let tunnel = endpoint.connected().await.context("the endpoint was closed")?;
+    let tunnel = peer.connected().await.context("the endpoint was closed")?;
     say(&format!("tunnel to {}", tunnel.remote()));
 
     tokio::signal::ctrl_c().await?;

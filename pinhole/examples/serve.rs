@@ -7,16 +7,14 @@
 //! PINHOLE_KEY=the-words-of-the-key cargo run --example serve -- 203.0.113.9 22 web=localhost:8080
 //! ```
 //!
-//! The endpoint tells its states, its troubles and the fate of connections as [`Event`]s; whoever asks first hears
-//! them from the start. They are news, not errors: the endpoint goes on by itself until it is closed.
+//! A peer tells its states, its troubles and the fate of connections as [`Event`]s, beginning with what holds. They are
+//! news, not errors: the peer goes on by itself until it is closed.
 
 use anyhow::{Context, Result};
 use pinhole::{
-    Config, Endpoint, Event, Key, Peer, Phrase, Role,
-    endpoint::DEFAULT_PORT,
+    Endpoint, Event, Key, PeerConfig, Phrase, Role,
     forward::{self, ServeSpec},
 };
-use tokio::sync::broadcast::error::RecvError;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -25,17 +23,17 @@ async fn main() -> Result<()> {
     let services: Vec<ServeSpec> = args.map(|spec| spec.parse()).collect::<Result<_, _>>()?;
     let phrase: Phrase = std::env::var("PINHOLE_KEY").context("PINHOLE_KEY is not set")?.parse()?;
 
-    let config = Config::new(Role::Serve, Key::stretch(&phrase), Peer::new(peer, DEFAULT_PORT));
-    let endpoint = Endpoint::start(config).await?;
-    let mut events = endpoint.events();
-    let _offered_until_dropped = forward::offer(&endpoint, &services)?;
+    let endpoint = Endpoint::builder(Key::stretch(&phrase)).build().await?;
+    let peer = endpoint.peer(PeerConfig::new(Role::Serve, peer.as_str())).await?;
+    let mut events = peer.events();
+    let _offered_until_dropped = forward::offer(&peer, &services)?;
     loop {
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => break interrupted?,
-            event = events.recv() => match event {
-                Ok(event) => tell(&event),
-                Err(RecvError::Lagged(missed)) => say(&format!("{missed} events came too fast to be told")),
-                Err(RecvError::Closed) => break,
+            event = events.next() => match event {
+                Some(Ok(event)) => tell(&event),
+                Some(Err(missed)) => say(&missed.to_string()),
+                None => break,
             },
         }
     }

@@ -22,6 +22,7 @@ impl fmt::Display for Protocol {
 
 /// Says why a local port cannot be had.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// Another program has the port.
     #[error("{protocol} port {} is in use on {}", .address.port(), .address.ip())]

@@ -1,10 +1,11 @@
 //! How connections and handshakes end: codes on the wire, and words of our own for what the library reports.
 
-use noq_proto::{ConnectionError, VarInt};
+use noq_proto::ConnectionError;
 use pinhole_proto::session::{HandshakeError, TunnelEnd};
 
 /// Says why a side closes the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Goodbye {
     /// The program ends.
     Leaving,
@@ -14,10 +15,10 @@ pub enum Goodbye {
 
 impl Goodbye {
     /// Returns the code on the wire. Not 0: the library says that of itself when a connection is dropped.
-    pub fn code(self) -> VarInt {
+    pub fn code(self) -> u32 {
         match self {
-            Self::Leaving => VarInt::from_u32(1),
-            Self::Replaced => VarInt::from_u32(2),
+            Self::Leaving => 1,
+            Self::Replaced => 2,
         }
     }
 }
@@ -39,7 +40,7 @@ pub fn handshake_error(error: &ConnectionError) -> HandshakeError {
 /// Says how a connection ended.
 pub fn tunnel_end(error: &ConnectionError) -> TunnelEnd {
     match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code() => {
+        ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code().into() => {
             TunnelEnd::PeerLeft
         }
         ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,

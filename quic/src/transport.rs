@@ -13,7 +13,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use noq_proto::{ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use noq_proto::{
+    ClientConfig, EndpointConfig, MtuDiscoveryConfig, RemoteConfig, ServerConfig, TransportConfig, VarInt,
+};
 use pinhole_proto::key::Instances;
 
 use super::{congestion::PathCount, credentials::Credentials, initial::Opened};
@@ -80,7 +82,7 @@ impl Way {
     pub const UNKNOWN: Self = Self { rtt: Duration::MAX, largest_datagram: None };
 }
 
-/// What connections of one endpoint share, over all its paths.
+/// What connections to one peer share, over all its paths.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// From the key.
@@ -105,6 +107,12 @@ impl Shared {
             .transport_config(Arc::new(transport(way, 0, &self.paths)))
             .initial_dst_cid_provider(Arc::new(move || ids.next()));
         config
+    }
+
+    /// Configures what is this peer's alone in an endpoint of several: answers over one path, and connection IDs.
+    pub fn remote(&self, instances: Instances, way: Way) -> RemoteConfig {
+        let server_config = Arc::new(self.server(instances, way));
+        RemoteConfig { server_config, cid_generator: Box::new(self.credentials.ids().clone()) }
     }
 
     /// Configures the serve side's answers over one path.

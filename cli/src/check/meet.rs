@@ -4,17 +4,17 @@ use std::{io::IsTerminal, time::Duration};
 
 use anyhow::Result;
 use pinhole::{
-    Config, Endpoint, Event, Key, Peer, Role, Tunnel,
+    Endpoint, Event, Key, Peer, PeerConfig, Role, Tunnel,
     check::{self, CheckError, Plan, Progress},
     clock,
-    endpoint::{DEFAULT_PORT, Purpose},
+    endpoint::{DEFAULT_PORT, PeerAddress, Purpose},
     hub,
     proto::{
         puncher::{Connected, Diagnosis, Findings, Limits, Trouble},
         survey::{LIFETIME_MAPPINGS, MAX_MAPPINGS, MOST_LIFETIME, Outcome},
     },
 };
-use tokio::{sync::broadcast::error::RecvError, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -65,17 +65,19 @@ pub(super) fn role(args: &CheckArgs) -> Role {
 }
 
 /// Searches for the other side's check, and makes the check of both with it.
-pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &Peer, found: &Found) -> Result<Meeting> {
+pub(super) async fn meet(
+    args: &CheckArgs,
+    own: &Own,
+    address: &PeerAddress,
+    found: &Found,
+) -> Result<Meeting> {
     let key = Key::stretch(&found.phrase);
     let (limits, [mappings, lifetime_mappings]) = share(args.limits.limits());
-    let config = Config {
-        bind: args.own_ip().into(),
-        limits,
-        purpose: Purpose::Check,
-        ..Config::new(role(args), key.clone(), peer.clone())
-    };
-    let endpoint = Endpoint::start(config).await.map_err(tunnel::advise)?;
-    introduce(args, &peer.host);
+    let builder = Endpoint::builder(key.clone()).bind(address.port).bind_ip(args.own_ip().into());
+    let endpoint = builder.build().await.map_err(tunnel::advise)?;
+    let config = PeerConfig::new(role(args), address.clone()).limits(limits).purpose(Purpose::Check);
+    let peer = endpoint.peer(config).await.map_err(tunnel::advise)?;
+    introduce(args, &address.host);
     let plan = Plan {
         key,
         low_ttl: own.peer.map_or(1, |peer| check::low_ttl(own.machine.source, &own.hops, peer)),
@@ -86,7 +88,7 @@ pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &Peer, found: &Found
         lifetime_s: args.lifetime.unwrap_or(0),
     };
     let meeting = tokio::select! {
-        meeting = search_and_check(&endpoint, &plan, args.wait) => meeting,
+        meeting = search_and_check(&peer, &plan, args.wait) => meeting,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.or_say(|| Message::NoSignals)?;
             Meeting::Ended
@@ -96,8 +98,8 @@ pub(super) async fn meet(args: &CheckArgs, own: &Own, peer: &Peer, found: &Found
     Ok(meeting)
 }
 
-async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> Meeting {
-    let (tunnel, connected) = match search(endpoint, wait).await {
+async fn search_and_check(peer: &Peer, plan: &Plan, wait: Duration) -> Meeting {
+    let (tunnel, connected) = match search(peer, wait).await {
         Ok(met) => met,
         Err(apart) => return apart,
     };
@@ -109,10 +111,11 @@ async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> M
             has_watched = true;
             say(&Message::WatchingMappings(seconds));
         }
+        _ => {}
     };
     let whole = WHOLE + Duration::from_secs(MOST_LIFETIME.into());
     let checked =
-        tokio::time::timeout(whole, check::both_sides(endpoint, &tunnel, connected, plan, progress)).await;
+        tokio::time::timeout(whole, check::both_sides(peer, &tunnel, connected, plan, progress)).await;
     match checked {
         Ok(Ok(outcome)) => Meeting::Checked { outcome: Box::new(outcome), connected, has_watched },
         Ok(Err(error)) => Meeting::Broken(error),
@@ -121,42 +124,42 @@ async fn search_and_check(endpoint: &Endpoint, plan: &Plan, wait: Duration) -> M
 }
 
 /// Waits for a tunnel and says what is worth a word meanwhile.
-async fn search(endpoint: &Endpoint, wait: Duration) -> Result<(Tunnel, Connected), Meeting> {
-    let mut events = endpoint.events();
+async fn search(peer: &Peer, wait: Duration) -> Result<(Tunnel, Connected), Meeting> {
+    let mut events = peer.events();
     let until = Instant::now() + wait;
     let (mut connected, mut wrong_start) = (None, None);
     loop {
         let event = tokio::select! {
-            event = events.recv() => event,
+            event = events.next() => event,
             () = clock::until(Some(until)) => return Err(match wrong_start {
                 Some(told) => Meeting::Told(told),
-                None => Meeting::Apart(endpoint.findings().await),
+                None => Meeting::Apart(peer.findings().await),
             }),
-            end = endpoint.ended() => return Err(Meeting::Told(Message::PartEnded(end).to_string())),
+            end = peer.ended() => return Err(Meeting::Told(Message::PartEnded(end).to_string())),
         };
         match event {
-            Ok(Event::Punched(by) | Event::PathChanged(by)) => connected = Some(by),
-            Ok(Event::TunnelUp { .. }) => {
-                if let (Some(tunnel), Some(connected)) = (endpoint.current(), connected) {
+            Some(Ok(Event::Punched(by) | Event::PathChanged(by))) => connected = Some(by),
+            Some(Ok(Event::TunnelUp { .. })) => {
+                if let (Some(tunnel), Some(connected)) = (peer.current(), connected) {
                     return Ok((tunnel, connected));
                 }
             }
             // It may be mended on the other side meanwhile; and somebody on the way can send back what we have sent.
-            Ok(Event::Trouble(
+            Some(Ok(Event::Trouble(
                 trouble @ (Trouble::SameRole { .. } | Trouble::OwnEcho { .. } | Trouble::OtherVerb { .. }),
-            )) => {
+            ))) => {
                 let told = wrongly_started(&trouble);
                 say_as(Level::Info, &told);
                 wrong_start = Some(told);
             }
-            Ok(Event::Heard { .. }) => wrong_start = None, // and it is refuted
-            Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. })) => {
+            Some(Ok(Event::Heard { .. })) => wrong_start = None, // and it is refuted
+            Some(Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. }))) => {
                 if let Some(line) = words::describe(&event) {
                     say_as(Level::Info, &one_line(&line));
                 }
             }
-            Ok(_) | Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return Err(Meeting::Apart(None)),
+            Some(Ok(_) | Err(_)) => {}
+            None => return Err(Meeting::Apart(None)),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 use etcetera::BaseStrategy;
-use pinhole::{Peer, Role};
+use pinhole::{Role, endpoint::PeerAddress};
 
 use super::socket::{Folder, SocketFile};
 use crate::message::{Message, OrSay};
@@ -37,12 +37,12 @@ pub(crate) fn make() -> Result<PathBuf> {
 }
 
 /// Names the socket of this process: process, role and peer.
-pub(super) fn socket_name(role: Role, peer: &Peer) -> String {
+pub(super) fn socket_name(role: Role, peer: &PeerAddress) -> String {
     format!("{}-{role}-{}.sock", std::process::id(), plain(peer))
 }
 
 /// Writes a peer so that it can be part of a file's name.
-pub(crate) fn plain(peer: &Peer) -> String {
+pub(crate) fn plain(peer: &PeerAddress) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
     peer.to_string().chars().take(NAME).map(plain).collect()
 }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_peer_s_name_cannot_lead_out_of_the_folder_nor_make_the_path_too_long() {
         let long = "a/../b\n".repeat(40);
-        let name = socket_name(Role::Open, &Peer::new(long, 5555));
+        let name = socket_name(Role::Open, &PeerAddress::new(long, 5555));
         assert!(name.len() < 60 && !name.contains(['/', '\n']), "{name}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use pinhole::{Endpoint, Peer, status::Status};
+use pinhole::{Peer, status::Status};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -47,14 +47,14 @@ pub(crate) struct Control {
 
 impl Control {
     /// Opens it. Those that dead instances left are removed. `pipes` are carried where they are.
-    pub(crate) fn open(endpoint: &Endpoint, peer: &Peer, pipes: Option<Arc<Pipes>>) -> Result<Self> {
-        let path = folder::make()?.join(folder::socket_name(endpoint.role(), peer));
+    pub(crate) fn open(peer: &Peer, pipes: Option<Arc<Pipes>>) -> Result<Self> {
+        let path = folder::make()?.join(folder::socket_name(peer.role(), peer.address()));
         folder::own_sockets().iter().for_each(super::socket::SocketFile::sweep);
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let status_places = Semaphore::new(STATUS);
-        let desk = Arc::new(Desk { status: endpoint.status(), status_places, pipes });
+        let desk = Arc::new(Desk { status: peer.status(), status_places, pipes });
         let mut task = JoinSet::new();
         task.spawn(serve(listener, desk));
         Ok(Self { path, _task: task })

@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use pinhole::{
-    Endpoint, Key, Peer,
+    Key, Peer,
+    endpoint::PeerAddress,
     forward::{Carrier, NotCarried},
     proto::stream::{Request as StreamRequest, valid_name},
     status::Status,
@@ -56,22 +57,22 @@ pub(crate) struct Pipes {
     places: Semaphore,
     carrier: Carrier,
     status: Status,
-    peer: Peer,
+    peer: PeerAddress,
     key: Key,
 }
 
 impl Pipes {
-    /// Carries over an endpoint's tunnels. An instance that is there `for_pipes` alone leaves when somebody else needs its
+    /// Carries over the tunnels to a peer. An instance that is there `for_pipes` alone leaves when somebody else needs its
     /// port.
-    pub(crate) fn new(endpoint: &Endpoint, peer: &Peer, key: &Key, for_pipes: bool) -> Self {
+    pub(crate) fn new(peer: &Peer, key: &Key, for_pipes: bool) -> Self {
         Self {
             is_for_pipes: for_pipes,
             leave: Notify::new(),
             count: watch::Sender::new(0),
             places: Semaphore::new(PIPES),
-            carrier: Carrier::new(endpoint),
-            status: endpoint.status(),
-            peer: peer.clone(),
+            carrier: Carrier::new(peer),
+            status: peer.status(),
+            peer: peer.address().clone(),
             key: key.clone(),
         }
     }
@@ -145,7 +146,7 @@ impl Pipes {
             Ok(()) => Answer::Done,
             Err(NotCarried::NoTunnel(found)) => Answer::Failed { why: words::gave_up(wait, found.as_ref()) },
             Err(NotCarried::Refused(reply)) => Answer::Failed { why: format!("service {service}: {reply}") },
-            Err(NotCarried::Broken) => Answer::Failed { why: Message::Cut.to_string() },
+            Err(NotCarried::Broken | _) => Answer::Failed { why: Message::Cut.to_string() },
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Result;
-use pinhole::{Peer, Role};
+use pinhole::{Role, endpoint::PeerAddress};
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::{
@@ -37,7 +37,7 @@ const READY: &str = "ready";
 pub(super) struct Turn(#[expect(dead_code, reason = "held")] File);
 
 /// Waits for the turn.
-pub(super) fn take_turn(peer: &Peer) -> Result<Turn> {
+pub(super) fn take_turn(peer: &PeerAddress) -> Result<Turn> {
     let path = folder::make()?.join(format!("{}.lock", folder::plain(peer)));
     let shown = || Message::CannotUse(path.clone());
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);

@@ -52,6 +52,7 @@ fn samples() -> Vec<Event> {
         | Event::ServiceBack { .. }
         | Event::ConnectFailed { .. }
         | Event::AcceptFailed { .. } => event.name(),
+        _ => event.name(),
     };
     let all = vec![
         Event::Searching { peer: host.clone(), addresses: vec![remote] },

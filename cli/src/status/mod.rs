@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use pinhole::{
-    Endpoint,
+    Peer,
     status::{Snapshot, Status},
 };
 
@@ -32,8 +32,8 @@ use super::{
 };
 
 /// Shows this instance on a page for as long as what is returned is held, if that is wanted.
-pub(super) fn show(endpoint: &Endpoint, common: &Common, reporter: &mut Reporter) -> Result<Option<Page>> {
-    let page = common.status.map(|address| Page::open(endpoint.status(), address)).transpose();
+pub(super) fn show(peer: &Peer, common: &Common, reporter: &mut Reporter) -> Result<Option<Page>> {
+    let page = common.status.map(|address| Page::open(peer.status(), address)).transpose();
     let page = page.map_err(|error| words::explain_bind(&error))?;
     if let Some(page) = &page {
         reporter.say(Level::Info, &Message::StatusPage(page.address()));

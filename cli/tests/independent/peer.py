@@ -48,7 +48,8 @@ class Peer:
     def test(self, flags=0):
         token = int.from_bytes(os.urandom(8), "big")
         self.tokens[token] = time.monotonic()
-        self.say(wire.PROBE, token, flags, self.remote if self.heard else None)
+        heard_from = self.remote if self.heard else None
+        self.say(wire.PROBE, token, flags, self.observed if flags & wire.NOMINATE else heard_from)
 
     def leave(self):
         """Says three byes."""
@@ -79,7 +80,8 @@ class Peer:
             self.is_left = True
 
     def on_probe(self, probe):
-        takes = probe.flags & wire.NOMINATE and self.role == wire.SERVE and self.is_proven
+        is_chosen = probe.flags & wire.NOMINATE and probe.observed == self.remote
+        takes = is_chosen and self.role == wire.SERVE and self.is_proven
         if takes and not self.is_nominated:
             self.nominate()
         self.say(wire.ACK, probe.token, wire.NOMINATE if takes else 0, self.remote)

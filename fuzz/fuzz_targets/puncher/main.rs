@@ -167,13 +167,14 @@ impl Bench {
                 self.receive(self.pair(place), vec![first; usize::from(length) % 2000]);
             }
             Op::Sealed(place, fields) => {
-                let datagram = self.seal(fields, fields.token);
+                let token = fields.token;
+                let datagram = self.seal(fields, token, self.pair(place));
                 self.receive(self.pair(place), datagram);
             }
             Op::Answer(which, fields) => {
                 let Some(question) = self.nth_last(which) else { return };
                 let (pair, token) = (question.pair, open(&question.payload).token);
-                let datagram = self.seal(fields, token);
+                let datagram = self.seal(fields, token, pair);
                 self.receive(pair, datagram);
             }
             Op::Recording(place, back) => {
@@ -403,7 +404,8 @@ impl Bench {
         from.into_iter().take(length.into()).collect()
     }
 
-    fn seal(&mut self, fields: Fields, token: u64) -> Vec<u8> {
+    /// A choice that says nothing else is that of the pair that it comes over.
+    fn seal(&mut self, fields: Fields, token: u64, over: Pair) -> Vec<u8> {
         let now_ms = u64::try_from(self.now.unix.as_millis()).unwrap_or(u64::MAX);
         let probe = Probe {
             kind: fields.kind.into(),
@@ -416,7 +418,7 @@ impl Bench {
             sequence: fields.sequence.unwrap_or(self.sequence),
             unix_ms: fields.unix_ms.unwrap_or(now_ms),
             token,
-            observed: fields.observed,
+            observed: fields.observed.or(fields.nominate.then_some(over.remote)),
         };
         self.sequence += 1;
         SEAL.seal(&probe, [9; 24]).to_vec()

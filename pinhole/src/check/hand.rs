@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{CheckError, Plan};
-use crate::hub::{Hub, LetterArrival};
+use crate::hub::{LetterArrival, PeerHub};
 
 /// Numbers of the sockets of a survey: far from those that the puncher gives.
 const FIRST_SOCKET: u16 = 60_000;
@@ -38,7 +38,7 @@ const MAX_HEARD: usize = 1024;
 
 /// One side's sockets and what they hear.
 pub(super) struct Hand {
-    hub: Arc<Hub>,
+    hub: Arc<PeerHub>,
     role: Role,
     seal: ProbeSeal,
     letters: mpsc::Receiver<LetterArrival>,
@@ -58,7 +58,7 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub(super) fn new(hub: Arc<Hub>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
+    pub(super) fn new(hub: Arc<PeerHub>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
         let letters = hub.letters(seal.clone(), role.other());
         Self {
             hub,

@@ -59,7 +59,7 @@ impl Machine {
     /// a tokio runtime.
     #[must_use]
     pub fn look(main: SocketAddr, peer: Option<SocketAddr>) -> Self {
-        let toward = peer.unwrap_or(hub::PEER);
+        let toward = peer.unwrap_or(hub::ELSEWHERE);
         let way = way_to(main.ip(), toward);
         Self {
             addresses: addresses(),

@@ -33,6 +33,7 @@ use crate::tunnel::TunnelEnd;
 
 /// Says why a check of both sides came to no end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckError {
     /// The tunnel has ended.
     #[error("the tunnel of the check ended: {0}")]

@@ -18,7 +18,7 @@ use pinhole_proto::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{CheckError, hand::Hand, wire::Wire};
-use crate::{Endpoint, Tunnel, clock::now, endpoint::source_toward};
+use crate::{Peer, Tunnel, clock::now, endpoint::source_toward};
 
 /// Time beyond a round trip for the last letters of a round.
 const GRACE: Duration = Duration::from_millis(150);
@@ -59,6 +59,7 @@ pub struct Plan {
 
 /// What is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
     /// This part of the survey, of so many.
     Survey(u32, u32),
@@ -66,24 +67,24 @@ pub enum Progress {
     Lifetime(u16),
 }
 
-/// Checks both sides over a tunnel of an endpoint made for that ([`crate::endpoint::Purpose::Check`]). `connected` is
+/// Checks both sides over a tunnel to a peer made for that ([`crate::endpoint::Purpose::Check`]). `connected` is
 /// the path it runs over; `progress` is told what is under way.
 ///
 /// # Errors
 ///
 /// When the tunnel ends, or the other side is silent or does not keep to the protocol.
 pub async fn both_sides(
-    endpoint: &Endpoint,
+    peer: &Peer,
     tunnel: &Tunnel,
     connected: Connected,
     plan: &Plan,
     mut progress: impl FnMut(Progress),
 ) -> Result<Outcome, CheckError> {
-    let role = endpoint.role();
+    let role = peer.role();
     let seal = ProbeSeal::of_letters(&plan.key.for_check());
     let mappings = plan.mappings.min(MAX_MAPPINGS);
-    let hand = Hand::new(endpoint.shared_hub(), seal, role, connected.pair, plan);
-    let own_ip = match endpoint.hub().local_address().ip() {
+    let hand = Hand::new(peer.shared_hub(), seal, role, connected.pair, plan);
+    let own_ip = match peer.hub().local_address().ip() {
         ip if ip.is_unspecified() => source_toward(connected.pair.remote),
         ip => Some(ip),
     };

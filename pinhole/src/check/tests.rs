@@ -1,7 +1,7 @@
 //! A check against an open side that has the key and does not keep to the rules.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
@@ -16,7 +16,10 @@ use pinhole_proto::{
 use tokio::task::JoinHandle;
 
 use super::{CheckError, Plan, both_sides, wire::Wire};
-use crate::{Config, Endpoint, Event, Peer, Tunnel, endpoint::Purpose};
+use crate::{
+    Endpoint, Event, Peer, PeerConfig, Tunnel,
+    endpoint::{PeerAddress, Purpose},
+};
 
 /// A test that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -33,7 +36,7 @@ struct Hostile {
     /// Where the serve side is.
     serve: SocketAddr,
     key: Key,
-    open: Endpoint,
+    open: Peer,
     check: JoinHandle<Result<Outcome, CheckError>>,
 }
 
@@ -47,13 +50,10 @@ impl Hostile {
         let port = free_port(ips[0]);
         let key = Key::stretch(&Phrase::generate([7; 32]));
         let start = async |role: Role, own: Ipv4Addr, peer: Ipv4Addr| {
-            let peer = Peer::new(peer.to_string(), port);
-            let config = Config {
-                bind: IpAddr::V4(own),
-                purpose: Purpose::Check,
-                ..Config::new(role, key.clone(), peer)
-            };
-            Endpoint::start(config).await.expect("an endpoint")
+            let endpoint = Endpoint::builder(key.clone()).bind(port).bind_ip(own.into()).build().await;
+            let address = PeerAddress::new(peer.to_string(), port);
+            let config = PeerConfig::new(role, address).purpose(Purpose::Check);
+            endpoint.expect("an endpoint").peer(config).await.expect("a peer")
         };
         let serve = start(Role::Serve, ips[0], ips[1]).await;
         let open = start(Role::Open, ips[1], ips[0]).await;
@@ -112,18 +112,18 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Waits for the tunnel and the path that it runs over.
-async fn up(endpoint: &Endpoint) -> (Connected, Tunnel) {
-    let mut events = endpoint.events();
+async fn up(peer: &Peer) -> (Connected, Tunnel) {
+    let mut events = peer.events();
     let mut connected = None;
     loop {
-        let event = events.recv().await.expect("an event");
+        let event = events.next().await.expect("an event").expect("none is missed");
         if let Event::Punched(by) = event {
             connected = Some(by);
         } else if let Event::TunnelUp { .. } = event {
             break;
         }
     }
-    (connected.expect("a path before a tunnel"), endpoint.current().expect("a tunnel"))
+    (connected.expect("a path before a tunnel"), peer.current().expect("a tunnel"))
 }
 
 fn free_port(ip: Ipv4Addr) -> u16 {

@@ -25,7 +25,7 @@ pub(super) struct Wire {
 impl Wire {
     /// Begins to talk: the open side.
     pub(super) async fn open(tunnel: &Tunnel) -> Result<Self, CheckError> {
-        let (mut send, mut recv) = tunnel.open_stream().await?;
+        let (mut send, mut recv) = tunnel.open_bare().await?;
         send.write_all(&CHECK_REQUEST).await.map_err(|_| CheckError::Broken)?;
         let mut reply = [0];
         read(&mut recv, &mut reply).await?;
@@ -43,7 +43,7 @@ impl Wire {
     /// Waits for the other side to begin: the serve side.
     pub(super) async fn accept(tunnel: &Tunnel) -> Result<Self, CheckError> {
         let (mut send, mut recv) =
-            timeout(WORD, tunnel.accept_stream()).await.map_err(|_| CheckError::Silent)??;
+            timeout(WORD, tunnel.accept_bare()).await.map_err(|_| CheckError::Silent)??;
         let mut request = [0; CHECK_REQUEST.len()];
         read(&mut recv, &mut request).await?;
         let reply = if request == CHECK_REQUEST { Reply::Connected } else { Reply::NoSuchService };

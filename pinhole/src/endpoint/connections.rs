@@ -3,14 +3,18 @@
 use std::{collections::HashMap, future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 
 use pinhole_proto::{
+    key::Instances,
     puncher::Connected,
     session::{ConnectionHandle, HandshakeError},
 };
 use pinhole_quic::{Goodbye, Shared, Way, handshake_error};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+};
 
 use crate::{
-    hub::{self, Hub},
+    hub::PeerHub,
     tunnel::{Tunnel, TunnelEnd},
 };
 
@@ -34,7 +38,9 @@ pub(super) enum Happened {
 pub(super) struct Connections {
     quic: noq::Endpoint,
     shared: Shared,
-    hub: Arc<Hub>,
+    hub: Arc<PeerHub>,
+    /// First packets of handshakes that the peer begins.
+    incoming: mpsc::Receiver<noq::Incoming>,
     handshakes: JoinSet<(ConnectionHandle, Handshake)>,
     under_way: HashMap<ConnectionHandle, AbortHandle>,
     /// Whose handshake has succeeded, until the session has said whether it is the tunnel.
@@ -43,9 +49,17 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(quic: noq::Endpoint, shared: Shared, hub: Arc<Hub>) -> Self {
+    /// Nobody is answered before [`Self::answer`]: on the open side nobody ever is.
+    pub(super) fn new(
+        quic: noq::Endpoint,
+        shared: Shared,
+        hub: Arc<PeerHub>,
+        incoming: mpsc::Receiver<noq::Incoming>,
+    ) -> Self {
         let (handshakes, under_way) = Default::default();
-        Self { quic, shared, hub, handshakes, under_way, established: None, tunnel: None }
+        let address = hub.id().address();
+        quic.set_remote(address, Some(shared.remote(Instances::default(), Way::UNKNOWN)));
+        Self { quic, shared, hub, incoming, handshakes, under_way, established: None, tunnel: None }
     }
 
     /// Waits until something happens. Returns none once the endpoint is closed. Whoever was established is held until
@@ -53,7 +67,7 @@ impl Connections {
     pub(super) async fn next(&mut self) -> Option<Happened> {
         loop {
             tokio::select! {
-                incoming = self.quic.accept() => return incoming.map(Box::new).map(Happened::Incoming),
+                incoming = self.incoming.recv() => return incoming.map(Box::new).map(Happened::Incoming),
                 Some(joined) = self.handshakes.join_next() => match joined {
                     Ok((connection, Ok(established))) => {
                         self.under_way.remove(&connection);
@@ -73,13 +87,13 @@ impl Connections {
 
     /// Sets whose first packets are answered from now on.
     pub(super) fn answer(&self, over: Connected) {
-        self.quic.set_server_config(Some(self.shared.server(over.instances, self.way(over))));
+        self.quic.set_remote(self.address(), Some(self.shared.remote(over.instances, self.way(over))));
     }
 
     /// Begins a handshake. One that cannot begin is noticed like one that nobody answers.
     pub(super) fn dial(&mut self, connection: ConnectionHandle, over: Connected) {
         let config = self.shared.client(over.instances, self.way(over));
-        match self.quic.connect_with(config, hub::PEER, SERVER_NAME) {
+        match self.quic.connect_with(config, self.address(), SERVER_NAME) {
             Ok(connecting) => self.begin(connection, connecting),
             Err(error) => tracing::warn!(%error, "cannot dial"),
         }
@@ -147,7 +161,7 @@ impl Connections {
 
     /// Has QUIC send again at once what is unanswered.
     pub(super) fn wake(&self) {
-        self.quic.handle_network_change(None);
+        self.quic.handle_network_change_to(self.address());
     }
 
     pub(super) fn rekey(&self) {
@@ -166,8 +180,19 @@ impl Connections {
         self.tunnel.as_ref().and_then(|(_, tunnel)| tunnel.rtt())
     }
 
+    /// Returns where the peer is, as QUIC sees it.
+    fn address(&self) -> SocketAddr {
+        self.hub.id().address()
+    }
+
     fn way(&self, over: Connected) -> Way {
         Way { rtt: over.rtt, largest_datagram: self.hub.largest_datagram(over.pair) }
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.quic.set_remote(self.address(), None);
     }
 }
 

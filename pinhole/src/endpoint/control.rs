@@ -8,7 +8,7 @@ use pinhole_proto::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Config, Event, Events, Purpose};
+use super::{Event, Events, PeerConfig, Purpose};
 use crate::Tunnel;
 
 /// What is offered by this side, none as long as nothing is.
@@ -30,7 +30,7 @@ pub(super) struct Control {
 impl Control {
     /// `own` is what this side offers; what the peer offers goes to `peers`.
     pub(super) fn new(
-        config: &Config,
+        config: &PeerConfig,
         own: watch::Receiver<Offered>,
         peers: watch::Sender<Offered>,
         events: Events,

@@ -15,17 +15,17 @@ use tokio::{
 };
 
 use super::{
-    Event, Events, Peer, PeerError,
+    Event, Events, PeerAddress, PeerError,
+    address::source_toward,
     connections::{Connections, Happened},
     control::Control,
     network::Network,
-    peer::source_toward,
     ports,
 };
 use crate::{
     bind::BindError,
     clock::{now, until},
-    hub::{Arrivals, Hub},
+    hub::{Arrivals, PeerHub},
     route,
     tunnel::Tunnel,
 };
@@ -71,8 +71,8 @@ pub(super) struct Owner {
 pub(super) struct Driver {
     session: Session,
     role: Role,
-    peer: Peer,
-    hub: Arc<Hub>,
+    peer: PeerAddress,
+    hub: Arc<PeerHub>,
     arrivals: Arrivals,
     connections: Connections,
     network: Network,
@@ -87,8 +87,8 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         session: Session,
-        (role, peer): (Role, Peer),
-        (hub, arrivals): (Arc<Hub>, Arrivals),
+        (role, peer): (Role, PeerAddress),
+        (hub, arrivals): (Arc<PeerHub>, Arrivals),
         connections: Connections,
         owner: Owner,
     ) -> Self {
@@ -141,6 +141,7 @@ impl Driver {
                 Some(found) = self.lookups.join_next() => {
                     self.tell_vitals();
                     self.session.handle_resolved(found.ok().and_then(Result::ok), now());
+                    self.hub.set_named(self.session.addresses());
                     self.locate();
                     self.answer_curious();
                 }
@@ -180,6 +181,10 @@ impl Driver {
                     if self.role == Role::Serve {
                         self.connections.answer(over); // before the first packet can get in
                     }
+                    self.hub.set_met(match self.role {
+                        Role::Serve => over.instances.open,
+                        Role::Open => over.instances.serve,
+                    });
                     self.hub.admit(over.pair);
                     self.connections.set_path(Some(over.pair.remote));
                 }
@@ -292,7 +297,7 @@ impl Driver {
         self.session.handle_icmp(icmp, now());
         if self.session.doubts_peer(icmp) {
             self.locate();
-            if ports::is_closed(icmp.pair.remote.port(), self.hub.local_address().port()) {
+            if ports::is_closed(icmp.pair.remote.port(), self.hub.hub().local_address().port()) {
                 self.session.handle_closed(now());
             }
         }
@@ -310,7 +315,7 @@ impl Driver {
     /// Tells the session which own address the peer's packets would have to reach if there were no NAT, and whether the
     /// peer's is one that leads nowhere. Both change when the machine moves to another network.
     fn locate(&mut self) {
-        let (bound, peer) = (self.hub.local_address().ip(), self.session.heading());
+        let (bound, peer) = (self.hub.hub().local_address().ip(), self.session.heading());
         let local = if bound.is_unspecified() { peer.and_then(source_toward) } else { Some(bound) };
         let not_public = peer.and_then(|peer| {
             let why = NotPublic::of(peer.ip())?;

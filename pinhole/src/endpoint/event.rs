@@ -10,17 +10,18 @@ use pinhole_proto::{
 };
 use tokio::sync::broadcast;
 
-use super::Peer;
+use super::{EventStream, PeerAddress};
 use crate::{
     status::Ledger,
     tunnel::{HandshakeError, TunnelEnd},
 };
 
 /// Events kept for a reader that is slow; it misses the oldest beyond that.
-const KEPT: usize = 256;
+pub(super) const KEPT: usize = 256;
 
 /// Something that a user may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// The search for the peer has begun, or begun again.
     Searching {
@@ -134,7 +135,7 @@ pub enum Event {
 
 impl Event {
     /// Makes it of what the session with that peer reports.
-    pub(super) fn new(event: session::Event, peer: &Peer) -> Self {
+    pub(super) fn new(event: session::Event, peer: &PeerAddress) -> Self {
         match event {
             session::Event::Searching { addresses } => Self::Searching { peer: peer.to_string(), addresses },
             session::Event::Heard { from } => Self::Heard { from },
@@ -210,12 +211,21 @@ impl Events {
 
     pub(crate) fn tell(&self, event: Event) {
         tracing::debug!(?event, "event");
-        self.ledger.handle_event(&event);
-        let _nobody_listens = self.listeners.send(event);
+        // Both at once: a subscriber has the event either in the state that it begins with or behind it.
+        self.ledger.handle_event(&event.clone(), || {
+            let _nobody_listens = self.listeners.send(event);
+        });
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+    /// Listens to what is told from now on, and not to what holds.
+    pub(super) fn listen(&self) -> broadcast::Receiver<Event> {
         self.listeners.subscribe()
+    }
+
+    /// Begins with what holds now.
+    pub(super) fn subscribe(&self) -> EventStream {
+        let (standing, rest) = self.ledger.standing(|| self.listen());
+        EventStream::new(standing, rest)
     }
 
     /// Returns what is noted of the endpoint.

@@ -1,159 +1,306 @@
-//! Where the peer is: a name or an address, and a UDP port.
+//! The handle of one peer: a tunnel to it that is kept up for as long as the handle lives.
 
 use std::{
-    fmt,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-/// The peer as the user named it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use pinhole_proto::{
+    Role, Session,
+    control::Services,
+    puncher::{self, Findings},
+    session,
+};
+use pinhole_quic::{Credentials, Goodbye, Shared};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use super::{
+    Compress, EventStream, PeerAddress, PeerConfig, StartError, TaskEnd,
+    connections::Connections,
+    control::{Control, Offered},
+    driver::{Command, Driver, HealthAsker, Owner},
+    event::{Event, Events, KEPT},
+    inner::{GOODBYE, Inner, random},
+    life::Life,
+    status::{Ledger, Status},
+};
+use crate::{
+    clock,
+    hub::{Hub, PeerHub},
+    tunnel::{AskedStream, RecvStream, SendStream, StreamError, Tunnel},
+};
+
+/// Requests that may wait for the driver.
+const COMMANDS: usize = 64;
+
+/// First packets of handshakes that may wait for the driver.
+const INCOMING: usize = 8;
+
+/// One peer of an [`Endpoint`](super::Endpoint): punches, connects, and does so again whenever the tunnel is lost.
+///
+/// It keeps the endpoint alive. Dropping it ends the tunnel without a goodbye; [`Self::close`] says one.
+///
+/// ```no_run
+/// use pinhole::{Endpoint, Key, PeerConfig, Phrase, Role};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # async fn run(key: Key) -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint = Endpoint::builder(key).build().await?;
+/// let peer = endpoint.peer(PeerConfig::new(Role::Open, "203.0.113.9")).await?;
+/// let (mut to, mut from) = peer.open_stream("echo").await?;
+/// to.write_all(b"hello").await?;
+/// to.shutdown().await?;
+/// let mut echoed = Vec::new();
+/// from.read_to_end(&mut echoed).await?;
+/// peer.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
 pub struct Peer {
-    /// A name or an IPv4 address.
-    pub host: String,
-    /// Its main UDP port.
-    pub port: u16,
+    inner: Arc<Inner>,
+    role: Role,
+    address: PeerAddress,
+    compress: Compress,
+    hub: Arc<PeerHub>,
+    commands: mpsc::Sender<Command>,
+    life: Life,
+    tunnel: watch::Receiver<Option<Tunnel>>,
+    offered: watch::Sender<Offered>,
+    peer_services: watch::Receiver<Offered>,
+    events: Events,
+    status: Status,
+    /// Takes samples for it.
+    _sampler: JoinSet<()>,
+    /// Has heard everything since the start.
+    first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
 }
 
 impl Peer {
-    /// Names a peer.
-    pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port }
+    /// Looks the peer up, and starts to search for it.
+    pub(super) async fn start(inner: &Arc<Inner>, config: PeerConfig) -> Result<Self, StartError> {
+        let shared_key = config.key.clone().unwrap_or_else(|| inner.key.clone());
+        let (key, sibling) = (config.purpose.key(&shared_key), config.purpose.sibling(&shared_key));
+        let addresses = config.address.resolve().await?;
+        PeerAddress::check_foreign(&addresses, inner.hub.local_address())?;
+        let credentials = Credentials::new(&key, random()?).map_err(|error| StartError::Tls(error.into()))?;
+        let shared = Shared::new(credentials);
+        let (hub, arrivals, seal) =
+            inner.hub.join(config.role, &key, shared.opened.clone()).ok_or(StartError::TooManyPeers)?;
+        hub.set_named(&addresses);
+        let (commands, from_owner) = mpsc::channel(COMMANDS);
+        let (handshakes, incoming) = mpsc::channel(INCOMING);
+        inner.add(hub.id(), commands.downgrade(), handshakes)?;
+        let puncher = puncher::Config {
+            role: config.role,
+            seal,
+            schedule: puncher::Schedule::new(&key),
+            seed: random()?,
+            port: inner.hub.local_address().port(),
+            limits: config.limits,
+            memory: config.memory,
+            sibling: Some(sibling),
+        };
+        let (is_named, patience) = (config.address.is_name(), config.patience);
+        let session = session::Config { puncher, addresses: addresses.clone(), is_named, patience };
+        let session = Session::new(session, clock::now());
+        let (published, tunnel) = watch::channel(None);
+        let ledger = Arc::new(Ledger::new(config.role, addresses));
+        let events = Events::new(ledger.clone());
+        let (offered, own_services) = watch::channel(None);
+        let (heard, peer_services) = watch::channel(None);
+        let control = Control::new(&config, own_services, heard, events.clone());
+        let owner = Owner { commands: from_owner, published, control, events: events.clone() };
+        let PeerConfig { role, address, compress, .. } = config;
+        let status = Status::new(ledger.clone(), address.clone(), &hub, HealthAsker::new(&commands));
+        let first_listener = Mutex::new(Some(events.listen()));
+        let connections = Connections::new(inner.quic.clone(), shared, hub.clone(), incoming);
+        let driver =
+            Driver::new(session, (role, address.clone()), (hub.clone(), arrivals), connections, owner);
+        let life = Life::of([("driver", tokio::spawn(driver.run()))]);
+        let mut sampler = JoinSet::new();
+        sampler.spawn(async move { ledger.sample().await });
+        let inner = inner.clone();
+        Ok(Self {
+            inner,
+            role,
+            address,
+            compress,
+            hub,
+            commands,
+            life,
+            tunnel,
+            offered,
+            peer_services,
+            events,
+            status,
+            _sampler: sampler,
+            first_listener,
+        })
     }
 
-    /// Returns whether the host is a name, which may mean another address later.
+    /// Waits until a tunnel stands. Returns `None` once the endpoint is closed.
+    pub async fn connected(&self) -> Option<Tunnel> {
+        let mut tunnel = self.tunnel.clone();
+        let standing = tunnel.wait_for(Option::is_some).await.ok()?;
+        standing.clone()
+    }
+
+    /// Returns the tunnel that stands now, if one does.
     #[must_use]
-    pub fn is_name(&self) -> bool {
-        self.host.parse::<IpAddr>().is_err()
+    pub fn current(&self) -> Option<Tunnel> {
+        self.tunnel.borrow().clone()
     }
 
-    /// Looks the peer up. What it finds is sorted, so that it can be compared with what was found before.
+    /// Opens a stream to a service of the peer, which is the serve side. Waits for a tunnel if there is none, while the peer
+    /// allows no more streams, and for the peer's answer.
     ///
     /// # Errors
     ///
-    /// When the name has no IPv4 address now, or the address is none that a machine can have.
-    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, PeerError> {
-        let host = || self.host.clone();
-        if self.host.parse::<SocketAddr>().is_ok() || self.host.matches(':').count() == 1 {
-            return Err(PeerError::PortInName(host()));
-        }
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let found: Vec<SocketAddr> = found.map_err(|_| PeerError::Unresolved(host()))?.collect();
-        let usable = usable(&found);
-        if usable.is_empty() {
-            return Err(if found.is_empty() {
-                PeerError::Unresolved(host())
-            } else {
-                PeerError::OnlyIpv6(host())
-            });
-        }
-        match usable.iter().find(|a| !is_unicast(a.ip())) {
-            Some(odd) => Err(PeerError::NoMachine(odd.ip())),
-            None => Ok(usable),
-        }
+    /// When the name is none that a service can have, the peer refuses, the tunnel ends, or the endpoint is closed.
+    pub async fn open_stream(&self, service: &str) -> Result<(SendStream, RecvStream), StreamError> {
+        self.connected().await.ok_or(StreamError::Closed)?.open_stream(service).await
     }
 
-    /// Checks that none of a peer's addresses is that of our own socket.
+    /// Waits for the next stream that the peer opens, and for the name that it asks for: a serve side that answers by itself.
+    /// Streams come to [`forward::offer`](crate::forward::offer) or to this: use one of them. A stream whose name is
+    /// awaited when the future is dropped is lost.
     ///
     /// # Errors
     ///
-    /// When one is.
-    pub fn check_foreign(found: &[SocketAddr], local: SocketAddr) -> Result<(), PeerError> {
-        match found.iter().find(|address| is_own(**address, local)) {
-            Some(own) => Err(PeerError::OwnAddress(*own)),
-            None => Ok(()),
+    /// When the endpoint is closed. The end of a tunnel is none: the next one's streams follow.
+    pub async fn accept_stream(&self) -> Result<AskedStream, StreamError> {
+        let mut tunnels = self.tunnel.clone();
+        loop {
+            let tunnel = tunnels.wait_for(Option::is_some).await.map_err(|_| StreamError::Closed)?.clone();
+            if let Some(Ok(asked)) = match &tunnel {
+                Some(tunnel) => Some(tunnel.accept_stream().await),
+                None => None,
+            } {
+                return Ok(asked);
+            }
+            tunnels.changed().await.map_err(|_| StreamError::Closed)?;
         }
     }
-}
 
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-/// Says why a peer cannot be used as it was named.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PeerError {
-    /// No such name, or the name server does not answer.
-    #[error("the peer's name {0:?} does not resolve")]
-    Unresolved(String),
-    /// The port was written behind the name.
-    #[error("{0:?} has a port in it: name the peer alone; its UDP_PORT is an argument of its own")]
-    PortInName(String),
-    /// Only IPv6 addresses, which this version does not use.
-    #[error("{0:?} has no IPv4 address, and IPv6 is not supported yet: name the peer's public IPv4 address")]
-    OnlyIpv6(String),
-    /// Multicast, broadcast or unspecified.
-    #[error("{0} is not the address of a machine: PEER must be the public IPv4 address of the other one")]
-    NoMachine(IpAddr),
-    /// The peer's address and port are our own.
-    #[error("{0} is this program's own address: PEER must be the public address of the other machine")]
-    OwnAddress(SocketAddr),
-}
-
-/// Returns whether packets to `peer` would come back to the socket bound to `local`.
-fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
-    if peer.port() != local.port() {
-        return false;
-    }
-    if !local.ip().is_unspecified() {
-        return peer.ip() == local.ip();
-    }
-    peer.ip().is_loopback() || source_toward(peer) == Some(peer.ip())
-}
-
-/// Returns the address that the system would send from. No packet is sent.
-pub(crate) fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect(peer).ok()?;
-    Some(socket.local_addr().ok()?.ip())
-}
-
-/// Returns those that this version can use, each once.
-fn usable(found: &[SocketAddr]) -> Vec<SocketAddr> {
-    let mut usable: Vec<SocketAddr> = found.iter().copied().filter(SocketAddr::is_ipv4).collect();
-    usable.sort_unstable();
-    usable.dedup();
-    usable
-}
-
-fn is_unicast(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
-        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().expect("an address")
+    /// Returns the services that the peer offers, once it has told: a round trip after the tunnel stands. `None` on the
+    /// serve side.
+    #[must_use]
+    pub fn peer_services(&self) -> Option<Arc<Services>> {
+        self.peer_services.borrow().clone()
     }
 
-    #[test]
-    fn own_addresses_are_recognised() {
-        assert!(is_own(address("127.0.0.1:5555"), address("0.0.0.0:5555")));
-        assert!(!is_own(address("127.0.0.1:5555"), address("0.0.0.0:5556")));
-        assert!(!is_own(address("127.0.0.2:5555"), address("127.0.0.1:5555")));
-        assert!(!is_own(address("203.0.113.9:5555"), address("0.0.0.0:5555")));
-    }
-
-    #[test]
-    fn the_order_of_a_name_server_s_answers_makes_no_difference() {
-        let [a, b, six] = ["192.0.2.1:5555", "192.0.2.2:5555", "[::1]:5555"].map(address);
-        assert_eq!(usable(&[b, six, a, b]), [a, b]);
-        assert_eq!(usable(&[b, a]), usable(&[a, a, b]));
-    }
-
-    #[tokio::test]
-    async fn what_no_machine_can_have_is_refused() {
-        for odd in ["0.0.0.0", "224.0.0.1", "255.255.255.255"] {
-            assert!(matches!(Peer::new(odd, 5555).resolve().await, Err(PeerError::NoMachine(_))), "{odd}");
+    /// Returns events: what holds now, and what happens from now on. The first who asks gets everything since the start,
+    /// unless that is more than is kept.
+    #[must_use]
+    pub fn events(&self) -> EventStream {
+        let first = self.first_listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match first.filter(|first| first.len() <= KEPT) {
+            Some(first) => EventStream::new(Vec::new(), first),
+            None => self.events.subscribe(),
         }
-        assert_eq!(Peer::new("::1", 5555).resolve().await, Err(PeerError::OnlyIpv6("::1".into())));
-        let unresolved = Peer::new("no-such-host.invalid", 5555).resolve().await;
-        assert_eq!(unresolved, Err(PeerError::Unresolved("no-such-host.invalid".into())));
+    }
+
+    /// Returns what tells how it goes, now and for as long as the peer handle lives.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// Returns what the search has found out about the way to the peer; `None` while a pair is in use.
+    pub async fn findings(&self) -> Option<Findings> {
+        let (answer, found) = oneshot::channel();
+        self.commands.send(Command::Findings(answer)).await.ok()?;
+        found.await.ok().flatten()
+    }
+
+    /// Looks the peer's name up at once, and returns the addresses that are known then: the former ones if the name
+    /// does not resolve now. `None` once the endpoint has ended.
+    pub async fn look_up(&self) -> Option<Vec<SocketAddr>> {
+        let (answer, found) = oneshot::channel();
+        self.commands.send(Command::LookUp(answer)).await.ok()?;
+        found.await.ok()
+    }
+
+    /// Waits until the peer's task has answered: proof that it lives and gets its turn. Never returns when it hangs,
+    /// and `false` when it has ended.
+    pub async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Findings(answer)).await.is_ok() && answered.await.is_ok()
+    }
+
+    /// Waits until the peer's task has ended, which it does not by itself: the handle is of no use any more, and its
+    /// owner should make another endpoint, or end.
+    pub async fn ended(&self) -> TaskEnd {
+        self.life.ended().await
+    }
+
+    /// Returns which side this one is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns where the peer is, as it was named.
+    #[must_use]
+    pub fn address(&self) -> &PeerAddress {
+        &self.address
+    }
+
+    /// Returns the owner of the endpoint's sockets.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
+
+    /// Ends all streams to the peer, says goodbye, and waits until that is under way: a second at the very most. Other peers
+    /// of the endpoint go on.
+    pub async fn close(self) {
+        let (done, left) = oneshot::channel();
+        let address = self.hub.id().address();
+        let goodbye = async {
+            // The puncher first: as long as it answers, the peer would connect to us again.
+            if self.commands.send(Command::Leave(done)).await.is_ok() {
+                let _driver_is_gone = left.await;
+            }
+            self.inner.quic.close_to(address, Goodbye::Leaving.code().into(), b"");
+            self.inner.quic.wait_draining_to(address).await;
+        };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            tracing::debug!("the goodbye took too long");
+        }
+    }
+
+    pub(crate) fn compress(&self) -> Compress {
+        self.compress
+    }
+
+    pub(crate) fn shared_hub(&self) -> Arc<PeerHub> {
+        self.hub.clone()
+    }
+
+    pub(crate) fn tunnel(&self) -> watch::Receiver<Option<Tunnel>> {
+        self.tunnel.clone()
+    }
+
+    /// Where what this side offers is announced to the peer.
+    pub(crate) fn offered(&self) -> watch::Sender<Option<Arc<Services>>> {
+        self.offered.clone()
+    }
+
+    /// What the peer offers, now and later.
+    pub(crate) fn watch_peer_services(&self) -> watch::Receiver<Option<Arc<Services>>> {
+        self.peer_services.clone()
+    }
+
+    pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {
+        self.commands.downgrade()
+    }
+
+    pub(crate) fn reporter(&self) -> Events {
+        self.events.clone()
     }
 }

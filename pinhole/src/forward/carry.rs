@@ -10,12 +10,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{conn::Conn, splice, upward::Terms};
 use crate::{
-    Endpoint, Event, Tunnel,
+    Event, Peer, Tunnel,
     endpoint::{Command, Compress, Events},
 };
 
-/// Carries connections over an endpoint's tunnels. Cheap to clone. An endpoint that is dropped without
-/// [`Endpoint::close`] lives until the last one of these is gone.
+/// Carries connections over a peer's tunnels. Cheap to clone. A peer that is dropped without
+/// [`Peer::close`] lives until the last one of these is gone.
 #[derive(Debug, Clone)]
 pub struct Carrier {
     tunnel: watch::Receiver<Option<Tunnel>>,
@@ -26,6 +26,7 @@ pub struct Carrier {
 
 /// Says why a connection was not carried to its end. Its other end was reset.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum NotCarried {
     /// There was no tunnel in time; what the search has found, if one is under way.
     NoTunnel(Option<Findings>),
@@ -36,14 +37,14 @@ pub enum NotCarried {
 }
 
 impl Carrier {
-    /// Makes one for an endpoint.
+    /// Makes one for a peer.
     #[must_use]
-    pub fn new(endpoint: &Endpoint) -> Self {
+    pub fn new(peer: &Peer) -> Self {
         Self {
-            tunnel: endpoint.tunnel(),
-            commands: endpoint.commands(),
-            events: endpoint.reporter(),
-            compress: endpoint.compress(),
+            tunnel: peer.tunnel(),
+            commands: peer.commands(),
+            events: peer.reporter(),
+            compress: peer.compress(),
         }
     }
 
@@ -79,7 +80,7 @@ impl Carrier {
             Ok(None) => return Err(NotCarried::Broken),
             Err(_) => return Err(NotCarried::NoTunnel(self.findings().await)),
         };
-        let (mut send, recv) = tunnel.open_stream().await.map_err(|_| NotCarried::Broken)?;
+        let (mut send, recv) = tunnel.open_bare().await.map_err(|_| NotCarried::Broken)?;
         let gate = tunnel.gate();
         gate.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| NotCarried::Broken)?;
         let carried = self.events.ledger().add_forward(&request.service, from).carry();

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{OpenSpec, conn::Conn, splice, upward::Terms};
 use crate::{
-    Endpoint, Event, Tunnel,
+    Event, Peer, Tunnel,
     bind::{BindError, Protocol},
     endpoint::{Compress, Events, TaskEnd},
     status::Meter,
@@ -66,19 +66,19 @@ impl Listening {
 /// # Errors
 ///
 /// When the port cannot be had.
-pub fn listen(endpoint: &Endpoint, spec: &OpenSpec) -> Result<Listening, BindError> {
+pub fn listen(peer: &Peer, spec: &OpenSpec) -> Result<Listening, BindError> {
     let wanted = SocketAddr::new(spec.bind.unwrap_or(Ipv4Addr::LOCALHOST.into()), spec.port);
     let main = bind(wanted)?;
     let address = main.local_addr().map_err(|source| BindError::new(Protocol::Tcp, wanted, source))?;
     let second = if spec.bind.is_none() { bind_second(address.port())? } else { None };
-    let events = endpoint.reporter();
+    let events = peer.reporter();
     let meter = events.ledger().add_forward(&spec.service, address.to_string());
     let mut tasks = JoinSet::new();
-    tasks.spawn(tell_reached(endpoint.watch_peer_services(), spec.clone(), address, events.clone()));
+    tasks.spawn(tell_reached(peer.watch_peer_services(), spec.clone(), address, events.clone()));
     for listener in [Some(main), second].into_iter().flatten() {
-        let pieces = endpoint.compress() == Compress::Auto;
+        let pieces = peer.compress() == Compress::Auto;
         let request = Request { service: spec.service.clone(), any: spec.any, pieces };
-        let (tunnel, events, meter) = (endpoint.tunnel(), events.clone(), meter.clone());
+        let (tunnel, events, meter) = (peer.tunnel(), events.clone(), meter.clone());
         let local = Local { address, request, tunnel, events, meter };
         tasks.spawn(accept(listener, Arc::new(local)));
     }
@@ -173,7 +173,7 @@ impl Local {
         if tcp.is_broken() {
             return;
         }
-        let Ok((mut send, recv)) = tunnel.open_stream().await else { return };
+        let Ok((mut send, recv)) = tunnel.open_bare().await else { return };
         let gate = tunnel.gate();
         if gate.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
             return;

@@ -25,7 +25,7 @@ use super::{
     upward::Terms,
 };
 use crate::{
-    Endpoint, Event, Tunnel,
+    Event, Peer, Tunnel,
     endpoint::{Compress, Events, TaskEnd},
     status::{Carried, Meter},
     tunnel::Gate,
@@ -75,9 +75,9 @@ impl Offering {
 /// # Errors
 ///
 /// When two services have the same name.
-pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<Offering, DuplicateService> {
+pub fn offer(peer: &Peer, specs: &[ServeSpec]) -> Result<Offering, DuplicateService> {
     let mut services = BTreeMap::new();
-    let events = endpoint.reporter();
+    let events = peer.reporter();
     for spec in specs {
         let meter = events.ledger().add_forward(&spec.name, spec.target.describe());
         let service = Service { spec: spec.clone(), failed: AtomicBool::new(false), meter };
@@ -85,11 +85,11 @@ pub fn offer(endpoint: &Endpoint, specs: &[ServeSpec]) -> Result<Offering, Dupli
             return Err(DuplicateService(spec.name.clone()));
         }
     }
-    let announced = Announced(endpoint.offered());
+    let announced = Announced(peer.offered());
     announced.0.send_replace(Some(Arc::new(Services::new(specs.iter().map(|spec| spec.name.as_str())))));
-    let desk = Arc::new(Desk { services, events, compress: endpoint.compress() });
+    let desk = Arc::new(Desk { services, events, compress: peer.compress() });
     let mut task = JoinSet::new();
-    task.spawn(serve(desk, endpoint.tunnel()));
+    task.spawn(serve(desk, peer.tunnel()));
     Ok(Offering { task, _announced: announced })
 }
 
@@ -124,7 +124,7 @@ async fn serve(desk: Arc<Desk>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
 impl Desk {
     /// Takes streams until the tunnel ends. Each sees that end by itself, and outlives the offer.
     async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
-        while let Ok((send, recv)) = tunnel.accept_stream().await {
+        while let Ok((send, recv)) = tunnel.accept_bare().await {
             tokio::spawn(self.clone().serve_stream(send, recv, tunnel.gate()));
         }
     }

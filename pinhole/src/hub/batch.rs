@@ -244,6 +244,7 @@ mod tests {
     use pinhole_proto::puncher::SocketId;
 
     use super::*;
+    use crate::hub::peer::PeerId;
 
     /// What the library hands out at most at a time.
     const AT_A_TIME: usize = 10;
@@ -254,12 +255,12 @@ mod tests {
         let offload = Arc::new(socket.prepare_for_quic().expect("a socket for QUIC"));
         socket.io().writable().await.expect("room");
         let remote = peer.local_addr().expect("bound");
-        (peer, Route { remote, socket: Arc::new(socket) }, offload)
+        (peer, Route { peer: PeerId(1), remote, socket: Arc::new(socket) }, offload)
     }
 
     fn transmit(contents: &[u8], segment: usize) -> Transmit<'_> {
         let segment_size = (contents.len() > segment).then_some(segment);
-        Transmit { destination: super::super::PEER, ecn: None, contents, segment_size, src_ip: None }
+        Transmit { destination: PeerId(1).address(), ecn: None, contents, segment_size, src_ip: None }
     }
 
     async fn next(peer: &tokio::net::UdpSocket) -> Vec<u8> {
@@ -289,6 +290,18 @@ mod tests {
         let full = (0..5).map(|number| (1200, number)).chain([(1200, 0), (1200, 1), (100, 2), (1200, 0)]);
         let others = [(40, 0), (1400, 0), (1400, 0), (1400, 1)];
         assert_eq!(seen, full.chain(others).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn two_peers_at_one_address_are_never_in_one_batch() {
+        let (peer, route, offload) = way().await;
+        let other = Route { peer: PeerId(2), ..route.clone() };
+        let mut batch = Batch::default();
+        for route in [&route, &other, &route] {
+            assert!(batch.push(route, &offload, &transmit(&[7; 1200], 1200)).is_ready());
+            assert_eq!(batch.bytes.len(), 1200);
+        }
+        assert_eq!((next(&peer).await.len(), next(&peer).await.len()), (1200, 1200));
     }
 
     #[tokio::test]

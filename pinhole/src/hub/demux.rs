@@ -1,49 +1,252 @@
-//! Sorts one coalesced read into probes, QUIC and noise.
+//! Finds out for which peer something on the main socket is, and sorts coalesced reads into probes, QUIC and noise.
 //!
-//! QUIC's part goes to the library if it came over a proven pair and is marked as a holder of the key marks it; see
-//! the module `filter`.
+//! - *QUIC* is for the peer over whose proven pair it came and whose key its connection ID is marked with. Nothing else
+//!   reaches the library; see the module `filter`.
+//! - *A probe* is for a peer whose key opens it. Of several with one key it is for the one whose run of the program is
+//!   known, or that has proven this pair, or is looked for at this address, or has to do with this IP; then for one that has
+//!   no path yet.
+//! - *An ICMP error* is for the peers that have probed the IP that it is about; by what it quotes, if there are several.
+//! - *What no key opens* may pass to all of them, a few a second.
+//!
+//! So a stranger's datagram costs one keyed hash for each key.
 
-use noq::udp::RecvMeta;
-use pinhole_proto::{
-    probe::{Class, classify},
-    puncher::SocketId,
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::{Hub, PEER, segments::retain};
+use noq::udp::{EcnCodepoint, RecvMeta};
+use pinhole_proto::{
+    Key, Role,
+    probe::{Class, classify},
+    puncher::{Pair, SocketId},
+};
 
-impl Hub {
-    /// Keeps the QUIC segments of proven pairs at the front of `buffer` and shortens `meta` to them; hands probes to
-    /// the driver and forgets the rest. Returns whether anything is left for QUIC.
-    pub(super) fn sort(&self, socket: SocketId, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
-        let proven = self.sockets().is_proven(socket, meta.addr);
+use super::{
+    filter::Filter,
+    intake::{HubCounters, IcmpArrival},
+    peer::{PeerId, Share},
+    segments::retain,
+};
+
+/// All peers of an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Demux {
+    groups: RwLock<Vec<Group>>,
+    pub(super) counters: Arc<HubCounters>,
+}
+
+/// Peers that have one key.
+#[derive(Debug)]
+struct Group {
+    filter: Arc<Filter>,
+    peers: Vec<Arc<Share>>,
+}
+
+/// A datagram for QUIC that came in one read with others, which are another peer's.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) peer: SocketAddr,
+    pub(super) ecn: Option<EcnCodepoint>,
+    pub(super) datagram: Vec<u8>,
+}
+
+impl Demux {
+    /// Returns the filter of a key: the one that its peers have already, if there are any.
+    pub(super) fn filter(&self, key: &Key) -> Arc<Filter> {
+        let known =
+            self.groups().iter().find(|group| group.filter.is_of(key)).map(|group| group.filter.clone());
+        known.unwrap_or_else(|| Arc::new(Filter::new(key)))
+    }
+
+    /// Adds a peer.
+    pub(super) fn add(&self, peer: Arc<Share>) {
+        let mut groups = self.groups_mut();
+        match groups.iter_mut().find(|group| Arc::ptr_eq(&group.filter, &peer.filter)) {
+            Some(group) => group.peers.push(peer),
+            None => groups.push(Group { filter: peer.filter.clone(), peers: vec![peer] }),
+        }
+    }
+
+    /// Removes a peer.
+    pub(super) fn remove(&self, peer: &Arc<Share>) {
+        let mut groups = self.groups_mut();
+        for group in groups.iter_mut() {
+            group.peers.retain(|other| !Arc::ptr_eq(other, peer));
+        }
+        groups.retain(|group| !group.peers.is_empty());
+    }
+
+    /// Returns all peers.
+    pub(super) fn peers(&self) -> Vec<Arc<Share>> {
+        self.groups().iter().flat_map(|group| &group.peers).cloned().collect()
+    }
+
+    /// Finds a peer by the address that QUIC knows it by.
+    pub(super) fn find(&self, address: SocketAddr) -> Option<Arc<Share>> {
+        let groups = self.groups();
+        groups.iter().flat_map(|group| &group.peers).find(|peer| peer.id.address() == address).cloned()
+    }
+
+    /// Whether a peer has that name.
+    pub(super) fn has(&self, id: PeerId) -> bool {
+        self.find(id.address()).is_some()
+    }
+
+    /// Returns the number of peers.
+    pub(super) fn count(&self) -> usize {
+        self.groups().iter().map(|group| group.peers.len()).sum()
+    }
+
+    /// Keeps the QUIC segments of one peer's proven pairs at the front of `buffer` and shortens `meta` to them; hands probes
+    /// to the drivers and forgets the rest. What is another peer's goes to `left`. `owner` is the peer whose socket it is;
+    /// `None` for the main one. Returns whether anything is left for QUIC.
+    pub(super) fn sort(
+        &self,
+        owner: Option<&Arc<Share>>,
+        socket: SocketId,
+        (buffer, meta): (&mut [u8], &mut RecvMeta),
+        left: &mut VecDeque<Left>,
+    ) -> bool {
+        let remote = meta.addr;
+        let is_proven = |peer: &Arc<Share>| peer.sockets().is_proven(socket, remote);
+        let proven: Vec<Arc<Share>> = match owner {
+            Some(owner) => Some(owner).filter(|owner| is_proven(owner)).cloned().into_iter().collect(),
+            None => self
+                .groups()
+                .iter()
+                .flat_map(|group| &group.peers)
+                .filter(|p| is_proven(p))
+                .cloned()
+                .collect(),
+        };
+        let mut to = None;
         let kept = retain(buffer, meta.len, meta.stride, |datagram| {
-            let is_for_quic =
-                proven && classify(datagram) == Class::Quic && self.filter.admits_quic(datagram);
-            if !is_for_quic {
-                self.intake.divert(socket, meta.addr, datagram);
+            let admits = |peer: &&Arc<Share>| peer.filter.admits_quic(datagram);
+            let is_quic = !proven.is_empty() && classify(datagram) == Class::Quic;
+            match is_quic.then(|| proven.iter().find(admits)).flatten() {
+                Some(peer) => {
+                    let peer = peer.id.address();
+                    let is_of_one = *to.get_or_insert(peer) == peer;
+                    if !is_of_one {
+                        left.push_back(Left { peer, ecn: meta.ecn, datagram: datagram.to_vec() });
+                    }
+                    is_of_one
+                }
+                None => {
+                    match owner {
+                        Some(owner) => owner.intake.divert(socket, remote, datagram),
+                        None => self.divert(remote, datagram),
+                    }
+                    false
+                }
             }
-            is_for_quic
         });
         meta.len = kept;
-        if kept == 0 {
-            return false;
-        }
+        let Some(to) = to else { return false };
         // Whatever path it took, and whatever address of ours that led to: to the library they are all one.
-        (meta.addr, meta.dst_ip) = (PEER, None);
+        (meta.addr, meta.dst_ip) = (to, None);
         true
+    }
+
+    /// Takes a datagram of the main socket that QUIC must not see: hands it to a driver if it looks like a probe, else counts
+    /// it.
+    pub(super) fn divert(&self, remote: SocketAddr, datagram: &[u8]) {
+        match classify(datagram) {
+            Class::Probe => self.divert_probe(remote, datagram),
+            Class::OldScript => self.divert_stray(remote, datagram),
+            Class::Quic => self.counters.count_stranger(),
+            Class::Other => self.counters.count_noise(),
+        }
+    }
+
+    fn divert_probe(&self, remote: SocketAddr, datagram: &[u8]) {
+        let pair = Pair { socket: SocketId::MAIN, remote };
+        let groups = self.groups();
+        let is_letter =
+            groups.iter().flat_map(|group| &group.peers).any(|p| p.intake.takes_letter(pair, datagram));
+        if is_letter {
+            return;
+        }
+        for group in groups.iter() {
+            if let Some(sender) = group.filter.sealed_by(datagram) {
+                if let Some(peer) = group.pick(pair, sender) {
+                    peer.intake.push_probe(pair, datagram);
+                }
+                return;
+            }
+        }
+        drop(groups);
+        self.divert_stray(remote, datagram);
+    }
+
+    fn divert_stray(&self, remote: SocketAddr, datagram: &[u8]) {
+        let pair = Pair { socket: SocketId::MAIN, remote };
+        let groups = self.groups();
+        let takers =
+            groups.iter().flat_map(|group| &group.peers).filter(|p| p.intake.takes_stray(pair, datagram));
+        if takers.count() == 0 {
+            self.counters.count_noise();
+        }
+    }
+
+    /// Takes an ICMP error about what left the main socket.
+    pub(super) fn push_icmp(&self, icmp: &IcmpArrival) {
+        let ip = icmp.pair.remote.ip();
+        let groups = self.groups();
+        let concerned = || {
+            let peers = groups.iter().flat_map(|group| &group.peers);
+            peers.filter(|peer| peer.knows(ip) && peer.sockets().heeds_icmp())
+        };
+        let wrote_it = |peer: &&Arc<Share>| peer.filter.has_marked(icmp.quoted());
+        let is_clear = concerned().any(|peer| wrote_it(&peer));
+        for peer in concerned().filter(|peer| !is_clear || wrote_it(peer)) {
+            peer.intake.push_icmp(icmp.clone());
+        }
+    }
+
+    fn groups(&self) -> RwLockReadGuard<'_, Vec<Group>> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn groups_mut(&self) -> RwLockWriteGuard<'_, Vec<Group>> {
+        self.groups.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    /// Returns the peer that a probe is for which its key has opened; see the module's text. `sender` is its side and run.
+    fn pick(&self, pair: Pair, sender: Option<(Role, u64)>) -> Option<&Arc<Share>> {
+        if let [only] = &self.peers[..] {
+            return Some(only);
+        }
+        let rank = |peer: &Arc<Share>| {
+            let sockets = peer.sockets();
+            (
+                sender.is_none_or(|(role, _)| role != peer.role),
+                sender.is_some_and(|(_, instance)| peer.has_met(instance)),
+                sockets.is_proven(pair.socket, pair.remote),
+                peer.is_named(pair.remote),
+                peer.knows(pair.remote.ip()),
+                !sockets.has_route(),
+            )
+        };
+        // The first of those that rank the same.
+        self.peers.iter().rev().max_by_key(|peer| rank(peer))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, sync::atomic::Ordering};
+    use std::{net::Ipv4Addr, sync::atomic::Ordering};
 
-    use pinhole_proto::{probe::PROBE_BYTES, puncher::Pair};
+    use pinhole_proto::probe::PROBE_BYTES;
 
     use super::*;
     use crate::hub::{filter::tests::marked, tests::hub};
 
-    const REMOTE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7);
+    const REMOTE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7);
 
     fn meta(len: usize, stride: usize) -> RecvMeta {
         let mut meta = RecvMeta::default();
@@ -75,9 +278,9 @@ mod tests {
         assert!(hub.sort(SocketId::MAIN, &mut buffer, &mut meta));
         assert_eq!(&buffer[..meta.len], &wanted.concat());
         assert_eq!(arrivals.probes.recv().await.expect("a probe").payload(), segment(0x80, 1, PROBE_BYTES));
-        assert_eq!(hub.counters().noise.load(Ordering::Relaxed), 1);
+        assert_eq!(hub.hub().counters().noise.load(Ordering::Relaxed), 1);
         assert_eq!(
-            hub.counters().strangers.load(Ordering::Relaxed),
+            hub.hub().counters().strangers.load(Ordering::Relaxed),
             2,
             "QUIC that nobody with the key has made"
         );
@@ -89,6 +292,6 @@ mod tests {
         let mut initial = marked(0xc3, 1, 1200);
         let mut meta = meta(1200, 1200);
         assert!(!hub.sort(SocketId::MAIN, &mut initial, &mut meta));
-        assert_eq!((meta.len, hub.counters().strangers.load(Ordering::Relaxed)), (0, 1));
+        assert_eq!((meta.len, hub.hub().counters().strangers.load(Ordering::Relaxed)), (0, 1));
     }
 }

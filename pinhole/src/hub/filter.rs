@@ -1,19 +1,17 @@
 //! Tells what only a holder of the key can have made from everything else, before anything is done for it.
 //!
 //! A datagram that passes may still be a copy: the Puncher and QUIC find that out. One that does not pass costs a look
-//! at its connection ID or its nonce, or one attempt to open a seal, and is gone, but for a few a second that the Puncher may see:
-//! it tells the user of a peer with another key by them.
+//! at its connection ID or its nonce for each key, or one attempt to open a seal, and is gone, but for a few a second
+//! ([`Strays`]) that the Puncher may see: it tells the user of a peer with another key by them.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use pinhole_proto::{
-    Key,
+    Key, Role,
     key::{CONNECTION_ID_BYTES, Marks},
     probe::{NONCE_BYTES, OpenError, ProbeSeal},
 };
+use zeroize::Zeroizing;
 
 /// The only version of QUIC that is spoken (RFC 9000). Version negotiation has number 0.
 const QUIC_VERSION: [u8; 4] = 1u32.to_be_bytes();
@@ -30,19 +28,22 @@ const NONCE: std::ops::Range<usize> = 1..1 + NONCE_BYTES;
 const STRAYS: u32 = 16;
 const STRAY_EVERY: Duration = Duration::from_millis(100);
 
-/// Made from the shared key, once for a Hub.
-#[derive(Debug)]
+/// Made from a shared key, once for all peers that have it.
 pub(crate) struct Filter {
     marks: Marks,
     seal: ProbeSeal,
-    strays: Mutex<Strays>,
+    tag: Zeroizing<[u8; 32]>,
 }
 
 impl Filter {
     /// Makes the filter for what is sealed with that key.
     pub(crate) fn new(key: &Key) -> Self {
-        let strays = Mutex::new(Strays { left: STRAYS, at: None });
-        Self { marks: Marks::new(key), seal: ProbeSeal::new(key), strays }
+        Self { marks: Marks::new(key), seal: ProbeSeal::new(key), tag: key.tag() }
+    }
+
+    /// Whether this is the filter of that key.
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        key.is_named_by(&self.tag)
     }
 
     /// Returns the seal of probes: one copy of its secret serves whoever opens them.
@@ -56,16 +57,28 @@ impl Filter {
         destination(datagram).is_some_and(|id| self.marks.are_marked(id))
     }
 
-    /// Whether the Puncher is to see a datagram of a probe's look.
-    pub(super) fn admits_probe(&self, datagram: &[u8]) -> bool {
-        let is_nonce_marked = datagram.get(NONCE).is_some_and(|nonce| self.marks.are_marked(nonce));
-        let opens = || !matches!(self.seal.open(datagram), Err(OpenError::Sealed { .. }));
-        is_nonce_marked && opens() || self.admits_stray()
+    /// Whether the key has sealed a datagram of a probe's look; if so, which side and run of the program, where that can be
+    /// read.
+    pub(super) fn sealed_by(&self, datagram: &[u8]) -> Option<Option<(Role, u64)>> {
+        if !self.has_marked(datagram) {
+            return None;
+        }
+        match self.seal.open(datagram) {
+            Ok(probe) => Some(Some((probe.role, probe.instance))),
+            Err(OpenError::Sealed { .. }) => None,
+            Err(OpenError::NoProbe | OpenError::Unknown) => Some(None),
+        }
     }
 
-    /// Whether the Puncher is to see one more datagram that nobody has sealed with the key.
-    pub(super) fn admits_stray(&self) -> bool {
-        self.strays.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Whether a datagram of a probe's look, or what is quoted of one, has a nonce that a holder of the key has made.
+    pub(super) fn has_marked(&self, datagram: &[u8]) -> bool {
+        datagram.get(NONCE).is_some_and(|nonce| self.marks.are_marked(nonce))
+    }
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Filter(secret)")
     }
 }
 
@@ -83,16 +96,23 @@ fn destination(datagram: &[u8]) -> Option<&[u8; CONNECTION_ID_BYTES]> {
         .then(|| id.first_chunk())?
 }
 
-/// How many unopened datagrams may pass now.
+/// Number of datagrams that nobody has sealed with the key, and that a Puncher may see now.
 #[derive(Debug)]
-struct Strays {
+pub(super) struct Strays {
     left: u32,
     /// When one was added last.
     at: Option<Instant>,
 }
 
+impl Default for Strays {
+    fn default() -> Self {
+        Self { left: STRAYS, at: None }
+    }
+}
+
 impl Strays {
-    fn take(&mut self) -> bool {
+    /// Whether one more may pass.
+    pub(super) fn take(&mut self) -> bool {
         let now = Instant::now();
         let at = *self.at.get_or_insert(now);
         let earned = (now.saturating_duration_since(at).as_millis() / STRAY_EVERY.as_millis())
@@ -154,7 +174,9 @@ pub(super) mod tests {
     #[test]
     fn of_many_probes_that_do_not_open_a_few_pass() {
         let filter = Filter::new(&key());
-        let passed = (0..10_000).filter(|_| filter.admits_probe(&[0x82; 101])).count();
+        let mut strays = Strays::default();
+        assert_eq!(filter.sealed_by(&[0x82; 101]), None);
+        let passed = (0..10_000).filter(|_| strays.take()).count();
         assert!((1..200).contains(&passed), "{passed}");
     }
 }

@@ -99,7 +99,7 @@ mod system {
         };
         let pair = Pair { socket: socket.id(), remote: SocketAddrV4::from(destination).into() };
         let quoted = Short::of(&payload[..length.min(MAX_PROBE_BYTES)]);
-        Ok(Some(IcmpArrival { pair, kind, offender, quoted }))
+        Ok(Some(IcmpArrival { pair, kind, offender: offender.into(), quoted }))
     }
 }
 

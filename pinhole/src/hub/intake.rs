@@ -1,9 +1,9 @@
-//! What goes from the sockets to the driver: probe-like datagrams and ICMP errors, in bounded queues.
+//! What goes from the sockets to one peer's driver: probe-like datagrams and ICMP errors, in bounded queues.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,7 +15,7 @@ use pinhole_proto::{
 };
 use tokio::sync::mpsc;
 
-use super::filter::Filter;
+use super::filter::{Filter, Strays};
 
 /// Probe-like datagrams that wait for the driver: probes that open, and a few others. What is beyond is dropped.
 const PROBE_QUEUE: usize = 1024;
@@ -58,23 +58,28 @@ impl Arrival {
 }
 
 /// An ICMP error about a datagram of ours.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct IcmpArrival {
     pub(crate) pair: Pair,
     pub(crate) kind: IcmpKind,
-    pub(crate) offender: Ipv4Addr,
+    pub(crate) offender: IpAddr,
     pub(crate) quoted: Short,
 }
 
 impl IcmpArrival {
     pub(crate) fn icmp(&self) -> Icmp<'_> {
         let Self { pair, kind, offender, quoted } = self;
-        Icmp { pair: *pair, kind: *kind, offender: IpAddr::V4(*offender), quoted: quoted.as_slice() }
+        Icmp { pair: *pair, kind: *kind, offender: *offender, quoted: quoted.as_slice() }
+    }
+
+    /// Returns what is quoted of the datagram.
+    pub(super) fn quoted(&self) -> &[u8] {
+        self.quoted.as_slice()
     }
 }
 
 /// At most [`MAX_PROBE_BYTES`] bytes, in place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Short {
     length: usize,
     bytes: [u8; MAX_PROBE_BYTES],
@@ -101,7 +106,7 @@ pub(crate) struct Arrivals {
     pub(crate) icmp: mpsc::Receiver<IcmpArrival>,
 }
 
-/// Counts what arrived and was not let through.
+/// Counts what arrived for an endpoint and was not let through.
 #[derive(Debug, Default)]
 pub struct HubCounters {
     /// QUIC datagrams from addresses that no proof has opened, or without the mark of a holder of the key.
@@ -112,38 +117,65 @@ pub struct HubCounters {
     pub overflow: AtomicU64,
 }
 
-/// The sockets' ends of the queues.
+impl HubCounters {
+    pub(super) fn count_stranger(&self) {
+        count(&self.strangers);
+    }
+
+    pub(super) fn count_noise(&self) {
+        count(&self.noise);
+    }
+}
+
+/// The sockets' ends of one peer's queues.
 #[derive(Debug)]
 pub(super) struct Intake {
     probes: mpsc::Sender<Arrival>,
     icmp: mpsc::Sender<IcmpArrival>,
-    counters: HubCounters,
+    counters: Arc<HubCounters>,
     letter_box: OnceLock<LetterBox>,
     filter: Arc<Filter>,
+    strays: Mutex<Strays>,
 }
 
 impl Intake {
-    pub(super) fn new(filter: Arc<Filter>) -> (Self, Arrivals) {
+    pub(super) fn new(filter: Arc<Filter>, counters: Arc<HubCounters>) -> (Self, Arrivals) {
         let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
         let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
-        let (counters, letter_box) = Default::default();
-        let intake = Self { probes, icmp, counters, letter_box, filter };
+        let (letter_box, strays) = Default::default();
+        let intake = Self { probes, icmp, counters, letter_box, filter, strays };
         (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
     }
 
-    /// Takes a datagram that QUIC must not see: hands it to the driver if it looks like a probe, else counts it.
+    /// Takes a datagram that has come to a socket of this peer's alone and that QUIC must not see: hands it to the driver if
+    /// it looks like a probe, else counts it.
     pub(super) fn divert(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) {
+        let pair = Pair { socket, remote };
         match classify(datagram) {
-            Class::Probe if self.takes_letter(socket, remote, datagram) => {}
-            Class::Probe if !self.filter.admits_probe(datagram) => count(&self.counters.noise),
-            Class::OldScript if !self.filter.admits_stray() => count(&self.counters.noise),
+            Class::Probe if self.takes_letter(pair, datagram) => {}
+            Class::Probe if self.filter.sealed_by(datagram).is_some() => self.push_probe(pair, datagram),
             Class::Probe | Class::OldScript => {
-                let arrival = Arrival { pair: Pair { socket, remote }, bytes: Short::of(datagram) };
-                self.push(&self.probes, arrival);
+                if !self.takes_stray(pair, datagram) {
+                    self.counters.count_noise();
+                }
             }
-            Class::Quic => count(&self.counters.strangers),
-            Class::Other => count(&self.counters.noise),
+            Class::Quic => self.counters.count_stranger(),
+            Class::Other => self.counters.count_noise(),
         }
+    }
+
+    /// Takes a datagram that opens.
+    pub(super) fn push_probe(&self, pair: Pair, datagram: &[u8]) {
+        self.push(&self.probes, Arrival { pair, bytes: Short::of(datagram) });
+    }
+
+    /// Takes a datagram that nobody has sealed with the key, if one more may pass.
+    pub(super) fn takes_stray(&self, pair: Pair, datagram: &[u8]) -> bool {
+        let may_pass = self.strays.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if may_pass {
+            self.push_probe(pair, datagram);
+        }
+        may_pass
     }
 
     /// Has letters of the peer's check go another way from now on. Once in a life.
@@ -153,11 +185,11 @@ impl Intake {
         arrivals
     }
 
-    fn takes_letter(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) -> bool {
+    /// Takes a letter of the peer's check, if one listens.
+    pub(super) fn takes_letter(&self, pair: Pair, datagram: &[u8]) -> bool {
         let Some(LetterBox { seal, peer, letters }) = self.letter_box.get() else { return false };
         let opened = seal.open(datagram).ok().filter(|letter| letter.role == *peer);
         let Some(letter) = opened else { return false };
-        let pair = Pair { socket, remote };
         self.push(letters, LetterArrival { pair, instance: letter.instance, token: letter.token });
         true
     }
@@ -165,10 +197,6 @@ impl Intake {
     /// Takes an ICMP error for the driver.
     pub(super) fn push_icmp(&self, icmp: IcmpArrival) {
         self.push(&self.icmp, icmp);
-    }
-
-    pub(super) fn counters(&self) -> &HubCounters {
-        &self.counters
     }
 
     fn push<T>(&self, queue: &mpsc::Sender<T>, item: T) {

@@ -1,6 +1,7 @@
 //! The Hub as the QUIC library sees it: one abstract socket.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     io::{self, IoSliceMut},
     net::SocketAddr,
@@ -17,11 +18,7 @@ use noq::{
 };
 use tokio::io::Interest;
 
-use super::{
-    Hub, batch, icmp,
-    socket::UdpSocket,
-    sockets::{Adopted, Route},
-};
+use super::{Hub, LOCAL, batch, demux::Left, icmp, peer::Share, socket::UdpSocket, sockets::Route};
 use pinhole_quic::LARGEST_DATAGRAM;
 
 /// Reads of each socket in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not
@@ -41,14 +38,46 @@ const FULL: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct QuicSocket {
     hub: Arc<Hub>,
-    adopted: Adopted,
+    /// What it reads: the main socket, and those that peers have adopted, each with whose it is.
+    sockets: Vec<(Option<Arc<Share>>, Arc<UdpSocket>)>,
+    /// For which number of changes that holds.
+    version: Option<u64>,
     /// Which socket is read first: the one behind that which was read last, so that none starves another.
     first: usize,
+    /// What was read and has not been handed over: at most what the library's buffers hold.
+    left: VecDeque<Left>,
 }
 
 impl QuicSocket {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, adopted: Adopted::default(), first: 0 }
+        Self { hub, sockets: Vec::new(), version: None, first: 0, left: VecDeque::new() }
+    }
+
+    /// Brings what it reads up to date, and has the task woken when that changes.
+    fn follow(&mut self, cx: &Context<'_>) {
+        let version = self.hub.adoption.listen(cx.waker());
+        if self.version.replace(version) == Some(version) {
+            return;
+        }
+        self.sockets = vec![(None, self.hub.main.clone())];
+        for peer in self.hub.demux.peers() {
+            let adopted: Vec<_> = peer.sockets().adopted().to_vec();
+            self.sockets.extend(adopted.into_iter().map(|socket| (Some(peer.clone()), socket)));
+        }
+    }
+
+    /// Hands over what came in one read with another peer's.
+    fn hand_over(&mut self, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+        let mut handed = 0;
+        for (buffer, meta) in buffers.iter_mut().zip(meta) {
+            let Some(Left { peer, ecn, datagram }) = self.left.pop_front() else { break };
+            let length = datagram.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&datagram[..length]);
+            *meta = RecvMeta::default();
+            (meta.addr, meta.len, meta.stride, meta.ecn) = (peer, length, length, ecn);
+            handed += 1;
+        }
+        handed
     }
 
     /// Reads each socket once, until one has something for QUIC. Returns how many reads have, pending if no socket
@@ -59,14 +88,15 @@ impl QuicSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let sockets = &self.adopted.sockets;
+        let sockets = &self.sockets;
         let mut all_pending = true;
         for index in (0..sockets.len()).map(|step| (self.first + step) % sockets.len()) {
-            let socket = &sockets[index];
+            let (owner, socket) = &sockets[index];
             let Poll::Ready(received) = poll_read(&self.hub, socket, cx, buffers, meta) else { continue };
             all_pending = false;
             let received = received?;
-            let kept = keep_quic(&self.hub, socket, &mut buffers[..received], &mut meta[..received]);
+            let (read, left) = ((&mut buffers[..received], &mut meta[..received]), &mut self.left);
+            let kept = keep_quic(&self.hub, owner.as_ref(), socket, read, left);
             if kept > 0 {
                 self.first = index + 1;
                 return Poll::Ready(Ok(kept));
@@ -78,7 +108,7 @@ impl QuicSocket {
 
 impl AsyncUdpSocket for QuicSocket {
     fn create_sender(&self) -> Pin<Box<dyn UdpSender>> {
-        Box::pin(HubSender { hub: self.hub.clone(), waiting: None })
+        Box::pin(HubSender { hub: self.hub.clone(), peer: None, waiting: None })
     }
 
     fn poll_recv(
@@ -87,7 +117,10 @@ impl AsyncUdpSocket for QuicSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        self.hub.sockets().tell(&mut self.adopted, cx.waker());
+        self.follow(cx);
+        if !self.left.is_empty() {
+            return Poll::Ready(Ok(self.hand_over(buffers, meta)));
+        }
         for _ in 0..FRUITLESS_READS {
             let kept = ready!(self.poll_each(cx, buffers, meta))?;
             if kept > 0 {
@@ -99,15 +132,15 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.hub.local_address())
+        Ok(LOCAL)
     }
 
     fn max_receive_segments(&self) -> NonZeroUsize {
-        self.hub.offload().gro_segments().min(LARGEST_READ_SEGMENTS)
+        self.hub.offload.gro_segments().min(LARGEST_READ_SEGMENTS)
     }
 
     fn may_fragment(&self) -> bool {
-        self.hub.offload().may_fragment()
+        self.hub.offload.may_fragment()
     }
 }
 
@@ -120,7 +153,7 @@ fn poll_read(
     buffers: &mut [IoSliceMut<'_>],
     meta: &mut [RecvMeta],
 ) -> Poll<io::Result<usize>> {
-    let offload = hub.offload();
+    let offload = &hub.offload;
     loop {
         ready!(socket.io().poll_recv_ready(cx))?;
         let read = || offload.recv(UdpSockRef::from(socket.io()), buffers, meta);
@@ -133,10 +166,16 @@ fn poll_read(
 }
 
 /// Sorts each read and moves those with something for QUIC to the front.
-fn keep_quic(hub: &Hub, socket: &UdpSocket, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+fn keep_quic(
+    hub: &Hub,
+    owner: Option<&Arc<Share>>,
+    socket: &UdpSocket,
+    (buffers, meta): (&mut [IoSliceMut<'_>], &mut [RecvMeta]),
+    left: &mut VecDeque<Left>,
+) -> usize {
     let mut kept = 0;
     for index in 0..meta.len() {
-        if hub.sort(socket.id(), &mut buffers[index], &mut meta[index]) {
+        if hub.demux.sort(owner, socket.id(), (&mut buffers[index], &mut meta[index]), left) {
             buffers.swap(kept, index);
             meta.swap(kept, index);
             kept += 1;
@@ -150,6 +189,9 @@ pub(super) type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 
 /// Sends for one task of the QUIC library; each has its own waker.
 struct HubSender {
     hub: Arc<Hub>,
+    /// The peer to whom it has sent last. A connection's is always the same, and may outlive its part of the Hub: a
+    /// goodbye takes the last path.
+    peer: Option<Arc<Share>>,
     waiting: Option<Writable>,
 }
 
@@ -165,18 +207,28 @@ impl UdpSender for HubSender {
         transmit: &Transmit<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        let Some(peer) = self.peer(transmit.destination) else { return Poll::Ready(Ok(())) };
         // Nothing is sent before a pair is proven: nobody would know where to.
-        let Some(route) = self.hub.route() else { return Poll::Ready(Ok(())) };
-        let (offload, is_plain) = (self.hub.offload(), self.hub.is_plain());
+        let Some(route) = peer.route() else { return Poll::Ready(Ok(())) };
+        let (offload, is_plain) = (peer.offload(), peer.is_plain());
         if !is_plain && let Some(gathered) = batch::gather(&route, &offload, transmit) {
             if gathered.is_ready() {
-                self.hub.traffic.count_sent();
+                peer.count_sent();
             }
             return gathered;
         }
-        let Route { socket, remote } = route;
+        let Route { socket, remote, .. } = route;
         let ecn = transmit.ecn.filter(|_| !is_plain);
         let transmit = &Transmit { destination: remote, src_ip: None, ecn, ..*transmit };
+        if let Some(segment) = transmit.segment_size.filter(|_| is_plain) {
+            // Made before the library knew: what the socket has no room for is lost.
+            for contents in transmit.contents.chunks(segment) {
+                let _lost =
+                    socket.try_send(&offload, &Transmit { contents, segment_size: None, ..*transmit });
+            }
+            peer.count_sent();
+            return Poll::Ready(Ok(()));
+        }
         loop {
             if let Some(waiting) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(cx))?;
@@ -184,7 +236,7 @@ impl UdpSender for HubSender {
             }
             match socket.try_send(&offload, transmit) {
                 Ok(()) => {
-                    self.hub.traffic.count_sent();
+                    peer.count_sent();
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -193,7 +245,7 @@ impl UdpSender for HubSender {
                 // A datagram that cannot leave is a lost datagram: QUIC sends its content again.
                 Err(error) => {
                     tracing::trace!(%error, %remote, "datagram not sent");
-                    self.hub.traffic.count_sent(); // it stays unanswered, like any that gets lost
+                    peer.count_sent(); // it stays unanswered, like any that gets lost
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -201,7 +253,21 @@ impl UdpSender for HubSender {
     }
 
     fn max_transmit_segments(&self) -> NonZeroUsize {
-        if self.hub.is_plain() { NonZeroUsize::MIN } else { self.hub.offload().max_gso_segments() }
+        match &self.peer {
+            Some(peer) if peer.is_plain() => NonZeroUsize::MIN,
+            Some(peer) => peer.offload().max_gso_segments(),
+            None => self.hub.offload.max_gso_segments(),
+        }
+    }
+}
+
+impl HubSender {
+    /// Returns the peer that QUIC knows by that address.
+    fn peer(&mut self, address: SocketAddr) -> Option<Arc<Share>> {
+        if self.peer.as_ref().is_none_or(|peer| peer.id.address() != address) {
+            self.peer = self.hub.demux.find(address);
+        }
+        self.peer.clone()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A task sleeps until its socket has something, holds no buffer meanwhile, and ends with its [`Reader`].
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use pinhole_proto::probe::MAX_PROBE_BYTES;
 use tokio::{
@@ -10,10 +10,40 @@ use tokio::{
     task::{AbortHandle, yield_now},
 };
 
-use super::{icmp, intake::Intake, socket::UdpSocket};
+use super::{
+    demux::Demux,
+    icmp,
+    intake::{IcmpArrival, Intake},
+    socket::UdpSocket,
+};
 
 /// Reads in a row before the runtime gets its turn: a flood must not starve the rest.
 const READS: usize = 32;
+
+/// Where what is read goes.
+#[derive(Debug, Clone)]
+pub(super) enum Sink {
+    /// To the one peer whose socket it is.
+    Peer(Arc<Intake>),
+    /// To the peer that it is for: from the main socket.
+    Any(Arc<Demux>),
+}
+
+impl Sink {
+    fn push_icmp(&self, icmp: IcmpArrival) {
+        match self {
+            Self::Peer(intake) => intake.push_icmp(icmp),
+            Self::Any(demux) => demux.push_icmp(&icmp),
+        }
+    }
+
+    fn divert(&self, socket: &UdpSocket, remote: SocketAddr, datagram: &[u8]) {
+        match self {
+            Self::Peer(intake) => intake.divert(socket.id(), remote, datagram),
+            Self::Any(demux) => demux.divert(remote, datagram),
+        }
+    }
+}
 
 /// Ends its task when dropped.
 #[derive(Debug)]
@@ -21,13 +51,13 @@ pub(super) struct Reader(AbortHandle);
 
 impl Reader {
     /// Takes all that arrives on a socket, and the ICMP errors about what left from it.
-    pub(super) fn of_everything(socket: Arc<UdpSocket>, intake: Arc<Intake>) -> Self {
-        Self(tokio::spawn(read(socket, intake, Interest::READABLE | Interest::ERROR)).abort_handle())
+    pub(super) fn of_everything(socket: Arc<UdpSocket>, sink: Sink) -> Self {
+        Self(tokio::spawn(read(socket, sink, Interest::READABLE | Interest::ERROR)).abort_handle())
     }
 
     /// Takes just the ICMP errors.
-    pub(super) fn of_errors(socket: Arc<UdpSocket>, intake: Arc<Intake>) -> Self {
-        Self(tokio::spawn(read(socket, intake, Interest::ERROR)).abort_handle())
+    pub(super) fn of_errors(socket: Arc<UdpSocket>, sink: Sink) -> Self {
+        Self(tokio::spawn(read(socket, sink, Interest::ERROR)).abort_handle())
     }
 }
 
@@ -37,14 +67,14 @@ impl Drop for Reader {
     }
 }
 
-async fn read(socket: Arc<UdpSocket>, intake: Arc<Intake>, interest: Interest) {
+async fn read(socket: Arc<UdpSocket>, sink: Sink, interest: Interest) {
     loop {
         let ready = match socket.io().ready(interest).await {
             Ok(ready) => ready,
             Err(error) => return tracing::debug!(%error, socket = socket.id().0, "socket no longer read"),
         };
-        let errors = !ready.is_error() || read_errors(&socket, &intake);
-        let datagrams = !ready.is_readable() || read_datagrams(&socket, &intake);
+        let errors = !ready.is_error() || read_errors(&socket, &sink);
+        let datagrams = !ready.is_readable() || read_datagrams(&socket, &sink);
         if !(errors && datagrams) {
             yield_now().await;
         }
@@ -52,10 +82,10 @@ async fn read(socket: Arc<UdpSocket>, intake: Arc<Intake>, interest: Interest) {
 }
 
 /// Returns whether nothing is left.
-fn read_errors(socket: &UdpSocket, intake: &Intake) -> bool {
+fn read_errors(socket: &UdpSocket, sink: &Sink) -> bool {
     for _ in 0..READS {
         match socket.io().try_io(Interest::ERROR, || icmp::take(socket)) {
-            Ok(Some(arrival)) => intake.push_icmp(arrival),
+            Ok(Some(arrival)) => sink.push_icmp(arrival),
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
             Err(error) => tracing::trace!(%error, "an ICMP error cannot be read"),
@@ -65,11 +95,11 @@ fn read_errors(socket: &UdpSocket, intake: &Intake) -> bool {
 }
 
 /// Returns whether nothing is left. Reads one byte more than a probe may have: what fills the buffer is none.
-fn read_datagrams(socket: &UdpSocket, intake: &Intake) -> bool {
+fn read_datagrams(socket: &UdpSocket, sink: &Sink) -> bool {
     let mut buffer = [0; MAX_PROBE_BYTES + 1];
     for _ in 0..READS {
         match socket.io().try_recv_from(&mut buffer) {
-            Ok((length, remote)) => intake.divert(socket.id(), remote, &buffer[..length]),
+            Ok((length, remote)) => sink.divert(socket, remote, &buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
             Err(error) => tracing::trace!(%error, "nothing read"), // most likely an ICMP error, which is read elsewhere
         }

@@ -1,19 +1,33 @@
-//! Which sockets there are and whose they are: the puncher's, a tunnel's, or both.
+//! Which sockets one peer has and what for: the puncher's, a tunnel's, or both. The main one is everybody's.
 //!
 //! [`Routes`] has the rules. The first route makes a socket *adopted*: the QUIC library reads it from then on, and its own
 //! reader is left with the ICMP errors.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, task::Waker};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+};
 
 use pinhole_proto::{
     puncher::{Pair, SocketId},
     session::Routes,
 };
 
-use super::{intake::Intake, reader::Reader, socket::UdpSocket};
+use super::{
+    intake::Intake,
+    peer::PeerId,
+    reader::{Reader, Sink},
+    socket::UdpSocket,
+};
 
 #[derive(Debug)]
 pub(super) struct Sockets {
+    peer: PeerId,
     main: Arc<UdpSocket>,
     intake: Arc<Intake>,
     routes: Routes,
@@ -21,51 +35,60 @@ pub(super) struct Sockets {
     /// adopted.
     further: BTreeMap<SocketId, (Arc<UdpSocket>, Option<Reader>)>,
     newest: Option<Route>,
-    /// Those that QUIC reads, the main one first.
+    /// Those that QUIC reads, beside the main one.
     adopted: Vec<Arc<UdpSocket>>,
-    /// Changes with `adopted`.
-    version: u64,
-    /// Whom to wake when `adopted` changes.
-    quic: Option<Waker>,
+    /// Hears when `adopted` changes.
+    quic: Arc<Adoption>,
     heeds_icmp: bool,
+}
+
+/// Tells the QUIC library that it has other sockets to read.
+#[derive(Debug, Default)]
+pub(super) struct Adoption {
+    version: AtomicU64,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Adoption {
+    /// The sockets are others now.
+    pub(super) fn handle_change(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Remembers whom to wake at the next change, and returns the number of changes so far.
+    pub(super) fn listen(&self, waker: &Waker) -> u64 {
+        let mut known = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+        drop(known);
+        self.version.load(Ordering::Acquire)
+    }
 }
 
 /// A proven pair.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
+    pub(super) peer: PeerId,
     pub(super) remote: SocketAddr,
     pub(super) socket: Arc<UdpSocket>,
 }
 
 impl Route {
-    /// Whether that is the same pair.
+    /// Whether that is the same pair, to the same peer.
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.remote == other.remote && Arc::ptr_eq(&self.socket, &other.socket)
+        self.peer == other.peer && self.remote == other.remote && Arc::ptr_eq(&self.socket, &other.socket)
     }
 }
 
-/// What the QUIC library reads, as far as it has been told.
-#[derive(Debug, Default)]
-pub(super) struct Adopted {
-    pub(super) sockets: Vec<Arc<UdpSocket>>,
-    version: Option<u64>,
-}
-
 impl Sockets {
-    pub(super) fn new(main: Arc<UdpSocket>, intake: Arc<Intake>) -> Self {
-        let adopted = vec![main.clone()];
-        let (routes, further) = Default::default();
-        Self {
-            main,
-            intake,
-            routes,
-            further,
-            newest: None,
-            adopted,
-            version: 0,
-            quic: None,
-            heeds_icmp: false,
-        }
+    pub(super) fn new(peer: PeerId, main: Arc<UdpSocket>, intake: Arc<Intake>, quic: Arc<Adoption>) -> Self {
+        let (routes, further, adopted) = Default::default();
+        Self { peer, main, intake, routes, further, newest: None, adopted, quic, heeds_icmp: false }
     }
 
     /// Takes a new socket of the puncher's. A former one of that number is gone.
@@ -76,7 +99,7 @@ impl Sockets {
         self.follow();
         socket.heed_icmp(self.heeds_icmp);
         let socket = Arc::new(socket);
-        let reader = Reader::of_everything(socket.clone(), self.intake.clone());
+        let reader = Reader::of_everything(socket.clone(), Sink::Peer(self.intake.clone()));
         self.further.insert(id, (socket, Some(reader)));
     }
 
@@ -104,26 +127,31 @@ impl Sockets {
         Some(socket)
     }
 
-    /// Asks for ICMP errors about what leaves, or no more.
-    pub(super) fn heed_icmp(&mut self, on: bool) {
+    /// Asks for ICMP errors about what leaves the further sockets, or no more. Returns whether that is news.
+    pub(super) fn heed_icmp(&mut self, on: bool) -> bool {
         if on == self.heeds_icmp {
-            return;
+            return false;
         }
         self.heeds_icmp = on;
-        self.main.heed_icmp(on);
         for (socket, reader) in self.further.values() {
             socket.heed_icmp(on && reader.is_some());
         }
+        true
     }
 
-    /// Brings the QUIC library's knowledge up to date, and remembers whom to wake when it changes.
-    pub(super) fn tell(&mut self, known: &mut Adopted, waker: &Waker) {
-        if !self.quic.as_ref().is_some_and(|quic| quic.will_wake(waker)) {
-            self.quic = Some(waker.clone());
-        }
-        if known.version != Some(self.version) {
-            *known = Adopted { sockets: self.adopted.clone(), version: Some(self.version) };
-        }
+    /// Whether ICMP errors are of interest.
+    pub(super) fn heeds_icmp(&self) -> bool {
+        self.heeds_icmp
+    }
+
+    /// Returns the sockets that QUIC reads, beside the main one.
+    pub(super) fn adopted(&self) -> &[Arc<UdpSocket>] {
+        &self.adopted
+    }
+
+    /// Whether there is any route.
+    pub(super) fn has_route(&self) -> bool {
+        self.newest.is_some()
     }
 
     /// Returns the socket of that number, if there is one.
@@ -136,7 +164,7 @@ impl Sockets {
 
     /// Returns whether QUIC uses that socket.
     pub(super) fn is_adopted(&self, id: SocketId) -> bool {
-        self.adopted.iter().any(|socket| socket.id() == id)
+        id == SocketId::MAIN || self.adopted.iter().any(|socket| socket.id() == id)
     }
 
     /// Returns whether what comes from `remote` on that socket may be QUIC.
@@ -151,32 +179,25 @@ impl Sockets {
 
     fn adopt(&mut self, socket: Arc<UdpSocket>) {
         if let Some((_, Some(reader))) = self.further.get_mut(&socket.id()) {
-            *reader = Reader::of_errors(socket.clone(), self.intake.clone());
+            *reader = Reader::of_errors(socket.clone(), Sink::Peer(self.intake.clone()));
         }
         self.adopted.push(socket);
-        self.handle_change();
+        self.quic.handle_change();
     }
 
     /// Brings what QUIC reads, and where it sends, in line with the sockets and the routes.
     fn follow(&mut self) {
         let Self { adopted, further, routes, .. } = self;
         let before = adopted.len();
-        adopted.retain(|socket| socket.id() == SocketId::MAIN || further.contains_key(&socket.id()));
+        adopted.retain(|socket| further.contains_key(&socket.id()));
         let has_changed = adopted.len() != before;
         let newest = routes.newest();
         self.newest = newest.and_then(|Pair { socket, remote }| {
             let socket = self.find(socket)?.clone();
-            Some(Route { remote, socket })
+            Some(Route { peer: self.peer, remote, socket })
         });
         if has_changed {
-            self.handle_change();
-        }
-    }
-
-    fn handle_change(&mut self) {
-        self.version += 1;
-        if let Some(quic) = self.quic.take() {
-            quic.wake();
+            self.quic.handle_change();
         }
     }
 }

@@ -78,7 +78,7 @@ async fn complaint(socket: &UdpSocket) -> io::Result<(IpAddr, IcmpKind)> {
     loop {
         socket.io().ready(Interest::ERROR).await?;
         match socket.io().try_io(Interest::ERROR, || icmp::take(socket)) {
-            Ok(Some(arrival)) => return Ok((arrival.offender.into(), arrival.kind)),
+            Ok(Some(arrival)) => return Ok((arrival.offender, arrival.kind)),
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),

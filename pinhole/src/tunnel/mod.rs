@@ -8,6 +8,7 @@
 
 mod control;
 mod gate;
+mod stream;
 
 use std::{
     net::SocketAddr,
@@ -15,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use noq::{RecvStream, SendStream, VarInt};
+use noq::VarInt;
 
 pub use pinhole_proto::session::{HandshakeError, TunnelEnd};
 
@@ -25,6 +26,7 @@ pub use pinhole_quic::{
 use pinhole_quic::{PathCount, tunnel_end};
 
 pub(crate) use self::gate::Gate;
+pub use self::stream::{AskedStream, RecvStream, SendStream, StreamError};
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);
@@ -80,12 +82,29 @@ impl Tunnel {
         Self { connection, path, gate }
     }
 
-    /// Opens a stream for one TCP connection. Waits while the peer allows no more of them.
+    /// Opens a stream to a service of the peer, which is the serve side. Waits while the peer allows no more of them, and
+    /// for the peer's answer.
+    ///
+    /// # Errors
+    ///
+    /// When the name is none that a service can have, the peer refuses, or the tunnel ends.
+    pub async fn open_stream(&self, service: &str) -> Result<(SendStream, RecvStream), StreamError> {
+        stream::open(self, service).await
+    }
+
+    /// Waits for the next stream that the peer opens, and for the name that it asks for. Streams come to
+    /// [`forward::offer`](crate::forward::offer) or to this, whichever asks first: use one of them. A stream whose name
+    /// is awaited when this is dropped is refused.
     ///
     /// # Errors
     ///
     /// When the tunnel has ended.
-    pub(crate) async fn open_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
+    pub async fn accept_stream(&self) -> Result<AskedStream, TunnelEnd> {
+        stream::accept(self).await
+    }
+
+    /// Opens a stream without a head. Waits while the peer allows no more of them.
+    pub(crate) async fn open_bare(&self) -> Result<(noq::SendStream, noq::RecvStream), TunnelEnd> {
         self.connection.open_bi().await.map_err(|error| tunnel_end(&error))
     }
 
@@ -94,19 +113,24 @@ impl Tunnel {
         self.gate.clone()
     }
 
-    /// Waits for the peer's next stream.
-    pub(crate) async fn accept_stream(&self) -> Result<(SendStream, RecvStream), TunnelEnd> {
+    /// Waits for the peer's next stream, whose head is not read yet.
+    pub(crate) async fn accept_bare(&self) -> Result<(noq::SendStream, noq::RecvStream), TunnelEnd> {
         self.connection.accept_bi().await.map_err(|error| tunnel_end(&error))
     }
 
     /// Closes the tunnel and tells the peer why. Streams end at once.
     pub fn close(&self, goodbye: Goodbye) {
-        self.connection.close(goodbye.code(), b"");
+        self.connection.close(goodbye.code().into(), b"");
     }
 
     /// Waits until the tunnel has ended.
     pub async fn closed(&self) -> TunnelEnd {
         tunnel_end(&self.connection.closed().await)
+    }
+
+    /// Returns how the tunnel has ended, if it has.
+    fn end(&self) -> Option<TunnelEnd> {
+        self.connection.close_reason().map(|error| tunnel_end(&error))
     }
 
     /// Returns whether the tunnel still stands.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use pinhole::{
     Event, Role,
+    endpoint::EventStream,
     forward::{HELD_CONNECTIONS, Listening},
     tunnel::STREAM_WINDOW_BYTES,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::broadcast::Receiver,
 };
 
 use crate::rig::{Rig, event, free_port, listen, refusal, service, start, within};
@@ -106,7 +106,7 @@ async fn more_early_connections_than_can_be_held_are_refused_in_words() {
 }
 
 /// One more connection is refused: with RST, be it before or after it was accepted, and in words.
-async fn refuses_one_more(local: &Listening, events: &mut Receiver<Event>) {
+async fn refuses_one_more(local: &Listening, events: &mut EventStream) {
     refusal(local.address()).await;
     event(events, |e| matches!(e, Event::ConnectionRefused { too_many: true, .. })).await;
 }

@@ -4,6 +4,7 @@ mod bounds;
 mod conn;
 mod faults;
 mod offered;
+mod peers;
 mod rig;
 mod strangers;
 mod tcp;

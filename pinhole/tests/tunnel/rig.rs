@@ -3,24 +3,25 @@
 use std::{
     future::Future,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
     sync::{
         LazyLock,
         atomic::{AtomicU16, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use pinhole::{
-    Config, Endpoint, Event, Key, Peer, Phrase, Role,
+    Endpoint, Event, Key, Peer, PeerConfig, Phrase, Role,
     bind::BindError,
-    endpoint::{Compress, StartError},
+    endpoint::{Compress, EventStream, PeerAddress, StartError},
     forward::{self, Listening, Offering, OpenSpec, ServeSpec, Target},
 };
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::broadcast::Receiver,
 };
 
 /// A test that takes longer than this hangs.
@@ -38,8 +39,8 @@ pub(crate) fn key(number: u8) -> Key {
 
 /// A tunnel with one service behind it.
 pub(crate) struct Rig {
-    pub(crate) serve: Endpoint,
-    pub(crate) open: Endpoint,
+    pub(crate) serve: Peer,
+    pub(crate) open: Peer,
     pub(crate) local: Listening,
     pub(crate) udp: u16,
     _offering: Offering,
@@ -89,37 +90,34 @@ impl Rig {
 }
 
 /// Starts one side with the usual key.
-pub(crate) async fn start(role: Role, udp: u16) -> Endpoint {
+pub(crate) async fn start(role: Role, udp: u16) -> Peer {
     start_with(role, udp, KEY.clone()).await
 }
 
-pub(crate) async fn start_with(role: Role, udp: u16, key: Key) -> Endpoint {
+pub(crate) async fn start_with(role: Role, udp: u16, key: Key) -> Peer {
     start_as(role, udp, key, Compress::Auto).await
 }
 
-async fn start_as(role: Role, udp: u16, key: Key, compress: Compress) -> Endpoint {
+async fn start_as(role: Role, udp: u16, key: Key, compress: Compress) -> Peer {
     let (own, peer) = match role {
         Role::Serve => (SERVE_IP, OPEN_IP),
         Role::Open => (OPEN_IP, SERVE_IP),
     };
-    let config = Config {
-        bind: IpAddr::V4(own),
-        compress,
-        ..Config::new(role, key, Peer::new(peer.to_string(), udp))
-    };
+    let builder = Endpoint::builder(key).bind(udp).bind_ip(own.into());
+    let config = PeerConfig::new(role, PeerAddress::new(peer.to_string(), udp)).compress(compress);
     // The port of an endpoint that was closed a moment ago is free when the last of its tasks has ended.
     within(async {
         loop {
-            match Endpoint::start(config.clone()).await {
+            match builder.clone().build().await {
                 Err(StartError::Bind(BindError::InUse { .. })) => tokio::task::yield_now().await,
-                started => return started.expect("an endpoint"),
+                built => return built.expect("an endpoint").peer(config).await.expect("a peer"),
             }
         }
     })
     .await
 }
 
-pub(crate) fn listen(open: &Endpoint) -> Listening {
+pub(crate) fn listen(open: &Peer) -> Listening {
     let spec = OpenSpec { bind: Some(SERVE_IP.into()), port: 0, service: "it".into(), any: true };
     forward::listen(open, &spec).expect("a local port")
 }
@@ -147,16 +145,26 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Waits for an event that satisfies `wanted`.
-pub(crate) async fn event(events: &mut Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
+pub(crate) async fn event(events: &mut EventStream, wanted: impl Fn(&Event) -> bool) -> Event {
     within(async {
         loop {
-            let event = events.recv().await.expect("an event");
+            let event = events.next().await.expect("an event").expect("none is missed");
             if wanted(&event) {
                 return event;
             }
         }
     })
     .await
+}
+
+/// Returns the events that were told by now.
+pub(crate) fn told(events: &mut EventStream) -> Vec<Event> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let next = || match pin!(events.next()).poll(&mut cx) {
+        Poll::Ready(event) => event?.ok(),
+        Poll::Pending => None,
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// Connects, and returns the RST that must come: before the connection is seen, or after.

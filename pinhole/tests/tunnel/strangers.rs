@@ -17,7 +17,7 @@ use tokio::{
     net::UdpSocket,
 };
 
-use crate::rig::{OPEN_IP, Rig, SERVE_IP, free_port, service, start, within};
+use crate::rig::{OPEN_IP, Rig, SERVE_IP, free_port, service, start, told, within};
 
 /// Long enough for any answer on loopback, and for several of the searching side's probes.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
@@ -120,7 +120,7 @@ async fn a_handshake_from_the_peers_forged_address_does_not_end_the_tunnel() {
         within(server.read_exact(&mut [0; 10])).await.expect("read");
     }
     assert_eq!(counted(), before + 20, "all have come, and none has the mark of a holder of the key");
-    while let Ok(event) = at_serve.try_recv() {
+    for event in told(&mut at_serve) {
         assert!(!matches!(event, Event::HandshakeFailed { .. } | Event::TunnelLost(_)), "{event:?}");
     }
     rig.close().await;
@@ -166,7 +166,7 @@ async fn a_flood_of_forged_first_packets_does_not_hold_a_tunnel_up() {
         within(server.read_exact(&mut [0; 10])).await.expect("read");
     }
     flood.abort();
-    while let Ok(event) = events.try_recv() {
+    for event in told(&mut events) {
         assert!(
             !matches!(event, Event::HandshakeFailed { .. } | Event::TunnelLost(_) | Event::PathLost { .. }),
             "{event:?}"

@@ -3,12 +3,15 @@
 //! Routers have died of programs like this one (16,384 entries filled in 9 s, an office cut off), so both bounds are
 //! hard: every probe passes [`Budget::admit`], whatever it is for, and one that is refused is not sent.
 
+mod pace;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use self::pace::Pace;
 use super::search;
 
 /// How long a NAT is taken to keep a mapping after the last packet that we sent through it: what RFC 4787 §4.3
@@ -51,6 +54,14 @@ const UNDATED_MAPPINGS: usize = 8;
 
 /// See [`UNDATED_AT_ONCE`].
 const UNDATED_GAP: Duration = Duration::from_secs(1);
+
+/// Answers to what was heard over a pair that is not proven, and tests of such a pair, may make one of so many of a search's
+/// mappings; beyond that they have [`FOR_TALK`] alone. Whoever copies the peer's probes from ever new ports takes no more
+/// than that from a search.
+const UNPROVEN_MAPPINGS_SHARE: usize = 8;
+
+/// They may be one of so many packets of a second.
+const UNPROVEN_PACKETS_SHARE: u64 = 4;
 
 /// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots, and
 /// some more. Not for its sweep, half of which arrives there if it has found nobody for long (see the module `birthday`).
@@ -100,6 +111,8 @@ impl Limits {
 pub(super) enum Purpose {
     /// An answer, or the test of a pair that is known.
     Talk,
+    /// The same over a pair that is neither named nor proven.
+    Unproven,
     /// The spare pair.
     Spare,
     /// The fresh pair of a slot.
@@ -125,12 +138,15 @@ pub(super) struct Budget {
     slots: BTreeSet<Flow>,
     /// Those of them that answers to undated words have made.
     answers: BTreeSet<Flow>,
+    /// Those of them that unproven pairs have made.
+    unproven: BTreeSet<Flow>,
     /// Those of addresses that we had. They may be in the same NAT.
     former: BTreeMap<IpAddr, BTreeMap<Flow, Instant>>,
     /// No later than the first moment at which a mapping dies.
     next_death: Option<Instant>,
     pace: Pace,
     undated: Pace,
+    unproven_pace: Pace,
     /// Mappings that tries in the blue leave free for another address of the peer.
     kept_free: usize,
     /// When all that may be made at once for talk may be made again.
@@ -150,10 +166,12 @@ impl Budget {
             mappings: BTreeMap::new(),
             slots: BTreeSet::new(),
             answers: BTreeSet::new(),
+            unproven: BTreeSet::new(),
             former: BTreeMap::new(),
             next_death: None,
             pace: Pace::of(limits),
             undated: Pace::new(UNDATED_GAP, UNDATED_AT_ONCE),
+            unproven_pace: Pace::of_share(limits, UNPROVEN_PACKETS_SHARE),
             kept_free: 0,
             talk_whole_at: None,
         }
@@ -173,6 +191,7 @@ impl Budget {
         let left = std::mem::replace(&mut self.mappings, returning);
         self.slots.clear();
         self.answers.clear();
+        self.unproven.clear();
         if !left.is_empty() {
             self.former.insert(before, left);
         }
@@ -181,13 +200,21 @@ impl Budget {
     /// Takes note that a probe leaves now; false when it must not.
     pub(super) fn admit(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
         let has_room = self.has_room(flow, purpose, now);
-        let has_purse = purpose != Purpose::Undated || self.undated.admit(Purpose::Talk, now);
+        let has_purse = match purpose {
+            Purpose::Undated => self.undated.admit(Purpose::Talk, now),
+            Purpose::Unproven => self.unproven_pace.admit(Purpose::Talk, now),
+            Purpose::Talk | Purpose::Spare | Purpose::Slot | Purpose::Search => true,
+        };
         if !has_room || !has_purse || !self.pace.admit(purpose, now) {
             return false;
         }
         if !self.mappings.contains_key(&flow) {
-            if purpose == Purpose::Talk && self.used_but_for_slots() >= self.limits.search() {
+            let is_talk = matches!(purpose, Purpose::Talk | Purpose::Unproven);
+            if is_talk && !self.has_usual_room(purpose) {
                 self.talk_whole_at = Some(self.talk_whole_after(now));
+            }
+            if purpose == Purpose::Unproven {
+                self.unproven.insert(flow);
             }
             if purpose == Purpose::Slot {
                 self.slots.insert(flow);
@@ -211,16 +238,22 @@ impl Budget {
         match purpose {
             Purpose::Search => self.alive() + self.kept_free < search,
             Purpose::Slot => used < search || self.slots.len() < FOR_SLOTS && used < self.limits.all(),
-            Purpose::Talk => {
-                let used = self.used_but_for_slots();
+            Purpose::Talk | Purpose::Unproven => {
                 let is_soon = || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE;
-                used < search || used < search + FOR_TALK && is_soon()
+                self.has_usual_room(purpose) || self.used_but_for_slots() < search + FOR_TALK && is_soon()
             }
             Purpose::Spare => used < self.limits.all(),
             Purpose::Undated => {
                 self.answers.len() < UNDATED_MAPPINGS && self.alive() < usize::from(self.limits.mappings)
             }
         }
+    }
+
+    /// Whether a mapping for talk has room without what is kept back for that.
+    fn has_usual_room(&self, purpose: Purpose) -> bool {
+        let share = self.limits.search() / UNPROVEN_MAPPINGS_SHARE;
+        let is_within_share = purpose != Purpose::Unproven || self.unproven.len() < share;
+        is_within_share && self.used_but_for_slots() < self.limits.search()
     }
 
     /// Has tries in the blue leave so many mappings free from now on.
@@ -269,64 +302,11 @@ impl Budget {
         self.mappings.retain(lives);
         self.slots.retain(|flow| self.mappings.contains_key(flow));
         self.answers.retain(|flow| self.mappings.contains_key(flow));
+        self.unproven.retain(|flow| self.mappings.contains_key(flow));
         self.former.values_mut().for_each(|flows| flows.retain(lives));
         self.former.retain(|_, flows| !flows.is_empty());
         let all = self.former.values().chain([&self.mappings]).flat_map(BTreeMap::values);
         self.next_death = all.min().map(|used| *used + MAPPING_LIFE);
-    }
-}
-
-/// A token bucket: what it holds when full and what flows in within a second are the bound together.
-#[derive(Debug)]
-struct Pace {
-    /// Nanoseconds of inflow for one token.
-    token: u64,
-    /// Tokens that it holds, in nanoseconds of inflow.
-    full: u64,
-    level: u64,
-    at: Option<Instant>,
-}
-
-impl Pace {
-    fn of(limits: Limits) -> Self {
-        let bound = u64::from(limits.packets_per_second);
-        let held = (bound / 10).max(8);
-        Self::new(Duration::from_nanos(1_000_000_000_u64.div_ceil(bound - held)), held)
-    }
-
-    fn new(gap: Duration, held: u64) -> Self {
-        let token = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
-        let full = held.saturating_mul(token);
-        Self { token, full, level: full, at: None }
-    }
-
-    fn admit(&mut self, purpose: Purpose, now: Instant) -> bool {
-        self.fill(now);
-        let ready = self.level >= self.needed(purpose);
-        if ready {
-            self.level -= self.token;
-        }
-        ready
-    }
-
-    fn ready_at(&mut self, purpose: Purpose, now: Instant) -> Instant {
-        self.fill(now);
-        now + Duration::from_nanos(self.needed(purpose).saturating_sub(self.level))
-    }
-
-    fn fill(&mut self, now: Instant) {
-        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let inflow = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        self.level = self.level.saturating_add(inflow).min(self.full);
-        self.at = Some(now);
-    }
-
-    /// The level at which a token may be taken: half of the bucket is for talk alone.
-    fn needed(&self, purpose: Purpose) -> u64 {
-        match purpose {
-            Purpose::Talk | Purpose::Spare | Purpose::Slot => self.token,
-            Purpose::Search | Purpose::Undated => self.token + self.full / 2,
-        }
     }
 }
 

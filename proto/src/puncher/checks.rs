@@ -1,18 +1,12 @@
 //! The pairs under test, and when each is tested next.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::{Pair, SocketId};
+use super::{Pair, SocketId, tokens::TICK};
 
 /// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
 /// adds one.
 const MAX_CHECKS: usize = 32;
-
-/// Probes of one pair that an ack may still answer.
-const MAX_IN_FLIGHT: usize = 64;
 
 /// A pair that the peer was heard on is tested for this long after each word.
 const REFLEXIVE_LIFE: Duration = Duration::from_secs(10);
@@ -107,8 +101,8 @@ impl Checks {
 
     /// Whether an answer to a test of that pair may still come.
     pub(super) fn is_under_test(&self, pair: Pair, now: Instant) -> bool {
-        let last = self.list.iter().find(|c| c.pair == pair).and_then(|c| c.in_flight.back());
-        last.is_some_and(|(_, sent)| now < *sent + PROMPT)
+        let last = self.list.iter().find(|c| c.pair == pair).and_then(|c| c.unanswered);
+        last.is_some_and(|sent| now < sent + PROMPT)
     }
 
     pub(super) fn proof(&self, pair: Pair) -> Option<Proof> {
@@ -136,11 +130,35 @@ impl Checks {
         self.list.iter_mut().filter(|c| c.source == Source::Configured).for_each(|c| c.hurry(now));
     }
 
-    /// Tests a pair because the peer was heard on it.
-    pub(super) fn add_reflexive(&mut self, pair: Pair, now: Instant) {
-        if let Some(check) = self.entry(pair, Source::PeerReflexive, now, now) {
-            check.handle_heard(now);
+    /// Whether a pair is tested of our own accord.
+    pub(super) fn insists(&self, pair: Pair) -> bool {
+        self.list.iter().any(|c| c.pair == pair && c.insists())
+    }
+
+    /// Tests a pair because the peer was heard on it; false when there is no place for it.
+    pub(super) fn add_reflexive(&mut self, pair: Pair, now: Instant) -> bool {
+        let check = self.entry(pair, Source::PeerReflexive, now, now);
+        check.map(|check| check.handle_heard(now)).is_some()
+    }
+
+    /// Returns the check of a pair whose test was answered. One that has no place, or had to give it away, takes that of
+    /// a pair of which less is known.
+    pub(super) fn answered(&mut self, pair: Pair, now: Instant) -> Option<&mut Check> {
+        let is_known = self.list.iter().any(|c| c.pair == pair);
+        if !is_known && self.list.len() >= MAX_CHECKS {
+            let unproven = |c: &Check| c.source == Source::PeerReflexive && c.proof.is_none();
+            let (_, first) = self
+                .list
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| unproven(c))
+                .map(|(n, c)| (c.heard_at, n))
+                .min()?;
+            self.list.remove(first);
         }
+        let check = self.entry(pair, Source::PeerReflexive, now, now)?;
+        check.heard_at.get_or_insert(now);
+        Some(check)
     }
 
     /// Gives up what has not come true in time.
@@ -252,12 +270,14 @@ pub(super) struct Check {
     heard_at: Option<Instant>,
     /// None while the check rests: the pair is in use.
     next_at: Option<Instant>,
-    in_flight: VecDeque<(u64, Instant)>,
+    /// When the last test left, if it was not answered.
+    unanswered: Option<Instant>,
+    /// When the newest test left that was answered.
+    answered: Option<Instant>,
 }
 
 impl Check {
     fn new(pair: Pair, source: Source, pace: &'static Pace, paced_from: Instant, now: Instant) -> Self {
-        let in_flight = VecDeque::new();
         Self {
             pair,
             source,
@@ -267,7 +287,8 @@ impl Check {
             paced_from,
             heard_at: None,
             next_at: Some(now),
-            in_flight,
+            unanswered: None,
+            answered: None,
         }
     }
 
@@ -290,24 +311,25 @@ impl Check {
         if now.saturating_duration_since(self.paced_from) >= CALM {
             self.paced_from = now;
         }
-        let earliest = self.in_flight.back().map_or(now, |(_, sent)| now.max(*sent + PACE[0].1));
+        let earliest = self.unanswered.map_or(now, |sent| now.max(sent + PACE[0].1));
         self.next_at = Some(self.next_at.map_or(earliest, |next| next.min(earliest)));
     }
 
-    /// Takes note of a probe sent with `token`.
-    pub(super) fn handle_sent(&mut self, token: u64, now: Instant) {
-        if self.in_flight.len() == MAX_IN_FLIGHT {
-            self.in_flight.pop_front();
-        }
-        self.in_flight.push_back((token, now));
+    /// Records a test that leaves now.
+    pub(super) fn handle_sent(&mut self, now: Instant) {
+        self.unanswered = Some(now);
         self.next_at = self.insists().then(|| now + self.gap(now));
     }
 
-    /// Finds the probe that an ack answers; returns the round trip's time.
-    pub(super) fn handle_ack(&mut self, token: u64, now: Instant) -> Option<Duration> {
-        let index = self.in_flight.iter().position(|(t, _)| *t == token)?;
-        let (_, sent) = self.in_flight.remove(index)?;
-        Some(now.saturating_duration_since(sent))
+    /// Records that the test was answered that left then; false if it, or a later one, was answered before: of two answers
+    /// one is to a copy.
+    pub(super) fn handle_ack(&mut self, sent_at: Instant) -> bool {
+        let is_news = self.answered.is_none_or(|answered| sent_at > answered + TICK);
+        if is_news {
+            self.answered = Some(sent_at);
+            self.unanswered = self.unanswered.filter(|unanswered| *unanswered > sent_at + 2 * TICK);
+        }
+        is_news
     }
 
     /// Takes note of a proof while the search goes on: the other side may still need our tests for its own.

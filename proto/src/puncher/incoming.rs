@@ -87,7 +87,7 @@ impl Puncher {
         };
         tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
         if sender != Sender::Undated {
-            self.note_heard(pair, probe, now);
+            self.note_heard(pair, probe, turn, now);
         }
         if sender == Sender::Current && self.used == Some(pair) {
             self.peer_is_direct = probe.direct;
@@ -107,13 +107,14 @@ impl Puncher {
         }
     }
 
-    pub(super) fn note_heard(&mut self, pair: Pair, probe: &Probe, now: Now) {
+    fn note_heard(&mut self, pair: Pair, probe: &Probe, turn: Turn, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
         self.outbox.heard_from = Some(pair.remote);
         self.bearings.candidates.handle_heard(pair.remote.ip());
         let main =
             self.bearings.candidates.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
-        let expected = main.is_none_or(|p| p.port() == pair.remote.port());
+        // A port of a copy is nothing to aim at.
+        let expected = turn == Turn::Again || main.is_none_or(|p| p.port() == pair.remote.port());
         let first = search.handle_heard(pair, expected, now.instant);
         search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.bearings.port, p.port())));
         if first {
@@ -146,16 +147,25 @@ impl Puncher {
         // was lost, it is said again, however old its proof is.
         let is_in_use = is_current && self.connected_pair() == Some(pair);
         let proven = is_in_use || self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
-        let agree = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
-        let purpose = if sender == Sender::Undated { Purpose::Undated } else { Purpose::Talk };
+        let is_choice = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
+        // Somebody may have copied the choice of another pair: it says from where the peer itself has sent it.
+        let agree = is_choice && probe.observed == Some(pair.remote);
+        if is_choice && !agree {
+            self.declined = Some(pair);
+        }
+        let purpose = if sender == Sender::Undated { Purpose::Undated } else { self.purpose(pair) };
         let ack = Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) };
         let tests_alone = turn == Turn::Again
             && !proven
             && sender != Sender::Undated
             && !self.checks.is_under_test(pair, now.instant);
         let is_answered = !tests_alone && self.send_for(purpose, ack, now) || sender != Sender::Undated;
-        if !proven && is_answered && (turn == Turn::First || tests_alone) {
-            self.checks.add_reflexive(pair, now.instant);
+        if !proven
+            && is_answered
+            && (turn == Turn::First || tests_alone)
+            && !self.checks.add_reflexive(pair, now.instant)
+        {
+            self.send_test(pair, false, now);
         }
         if agree {
             self.connect(pair, probe.direct, now);
@@ -167,15 +177,25 @@ impl Puncher {
         if self.handle_kept(pair, probe, now) {
             return;
         }
-        let Some(check) = self.checks.get_mut(pair) else {
-            return self.handle_lone_ack(pair, sender, now);
-        };
-        let Some(rtt) = check.handle_ack(probe.token, now.instant).filter(|rtt| *rtt < LATE) else {
+        let age = self.outbox.age(pair, probe.token, now.instant).filter(|age| *age < LATE);
+        let Some((rtt, sent_at)) = age.and_then(|age| Some((age, now.instant.checked_sub(age)?))) else {
             self.dropped.useless += 1;
             return;
         };
+        // What a fan, a sweep or a slot has sent is a test as well.
+        let is_searching = matches!(self.state, State::Searching(_));
+        let check =
+            if is_searching { self.checks.answered(pair, now.instant) } else { self.checks.get_mut(pair) };
+        let Some(check) = check else {
+            self.dropped.useless += 1;
+            return;
+        };
+        if !check.handle_ack(sent_at) {
+            self.dropped.useless += 1;
+            return;
+        }
         let proof = Proof { rtt, instance: probe.instance, observed: probe.observed };
-        if matches!(self.state, State::Searching(_)) {
+        if is_searching {
             check.handle_proof(proof, now.instant);
         } else {
             check.proof = Some(proof);
@@ -187,7 +207,7 @@ impl Puncher {
         }
         let nominated = check.nominated_at.is_some();
         if sender == Sender::Undated {
-            self.note_heard(pair, probe, now); // it has echoed our token
+            self.note_heard(pair, probe, Turn::First, now); // it has echoed our token
         }
         // Only a prompt answer tells: others may have waited in a buffer while a machine slept.
         if rtt < PROMPT {
@@ -206,20 +226,6 @@ impl Puncher {
             self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, renews, now.instant);
         }
         self.handle_timeout(now);
-    }
-
-    /// The peer answers a letter that was no test: the spare pair's, a fan's or a sweep's. It may have no test of its own
-    /// for us there, because it takes the pair for the one in use. So it is ours to make; but such letters went to the
-    /// peer's IP alone.
-    fn handle_lone_ack(&mut self, pair: Pair, sender: Sender, now: Now) {
-        let is_ours =
-            self.bearings.candidates.main_of(pair.remote.ip()).is_some() && sender != Sender::Undated;
-        if matches!(self.state, State::Searching(_)) && is_ours {
-            self.checks.add_reflexive(pair, now.instant);
-            self.handle_timeout(now);
-        } else {
-            self.dropped.useless += 1;
-        }
     }
 
     pub(super) fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {

@@ -35,6 +35,7 @@ mod peers;
 mod place;
 mod replay;
 mod search;
+mod tokens;
 
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,8 @@ pub struct Puncher {
     used: Option<Pair>,
     /// Whether the peer has said that no NAT stands before it there.
     peer_is_direct: bool,
+    /// A pair over which a choice of another one came: a copy, or that other one is a copy's.
+    declined: Option<Pair>,
     keepalive: Keepalive,
     lifetime: Lifetime,
     traffic: Traffic,
@@ -122,6 +125,7 @@ impl Puncher {
             memory: config.memory,
             used: None,
             peer_is_direct: false,
+            declined: None,
             keepalive: Keepalive::default(),
             lifetime: Lifetime::default(),
             traffic: Traffic::default(),
@@ -317,6 +321,7 @@ impl Puncher {
     fn enter_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
         self.outbox.epoch += 1;
         self.outbox.heard_from = None;
+        self.declined = None;
         self.bearings.candidates.handle_search(haste.is_kept());
         self.outbox.close_all_but(self.used.map(|pair| pair.socket));
         if haste != Haste::Patient {
@@ -384,12 +389,21 @@ impl Puncher {
         }
     }
 
+    /// Tests a pair, whether or not it has a place among the checks: the token itself tells whether an answer is one to it.
     fn send_test(&mut self, pair: Pair, nominate: bool, now: Now) {
-        let token = self.outbox.random();
+        let token = self.outbox.token(pair, now.instant);
+        let chosen = self.checks.proof(pair).and_then(|proof| proof.observed).filter(|_| nominate);
         if let Some(check) = self.checks.get_mut(pair) {
-            check.handle_sent(token, now.instant);
+            check.handle_sent(now.instant);
         }
-        self.send(Letter { nominate, ..Letter::probe(pair, token) }, now);
+        let letter = Letter { nominate, chosen, ..Letter::probe(pair, token) };
+        self.send_for(self.purpose(pair), letter, now);
+    }
+
+    /// Returns what an answer over a pair, or its test, is for.
+    fn purpose(&self, pair: Pair) -> Purpose {
+        let is_known = self.used == Some(pair) || self.checks.insists(pair);
+        if is_known { Purpose::Talk } else { Purpose::Unproven }
     }
 
     fn send(&mut self, letter: Letter, now: Now) {

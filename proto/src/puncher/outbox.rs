@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rand_core::{Rng, SeedableRng};
@@ -11,6 +11,7 @@ use rand_core::{Rng, SeedableRng};
 use super::{
     Event, Limits, Output, Pair, SocketId, Transmit,
     budget::{Budget, Purpose},
+    tokens::Tokens,
 };
 use crate::{
     Now, Role,
@@ -32,13 +33,15 @@ pub(super) struct Letter {
     pub(super) nominate: bool,
     /// No NAT stands before us on this pair.
     pub(super) direct: bool,
+    /// In a nominating probe: this side's address over that pair, as the peer has told it.
+    pub(super) chosen: Option<SocketAddr>,
     pub(super) ttl: Option<u8>,
 }
 
 impl Letter {
     /// A probe that tests a pair, or opens a NAT.
     pub(super) fn probe(pair: Pair, token: u64) -> Self {
-        Self { pair, kind: Kind::Probe, token, nominate: false, direct: false, ttl: None }
+        Self { pair, kind: Kind::Probe, token, nominate: false, direct: false, chosen: None, ttl: None }
     }
 }
 
@@ -47,6 +50,7 @@ pub(super) struct Outbox {
     role: Role,
     seal: ProbeSeal,
     rng: rand_chacha::ChaCha20Rng,
+    tokens: Tokens,
     pub(super) instance: u64,
     /// Counts our searches.
     pub(super) epoch: u32,
@@ -70,10 +74,13 @@ impl Outbox {
     pub(super) fn new(role: Role, seal: ProbeSeal, seed: [u8; 32], port: u16, limits: Limits) -> Self {
         let mut rng = rand_chacha::ChaCha20Rng::from_seed(seed);
         let instance = rng.next_u64();
+        let mut key = [0; 16];
+        rng.fill_bytes(&mut key);
         Self {
             role,
             seal,
             rng,
+            tokens: Tokens::new(&key),
             instance,
             epoch: 0,
             heard_from: None,
@@ -107,7 +114,7 @@ impl Outbox {
             unix_ms: now.unix_ms(),
             token: letter.token,
             observed: match letter.kind {
-                Kind::Probe => self.heard_from,
+                Kind::Probe => letter.chosen.or(self.heard_from),
                 Kind::Ack | Kind::Bye | Kind::Displaced => Some(letter.pair.remote),
             },
         };
@@ -209,8 +216,19 @@ impl Outbox {
         self.sockets.contains_key(&socket)
     }
 
+    /// Makes a token for what is answered by whoever remembers it.
     pub(super) fn random(&mut self) -> u64 {
         self.rng.next_u64()
+    }
+
+    /// Makes the token of a test over that pair.
+    pub(super) fn token(&mut self, pair: Pair, now: Instant) -> u64 {
+        self.tokens.make(pair, now)
+    }
+
+    /// Returns how long ago a test with that token left over that pair; `None` if none has.
+    pub(super) fn age(&self, pair: Pair, token: u64, now: Instant) -> Option<Duration> {
+        self.tokens.age(pair, token, now)
     }
 
     pub(super) fn limits(&self) -> Limits {

@@ -41,6 +41,9 @@ use crate::{
 /// QUIC's keys are renewed this often while a tunnel is used, as WireGuard's are (its whitepaper, section 6.1).
 const REKEY: Duration = Duration::from_secs(120);
 
+/// Least time for a tunnel to be heard by its next path, whatever the user's patience.
+const LEAST_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Brings a tunnel to one peer up and keeps it; see the module's text.
 #[derive(Debug)]
 pub struct Session {
@@ -60,6 +63,8 @@ pub struct Session {
     /// That path, and how many packets the peer had acknowledged by then.
     lost: Option<(Pair, u64)>,
     waking: Option<Waking>,
+    /// When the path is doubted on which nothing was acknowledged, and how many packets had been before it; on the serve side.
+    doubt: Option<(Instant, u64)>,
     last_connection: u64,
     outputs: VecDeque<Output>,
 }
@@ -88,6 +93,7 @@ impl Session {
             path_lost_at: None,
             lost: None,
             waking: None,
+            doubt: None,
             last_connection: 0,
             outputs: VecDeque::new(),
         }
@@ -197,6 +203,9 @@ impl Session {
     pub fn handle_established(&mut self, connection: ConnectionHandle, now: Now) {
         let Some(over) = self.punched.filter(|_| self.handshakes.end(connection)) else { return };
         self.forget_handshakes();
+        if self.tunnel.is_some() && self.role == Role::Open {
+            self.tell(Event::TunnelLost(TunnelEnd::Broken)); // the peer has lost its end of it
+        }
         self.drop_tunnel(Some(TunnelEnd::Replaced));
         self.handshakes.forgive();
         self.tunnel = Some(connection);
@@ -235,6 +244,9 @@ impl Session {
         }
         if is_due(self.waking.as_ref().map(|waking| waking.next_at)) {
             self.wake_tunnel(now);
+        }
+        if is_due(self.doubt.map(|(at, _)| at)) {
+            self.doubt_path(now);
         }
         if is_due(self.rekey.map(|(at, _)| at)) {
             self.renew_keys(now.instant);
@@ -373,8 +385,11 @@ impl Session {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// When a tunnel that hears nothing is given up: one without a path, or with a path that carries probes alone.
     fn patience_ends_at(&self) -> Option<Instant> {
-        self.path_lost_at.and_then(|at| at.checked_add(self.patience))
+        let silent_since = self.waking.as_ref().map(|waking| waking.silent_since);
+        let patience = if silent_since.is_some() { self.patience.max(LEAST_PATIENCE) } else { self.patience };
+        self.path_lost_at.or(silent_since).and_then(|at| at.checked_add(patience))
     }
 
     fn look_up_at(&self) -> Option<Instant> {
@@ -385,7 +400,8 @@ impl Session {
         let puncher = self.puncher.deadline();
         let waking = self.waking.as_ref().map(|waking| waking.next_at);
         let rekey = self.rekey.map(|(at, _)| at);
-        [puncher, self.handshakes.due, self.patience_ends_at(), waking, rekey, self.look_up_at()]
+        let doubt = self.doubt.map(|(at, _)| at);
+        [puncher, self.handshakes.due, self.patience_ends_at(), waking, doubt, rekey, self.look_up_at()]
             .into_iter()
             .flatten()
             .min()

@@ -1,6 +1,6 @@
 //! What the puncher finds and loses, and what follows for the tunnel.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     ConnectionHandle, Event, Output, Session, TunnelEnd,
@@ -11,6 +11,13 @@ use crate::{
     Now, Role,
     puncher::{self, Connected, Loss},
 };
+
+/// A path by which the peer has acknowledged nothing for this long, plus [`DOUBT_RTTS`] round trips, is doubted where there
+/// is another one to choose.
+const DOUBT: Duration = Duration::from_millis(1500);
+
+/// See [`DOUBT`].
+const DOUBT_RTTS: u32 = 4;
 
 impl Session {
     /// Takes all that the puncher wants, and follows its events.
@@ -70,7 +77,13 @@ impl Session {
     /// for that.
     fn handle_connected(&mut self, over: Connected, now: Now) {
         self.outputs.push_back(Output::Admit(over));
-        self.punched = Some(over);
+        let before = self.punched.replace(over);
+        if self.role == Role::Serve {
+            self.doubt = Some((now.instant + DOUBT + over.rtt * DOUBT_RTTS, self.vitals.acknowledged));
+            if self.tunnel.is_none() && before.is_some() {
+                return; // the handshake goes on by this one
+            }
+        }
         if self.tunnel.is_none() {
             self.tell(Event::Punched(over));
             return self.shake_hands(over, now.instant);
@@ -81,7 +94,8 @@ impl Session {
             .is_some_and(|(pair, before)| pair == over.pair && before != self.vitals.acknowledged);
         // Where the path was just slow, QUIC knows it better than a fresh start would.
         if !was_heard {
-            self.waking = Some(Waking::new(self.role, over, self.vitals, now.instant));
+            let silent_since = self.path_lost_at.unwrap_or(now.instant);
+            self.waking = Some(Waking::new(self.role, over, silent_since, self.vitals, now.instant));
             self.outputs.push_back(Output::ResetController);
         }
         let event = match self.path_lost_at.take() {
@@ -91,6 +105,16 @@ impl Session {
             None => Event::PathChanged(over),
         };
         self.tell(event);
+    }
+
+    /// The open side's words come by the path that it has chosen. Where ours arrive nowhere, somebody has led us to another
+    /// one.
+    pub(super) fn doubt_path(&mut self, now: Now) {
+        let Some((_, before)) = self.doubt.take() else { return };
+        if self.punched.is_some() && self.vitals.acknowledged == before {
+            self.puncher.doubt_choice(now);
+            self.follow(now);
+        }
     }
 
     fn shake_hands(&mut self, over: Connected, now: Instant) {
@@ -126,8 +150,10 @@ impl Session {
         if let Some(punched) = self.punched {
             self.lost = Some((punched.pair, self.vitals.acknowledged));
         }
-        (self.punched, self.waking) = (None, None);
-        self.path_lost_at.get_or_insert(now);
+        let silent_since = self.waking.take().map(|waking| waking.silent_since);
+        self.punched = None;
+        self.forget_handshakes();
+        self.path_lost_at.get_or_insert(silent_since.unwrap_or(now));
         self.name.hurry(now);
         self.tell(Event::PathLost { loss });
     }
@@ -136,10 +162,17 @@ impl Session {
         let Some(waking) = &mut self.waking else { return };
         match waking.handle_timeout(self.role, self.vitals, now.instant) {
             Due::Wake => self.outputs.push_back(Output::Wake),
-            Due::Awake => self.waking = None,
-            Due::Deaf => {
+            Due::Awake => {
                 self.waking = None;
-                self.end_tunnel(TunnelEnd::Broken, now);
+                self.forget_handshakes();
+            }
+            Due::Dial { over, again } => {
+                self.forget_handshakes();
+                if again {
+                    self.outputs.push_back(Output::SetPlain(true));
+                }
+                let connection = self.begin();
+                self.outputs.push_back(Output::Dial { connection, over });
             }
         }
     }

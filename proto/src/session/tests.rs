@@ -16,6 +16,7 @@ const ADDRESSES: [SocketAddr; 2] = [
 const SERVE: usize = 0;
 const OPEN: usize = 1;
 const DELAY: Duration = Duration::from_millis(10);
+const COPIER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 66)), 9999);
 
 /// Two sessions, what is under way between them, and what they wanted of QUIC and their users.
 struct Pairing {
@@ -25,6 +26,8 @@ struct Pairing {
     deadlines: [Option<Instant>; 2],
     wanted: [Vec<Output>; 2],
     is_cut: bool,
+    /// Whether somebody at [`COPIER`] is faster than the open side with copies of its probes, and hands on the answers.
+    is_copied: bool,
 }
 
 impl Pairing {
@@ -51,7 +54,8 @@ impl Pairing {
             Session::new(config, now)
         });
         let (under_way, wanted) = Default::default();
-        let mut pairing = Self { sides, now, under_way, deadlines: [None; 2], wanted, is_cut: false };
+        let mut pairing =
+            Self { sides, now, under_way, deadlines: [None; 2], wanted, is_cut: false, is_copied: false };
         for side in [SERVE, OPEN] {
             pairing.sides[side].set_local(Some(ADDRESSES[side].ip()), None, now);
             pairing.sides[side].start(now);
@@ -107,7 +111,9 @@ impl Pairing {
                 self.wanted[side].push(output);
                 continue;
             };
-            let is_main = transmit.pair == Pair { socket: SocketId::MAIN, remote: ADDRESSES[1 - side] };
+            let main = |remote| Pair { socket: SocketId::MAIN, remote };
+            let is_main =
+                transmit.pair == main(ADDRESSES[1 - side]) || self.is_copied && transmit.pair == main(COPIER);
             if is_main && transmit.ttl.is_none() && !self.is_cut {
                 let at = self.now.instant + DELAY;
                 self.under_way.push_back((at, 1 - side, transmit.payload.to_vec()));
@@ -123,9 +129,12 @@ impl Pairing {
             self.now = self.now.after(next.saturating_duration_since(self.now.instant));
             if arrival.is_some_and(|at| at <= next) {
                 let (_, side, payload) = self.under_way.pop_front().expect("just seen");
-                let pair = Pair { socket: SocketId::MAIN, remote: ADDRESSES[1 - side] };
-                self.sides[side].handle_datagram(pair, &payload, self.now);
-                self.drain(side);
+                let copied = (self.is_copied && side == SERVE).then_some(COPIER);
+                for remote in copied.into_iter().chain([ADDRESSES[1 - side]]) {
+                    let pair = Pair { socket: SocketId::MAIN, remote };
+                    self.sides[side].handle_datagram(pair, &payload, self.now);
+                    self.drain(side);
+                }
                 continue;
             }
             if next >= end {
@@ -261,17 +270,66 @@ fn without_patience_a_tunnel_ends_with_its_path() {
     assert_eq!(pairing.count(OPEN, lost), 0);
 }
 
-#[test]
-fn a_tunnel_that_hears_nothing_by_its_new_path_is_given_up_by_the_open_side_alone() {
-    let mut pairing = Pairing::up(Duration::from_secs(3600));
+/// Two sides with a tunnel whose path was lost and is back, and lets probes pass alone.
+fn deaf(patience: Duration) -> Pairing {
+    let mut pairing = Pairing::up(patience);
     pairing.is_cut = true;
     pairing.run_for(Duration::from_secs(10));
     pairing.is_cut = false;
     pairing.run_for(Duration::from_secs(5));
-    assert!(pairing.count(OPEN, |output| *output == Output::Wake) > 1, "it is woken again and again");
+    pairing.wanted = Default::default();
+    pairing
+}
+
+fn is_broken(output: &Output) -> bool {
+    matches!(output, Output::Event(Event::TunnelLost(TunnelEnd::Broken)))
+}
+
+fn is_out_of_patience(output: &Output) -> bool {
+    matches!(output, Output::Event(Event::TunnelLost(TunnelEnd::NoPath)))
+}
+
+#[test]
+fn a_tunnel_that_hears_nothing_by_its_new_path_is_replaced_once_a_handshake_beside_it_succeeds() {
+    let mut pairing = deaf(Duration::from_secs(3600));
     pairing.run_for(Duration::from_secs(30));
-    let broken = |output: &Output| matches!(output, Output::Event(Event::TunnelLost(TunnelEnd::Broken)));
-    assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, broken)), [0, 1]);
+    assert!(pairing.count(OPEN, |output| *output == Output::Wake) > 1, "it is woken again and again");
+    let (dialled, now) = (pairing.dialled().expect("it dials beside the tunnel"), pairing.now);
+    assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, is_broken)), [0, 0]);
+    let answered = pairing.sides[SERVE].handle_handshake(b"another id", now).expect("it answers");
+    for (side, connection) in [(SERVE, answered), (OPEN, dialled)] {
+        pairing.sides[side].handle_established(connection, now);
+        pairing.drain(side);
+        assert_eq!(pairing.sides[side].tunnel(), Some(connection));
+    }
+    assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, is_broken)), [0, 1]);
+    pairing.run_for(Duration::from_secs(600));
+    assert!(pairing.sides.iter().all(|side| side.tunnel().is_some()));
+}
+
+#[test]
+fn whoever_lets_probes_pass_alone_ends_no_tunnel_before_patience_does() {
+    for (patience, least, most) in [(3600, 3500, 3600), (60, 40, 60), (20, 5, 30)] {
+        let mut pairing = deaf(Duration::from_secs(patience));
+        pairing.run_for(Duration::from_secs(least));
+        assert!(pairing.sides.iter().all(|side| side.tunnel().is_some()), "{patience}");
+        assert!(
+            pairing.wanted.iter().flatten().filter(|output| matches!(output, Output::Event(_))).count() == 0
+        );
+        pairing.run_for(Duration::from_secs(most - least + 20));
+        assert!(pairing.sides.iter().all(|side| side.tunnel().is_none()), "{patience}");
+        assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, is_out_of_patience)), [1, 1]);
+    }
+}
+
+#[test]
+fn handshakes_beside_a_tunnel_are_few_and_one_at_a_time() {
+    let mut pairing = deaf(Duration::from_secs(3600));
+    pairing.run_for(Duration::from_secs(600));
+    let dials = pairing.count(OPEN, |output| matches!(output, Output::Dial { .. }));
+    let abandoned = pairing.count(OPEN, |output| matches!(output, Output::Abandon(_)));
+    assert!((40..=65).contains(&dials), "{dials} in ten minutes");
+    assert_eq!(abandoned, dials - 1);
 }
 
 #[test]
@@ -331,4 +389,18 @@ fn a_peer_that_leaves_ends_the_tunnel_at_once() {
     pairing.run_for(Duration::from_secs(1));
     assert_eq!(pairing.sides[OPEN].tunnel(), None);
     assert_eq!(pairing.count(OPEN, |output| *output == Output::Event(Event::PeerLeft)), 1);
+}
+
+#[test]
+fn whoever_is_faster_with_copies_and_carries_no_tunnel_is_left_for_the_peer_itself() {
+    let mut pairing = Pairing::new();
+    pairing.is_copied = true;
+    pairing.run_for(Duration::from_secs(1));
+    assert!(pairing.dialled().is_some());
+    let remote = |pairing: &Pairing| pairing.sides[SERVE].connected_pair().map(|pair| pair.remote);
+    assert_eq!(remote(&pairing), Some(COPIER));
+    pairing.run_for(Duration::from_secs(2));
+    assert_eq!(remote(&pairing), Some(ADDRESSES[OPEN]));
+    let punched = |output: &Output| matches!(output, Output::Event(Event::Punched(_)));
+    assert_eq!(pairing.count(SERVE, punched), 1);
 }

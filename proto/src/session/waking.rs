@@ -1,9 +1,10 @@
 //! A tunnel that has a path again and has not heard anything by it.
 //!
 //! What was under way is lost. QUIC sends it again when a timer ends that has backed off while there was no path, so it is
-//! woken instead. Where the path carries probes, and yet nothing of the peer's tunnel comes, the peer knows of none any
-//! more. The open side finds that out and dials anew; the serve side asks on, for its word of the path may not have come
-//! through.
+//! woken instead. Where the path carries probes, and yet nothing of the peer's tunnel comes, the peer may know of none any
+//! more; or somebody on the way lets probes pass and nothing else. The open side dials beside the tunnel, again and
+//! again: only a handshake that succeeds proves that the peer has lost its end, and takes the tunnel's place. Until then
+//! the tunnel waits, for as long as the user's patience lasts.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,8 @@ const TIMER_RTTS: u32 = 3;
 /// See [`TIMER_RTTS`].
 const TIMER_AT_MOST: Duration = Duration::from_secs(5);
 
-/// The longest time until a tunnel is found deaf, counted from the moment when a handshake would have failed.
+/// The longest time until the first handshake beside a tunnel, counted from the moment when one in its place would have
+/// failed.
 pub(super) const DEAF_AT_MOST: Duration = DEAF.saturating_add(TIMER_AT_MOST);
 
 #[derive(Debug)]
@@ -33,8 +35,14 @@ pub(super) struct Waking {
     acknowledged: u64,
     pub(super) next_at: Instant,
     every: Duration,
-    /// Then the tunnel is of no use.
-    until: Instant,
+    /// When to dial beside the tunnel.
+    dial_at: Instant,
+    /// Handshakes beside the tunnel that were begun.
+    dials: u32,
+    /// The path that carries probes.
+    over: Connected,
+    /// When the tunnel was last known to have a path.
+    pub(super) silent_since: Instant,
 }
 
 /// What is due.
@@ -43,13 +51,23 @@ pub(super) enum Due {
     Wake,
     /// It has heard something.
     Awake,
-    /// It is of no use.
-    Deaf,
+    /// Dial beside it over that path.
+    Dial {
+        over: Connected,
+        /// Whether a handshake before this one was in vain.
+        again: bool,
+    },
 }
 
 impl Waking {
     /// `vitals` are those of the path before.
-    pub(super) fn new(role: Role, over: Connected, vitals: Vitals, now: Instant) -> Self {
+    pub(super) fn new(
+        role: Role,
+        over: Connected,
+        silent_since: Instant,
+        vitals: Vitals,
+        now: Instant,
+    ) -> Self {
         Self {
             acknowledged: vitals.acknowledged,
             // The serve side knows of the path half a round trip before the open side lets anything in by it.
@@ -58,23 +76,30 @@ impl Waking {
                 Role::Open => now,
             },
             every: WAKE_EVERY.max(over.rtt * 2),
-            until: answer_by(over, now)
+            dial_at: answer_by(over, now)
                 + DEAF
                 + (vitals.rtt.unwrap_or_default() * TIMER_RTTS).min(TIMER_AT_MOST),
+            dials: 0,
+            over,
+            silent_since,
         }
     }
 
     /// Returns what is due at [`Self::next_at`].
     pub(super) fn handle_timeout(&mut self, role: Role, vitals: Vitals, now: Instant) -> Due {
         // While the machine was stopped nobody could answer.
-        self.until += now.saturating_duration_since(self.next_at);
+        let slept = now.saturating_duration_since(self.next_at);
+        self.dial_at += slept;
+        self.silent_since += slept;
         if vitals.acknowledged != self.acknowledged {
             return Due::Awake;
         }
-        if now >= self.until && role == Role::Open {
-            return Due::Deaf;
-        }
         self.next_at = now + self.every;
-        Due::Wake
+        if now < self.dial_at || role == Role::Serve {
+            return Due::Wake;
+        }
+        self.dial_at = answer_by(self.over, now) + DEAF;
+        self.dials += 1;
+        Due::Dial { over: self.over, again: self.dials > 1 }
     }
 }

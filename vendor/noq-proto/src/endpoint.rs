@@ -33,6 +33,22 @@ use crate::{
     transport_parameters::{PreferredAddress, TransportParameters},
 };
 
+/// What is different for connections with one remote address; see [`Endpoint::set_remote`]
+///
+/// An application that gives each of its peers a remote address of its own authenticates each with another configuration so.
+pub struct RemoteConfig {
+    /// How first packets from there are answered
+    pub server_config: Arc<ServerConfig>,
+    /// Makes the connection IDs that packets from there lead to, of the same length as all others
+    pub cid_generator: Box<dyn ConnectionIdGenerator>,
+}
+
+impl fmt::Debug for RemoteConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteConfig").finish_non_exhaustive()
+    }
+}
+
 /// The main entry point to the library
 ///
 /// This object performs no I/O whatsoever. Instead, it consumes incoming packets and
@@ -44,6 +60,8 @@ pub struct Endpoint {
     local_cid_generator: Box<dyn ConnectionIdGenerator>,
     config: Arc<EndpointConfig>,
     server_config: Option<Arc<ServerConfig>>,
+    /// What is different for connections with these remote addresses
+    remotes: FxHashMap<SocketAddr, RemoteConfig>,
     /// Whether the underlying UDP socket promises not to fragment packets
     allow_mtud: bool,
     /// Time at which a stateless reset was most recently sent
@@ -73,6 +91,7 @@ impl Endpoint {
             local_cid_generator: (config.connection_id_generator_factory.as_ref())(),
             config,
             server_config,
+            remotes: FxHashMap::default(),
             allow_mtud,
             last_stateless_reset: None,
             incoming_buffers: Slab::new(),
@@ -83,6 +102,30 @@ impl Endpoint {
     /// Replace the server configuration, affecting new incoming connections only
     pub fn set_server_config(&mut self, server_config: Option<Arc<ServerConfig>>) {
         self.server_config = server_config;
+    }
+
+    /// Set what is different for connections with a remote address, affecting new connections only
+    ///
+    /// `None` makes it like all others again.
+    pub fn set_remote(&mut self, remote: SocketAddr, config: Option<RemoteConfig>) {
+        match config {
+            Some(config) => drop(self.remotes.insert(remote, config)),
+            None => drop(self.remotes.remove(&remote)),
+        }
+    }
+
+    /// The remote address that a connection began with
+    pub fn remote_of(&self, ch: ConnectionHandle) -> Option<SocketAddr> {
+        let meta = self.connections.get(ch.0)?;
+        Some(meta.network_path.remote)
+    }
+
+    /// The server configuration for new connections from a remote address
+    fn server_config_for(&self, remote: &SocketAddr) -> Option<&Arc<ServerConfig>> {
+        match self.remotes.get(remote) {
+            Some(config) => Some(&config.server_config),
+            None => self.server_config.as_ref(),
+        }
     }
 
     /// Process `EndpointEvent`s emitted from related `Connection`s
@@ -217,8 +260,8 @@ impl Endpoint {
             };
             match route_to {
                 RouteDatagramTo::Incoming(incoming_idx) => {
+                    let config = self.server_config_for(&network_path.remote).unwrap().clone();
                     let incoming_buffer = &mut self.incoming_buffers[incoming_idx];
-                    let config = &self.server_config.as_ref().unwrap();
 
                     if incoming_buffer
                         .total_bytes
@@ -349,7 +392,7 @@ impl Endpoint {
         trace!(initial_dcid = %remote_id);
 
         let ch = ConnectionHandle(self.connections.vacant_key());
-        let local_cid = self.new_cid(RouteDatagramTo::Connection(ch, PathId::ZERO));
+        let local_cid = self.new_cid(RouteDatagramTo::Connection(ch, PathId::ZERO), &remote);
         let params = TransportParameters::new(
             &config.transport,
             &self.config,
@@ -393,8 +436,9 @@ impl Endpoint {
         num: u64,
     ) -> ConnectionEvent {
         let mut ids = vec![];
+        let remote = self.connections[ch].network_path.remote;
         for _ in 0..num {
-            let id = self.new_cid(RouteDatagramTo::Connection(ch, path_id));
+            let id = self.new_cid(RouteDatagramTo::Connection(ch, path_id), &remote);
             let cid_meta = self.connections[ch].local_cids.entry(path_id).or_default();
             let sequence = cid_meta.issued;
             cid_meta.issued += 1;
@@ -415,9 +459,12 @@ impl Endpoint {
     }
 
     /// Generate and reserve a local connection ID.
-    fn new_cid(&mut self, route_to: RouteDatagramTo) -> ConnectionId {
+    fn new_cid(&mut self, route_to: RouteDatagramTo, remote: &SocketAddr) -> ConnectionId {
         loop {
-            let cid = self.local_cid_generator.generate_cid();
+            let cid = match self.remotes.get_mut(remote) {
+                Some(config) => config.cid_generator.generate_cid(),
+                None => self.local_cid_generator.generate_cid(),
+            };
             if cid.is_empty() {
                 // Zero-length CID; nothing to track
                 debug_assert_eq!(self.local_cid_generator.cid_len(), 0);
@@ -440,7 +487,7 @@ impl Endpoint {
         let dst_cid = event.first_decode.dst_cid();
         let header = event.first_decode.initial_header().unwrap();
 
-        let Some(server_config) = &self.server_config else {
+        let Some(server_config) = self.server_config_for(&network_path.remote).cloned() else {
             debug!("packet for unrecognized connection {}", dst_cid);
             return self
                 .stateless_reset(event.now, datagram_len, network_path, dst_cid, buf)
@@ -503,8 +550,6 @@ impl Endpoint {
             panic!("non-initial packet in handle_first_packet()");
         };
 
-        let server_config = self.server_config.as_ref().unwrap().clone();
-
         let token = match IncomingToken::from_header(&header, &server_config, network_path.remote) {
             Ok(token) => token,
             Err(InvalidRetryTokenError) => {
@@ -562,8 +607,9 @@ impl Endpoint {
             version,
             ..
         } = incoming.packet.header;
+        let remote = incoming.network_path.remote;
         let server_config =
-            server_config.unwrap_or_else(|| self.server_config.as_ref().unwrap().clone());
+            server_config.unwrap_or_else(|| self.server_config_for(&remote).unwrap().clone());
 
         if server_config
             .transport
@@ -617,7 +663,7 @@ impl Endpoint {
         };
 
         let ch = ConnectionHandle(self.connections.vacant_key());
-        let local_cid = self.new_cid(RouteDatagramTo::Connection(ch, PathId::ZERO));
+        let local_cid = self.new_cid(RouteDatagramTo::Connection(ch, PathId::ZERO), &remote);
         let mut params = TransportParameters::new(
             &server_config.transport,
             &self.config,
@@ -631,7 +677,7 @@ impl Endpoint {
         params.retry_src_cid = incoming.token.retry_src_cid;
         let mut pref_addr_cid = None;
         if server_config.has_preferred_address() {
-            let cid = self.new_cid(RouteDatagramTo::Connection(ch, PathId::ZERO));
+            let cid = self.new_cid(RouteDatagramTo::Connection(ch, PathId::ZERO), &remote);
             pref_addr_cid = Some(cid);
             params.preferred_address = Some(PreferredAddress {
                 address_v4: server_config.preferred_address_v4,
@@ -762,7 +808,7 @@ impl Endpoint {
         self.clean_up_incoming(&incoming);
         incoming.improper_drop_warner.dismiss();
 
-        let server_config = self.server_config.as_ref().unwrap();
+        let server_config = self.server_config_for(&incoming.network_path.remote).unwrap().clone();
 
         // First Initial
         // The peer will use this as the DCID of its following Initials. Initial DCIDs are

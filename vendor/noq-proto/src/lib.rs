@@ -89,7 +89,7 @@ use crate::{
 mod endpoint;
 pub use crate::endpoint::{
     AcceptError, ConnectError, ConnectionHandle, DatagramEvent, DecryptedInitial, Endpoint,
-    Incoming, IncomingAlpns, RetryError,
+    Incoming, IncomingAlpns, RemoteConfig, RetryError,
 };
 
 mod packet;

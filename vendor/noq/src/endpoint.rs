@@ -30,9 +30,9 @@ use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use proto::{
     self as proto, ClientConfig, ConnectError, ConnectionError, ConnectionHandle, DatagramEvent,
-    EndpointEvent, FourTuple, NetworkChangeHint, ServerConfig,
+    EndpointEvent, FourTuple, NetworkChangeHint, RemoteConfig, ServerConfig,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 #[cfg(all(
     not(wasm_browser),
     any(feature = "runtime-tokio", feature = "runtime-smol"),
@@ -321,6 +321,48 @@ impl Endpoint {
         }
     }
 
+    /// Set what is different for connections with a remote address, affecting new connections only
+    ///
+    /// `None` makes it like all others again.
+    pub fn set_remote(&self, remote: SocketAddr, config: Option<RemoteConfig>) {
+        self.inner.state.lock().unwrap().inner.set_remote(remote, config)
+    }
+
+    /// As [`Self::handle_network_change`] without a hint, for the connections that began with a remote address
+    pub fn handle_network_change_to(&self, remote: SocketAddr) {
+        let mut inner = self.inner.state.lock().unwrap();
+        inner.send_to(remote, || ConnectionEvent::LocalAddressChanged(None));
+    }
+
+    /// As [`Self::close`], for the connections that began with a remote address; new ones may begin
+    pub fn close_to(&self, remote: SocketAddr, error_code: VarInt, reason: &[u8]) {
+        let reason = Bytes::copy_from_slice(reason);
+        let mut inner = self.inner.state.lock().unwrap();
+        inner.send_to(remote, || ConnectionEvent::Close {
+            error_code,
+            reason: reason.clone(),
+        });
+    }
+
+    /// As [`Self::wait_all_draining`], for the connections that began with a remote address
+    pub async fn wait_draining_to(&self, remote: SocketAddr) {
+        loop {
+            {
+                let state = &*self.inner.state.lock().unwrap();
+                let connections = &state.recv_state.connections;
+                let is_active = |ch: &ConnectionHandle| {
+                    !connections.draining.contains(ch) && state.inner.remote_of(*ch) == Some(remote)
+                };
+                if state.driver_lost || !connections.senders.keys().any(is_active) {
+                    break;
+                }
+                // Construct future while lock is held to avoid race
+                self.inner.shared.draining.notified()
+            }
+            .await;
+        }
+    }
+
     /// Replace the server configuration, affecting new incoming connections only
     ///
     /// Useful for e.g. refreshing TLS certificates without disrupting existing connections.
@@ -501,6 +543,7 @@ impl Drop for EndpointDriver {
         endpoint.recv_state.connections.active_connections = 0;
         // Wake callers waiting for the connection state cleared above.
         self.0.shared.all_draining.notify_waiters();
+        self.0.shared.draining.notify_waiters();
         self.0.shared.idle.notify_waiters();
     }
 }
@@ -593,6 +636,8 @@ pub(crate) struct Shared {
     ///
     /// This powers the `Endpoint::wait_idle` API.
     all_draining: Notify,
+    /// Notifies subscribers when a connection has entered the draining state.
+    draining: Notify,
     /// Notifies subscribesr when *all* connections have been dropped.
     ///
     /// This powers the `Endpoint::wait_drained` API.
@@ -649,11 +694,14 @@ impl State {
 
             if event.is_draining() {
                 self.recv_state.connections.active_connections -= 1;
+                self.recv_state.connections.draining.insert(ch);
+                shared.draining.notify_waiters();
                 if self.recv_state.connections.active_connections == 0 {
                     shared.all_draining.notify_waiters();
                 }
             } else if event.is_drained() {
                 self.recv_state.connections.senders.remove(&ch);
+                self.recv_state.connections.draining.remove(&ch);
                 if self.recv_state.connections.is_empty() {
                     shared.idle.notify_waiters();
                 }
@@ -672,6 +720,19 @@ impl State {
         }
 
         true
+    }
+
+    /// Has the connections that began with a remote address handle an event
+    fn send_to(&mut self, remote: SocketAddr, event: impl Fn() -> ConnectionEvent) {
+        for (ch, sender) in &self.recv_state.connections.senders {
+            if self.inner.remote_of(*ch) == Some(remote) {
+                // Ignoring errors from dropped connections
+                let _ = sender.send(event());
+            }
+        }
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
     }
 }
 
@@ -760,6 +821,8 @@ struct ConnectionSet {
     /// This counter is updated when new connections are added ([`ConnectionSet::insert`]) and when
     /// a connection informs us about entering the draining state ([`State::handle_events`]).
     active_connections: u64,
+    /// Those of `senders` that have entered the draining state
+    draining: FxHashSet<ConnectionHandle>,
 }
 
 impl ConnectionSet {
@@ -851,6 +914,7 @@ impl EndpointRef {
             shared: Shared {
                 incoming: Notify::new(),
                 all_draining: Notify::new(),
+                draining: Notify::new(),
                 idle: Notify::new(),
                 ref_count: AtomicUsize::new(0),
             },
@@ -927,6 +991,7 @@ impl RecvState {
                 sender,
                 close: None,
                 active_connections: 0,
+                draining: FxHashSet::default(),
             },
             incoming: VecDeque::new(),
             recv_buf: recv_buf.into(),

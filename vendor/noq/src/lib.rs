@@ -67,7 +67,7 @@ pub use proto::{
     ConnectionIdGenerator, ConnectionStats, DecryptedInitial, Dir, EcnCodepoint, EndpointConfig,
     FourTuple, FrameStats, FrameType, IdleTimeout, InvalidCid, MtuDiscoveryConfig,
     NetworkChangeHint, NoneTokenLog, NoneTokenStore, PathError, PathEvent, PathId, PathStats,
-    PathStatus, ServerConfig, SetPathStatusError, Side, StdSystemTime, StreamId, TimeSource,
+    PathStatus, RemoteConfig, ServerConfig, SetPathStatusError, Side, StdSystemTime, StreamId, TimeSource,
     TokenLog, TokenMemoryCache, TokenReuseError, TokenStore, Transmit, TransportConfig,
     TransportErrorCode, UdpStats, ValidationTokenConfig, VarInt, VarIntBoundsExceeded, congestion,
     crypto,

@@ -32,6 +32,12 @@ pub(super) struct Book {
     pub(super) started: Now,
     pub(super) state: (State, Now),
     pub(super) addresses: Vec<SocketAddr>,
+    /// The last search, as it was told.
+    search: Option<Event>,
+    /// How the path was lost, while there is none.
+    loss: Option<Event>,
+    /// Where the tunnel's path leads or has led.
+    remote: Option<SocketAddr>,
     pub(super) path: Option<Used>,
     pub(super) tunnel_since: Option<Now>,
     /// What the peer offers, as it has told over the tunnel that stands.
@@ -76,6 +82,9 @@ impl Book {
             started: now,
             state: (State::Searching, now),
             addresses,
+            search: None,
+            loss: None,
+            remote: None,
             path: None,
             tunnel_since: None,
             peer_services: None,
@@ -92,6 +101,7 @@ impl Book {
         self.note_trouble(event, now);
         match event {
             Event::Searching { addresses, .. } => {
+                self.search = Some(event.clone());
                 self.addresses.clone_from(addresses);
                 self.leave_tunnel(State::Searching, now);
             }
@@ -99,7 +109,8 @@ impl Book {
                 self.enter(State::Connecting, now);
                 self.use_path(*connected, Chosen::First, Some(connected.took), now);
             }
-            Event::TunnelUp { .. } => {
+            Event::TunnelUp { remote } => {
+                self.remote = Some(*remote);
                 self.enter(State::Connected, now);
                 self.tunnel_since = Some(now);
             }
@@ -109,6 +120,7 @@ impl Book {
             }
             Event::PathLost { .. } => {
                 self.enter(State::PathLost, now);
+                self.loss = Some(event.clone());
                 self.path = None;
             }
             Event::PathBack { connected, after } => {
@@ -138,6 +150,30 @@ impl Book {
             }
             self.history.push_back((now, event.clone()));
         }
+    }
+
+    /// Returns what holds now, by the events that would tell it; nothing before the first one.
+    pub(super) fn standing(&self) -> Vec<Event> {
+        let path = self.path.map(|used| Event::Punched(used.connected));
+        let remote = self.path.map(|used| used.connected.pair.remote).or(self.remote);
+        let tunnel = remote.map(|remote| Event::TunnelUp { remote });
+        let mut standing = Vec::new();
+        match self.state.0 {
+            State::Searching | State::Other => standing.extend(self.search.clone()),
+            State::Connecting => standing.extend(self.search.clone().into_iter().chain(path)),
+            State::Connected => standing.extend(path.into_iter().chain(tunnel)),
+            State::PathLost => standing.extend(tunnel.into_iter().chain(self.loss.clone())),
+            State::Displaced => standing.push(Event::Displaced),
+        }
+        standing.extend(self.peer_services.clone().map(Event::PeerServices));
+        standing.extend(
+            self.reached.iter().map(|(listener, service)| Event::PortReaches {
+                listener: *listener,
+                service: service.clone(),
+            }),
+        );
+        standing.extend(self.troubles.iter().map(|wrong| wrong.event.clone()));
+        standing
     }
 
     /// Takes note of a round trip over the path in use.
@@ -313,6 +349,36 @@ mod tests {
         let (mut book, now) = book();
         book.handle_event(&searching(), now.after(Duration::from_secs(9)));
         assert_eq!(book.state, (State::Searching, now));
+    }
+
+    #[test]
+    fn what_holds_is_told_by_the_events_that_would_tell_it() {
+        let (mut book, now) = book();
+        assert_eq!(book.standing(), []);
+        let connected = connected();
+        let remote = connected.pair.remote;
+        let failed = Event::HandshakeFailed { why: crate::tunnel::HandshakeError::Late };
+        let (up, lost) = (Event::TunnelUp { remote }, Event::PathLost { loss: None });
+        let services = Event::PeerServices(Arc::new(Services::new(["22"])));
+        let back = Event::PathBack { connected, after: Duration::from_secs(2) };
+        let life = [
+            (searching(), vec![searching()]),
+            (failed.clone(), vec![searching(), failed.clone()]),
+            (Event::Punched(connected), vec![searching(), Event::Punched(connected), failed]),
+            (up.clone(), vec![Event::Punched(connected), up.clone()]),
+            (services.clone(), vec![Event::Punched(connected), up.clone(), services.clone()]),
+            (lost.clone(), vec![up.clone(), lost, services.clone()]),
+            (back, vec![Event::Punched(connected), up, services]),
+            (Event::PeerLeft, Vec::new()),
+            (searching(), vec![searching()]),
+            (Event::Displaced, vec![Event::Displaced]),
+        ];
+        for (event, standing) in life {
+            book.handle_event(&event, now);
+            if event != Event::PeerLeft {
+                assert_eq!(book.standing(), standing, "{event:?}");
+            }
+        }
     }
 
     #[test]

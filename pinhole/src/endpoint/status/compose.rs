@@ -18,27 +18,32 @@ use super::{
     snapshot::{self, Snapshot},
 };
 use crate::{
-    Event, Peer, Tunnel,
+    Event, Tunnel,
     clock::now,
-    endpoint::{HealthAsker, source_toward},
-    hub::Hub,
+    endpoint::{HealthAsker, PeerAddress, source_toward},
+    hub::PeerHub,
     tunnel::Numbers,
 };
 
 /// Time that the driver may take to say how the path is.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// Makes snapshots of an endpoint. Cheap to clone; it keeps nothing of the endpoint alive.
+/// Makes snapshots of one peer's tunnel. Cheap to clone; it keeps nothing of the endpoint alive.
 #[derive(Debug, Clone)]
 pub struct Status {
     ledger: Arc<Ledger>,
-    peer: Peer,
-    hub: Weak<Hub>,
+    peer: PeerAddress,
+    hub: Weak<PeerHub>,
     driver: HealthAsker,
 }
 
 impl Status {
-    pub(crate) fn new(ledger: Arc<Ledger>, peer: Peer, hub: &Arc<Hub>, driver: HealthAsker) -> Self {
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        peer: PeerAddress,
+        hub: &Arc<PeerHub>,
+        driver: HealthAsker,
+    ) -> Self {
         Self { ledger, peer, hub: Arc::downgrade(hub), driver }
     }
 
@@ -128,12 +133,13 @@ fn as_seen_by(socket: SocketAddr, remote: SocketAddr) -> SocketAddr {
 
 fn network(
     book: &Book,
-    hub: Option<&Hub>,
+    hub: Option<&PeerHub>,
     path: Option<&snapshot::Path>,
     health: Option<Health>,
     peer_port: u16,
 ) -> snapshot::Network {
-    let main = hub.map(Hub::local_address);
+    let hub = hub.map(PeerHub::hub);
+    let main = hub.map(|hub| hub.local_address());
     let remote = path.map(|path| path.remote).or_else(|| book.addresses.first().copied());
     let local: Option<IpAddr> = match main {
         Some(main) if main.ip().is_unspecified() => remote.and_then(source_toward),
@@ -142,7 +148,7 @@ fn network(
     let observed = health.and_then(|h| h.observed).or(book.path.and_then(|used| used.connected.observed));
     let observed = observed.filter(|_| path.is_some());
     let used_local = path.and_then(|path| path.local);
-    let buffers = hub.map(Hub::buffer_sizes);
+    let buffers = hub.map(|hub| hub.buffer_sizes());
     snapshot::Network {
         local,
         port: main.map_or(0, |main| main.port()),

@@ -50,9 +50,18 @@ impl Ledger {
         Self { role, pages: Mutex::new(pages), sum: Arc::default() }
     }
 
-    /// Takes note of an event.
-    pub(crate) fn handle_event(&self, event: &Event) {
-        self.pages().book.handle_event(event, now());
+    /// Takes note of an event, and does something before anybody sees what holds then.
+    pub(crate) fn handle_event(&self, event: &Event, then: impl FnOnce()) {
+        let mut pages = self.pages();
+        pages.book.handle_event(event, now());
+        then();
+    }
+
+    /// Returns what holds now, as events, and what is done before anything else is told.
+    pub(crate) fn standing<T>(&self, also: impl FnOnce() -> T) -> (Vec<Event>, T) {
+        let mut pages = self.pages();
+        pages.book.expire(now().instant);
+        (pages.book.standing(), also())
     }
 
     /// Takes note of the tunnel that stands now.

@@ -77,7 +77,7 @@ async fn errors_never_end_the_reading_of_quic() {
     let (peer, remote) = peer().await;
     hub.heed_icmp(true);
     hub.admit(Pair { socket: SocketId::MAIN, remote });
-    let mut quic = QuicSocket::new(hub.clone());
+    let mut quic = QuicSocket::new(hub.hub().clone());
     for _ in 0..200 {
         hub.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
         peer.send_to(&marked(0x40, 1, 40), hub.local_address()).await.expect("send");
@@ -108,8 +108,8 @@ async fn a_full_socket_that_has_seen_an_error_is_not_tried_again_at_once() {
     hub.heed_icmp(true);
     hub.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
     within(arrivals.icmp.recv()).await.expect("an error");
-    within(hub.main.io().writable()).await.expect("writable"); // once the runtime knows so, this never waits again
-    let mut room = std::pin::pin!(quic::room(hub.main.clone()));
+    within(hub.hub().main.io().writable()).await.expect("writable"); // once the runtime knows so, this never waits again
+    let mut room = std::pin::pin!(quic::room(hub.hub().main.clone()));
     assert!(poll_fn(|cx| std::task::Poll::Ready(room.as_mut().poll(cx))).await.is_pending());
     within(room).await.expect("room");
 }

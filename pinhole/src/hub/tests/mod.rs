@@ -8,23 +8,26 @@ mod quic;
 mod sockets;
 
 use std::{
+    collections::VecDeque,
     future::{Future, poll_fn},
     io::IoSliceMut,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use noq::{AsyncUdpSocket, udp::RecvMeta};
 use pinhole_proto::{
+    Key, Role,
     probe::PROBE_BYTES,
     puncher::{Pair, SocketId, Transmit},
 };
 use tokio::net::UdpSocket;
 
 use super::{
-    Arrivals, Filter, GatheringRuntime, Hub, QuicSocket,
+    Arrivals, GatheringRuntime, Hub, PeerHub, PeerId, QuicSocket,
     filter::tests::{key, marked},
+    sockets::{Route, Sockets},
 };
 use pinhole_quic::Opened;
 
@@ -36,12 +39,38 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Nobody listens there.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-pub(super) fn hub() -> (Arc<Hub>, Arrivals) {
+/// A Hub with one peer.
+pub(super) fn hub() -> (Arc<PeerHub>, Arrivals) {
     hub_at((Ipv4Addr::LOCALHOST, 0).into())
 }
 
-fn hub_at(address: SocketAddr) -> (Arc<Hub>, Arrivals) {
-    Hub::bind(address, Filter::new(&key()), Opened::default()).expect("a socket")
+fn hub_at(address: SocketAddr) -> (Arc<PeerHub>, Arrivals) {
+    joined(&Hub::bind(address).expect("a socket"), &key(), Opened::default())
+}
+
+fn joined(hub: &Arc<Hub>, key: &Key, opened: Opened) -> (Arc<PeerHub>, Arrivals) {
+    let (peer, arrivals, _) = hub.join(Role::Open, key, opened).expect("room for a peer");
+    (peer, arrivals)
+}
+
+impl PeerHub {
+    /// Sorts a read as [`QuicSocket`] does.
+    pub(super) fn sort(&self, socket: SocketId, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        let owner = Some(&self.share).filter(|_| socket != SocketId::MAIN);
+        self.hub.demux.sort(owner, socket, (buffer, meta), &mut VecDeque::new())
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.share.sockets()
+    }
+
+    fn route(&self) -> Option<Route> {
+        self.share.route()
+    }
+
+    fn local_address(&self) -> SocketAddr {
+        self.hub.local_address()
+    }
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
@@ -60,7 +89,7 @@ async fn peer() -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-fn address(hub: &Hub, id: SocketId) -> SocketAddr {
+fn address(hub: &PeerHub, id: SocketId) -> SocketAddr {
     hub.sockets().find(id).expect("an open socket").local_address()
 }
 
@@ -73,6 +102,6 @@ async fn read(quic: &mut QuicSocket) -> u8 {
     let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
     let mut parts = [IoSliceMut::new(&mut room)];
     let received = within(poll_fn(|cx| quic.poll_recv(cx, &mut parts, &mut meta))).await;
-    assert_eq!((received.expect("a read"), meta[0].addr, meta[0].dst_ip), (1, super::PEER, None));
+    assert_eq!((received.expect("a read"), meta[0].addr, meta[0].dst_ip), (1, PeerId(1).address(), None));
     room[0]
 }

@@ -53,7 +53,7 @@ async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded()
     let pairing = Pairing::new(Ipv4Addr::LOCALHOST, SocketId::MAIN, SocketId::MAIN).await;
     let [serve, open] = &pairing.ends;
     let floods = [flood(serve.hub.clone()), flood(open.hub.clone())];
-    let lost = || [serve, open].map(|end| end.hub.counters().overflow.load(Ordering::Relaxed));
+    let lost = || [serve, open].map(|end| end.hub.hub().counters().overflow.load(Ordering::Relaxed));
     within(async {
         while lost().contains(&0) {
             yield_now().await;
@@ -67,7 +67,7 @@ async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded()
 }
 
 /// Has errors come back to the main socket, as fast as they can.
-fn flood(hub: Arc<Hub>) -> AbortHandle {
+fn flood(hub: Arc<PeerHub>) -> AbortHandle {
     hub.heed_icmp(true);
     let nonsense = probe(SocketId::MAIN, NOBODY, None);
     let flood = async move {
@@ -87,7 +87,7 @@ struct Pairing {
 }
 
 struct End {
-    hub: Arc<Hub>,
+    hub: Arc<PeerHub>,
     quic: Endpoint,
     shared: Shared,
     /// Where the other end finds it.
@@ -114,7 +114,7 @@ impl Pairing {
     async fn exchange_under(&self, keys: usize) -> [u64; 2] {
         let [serve, open] = &self.ends;
         let config = open.shared.client(Instances::default(), WAY);
-        let dialled = open.quic.connect_with(config, crate::hub::PEER, "x").expect("dial");
+        let dialled = open.quic.connect_with(config, open.hub.id().address(), "x").expect("dial");
         let accepted = async { serve.quic.accept().await.expect("a connection").await };
         let (ours, theirs) = within(async { tokio::join!(dialled, accepted) }).await;
         let (ours, theirs) = (ours.expect("connected"), theirs.expect("connected"));
@@ -159,7 +159,7 @@ impl End {
         let quic = Endpoint::new_with_abstract_socket(
             pinhole_quic::endpoint(&shared.credentials),
             answer,
-            Box::new(QuicSocket::new(hub.clone())),
+            Box::new(QuicSocket::new(hub.hub().clone())),
             Arc::new(GatheringRuntime),
         );
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, address(&hub, socket).port()));

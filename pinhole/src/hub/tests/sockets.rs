@@ -81,7 +81,7 @@ async fn what_quic_sends_takes_the_newest_proof() {
     }
 }
 
-fn route(hub: &Hub) -> (SocketId, SocketAddr) {
+fn route(hub: &PeerHub) -> (SocketId, SocketAddr) {
     let route = hub.route().expect("a proven pair");
     (route.socket.id(), route.remote)
 }
@@ -99,7 +99,7 @@ async fn adoption_wakes_the_library_that_waits_for_the_main_socket() {
     let (hub, _arrivals) = hub();
     let (peer, remote) = peer().await;
     hub.open(FAN, ANY).expect("a socket");
-    let mut quic = QuicSocket::new(hub.clone());
+    let mut quic = QuicSocket::new(hub.hub().clone());
     let flag = Arc::new(Flag(AtomicBool::new(false)));
     let waker = flag.clone().into();
     let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
@@ -127,7 +127,7 @@ async fn no_socket_starves_another() {
         let socket = hub.sockets().find(socket).expect("open").clone();
         within(socket.io().readable()).await.expect("readable");
     }
-    let mut quic = QuicSocket::new(hub.clone());
+    let mut quic = QuicSocket::new(hub.hub().clone());
     for _ in 0..4 {
         assert_eq!((read(&mut quic).await, read(&mut quic).await), (0x41, 0x42));
     }
@@ -139,7 +139,7 @@ async fn an_adopted_socket_still_hands_probes_to_the_driver() {
     let (peer, remote) = peer().await;
     hub.open(FAN, ANY).expect("a socket");
     hub.admit(Pair { socket: FAN, remote });
-    let mut quic = QuicSocket::new(hub.clone());
+    let mut quic = QuicSocket::new(hub.hub().clone());
     peer.send_to(&[0x80; PROBE_BYTES], address(&hub, FAN)).await.expect("send");
     let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
     let mut parts = [IoSliceMut::new(&mut room)];
@@ -181,7 +181,7 @@ async fn a_number_that_is_used_again_means_the_new_socket() {
 #[tokio::test]
 async fn thousands_of_reconnects_leave_no_socket_behind() {
     let (hub, _arrivals) = hub();
-    let mut quic = QuicSocket::new(hub.clone());
+    let mut quic = QuicSocket::new(hub.hub().clone());
     let mut sockets: Vec<Weak<socket::UdpSocket>> = Vec::new();
     for n in 1..=3000 {
         let (id, remote) = (SocketId(n), SocketAddr::from((Ipv4Addr::LOCALHOST, n)));

@@ -174,7 +174,8 @@ impl Slot {
     fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
         while self.next_at().is_some_and(|at| ground.now.instant >= at) {
             let ttl = low_ttl.filter(|_| self.sent < self.primers().len());
-            let letter = Letter { ttl, ..Letter::probe(self.pair, outbox.random()) };
+            let letter =
+                Letter { ttl, ..Letter::probe(self.pair, outbox.token(self.pair, ground.now.instant)) };
             let sent = outbox.send(&letter, Purpose::Slot, ground.now).is_some();
             tracing::trace!(slot = self.number, pair = ?self.pair, ?ttl, sent, "slot");
             self.sent += 1;

@@ -78,7 +78,7 @@ impl Spare {
         let (Some(target), Some(ports)) = (ground.target(*sent), ground.spare) else { return };
         *sent += 1;
         let pair = Pair { socket: *socket, remote: SocketAddr::new(target.ip(), ports.peers) };
-        let letter = Letter::probe(pair, outbox.random());
+        let letter = Letter::probe(pair, outbox.token(pair, now));
         let is_sent = outbox.send(&letter, Purpose::Spare, ground.now).is_some();
         tracing::trace!(?pair, is_sent, "spare");
     }

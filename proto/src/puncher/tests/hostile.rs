@@ -132,9 +132,25 @@ fn both_keep_the_named_pair(wire: &Wire) -> bool {
 }
 
 #[test]
-fn copies_that_come_first_from_elsewhere_do_not_silence_the_originals() {
+fn copies_that_come_first_and_are_handed_on_make_a_relay_at_most() {
     let mut wire = Wire::new(20 * MS);
     wire.copier = [Some(to_main(STRANGER)); 2];
+    wire.start_both();
+    wire.run_for(Duration::from_secs(1));
+    let told = wire.connected(OPEN).observed.expect("an ack told it");
+    assert_eq!(wire.sides[SERVE].connected_pair().map(|pair| pair.remote), Some(told));
+    let now = wire.clock(SERVE);
+    wire.sides[SERVE].doubt_choice(now); // it carries no tunnel
+    wire.drain(SERVE);
+    assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
+    wire.run_for(Duration::from_secs(300));
+    assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
+}
+
+#[test]
+fn copies_that_come_late_from_elsewhere_change_nothing() {
+    let mut wire = Wire::new(20 * MS);
+    (wire.copier, wire.copies_late) = ([Some(to_main(STRANGER)); 2], true);
     wire.start_both();
     wire.run_for(Duration::from_secs(1));
     assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
@@ -208,6 +224,60 @@ fn a_path_that_a_nat_moves_is_found_again_in_spite_of_copies_in_its_name() {
     wire.copier[SERVE] = Some(to_main("203.0.113.9:5555"));
     wire.run_until_connected();
     assert_eq!(wire.connected(SERVE).pair.remote, address("203.0.113.9:61234"));
+}
+
+#[test]
+fn a_copied_nomination_leads_nobody_to_another_pair_than_the_peer_has_chosen() {
+    for copies_late in [false, true] {
+        let mut wire = Wire::new(20 * MS);
+        let outside = address("203.0.113.9:61234");
+        wire.translate = Some((OPEN_ADDRESS, outside));
+        (wire.copies_late, wire.hands_on) = (copies_late, true);
+        wire.copier[SERVE] = Some(Pair { socket: SocketId::MAIN, remote: OPEN_ADDRESS });
+        wire.start_both();
+        wire.run_until_connected();
+        wire.run_for(Duration::from_secs(100));
+        let chosen = wire.connected(OPEN).observed.expect("an ack told it");
+        assert_eq!(wire.sides[SERVE].connected_pair(), Some(Pair { socket: SocketId::MAIN, remote: chosen }));
+        // Whoever is faster than the original may be a relay.
+        assert!(!copies_late || chosen == outside, "{chosen}");
+    }
+}
+
+#[test]
+fn copies_from_ever_new_ports_do_not_keep_a_peer_with_another_port_away() {
+    let took = |swarm| {
+        let mut wire = Wire::new(20 * MS);
+        wire.translate = Some((OPEN_ADDRESS, address("203.0.113.9:61234")));
+        wire.swarm = swarm;
+        wire.start_both();
+        wire.run_until_connected();
+        wire.elapsed()
+    };
+    assert!(took(40) <= took(0) + Duration::from_secs(1), "{:?} and {:?}", took(40), took(0));
+}
+
+#[test]
+fn copies_from_ever_new_ports_take_a_part_of_a_search_alone() {
+    let copied = 1024..9024;
+    let letters = |is_attacked: bool| {
+        let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
+        let (mut all, mut tried) = (0, std::collections::BTreeSet::new());
+        for port in copied.clone() {
+            if is_attacked {
+                let remote = SocketAddr::new(OPEN_ADDRESS.ip(), port);
+                lone.receive(Pair { socket: SocketId::MAIN, remote }, Kind::Probe, 7);
+            }
+            lone.run_for(Duration::from_micros(2500));
+            all += lone.sent.len();
+            let blue = lone.sent.drain(..).map(|transmit| transmit.pair);
+            tried.extend(blue.filter(|pair| !copied.contains(&pair.remote.port())));
+        }
+        (all, tried.len())
+    };
+    let ((attacked, tried), (_, undisturbed)) = (letters(true), letters(false));
+    assert!(tried * 10 >= undisturbed * 7, "{tried} of {undisturbed} mappings");
+    assert!(attacked <= 20 * 500, "{attacked} packets in 20 s");
 }
 
 #[test]
@@ -293,18 +363,4 @@ fn is_heard(event: &Event) -> bool {
 
 fn is_echo(event: &Event) -> bool {
     matches!(event, Event::Trouble(Trouble::OwnEcho { .. }))
-}
-
-#[test]
-fn an_undated_answer_to_what_was_no_test_is_not_followed() {
-    let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
-    lone.run_for(8900 * MS);
-    let pair = Pair { socket: SocketId(1), remote: OPEN_ADDRESS }; // the first slot's
-    lone.sent.clear();
-    lone.now.unix -= HOUR;
-    let sealed = lone.sealed(Kind::Ack, 7);
-    lone.now.unix += HOUR;
-    lone.puncher.handle_datagram(pair, &sealed, lone.now);
-    lone.drain();
-    assert!(lone.sent.is_empty(), "{:?}", lone.sent);
 }

@@ -267,19 +267,26 @@ fn nothing_leaves_by_a_socket_that_was_closed() {
 }
 
 #[test]
-fn an_answer_to_what_was_no_test_has_its_pair_tested_once() {
+fn an_answer_to_a_letter_that_left_is_a_proof_and_no_other_is() {
     let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
     lone.run_for(8900 * MS);
-    let pair = Pair { socket: SocketId(1), remote: OPEN_ADDRESS }; // the first slot's
-    lone.sent.clear();
-    lone.receive(pair, Kind::Ack, 7);
-    let [test] = lone.sent.as_slice() else { panic!("{:?}", lone.sent) };
-    assert_eq!((test.pair, lone.seal.open(&test.payload).expect("a probe").kind), (pair, Kind::Probe));
-
-    lone.sent.clear();
-    let elsewhere = SocketAddr::new([198, 51, 100, 66].into(), OPEN_ADDRESS.port());
-    lone.receive(Pair { remote: elsewhere, ..pair }, Kind::Ack, 8);
-    assert!(lone.sent.is_empty(), "no letter of ours went there: {:?}", lone.sent);
+    let is_swept =
+        |t: &&Transmit| t.pair.socket == SocketId::MAIN && t.pair.remote.port() != OPEN_ADDRESS.port();
+    let letter = lone.sent.iter().rfind(is_swept).expect("it has swept").clone();
+    let token = lone.seal.open(&letter.payload).expect("a probe").token;
+    let is_proven = |lone: &Lone| lone.puncher.checks.proof(letter.pair).is_some();
+    let elsewhere = SocketAddr::new([198, 51, 100, 66].into(), letter.pair.remote.port());
+    for (over, token) in [
+        (letter.pair, 7),
+        (letter.pair, token ^ 1 << 40),
+        (Pair { remote: elsewhere, ..letter.pair }, token),
+        (Pair { socket: SocketId(1), ..letter.pair }, token),
+    ] {
+        lone.receive(over, Kind::Ack, token);
+        assert!(!is_proven(&lone), "{over:?}");
+    }
+    lone.receive(letter.pair, Kind::Ack, token);
+    assert!(is_proven(&lone));
 }
 
 #[test]

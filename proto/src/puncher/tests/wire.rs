@@ -60,6 +60,15 @@ pub(super) struct Wire {
     /// Whose arriving datagrams somebody copies: the copy comes first, over that pair; where that is not the main socket's,
     /// over the socket opened last. What is sent to 192.0.2.66 reaches the open side in the serve side's name.
     pub(super) copier: [Option<Pair>; 2],
+    /// Whether the copies come a moment after the originals.
+    pub(super) copies_late: bool,
+    /// Whether somebody hands on what is sent to the open side's inside address though its NAT shows another one.
+    pub(super) hands_on: bool,
+    /// How many copies of each datagram to the serve side come, each from a port of the peer's IP that nobody has used; some of
+    /// them before it.
+    pub(super) swarm: u16,
+    /// The last port of those.
+    pub(super) swarm_port: u16,
     /// The socket that each side has opened last and not closed.
     pub(super) opened: [Option<SocketId>; 2],
     /// The delay between the two sides' second addresses, if they have some.
@@ -95,6 +104,10 @@ impl Wire {
             lose: None,
             skew: Default::default(),
             copier: [None; 2],
+            copies_late: false,
+            hands_on: false,
+            swarm: 0,
+            swarm_port: 1024,
             opened: [None; 2],
             second: None,
             under_way: BTreeMap::new(),
@@ -142,6 +155,13 @@ impl Wire {
         }
     }
 
+    fn inject_swarm(&mut self, side: usize, from: SocketAddr, copies: u16, payload: &[u8]) {
+        for _ in 0..if side == SERVE { copies } else { 0 } {
+            self.swarm_port = self.swarm_port.checked_add(1).unwrap_or(1024);
+            self.inject(side, SocketAddr::new(from.ip(), self.swarm_port), payload);
+        }
+    }
+
     pub(super) fn drain(&mut self, side: usize) {
         for _ in 0..10_000 {
             match self.sides[side].poll_output() {
@@ -184,7 +204,7 @@ impl Wire {
             }
             if to == outside {
                 to = inside;
-            } else if to == inside {
+            } else if to == inside && !self.hands_on {
                 return;
             }
         }
@@ -215,10 +235,15 @@ impl Wire {
         self.now = self.now.after(next - self.now.instant);
         if arrival == Some(next) {
             let ((_, _), (side, from, payload)) = self.under_way.pop_first().expect("an arrival");
-            if let Some(copier) = self.copier[side] {
-                self.inject_copy(side, copier, &payload);
-            }
+            let copier = self.copier[side];
+            let copies = [(!self.copies_late).then_some(copier), self.copies_late.then_some(copier)];
+            let [before, after] = copies.map(Option::flatten);
+            let first = self.swarm.min(3);
+            self.inject_swarm(side, from, first, &payload);
+            before.into_iter().for_each(|over| self.inject_copy(side, over, &payload));
             self.inject(side, from, &payload);
+            after.into_iter().for_each(|over| self.inject_copy(side, over, &payload));
+            self.inject_swarm(side, from, self.swarm - first, &payload);
         } else {
             let side = usize::from(self.deadlines[SERVE] != Some(next));
             self.command(side, Puncher::handle_timeout);

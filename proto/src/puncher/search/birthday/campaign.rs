@@ -175,7 +175,6 @@ impl Campaign {
             turn if turn < 2 * both => (turn.is_multiple_of(2), turn / 2),
             turn => (fanned > both, turn - both),
         };
-        let token = outbox.random();
         if fans {
             let (index, remote) = self.fan_letter(index);
             let arrives = self.may_arrive(ways, index);
@@ -183,6 +182,7 @@ impl Campaign {
                 return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first
             }
             let pair = Pair { socket: self.fan[index].socket(remote, now, outbox)?, remote };
+            let token = outbox.token(pair, now);
             return Some(Letter { ttl: ways.low_ttl.filter(|_| !arrives), ..Letter::probe(pair, token) });
         }
         if ways.is_answering && ways.low_ttl.is_none() && index > self.sweep.len() / 2 {
@@ -194,7 +194,8 @@ impl Campaign {
         };
         let remote = SocketAddr::new(self.targets[0].ip(), *port);
         let ttl = ways.low_ttl.filter(|_| ways.is_answering && !self.ventures(index));
-        Some(Letter { ttl, ..Letter::probe(Pair { socket, remote }, token) })
+        let pair = Pair { socket, remote };
+        Some(Letter { ttl, ..Letter::probe(pair, outbox.token(pair, now)) })
     }
 
     /// Returns the socket of a turn of the fan, and where it sends. All to the main port come first: a full table has room

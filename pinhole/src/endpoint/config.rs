@@ -1,0 +1,208 @@
+//! What an endpoint and its peers are made from, and why one cannot be made.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use pinhole_proto::{
+    Key, Role,
+    probe::ProbeSeal,
+    puncher::{self, Limits, Memory},
+};
+
+use super::{Endpoint, PeerAddress, PeerError};
+use crate::bind::BindError;
+
+/// UDP port of both sides unless told otherwise.
+pub const DEFAULT_PORT: u16 = 5555;
+
+/// How long a tunnel waits for a path unless told otherwise.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What an [`Endpoint`] is made from; see [`Endpoint::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "it makes no endpoint before `build`"]
+pub struct Builder {
+    pub(super) key: Key,
+    pub(super) address: SocketAddr,
+}
+
+impl Builder {
+    pub(super) fn new(key: Key) -> Self {
+        Self { key, address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT) }
+    }
+
+    /// Sets the main UDP port, [`DEFAULT_PORT`] unless told otherwise; 0 for one of the system's choice, which a peer can
+    /// hardly know.
+    pub fn bind(mut self, port: u16) -> Self {
+        self.address.set_port(port);
+        self
+    }
+
+    /// Sets the own IP to send from, any unless told otherwise.
+    pub fn bind_ip(mut self, ip: IpAddr) -> Self {
+        self.address.set_ip(ip);
+        self
+    }
+
+    /// Opens the main UDP port. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the UDP port cannot be had.
+    #[expect(
+        clippy::unused_async,
+        reason = "what will have to be asked of the network first is waited for here"
+    )]
+    pub async fn build(self) -> Result<Endpoint, StartError> {
+        Endpoint::new(self)
+    }
+}
+
+/// What a [`Peer`](super::Peer) is made from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PeerConfig {
+    /// Which side this one is toward the peer.
+    pub role: Role,
+    /// Where the peer is.
+    pub address: PeerAddress,
+    /// The secret that this peer shares; `None` for the endpoint's.
+    pub key: Option<Key>,
+    /// What the search may ask of the NATs on the way.
+    pub limits: Limits,
+    /// What is remembered of the last success with this peer.
+    pub memory: Option<Memory>,
+    /// How long a tunnel waits for a path before its connections are reset.
+    pub patience: Duration,
+    /// What the tunnel is for.
+    pub purpose: Purpose,
+    /// Whether forwarded connections may be compressed.
+    pub compress: Compress,
+}
+
+impl PeerConfig {
+    /// Makes the usual configuration. `address` is a name or an address, at the [`DEFAULT_PORT`]; or a [`PeerAddress`].
+    #[must_use]
+    pub fn new(role: Role, address: impl Into<PeerAddress>) -> Self {
+        Self {
+            role,
+            address: address.into(),
+            key: None,
+            limits: Limits::DEFAULT,
+            memory: None,
+            patience: DEFAULT_PATIENCE,
+            purpose: Purpose::Forward,
+            compress: Compress::Auto,
+        }
+    }
+
+    /// Sets the secret that this peer shares, if it is not the endpoint's.
+    #[must_use]
+    pub fn key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Sets what the search may ask of the NATs on the way. It is counted for each peer.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what is remembered of the last success with this peer.
+    #[must_use]
+    pub fn memory(mut self, memory: Option<Memory>) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Sets how long a tunnel waits for a path, [`DEFAULT_PATIENCE`] unless told otherwise.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets what the tunnel is for.
+    #[must_use]
+    pub fn purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
+    }
+
+    /// Sets whether forwarded connections may be compressed.
+    #[must_use]
+    pub fn compress(mut self, compress: Compress) -> Self {
+        self.compress = compress;
+        self
+    }
+}
+
+/// Whether forwarded connections may be compressed. What one side forbids neither does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compress {
+    /// Where it pays: the bytes compress, and the path is the limit and not the processor.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// What a tunnel is for. Endpoints of different purposes never answer each other, though they have one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// Carries streams.
+    Forward,
+    /// Lets two checks talk.
+    Check,
+}
+
+impl Purpose {
+    /// Derives the key of the purpose.
+    pub(super) fn key(self, shared: &Key) -> Key {
+        match self {
+            Self::Forward => shared.clone(),
+            Self::Check => shared.for_check(),
+        }
+    }
+
+    pub(super) fn sibling(self, shared: &Key) -> puncher::Sibling {
+        let (other, checks) = match self {
+            Self::Forward => (Self::Check, true),
+            Self::Check => (Self::Forward, false),
+        };
+        puncher::Sibling { seal: ProbeSeal::new(&other.key(shared)), checks }
+    }
+}
+
+/// Says why an endpoint cannot start, or a peer of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The UDP port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The peer cannot be used as named.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The TLS library refused its configuration.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The system gives no randomness.
+    #[error("the system gives no random numbers")]
+    Entropy,
+    /// The QUIC library could not start.
+    #[error("QUIC cannot be started")]
+    Quic(#[source] std::io::Error),
+    /// The endpoint has [`MAX_PEERS`](crate::hub::MAX_PEERS) peers.
+    #[error("the endpoint has {} peers, and takes no more", crate::hub::MAX_PEERS)]
+    TooManyPeers,
+    /// The endpoint was closed.
+    #[error("the endpoint was closed")]
+    Closed,
+}

@@ -1,0 +1,145 @@
+//! What all peers of an endpoint share: the key, the sockets, QUIC.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use pinhole_proto::{Key, key::Instances};
+use pinhole_quic::{Credentials, Goodbye, Shared, Way};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+use super::{Builder, StartError, driver::Command};
+use crate::hub::{GatheringRuntime, Hub, PeerId, QuicSocket};
+
+/// Time that a goodbye may take.
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What all peers share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) key: Key,
+    pub(super) hub: Arc<Hub>,
+    pub(super) quic: noq::Endpoint,
+    peers: Arc<Mutex<Peers>>,
+    /// Gives handshakes that peers begin to their drivers.
+    _acceptor: JoinSet<()>,
+}
+
+/// The drivers of peers. A budget of mappings for all of them will have its place here; today each has its own.
+#[derive(Debug, Default)]
+struct Peers {
+    drivers: BTreeMap<PeerId, Reached>,
+    is_closed: bool,
+}
+
+/// How a driver is reached. It is not kept alive by this.
+#[derive(Debug)]
+struct Reached {
+    commands: mpsc::WeakSender<Command>,
+    handshakes: mpsc::Sender<noq::Incoming>,
+}
+
+impl Inner {
+    pub(super) fn new(builder: Builder) -> Result<Self, StartError> {
+        let Builder { key, address } = builder;
+        let hub = Hub::bind(address)?;
+        let quic = quic_endpoint(&key, &hub)?;
+        let peers = Arc::<Mutex<Peers>>::default();
+        let mut acceptor = JoinSet::new();
+        acceptor.spawn(accept(quic.clone(), peers.clone()));
+        Ok(Self { key, hub, quic, peers, _acceptor: acceptor })
+    }
+
+    /// Takes note of a peer.
+    pub(super) fn add(
+        &self,
+        id: PeerId,
+        commands: mpsc::WeakSender<Command>,
+        handshakes: mpsc::Sender<noq::Incoming>,
+    ) -> Result<(), StartError> {
+        let mut peers = lock(&self.peers);
+        if peers.is_closed {
+            return Err(StartError::Closed);
+        }
+        peers.drivers.retain(|_, driver| !driver.handshakes.is_closed());
+        peers.drivers.insert(id, Reached { commands, handshakes });
+        Ok(())
+    }
+
+    /// Says goodbye to all peers, and waits until that is under way, within [`GOODBYE`].
+    pub(super) async fn close(&self) {
+        let drivers = {
+            let mut peers = lock(&self.peers);
+            peers.is_closed = true;
+            std::mem::take(&mut peers.drivers)
+        };
+        let goodbye = async {
+            // The punchers first: as long as they answer, the peers would connect to us again.
+            let mut leaving = JoinSet::new();
+            for commands in drivers.into_values().filter_map(|driver| driver.commands.upgrade()) {
+                leaving.spawn(async move {
+                    let (done, left) = oneshot::channel();
+                    if commands.send(Command::Leave(done)).await.is_ok() {
+                        let _driver_is_gone = left.await;
+                    }
+                });
+            }
+            leaving.join_all().await;
+            self.quic.close(Goodbye::Leaving.code().into(), b"");
+            self.quic.wait_all_draining().await;
+        };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            tracing::debug!("the goodbye took too long");
+        }
+    }
+}
+
+/// Gives the first packets of handshakes to the drivers. What nobody wants gets no answer.
+async fn accept(quic: noq::Endpoint, peers: Arc<Mutex<Peers>>) {
+    while let Some(incoming) = quic.accept().await {
+        let handshakes = {
+            let peers = lock(&peers);
+            let driver = peers.drivers.iter().find(|(id, _)| id.address() == incoming.remote_address());
+            driver.map(|(_, driver)| driver.handshakes.clone())
+        };
+        let unwanted = match handshakes {
+            Some(handshakes) => handshakes.try_send(incoming).err().map(|error| match error {
+                mpsc::error::TrySendError::Full(incoming) | mpsc::error::TrySendError::Closed(incoming) => {
+                    incoming
+                }
+            }),
+            None => Some(incoming),
+        };
+        if let Some(unwanted) = unwanted {
+            unwanted.ignore();
+        }
+    }
+}
+
+fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {
+    peers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Draws bytes from the system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut drawn = [0; N];
+    getrandom::fill(&mut drawn).map_err(|_| StartError::Entropy)?;
+    Ok(drawn)
+}
+
+/// Makes QUIC's endpoint. Each peer sets how it is answered, the open side's too, which ignores everybody; the endpoint's own
+/// configuration is for nobody: without one the library would answer with a stateless reset.
+fn quic_endpoint(key: &Key, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
+    let credentials = Credentials::new(key, random()?).map_err(|error| StartError::Tls(error.into()))?;
+    let shared = Shared::new(credentials);
+    let answer = Some(shared.server(Instances::default(), Way::UNKNOWN));
+    let socket = Box::new(QuicSocket::new(hub.clone()));
+    let config = pinhole_quic::endpoint(&shared.credentials);
+    noq::Endpoint::new_with_abstract_socket(config, answer, socket, Arc::new(GatheringRuntime))
+        .map_err(StartError::Quic)
+}

@@ -1,0 +1,70 @@
+//! How many packets may leave in a second.
+
+use std::time::{Duration, Instant};
+
+use super::{Limits, Purpose};
+
+/// A token bucket: what it holds when full and what flows in within a second are the bound together.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Nanoseconds of inflow for one token.
+    token: u64,
+    /// Tokens that it holds, in nanoseconds of inflow.
+    full: u64,
+    level: u64,
+    at: Option<Instant>,
+}
+
+impl Pace {
+    /// All packets of a second.
+    pub(super) fn of(limits: Limits) -> Self {
+        let bound = u64::from(limits.packets_per_second);
+        let held = (bound / 10).max(8);
+        Self::new(Duration::from_nanos(1_000_000_000_u64.div_ceil(bound - held)), held)
+    }
+
+    /// One in so many of them.
+    pub(super) fn of_share(limits: Limits, share: u64) -> Self {
+        let share = u64::from(limits.packets_per_second) / share;
+        let held = (share / 8).max(4);
+        Self::new(Duration::from_nanos(1_000_000_000 / share.max(1)), held)
+    }
+
+    /// One in each gap, and so many at once.
+    pub(super) fn new(gap: Duration, held: u64) -> Self {
+        let token = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
+        let full = held.saturating_mul(token);
+        Self { token, full, level: full, at: None }
+    }
+
+    /// Takes a token, if there is one for that purpose.
+    pub(super) fn admit(&mut self, purpose: Purpose, now: Instant) -> bool {
+        self.fill(now);
+        let ready = self.level >= self.needed(purpose);
+        if ready {
+            self.level -= self.token;
+        }
+        ready
+    }
+
+    /// When there will be one.
+    pub(super) fn ready_at(&mut self, purpose: Purpose, now: Instant) -> Instant {
+        self.fill(now);
+        now + Duration::from_nanos(self.needed(purpose).saturating_sub(self.level))
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let inflow = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        self.level = self.level.saturating_add(inflow).min(self.full);
+        self.at = Some(now);
+    }
+
+    /// The level at which a token may be taken: half of the bucket is for talk alone.
+    fn needed(&self, purpose: Purpose) -> u64 {
+        match purpose {
+            Purpose::Talk | Purpose::Unproven | Purpose::Spare | Purpose::Slot => self.token,
+            Purpose::Search | Purpose::Undated => self.token + self.full / 2,
+        }
+    }
+}
