@@ -409,7 +409,7 @@ impl Carrier {
 
     fn spec_name(&self) -> String {
         match &self.spec {
-            Spec::Serve(spec) => format!("{}:{}", spec.host.as_deref().unwrap_or("localhost"), spec.port),
+            Spec::Serve(spec) => spec.target.describe(),
             Spec::Open(spec) => spec.port.to_string(),
         }
     }

@@ -269,6 +269,8 @@ pub(super) enum Message {
     // `pinhole status`.
     #[error("{0} is there and does not answer")]
     DoesNotAnswer(PathBuf),
+    #[error("an instance of user {0} is there and does not answer")]
+    UserDoesNotAnswer(u32),
     #[error("no pinhole of this user runs here")]
     NoneRuns,
     #[error("there are services of other users, which root can see: sudo pinhole status")]

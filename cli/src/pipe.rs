@@ -7,12 +7,13 @@
 //! user wants its UDP port.
 //!
 //! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`desk`]).
-//! 2. The instance that says yes is handed one end of a TCP connection within this machine, made for this. It carries
-//!    that as any other: half-closes and resets arrive here as they are.
+//! 2. The instance that says yes is handed one end of a pair of Unix sockets, and carries that as any other connection
+//!    ([`handed`]): half-closes arrive here as they are.
 //! 3. [`stdio`] copies between the other end and stdin and stdout; over the socket comes how it ended.
 
 mod ask;
 mod desk;
+mod handed;
 mod hold;
 mod stdio;
 mod wire;

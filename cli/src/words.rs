@@ -280,12 +280,16 @@ pub(super) fn method(name: &str) -> &str {
 pub(super) fn other_side(specs: &[ServeSpec], udp: u16) -> String {
     if let [only] = specs {
         let port = if udp == DEFAULT_PORT { String::new() } else { format!(" {udp}") };
-        return format!("pinhole -l {} THIS_IP{port}", suggest_unprivileged(only.port));
+        return format!("pinhole -l {} THIS_IP{port}", local_port(only));
     }
     let port = if udp == DEFAULT_PORT { String::new() } else { format!(" --port {udp}") };
-    let specs: Vec<String> =
-        specs.iter().map(|s| format!("{}:{}", suggest_unprivileged(s.port), s.name)).collect();
+    let specs: Vec<String> = specs.iter().map(|s| format!("{}:{}", local_port(s), s.name)).collect();
     format!("pinhole open {} --peer THIS_IP{port}", specs.join(" "))
+}
+
+/// A local port for a service.
+fn local_port(spec: &ServeSpec) -> u16 {
+    spec.target.port().map_or(8080, suggest_unprivileged)
 }
 
 /// A local port that needs no privileges and is easy to remember.

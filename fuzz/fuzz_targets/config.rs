@@ -14,6 +14,13 @@ mod forward {
     pub use self::spec::{OpenSpec, ServeSpec};
 
     mod spec;
+
+    mod target {
+        use super::spec::SpecError;
+        pub use self::text::{Target, parse_port, parts};
+
+        mod text;
+    }
 }
 
 // The files, not the crate: the program brings QUIC, TLS and an assembler along.

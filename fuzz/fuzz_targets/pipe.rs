@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use libfuzzer_sys::fuzz_target;
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::wire::{Answer, MAX_LINE_BYTES, Wanted, from_hex, hex, to_line};
+use self::wire::{Answer, MAX_LINE_BYTES, Told, Wanted, from_hex, hex, to_line};
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
 #[path = "../../cli/src/pipe/wire.rs"]
@@ -18,6 +18,7 @@ fuzz_target!(|line: &str| {
         return;
     }
     round_trip::<Answer>(line);
+    round_trip::<Told>(line);
     if let Some(Wanted::Carry(request)) = round_trip::<Wanted>(line) {
         let key = request.key.as_deref().and_then(from_hex);
         assert!(key.is_none_or(|key| from_hex(&hex(&key)) == Some(key)));

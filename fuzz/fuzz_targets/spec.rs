@@ -7,16 +7,27 @@ use std::{fmt, str::FromStr};
 use libfuzzer_sys::fuzz_target;
 use pinhole_proto::stream::valid_name;
 
-use self::spec::{OpenSpec, ServeSpec, SpecError};
+use self::forward::{OpenSpec, ServeSpec, SpecError};
 
-// The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along, all to be built and instrumented for
+// The files, not the crate: `pinhole` brings QUIC, TLS and an assembler along, all to be built and instrumented for
 // a parser that needs none of it.
-#[path = "../../pinhole/src/forward/spec.rs"]
-mod spec;
+#[path = "../../pinhole/src/forward"]
+mod forward {
+    pub use self::spec::{OpenSpec, ServeSpec, SpecError};
+
+    mod spec;
+
+    mod target {
+        use super::spec::SpecError;
+        pub use self::text::{Target, parse_port, parts};
+
+        mod text;
+    }
+}
 
 fuzz_target!(|text: &str| {
     if let Some(spec) = check::<ServeSpec>(text) {
-        assert!(spec.port != 0 && valid_name(&spec.name) && !spec.target().is_empty());
+        assert!(spec.target.port() != Some(0) && valid_name(&spec.name) && !spec.target.describe().is_empty());
     }
     if let Some(spec) = check::<OpenSpec>(text) {
         assert!(spec.port != 0 && valid_name(&spec.service));

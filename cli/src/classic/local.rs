@@ -8,7 +8,7 @@ use std::{
 
 use pinhole::{
     bind::{BindError, Protocol},
-    forward::{OpenSpec, ServeSpec},
+    forward::{OpenSpec, ServeSpec, Target},
 };
 use pinhole_classic::Classic;
 use tokio::{
@@ -40,8 +40,9 @@ pub(super) fn listen(spec: &OpenSpec) -> Result<TcpListener, BindError> {
 
 /// Connects to the service.
 pub(super) async fn connect(spec: ServeSpec) -> io::Result<TcpStream> {
-    let host = spec.host.as_deref().unwrap_or("localhost");
-    tokio::time::timeout(CONNECT, TcpStream::connect((host, spec.port)))
+    let Target::Tcp { host, port } = spec.target else { return Err(io::ErrorKind::Unsupported.into()) };
+    let host = host.as_deref().unwrap_or("localhost");
+    tokio::time::timeout(CONNECT, TcpStream::connect((host, port)))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

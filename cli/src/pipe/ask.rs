@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, ErrorKind, IoSlice, Read, Write},
     mem::MaybeUninit,
-    net::{Ipv4Addr, TcpListener, TcpStream},
     os::{
         fd::{AsFd, OwnedFd},
         unix::{fs::MetadataExt, net::UnixStream},
@@ -34,12 +33,9 @@ use super::{
 /// Time for an instance to answer.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// Strangers that may come first at a port that is open for a moment.
-const STRANGERS: usize = 16;
-
 /// A connection that an instance carries.
 pub(super) struct Asked {
-    pub(super) tcp: TcpStream,
+    pub(super) connection: UnixStream,
     pub(super) socket: BufReader<UnixStream>,
 }
 
@@ -85,11 +81,11 @@ impl Asking {
                 return Ok(None);
             }
         };
-        let (tcp, theirs) = pair().or_say(|| Message::CannotCarry)?;
+        let (connection, theirs) = UnixStream::pair().or_say(|| Message::CannotCarry)?;
         match hand_over(socket.get_ref(), &theirs) {
             Ok(()) => {
                 socket.get_ref().set_read_timeout(None)?;
-                Ok(Some(Asked { tcp, socket }))
+                Ok(Some(Asked { connection, socket }))
             }
             // It has ended just now.
             Err(_) => Ok(None),
@@ -99,7 +95,7 @@ impl Asking {
 
 /// Asks all instances of this user, by the peer's name and then by its addresses.
 pub(super) fn everybody(asking: &mut Asking, whom: &Whom) -> Result<Option<Asked>> {
-    let sockets = folder::sockets_with("pipe");
+    let sockets = folder::own_sockets("pipe");
     if sockets.is_empty() {
         return Ok(None);
     }
@@ -136,7 +132,7 @@ pub(crate) fn to_leave(port: u16) -> bool {
         let said = connect(path, ANSWER).and_then(|socket| exchange(socket, &Wanted::Leave { port }));
         matches!(said, Ok((_, Some(Answer::Done))))
     };
-    folder::sockets_with("pipe").iter().filter(|path| leaves(path)).count() > 0
+    folder::own_sockets("pipe").iter().filter(|path| leaves(path)).count() > 0
 }
 
 /// Connects to an instance of this very user: nobody else is told anything, or can make root wait.
@@ -191,28 +187,11 @@ pub(super) fn read(socket: &mut BufReader<UnixStream>) -> io::Result<Option<Answ
     Ok(Some(serde_json::from_str(&line)?))
 }
 
-/// Makes a TCP connection of two ends within this machine.
-fn pair() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let ours = TcpStream::connect(listener.local_addr()?)?;
-    let own = ours.local_addr()?;
-    for _ in 0..STRANGERS {
-        let (theirs, from) = listener.accept()?;
-        if from == own {
-            ours.set_nodelay(true)?;
-            // Whatever ends this program, a connection that was cut is reset.
-            socket2::SockRef::from(&ours).set_linger(Some(Duration::ZERO))?;
-            return Ok((ours, theirs));
-        }
-    }
-    Err(io::Error::other("others were faster, again and again"))
-}
-
 /// Sends the descriptor of a connection.
-fn hand_over(socket: &UnixStream, tcp: &TcpStream) -> io::Result<()> {
+fn hand_over(socket: &UnixStream, connection: &UnixStream) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [tcp.as_fd()];
+    let descriptors = [connection.as_fd()];
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("no room for a descriptor"));
     }

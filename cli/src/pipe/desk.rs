@@ -1,6 +1,7 @@
 //! An instance's socket for pipes: takes connections of this user and carries them over the tunnel.
 
 use std::{
+    convert::Infallible,
     fs, io,
     mem::MaybeUninit,
     os::{
@@ -8,6 +9,7 @@ use std::{
         unix::fs::PermissionsExt,
     },
     path::PathBuf,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -22,8 +24,8 @@ use pinhole::{
 };
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest},
-    net::{TcpStream, UnixListener, UnixStream},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Interest},
+    net::{UnixListener, UnixStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{Instant, timeout},
@@ -35,7 +37,8 @@ use super::{
         status::{desk, folder},
         words,
     },
-    wire::{Answer, MAX_LINE_BYTES, Request, Wanted, Way, from_hex, to_line},
+    handed::{Handed, Word},
+    wire::{Answer, MAX_LINE_BYTES, Request, Told, Wanted, Way, from_hex, to_line},
 };
 
 /// Pipes at a time.
@@ -67,7 +70,7 @@ impl Desk {
     pub(crate) fn open(peer: &Peer, key: &Key, for_pipes: bool) -> Result<Self> {
         let name = format!("{}-{}.pipe", std::process::id(), folder::plain(peer.address()));
         let path = folder::make()?.join(name);
-        folder::sockets_with("pipe").iter().for_each(|other| desk::sweep(other));
+        folder::own_sockets("pipe").iter().for_each(|other| desk::sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
@@ -174,32 +177,51 @@ impl Counter {
         }
         let _counted = Counted::new(&self.count);
         say(pipe, &Answer::Yes).await?;
-        let tcp = timeout(WORD, take(pipe)).await.context("it hands nothing over")??;
+        let stream = timeout(WORD, take(pipe)).await.context("it hands nothing over")??;
+        let process = pipe.peer_cred().ok().and_then(|peer| peer.pid());
+        let from = process.map_or_else(|| "pipe".to_owned(), |process| format!("pipe of process {process}"));
+        let word = Word::default();
+        let conn = Handed::new(stream, word.clone());
+        let (hears, mut says) = pipe.split();
+        let last = tokio::select! {
+            last = self.carry(conn, from, request, &mut says) => last,
+            never = listen(BufReader::new(hears), &word) => match never {},
+        };
+        say(&mut says, &last).await
+    }
+
+    /// Carries the connection, and returns how it ended. Who waits for a tunnel is told so.
+    async fn carry(
+        &self,
+        conn: Handed,
+        from: String,
+        request: Request,
+        pipe: &mut (impl AsyncWrite + Unpin),
+    ) -> Answer {
         let wait = Duration::from_millis(request.wait_ms);
         let request = StreamRequest { service: request.service, any: false, pieces: false };
         let service = request.service.clone();
-        let carried = self.carrier.carry(tcp, request, wait);
-        let carried = async {
-            tokio::pin!(carried);
-            let quiet = tokio::time::sleep_until(Instant::now() + QUIET.min(wait));
-            tokio::select! {
-                ended = &mut carried => return ended,
-                () = quiet => {}
-            }
-            if !self.carrier.is_connected() {
-                let peer = self.peer.host.clone();
-                let text = Message::PipeWaits { peer, seconds: wait.as_secs_f64() }.to_string();
-                let _gone = say(pipe, &Answer::Waiting { text }).await;
-            }
-            carried.await
+        let mut carried = pin!(self.carrier.carry(conn, from, request, wait));
+        let quiet = tokio::time::sleep_until(Instant::now() + QUIET.min(wait));
+        let early = tokio::select! {
+            ended = &mut carried => Some(ended),
+            () = quiet => None,
         };
-        let last = match carried.await {
+        if early.is_none() && !self.carrier.is_connected() {
+            let peer = self.peer.host.clone();
+            let text = Message::PipeWaits { peer, seconds: wait.as_secs_f64() }.to_string();
+            let _gone = say(pipe, &Answer::Waiting { text }).await;
+        }
+        let ended = match early {
+            Some(ended) => ended,
+            None => carried.await,
+        };
+        match ended {
             Ok(()) => Answer::Done,
             Err(NotCarried::NoTunnel(found)) => Answer::Failed { why: words::gave_up(wait, found.as_ref()) },
             Err(NotCarried::Refused(reply)) => Answer::Failed { why: format!("service {service}: {reply}") },
             Err(NotCarried::Broken | _) => Answer::Failed { why: Message::Cut.to_string() },
-        };
-        say(pipe, &last).await
+        }
     }
 
     /// Gives the port up, if no pipe is there.
@@ -235,15 +257,29 @@ async fn read(pipe: &mut UnixStream) -> Result<Wanted> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
-async fn say(pipe: &mut UnixStream, answer: &Answer) -> Result<()> {
+async fn say(pipe: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> Result<()> {
     let line = to_line(answer);
     timeout(WORD, pipe.write_all(line.as_bytes())).await.context("it does not listen")??;
     Ok(())
 }
 
+/// Hears what a pipe says of its connection. A pipe that has nothing more to say is gone.
+async fn listen(pipe: impl AsyncBufRead + Unpin, word: &Word) -> Infallible {
+    let mut line = String::new();
+    let mut pipe = pipe.take(MAX_LINE_BYTES);
+    while pipe.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+        if let Ok(Told::Ended) = serde_json::from_str(&line) {
+            word.ended();
+        }
+        line.clear();
+    }
+    word.gone();
+    std::future::pending().await
+}
+
 /// Takes the connection that a pipe hands over.
 #[expect(clippy::disallowed_macros, reason = "told with -d alone")]
-async fn take(pipe: &UnixStream) -> Result<TcpStream> {
+async fn take(pipe: &UnixStream) -> Result<UnixStream> {
     let descriptor = loop {
         pipe.readable().await?;
         match pipe.try_io(Interest::READABLE, || receive(pipe)) {
@@ -253,11 +289,11 @@ async fn take(pipe: &UnixStream) -> Result<TcpStream> {
     };
     let Some(descriptor) = descriptor else { bail!("no descriptor came") };
     let socket = socket2::Socket::from(descriptor);
-    if socket.r#type()? != socket2::Type::STREAM || !socket.peer_addr()?.is_ipv4() {
-        bail!("what came is no TCP connection");
+    if socket.r#type()? != socket2::Type::STREAM || !socket.local_addr()?.is_unix() {
+        bail!("what came is no connection");
     }
     socket.set_nonblocking(true)?;
-    Ok(TcpStream::from_std(socket.into())?)
+    Ok(UnixStream::from_std(OwnedFd::from(socket).into())?)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

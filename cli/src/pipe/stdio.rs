@@ -4,8 +4,8 @@
 use std::{
     fs::OpenOptions,
     io::{self, ErrorKind, IsTerminal, Read, Write},
-    net::{Shutdown, TcpStream},
-    os::fd::AsFd,
+    net::Shutdown,
+    os::{fd::AsFd, unix::net::UnixStream},
     sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
@@ -20,7 +20,7 @@ use super::{
     super::{Outcome, message::Message},
     ask::{self, Asked},
     complain,
-    wire::Answer,
+    wire::{Answer, Told, to_line},
 };
 
 /// Largest piece, bytes.
@@ -46,11 +46,12 @@ enum News {
 
 /// Carries until both directions have ended.
 pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
-    let Asked { tcp, mut socket } = asked;
+    let Asked { connection: down, mut socket } = asked;
     let (news, heard) = channel();
-    let (up, down, told, unread) = (tcp.try_clone()?, tcp.try_clone()?, news.clone(), news.clone());
+    let (told, unread) = (news.clone(), news.clone());
+    let (up, instance) = (down.try_clone()?, socket.get_ref().try_clone()?);
     thread::Builder::new().name("up".into()).spawn(move || {
-        if let Err(error) = upward(&up) {
+        if let Err(error) = upward(&up, &instance) {
             let _nobody_asks = unread.send(News::Unread(error));
         }
     })?;
@@ -63,11 +64,11 @@ pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
         }
         let _nobody_asks = told.send(News::Alone);
     })?;
-    Ok(conclude(&tcp, &heard))
+    Ok(conclude(&heard))
 }
 
 /// Waits for the end, and says how it was if that is worth a word.
-fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
+fn conclude(heard: &Receiver<News>) -> Outcome {
     let (mut is_down, mut is_done) = (false, false);
     let (mut cut, mut patience) = (Message::Cut, Duration::MAX);
     while !(is_down && is_done) {
@@ -97,21 +98,19 @@ fn conclude(tcp: &TcpStream, heard: &Receiver<News>) -> Outcome {
             }
         }
     }
-    if let Err(error) = socket2::SockRef::from(tcp).set_linger(None) {
-        tracing::debug!(%error, "TCP option refused");
-    }
     Outcome::Done
 }
 
-/// stdin → connection. What goes wrong there is seen by whoever reads from the connection.
-fn upward(mut tcp: &TcpStream) -> io::Result<()> {
+/// stdin → connection. What goes wrong there is seen by whoever reads from the connection. The instance is told of the
+/// end: without that it is none.
+fn upward(mut connection: &UnixStream, mut instance: &UnixStream) -> io::Result<()> {
     let is_terminal = io::stdin().is_terminal();
     let mut piece = vec![0; PIECE];
     loop {
         match rustix::io::read(rustix::stdio::stdin(), &mut piece) {
             Ok(0) => break,
             Ok(read) => {
-                if tcp.write_all(&piece[..read]).is_err() {
+                if connection.write_all(&piece[..read]).is_err() {
                     return Ok(());
                 }
             }
@@ -122,15 +121,16 @@ fn upward(mut tcp: &TcpStream) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    let _closed_by_the_other_side = tcp.shutdown(Shutdown::Write);
+    let _closed_by_the_other_side = connection.shutdown(Shutdown::Write);
+    let _gone = instance.write_all(to_line(&Told::Ended).as_bytes());
     Ok(())
 }
 
 /// Connection → stdout.
-fn downward(mut tcp: &TcpStream) -> News {
+fn downward(mut connection: &UnixStream) -> News {
     let mut piece = vec![0; PIECE];
     loop {
-        match tcp.read(&mut piece) {
+        match connection.read(&mut piece) {
             Ok(0) => {
                 close_stdout();
                 return News::Down;

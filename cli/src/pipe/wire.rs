@@ -3,7 +3,7 @@
 //! ```text
 //! pipe       a Request; or Leave, to which the answer is Done or Other
 //! instance   Answer::Other, and the end; or Answer::Yes
-//! pipe       one byte, with the descriptor of a TCP connection
+//! pipe       one byte, with the descriptor of one end of a pair of Unix sockets; and Told, when stdin has ended
 //! instance   Answer::Waiting, if there is no tunnel yet; then Answer::Done or Answer::Failed, and the end
 //! ```
 //!
@@ -27,6 +27,14 @@ pub(super) enum Wanted {
         /// The port.
         port: u16,
     },
+}
+
+/// What a pipe says of the connection that it has handed over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Told {
+    /// All that it had to write is written: the end that is read there is one.
+    Ended,
 }
 
 /// What a pipe wants.

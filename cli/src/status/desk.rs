@@ -45,7 +45,7 @@ impl Desk {
     /// Opens it. Those that dead instances left are removed.
     pub(super) fn open(status: Status, role: Role, peer: &PeerAddress) -> Result<Self> {
         let path = folder::make()?.join(folder::socket_name(role, peer));
-        folder::sockets().iter().for_each(|other| sweep(other));
+        folder::own_sockets("sock").iter().for_each(|other| sweep(other));
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;

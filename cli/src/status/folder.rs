@@ -1,6 +1,7 @@
 //! Where running instances can be asked: a socket each, in a folder of their user's.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, DirEntry},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
@@ -11,6 +12,7 @@ use anyhow::Result;
 use etcetera::BaseStrategy;
 use pinhole::{Role, endpoint::PeerAddress};
 
+use super::socket::{Folder, SocketFile};
 use crate::message::{Message, OrSay};
 
 /// Where services and root have their sockets.
@@ -30,11 +32,8 @@ pub(crate) fn make() -> Result<PathBuf> {
     let folder = own().or_say(|| Message::NoFolder)?;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.or_say(|| Message::CannotUse(folder.clone()))?;
-    let meta = fs::metadata(&folder).or_say(|| Message::CannotUse(folder.clone()))?;
-    if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-        return Err(Message::FolderIsOpen(folder).into());
-    }
-    Ok(folder)
+    let opened = Folder::open(&folder).or_say(|| Message::CannotUse(folder.clone()))?;
+    if opened.is_ours() { Ok(folder) } else { Err(Message::FolderIsOpen(folder).into()) }
 }
 
 /// Names the socket of this process: process, role and peer.
@@ -49,27 +48,44 @@ pub(crate) fn plain(peer: &PeerAddress) -> String {
 }
 
 /// Lists the sockets of all instances that this user may ask; of all users for root.
-pub(super) fn sockets() -> Vec<PathBuf> {
+pub(super) fn sockets() -> Vec<SocketFile> {
     sockets_with("sock")
 }
 
+/// Lists the sockets of this user alone whose names end so.
+pub(crate) fn own_sockets(extension: &str) -> Vec<PathBuf> {
+    let sockets = sockets_with(extension).into_iter();
+    sockets.filter(|socket| socket.another_user().is_none()).map(|socket| socket.path().to_owned()).collect()
+}
+
 /// Lists the sockets whose names end so.
-pub(crate) fn sockets_with(extension: &str) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = [own(), of_user(), Some(SYSTEM.into())].into_iter().flatten().collect();
-    folders.extend(entries(Path::new(SYSTEM)).map(|entry| entry.path()));
+fn sockets_with(extension: &str) -> Vec<SocketFile> {
+    let mut folders: BTreeMap<PathBuf, Folder> = BTreeMap::new();
     if is_root() {
-        folders.extend(entries(Path::new(USERS)).map(|user| user.path().join("pinhole")));
+        folders.extend(of_users(Path::new(USERS)));
     }
-    folders.sort();
-    folders.dedup();
-    let named = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
-    let mut sockets: Vec<PathBuf> = folders
-        .iter()
-        .flat_map(|folder| entries(folder).map(|entry| entry.path()).filter(named).take(MAX_SOCKETS))
-        .take(MAX_SOCKETS)
-        .collect();
-    sockets.sort();
+    let mut paths: Vec<PathBuf> = [own(), of_user(), Some(SYSTEM.into())].into_iter().flatten().collect();
+    paths.extend(entries(Path::new(SYSTEM)).map(|entry| entry.path()));
+    let opened = paths.into_iter().filter_map(|path| Folder::open(&path).ok().map(|folder| (path, folder)));
+    folders.extend(opened);
+    in_folders(folders, extension)
+}
+
+fn in_folders(folders: BTreeMap<PathBuf, Folder>, extension: &str) -> Vec<SocketFile> {
+    let sockets = folders.into_values().flat_map(|folder| folder.sockets(extension));
+    let mut sockets: Vec<SocketFile> = sockets.take(MAX_SOCKETS).collect();
+    sockets.sort_by(|a, b| a.path().cmp(b.path()));
     sockets
+}
+
+/// Opens the folder of each user's session.
+fn of_users(users: &Path) -> BTreeMap<PathBuf, Folder> {
+    let folder = |entry: DirEntry| {
+        let user = entry.file_name().to_str()?.parse().ok()?;
+        let path = entry.path().join("pinhole");
+        Folder::of_user(&path, user).ok().map(|folder| (path, folder))
+    };
+    entries(users).filter_map(folder).collect()
 }
 
 /// Whether there are instances that this user may not even see.
@@ -114,7 +130,28 @@ fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
     use super::*;
+
+    #[test]
+    fn no_link_to_a_folder_is_followed_nor_one_that_is_another_s() {
+        let users = tempfile::tempdir().expect("a folder");
+        let own = rustix::process::geteuid().as_raw();
+        let folder = |user: u32| users.path().join(user.to_string()).join("pinhole");
+        let elsewhere = users.path().join("elsewhere");
+        for made in [&folder(own), &folder(own + 1), &elsewhere] {
+            fs::create_dir_all(made).expect("ours");
+            let _listens = UnixListener::bind(made.join("7-open-x.sock")).expect("a socket");
+        }
+        let listed = || in_folders(of_users(users.path()), "sock");
+        assert_eq!(listed().len(), 1, "only one is in a folder of its user's");
+        assert_eq!(listed()[0].path(), folder(own).join("7-open-x.sock"));
+        fs::remove_dir_all(folder(own)).expect("ours");
+        symlink(&elsewhere, folder(own)).expect("ours");
+        assert!(listed().is_empty(), "{:?}", listed());
+        assert!(Folder::open(&folder(own)).is_err());
+    }
 
     #[test]
     fn a_peer_s_name_cannot_lead_out_of_the_folder_nor_make_the_path_too_long() {

@@ -1,7 +1,8 @@
 //! What may be shown of an instance of another user: figures and addresses, and no sentence of its own.
 //!
 //! Root asks the instances of all users, and any program of a user can pose as one. So nothing is passed on that this
-//! program does not make a sentence of itself, and names are shown where they are plain ones.
+//! program does not make a sentence of itself, and names are shown where they are plain ones. Of each list the first
+//! entries are shown, as many as a snapshot has in earnest.
 
 use pinhole::{
     proto::puncher::Method,
@@ -11,12 +12,23 @@ use pinhole::{
 /// Longest text that is shown, characters.
 const LONGEST: usize = 64;
 
+/// Addresses, services and forwards that are shown, of each.
+pub(super) const MOST_ENTRIES: usize = 64;
+
+/// Seconds of the traffic that are shown: as many as this program tells.
+pub(super) const MOST_SECONDS: usize = 120;
+
 /// What stands in place of a text that is not shown.
 const HIDDEN: &str = "?";
 
 /// Returns a snapshot without what its program could say in words of its own.
-pub(super) fn without_words(snapshot: Snapshot, pid: u32) -> Snapshot {
-    let plain_names = |names: Vec<String>| names.into_iter().map(plain).collect();
+pub(super) fn without_words(mut snapshot: Snapshot, pid: u32) -> Snapshot {
+    let plain_names = |names: Vec<String>| names.into_iter().take(MOST_ENTRIES).map(plain).collect();
+    snapshot.addresses.truncate(MOST_ENTRIES);
+    let seconds = &mut snapshot.traffic.seconds;
+    seconds.sent.truncate(MOST_SECONDS);
+    seconds.received.truncate(MOST_SECONDS);
+    seconds.rtt_us.truncate(MOST_SECONDS);
     Snapshot {
         version: plain(snapshot.version),
         pid,
@@ -26,7 +38,7 @@ pub(super) fn without_words(snapshot: Snapshot, pid: u32) -> Snapshot {
             path
         }),
         peer_services: snapshot.peer_services.map(plain_names),
-        forwards: snapshot.forwards.into_iter().map(forward).collect(),
+        forwards: snapshot.forwards.into_iter().take(MOST_ENTRIES).map(forward).collect(),
         events: Default::default(),
         history: Vec::new(),
         troubles: Vec::new(),

@@ -6,6 +6,7 @@ pub(crate) mod folder;
 mod foreign;
 mod metrics;
 mod page;
+mod socket;
 mod text;
 #[cfg(feature = "tui")]
 mod view;
@@ -19,7 +20,11 @@ use pinhole::{
 };
 
 pub(super) use self::text::headline;
-use self::{ask::Answers, desk::Desk, page::Page};
+use self::{
+    ask::{Answers, Silent},
+    desk::Desk,
+    page::Page,
+};
 use super::{
     Outcome,
     args::{Common, StatusArgs},
@@ -73,8 +78,11 @@ pub(super) fn run(args: &StatusArgs) -> Result<Outcome> {
 }
 
 fn say_about_the_others(answers: &Answers) {
-    for path in &answers.silent {
-        say(&Message::DoesNotAnswer(path.clone()));
+    for silent in &answers.silent {
+        say(&match silent {
+            Silent::Own(path) => Message::DoesNotAnswer(path.clone()),
+            Silent::OfUser(user) => Message::UserDoesNotAnswer(*user),
+        });
     }
     let hidden = folder::hides_others();
     if answers.all.is_empty() && answers.silent.is_empty() && !hidden {

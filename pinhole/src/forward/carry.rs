@@ -1,4 +1,4 @@
-//! The open side without a local port: single connections that somebody hands over.
+//! The open side without a local port: single connections of any kind that somebody hands over.
 
 use std::time::Duration;
 
@@ -6,16 +6,9 @@ use pinhole_proto::{
     puncher::Findings,
     stream::{Reply, Request},
 };
-use tokio::{
-    io::Interest,
-    net::TcpStream,
-    sync::{mpsc, oneshot, watch},
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{
-    splice::{self, prepare},
-    upward::Terms,
-};
+use super::{conn::Conn, splice, upward::Terms};
 use crate::{
     Event, Peer, Tunnel,
     endpoint::{Command, Compress, Events},
@@ -62,19 +55,25 @@ impl Carrier {
     }
 
     /// Carries a connection to a service of the peer until both directions have ended. It waits for the tunnel if
-    /// it must.
+    /// it must. `from` is what the status shows as its other end.
     ///
     /// # Errors
     ///
     /// When there is no tunnel in time, the peer refuses, or something cuts the connection.
-    pub async fn carry(&self, tcp: TcpStream, request: Request, wait: Duration) -> Result<(), NotCarried> {
+    pub async fn carry(
+        &self,
+        conn: impl Conn,
+        from: String,
+        request: Request,
+        wait: Duration,
+    ) -> Result<(), NotCarried> {
         let request = Request { pieces: self.compress == Compress::Auto, ..request };
-        prepare(&tcp);
+        conn.prepare();
         let mut tunnels = self.tunnel.clone();
         let in_time = tokio::select! {
             in_time = tokio::time::timeout(wait, tunnels.wait_for(Option::is_some)) => in_time,
             // Nobody waits any more.
-            _ = tcp.ready(Interest::ERROR) => return Err(NotCarried::Broken),
+            () = conn.broken() => return Err(NotCarried::Broken),
         };
         let tunnel = match in_time.map(|tunnel| tunnel.ok().and_then(|tunnel| tunnel.clone())) {
             Ok(Some(tunnel)) => tunnel,
@@ -84,7 +83,6 @@ impl Carrier {
         let (mut send, recv) = tunnel.open_bare().await.map_err(|_| NotCarried::Broken)?;
         let gate = tunnel.gate();
         gate.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| NotCarried::Broken)?;
-        let from = tcp.peer_addr().map_or_else(|_| "pipe".into(), |from| format!("pipe {from}"));
         let carried = self.events.ledger().add_forward(&request.service, from).carry();
         let mut refusal = None;
         let refused = |reply| {
@@ -92,7 +90,7 @@ impl Carrier {
             self.events.tell(Event::ServiceFailed { service: request.service.clone(), reply });
         };
         let terms = Terms::of(&request);
-        let is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, &terms, refused).await;
+        let is_clean = splice::splice_behind_reply(conn, send, recv, &gate, &carried, &terms, refused).await;
         match refusal {
             Some(reply) => Err(NotCarried::Refused(reply)),
             None if is_clean => Ok(()),

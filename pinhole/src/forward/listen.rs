@@ -16,11 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
-    OpenSpec,
-    splice::{self, prepare},
-    upward::Terms,
-};
+use super::{OpenSpec, conn::Conn, splice, upward::Terms};
 use crate::{
     Event, Peer, Tunnel,
     bind::{BindError, Protocol},
@@ -171,9 +167,10 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
 
 impl Local {
     async fn carry(self: Arc<Self>, tcp: TcpStream, held: Arc<Semaphore>) {
-        prepare(&tcp);
+        tcp.prepare();
         let Some(tunnel) = self.wait_for_tunnel(&held).await else { return };
-        if is_reset(&tcp) {
+        // One that has only finished writing is still there to listen.
+        if tcp.is_broken() {
             return;
         }
         let Ok((mut send, recv)) = tunnel.open_bare().await else { return };
@@ -207,10 +204,4 @@ impl Local {
             }
         }
     }
-}
-
-/// Whether the local client has reset the connection while it was held. One that has only finished writing is still
-/// there to listen.
-fn is_reset(tcp: &TcpStream) -> bool {
-    !matches!(tcp.take_error(), Ok(None))
 }

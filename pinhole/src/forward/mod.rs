@@ -1,16 +1,19 @@
-//! TCP connections through the tunnel, a stream each.
+//! Connections through the tunnel, a stream each.
 //!
 //! The open side [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
 //! opens a stream and names a service. The serve side [`offer`]s: it connects each stream to the service. Then
 //! `splice` carries the bytes, half-closes and resets of both directions; `upward` packs them where `thrift` finds that it
-//! pays. A [`Carrier`] is for single connections that came some other way than by a local port.
+//! pays. A [`Carrier`] is for single connections that came some other way than by a local port, of any kind that reads and
+//! writes ([`Conn`]).
 
 mod carry;
+mod conn;
 mod listen;
 mod offer;
 mod pack;
 mod spec;
 mod splice;
+mod target;
 mod thrift;
 mod unpack;
 mod upward;
@@ -18,7 +21,9 @@ mod urgency;
 
 pub use self::{
     carry::{Carrier, NotCarried},
+    conn::{Conn, Io},
     listen::{HELD_CONNECTIONS, HELD_FOR, Listening, listen},
     offer::{CONNECT_TIMEOUT, DuplicateService, Offering, offer},
     spec::{OpenSpec, ServeSpec, SpecError},
+    target::Target,
 };

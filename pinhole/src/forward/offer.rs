@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,11 +15,13 @@ use pinhole_proto::{
     control::Services,
     stream::{Reply, Request},
 };
-use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     ServeSpec,
-    splice::{Form, prepare, splice},
+    conn::Conn,
+    splice::{Form, splice},
+    target::{Connected, Unresolved},
     upward::Terms,
 };
 use crate::{
@@ -78,7 +79,7 @@ pub fn offer(peer: &Peer, specs: &[ServeSpec]) -> Result<Offering, DuplicateServ
     let mut services = BTreeMap::new();
     let events = peer.reporter();
     for spec in specs {
-        let meter = events.ledger().add_forward(&spec.name, spec.target());
+        let meter = events.ledger().add_forward(&spec.name, spec.target.describe());
         let service = Service { spec: spec.clone(), failed: AtomicBool::new(false), meter };
         if services.insert(spec.name.clone(), service).is_some() {
             return Err(DuplicateService(spec.name.clone()));
@@ -142,7 +143,7 @@ impl Desk {
             return;
         }
         match connected {
-            Ok((tcp, carried)) => splice(tcp, send, recv, &gate, &carried, form).await,
+            Ok((conn, carried)) => splice(conn, send, recv, &gate, &carried, form).await,
             Err(_) => {
                 // The reason must arrive before the stop that dropping the stream sends.
                 let _already_closed = send.finish();
@@ -162,18 +163,18 @@ impl Desk {
         Form { terms, comes_in_pieces }
     }
 
-    async fn connect(&self, request: &Request) -> Result<(TcpStream, Carried), Reply> {
+    async fn connect(&self, request: &Request) -> Result<(Connected, Carried), Reply> {
         let service = self.find(request).ok_or(Reply::NoSuchService)?;
-        let result = tokio::time::timeout(CONNECT_TIMEOUT, dial(&service.spec)).await;
+        let result = tokio::time::timeout(CONNECT_TIMEOUT, service.spec.target.connect()).await;
         let result = result.unwrap_or_else(|late| Err(late.into()));
         self.tell_change(service, result.as_ref().err());
         if let Err(error) = &result {
             tracing::debug!(%error, "service not reached");
         }
         match result {
-            Ok(tcp) => {
-                prepare(&tcp);
-                Ok((tcp, service.meter.carry()))
+            Ok(conn) => {
+                conn.prepare();
+                Ok((conn, service.meter.carry()))
             }
             Err(error) => Err(explain(&error)),
         }
@@ -186,7 +187,7 @@ impl Desk {
 
     fn tell_change(&self, service: &Service, failure: Option<&io::Error>) {
         let failed_before = service.failed.swap(failure.is_some(), Ordering::Relaxed);
-        let name = || service.spec.target();
+        let name = || service.spec.target.describe();
         match failure {
             Some(error) if !failed_before && is_exhausted(error) => {
                 self.events.tell(Event::ConnectFailed { service: name(), why: error.to_string() });
@@ -199,33 +200,6 @@ impl Desk {
         }
     }
 }
-
-async fn dial(spec: &ServeSpec) -> io::Result<TcpStream> {
-    let Some(host) = &spec.host else {
-        return match TcpStream::connect(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), spec.port)).await {
-            // Some services listen on ::1 alone.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let second = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), spec.port);
-                TcpStream::connect(second).await.map_err(|_| error)
-            }
-            result => result,
-        };
-    };
-    let found = tokio::net::lookup_host((host.as_str(), spec.port)).await;
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, Unresolved);
-    for address in found.into_iter().flatten() {
-        match TcpStream::connect(address).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
-}
-
-/// The name of the service's machine does not resolve.
-#[derive(Debug, thiserror::Error)]
-#[error("the name does not resolve")]
-struct Unresolved;
 
 fn explain(error: &io::Error) -> Reply {
     if error.kind() == io::ErrorKind::ConnectionRefused {

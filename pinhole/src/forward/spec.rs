@@ -18,15 +18,15 @@ use std::{
 
 use pinhole_proto::stream::valid_name;
 
+use super::target::{Target, parse_port, parts};
+
 /// A service that the serve side offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeSpec {
     /// The name that the open side asks for.
     pub name: String,
-    /// The service's machine; none for this one.
-    pub host: Option<String>,
-    /// The service's TCP port.
-    pub port: u16,
+    /// What it is connected to.
+    pub target: Target,
 }
 
 /// A local port of the open side.
@@ -73,35 +73,23 @@ impl FromStr for ServeSpec {
             Some((name, target)) => (Some(name), target),
             None => (None, text),
         };
-        let (host, port) = match parts(target).as_slice() {
-            [port] => (None, parse_port(port)?),
-            [host, _] if host.is_empty() || host.contains('=') => return Err(SpecError::Host(target.into())),
-            [host, port] => (Some((*host).to_owned()), parse_port(port)?),
-            _ => return Err(SpecError::Serve(text.into())),
+        let target: Target = target.parse().map_err(|error| {
+            if matches!(error, SpecError::Serve(_)) { SpecError::Serve(text.into()) } else { error }
+        })?;
+        let name = match name {
+            Some(name) => parse_name(name)?,
+            None => target.default_name().ok_or_else(|| SpecError::Serve(text.into()))?,
         };
-        let name = parse_name(name.unwrap_or(&port.to_string()))?;
-        Ok(Self { name, host, port })
+        Ok(Self { name, target })
     }
 }
 
 impl fmt::Display for ServeSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name != self.port.to_string() {
+        if self.target.default_name().as_ref() != Some(&self.name) {
             write!(f, "{}=", self.name)?;
         }
-        match &self.host {
-            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
-            Some(host) => write!(f, "{host}:{}", self.port),
-            None => write!(f, "{}", self.port),
-        }
-    }
-}
-
-impl ServeSpec {
-    /// Returns where the service is, for people.
-    #[must_use]
-    pub fn target(&self) -> String {
-        format!("{}:{}", self.host.as_deref().unwrap_or("localhost"), self.port)
+        self.target.fmt(f)
     }
 }
 
@@ -135,33 +123,6 @@ impl fmt::Display for OpenSpec {
     }
 }
 
-/// Splits at colons, except inside brackets, which it takes off.
-fn parts(text: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    loop {
-        let bracketed = rest
-            .strip_prefix('[')
-            .and_then(|r| r.split_once(']'))
-            .filter(|(_, r)| r.is_empty() || r.starts_with(':'));
-        let (part, after) = match bracketed {
-            Some((inside, after)) => (inside, after.strip_prefix(':')),
-            None => rest.split_once(':').map_or((rest, None), |(part, after)| (part, Some(after))),
-        };
-        parts.push(part);
-        match after {
-            Some(after) => rest = after,
-            None => return parts,
-        }
-    }
-}
-
-fn parse_port(text: &str) -> Result<u16, SpecError> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let port = if digits { text.parse().ok() } else { None };
-    port.filter(|port| *port != 0).ok_or_else(|| SpecError::Port(text.into()))
-}
-
 fn parse_bind(text: &str) -> Result<Option<IpAddr>, SpecError> {
     match text {
         "localhost" => Ok(None),
@@ -181,7 +142,8 @@ mod tests {
     fn serve(text: &str) -> (String, Option<String>, u16) {
         let spec: ServeSpec = text.parse().expect(text);
         assert_eq!(spec.to_string().parse(), Ok(spec.clone()), "{text}");
-        (spec.name, spec.host, spec.port)
+        let Target::Tcp { host, port } = spec.target;
+        (spec.name, host, port)
     }
 
     fn open(text: &str) -> (Option<IpAddr>, u16, String, bool) {

@@ -1,29 +1,29 @@
-//! Carries one TCP connection over one stream, faithfully.
+//! Carries one connection over one stream, faithfully.
 //!
 //! | here | there |
 //! |---|---|
-//! | FIN from the TCP peer | the stream finishes, the other side shuts down writing; the other direction goes on |
-//! | RST from the TCP peer | the stream is reset and stopped; the other side answers with RST |
-//! | the TCP peer reads no more | the stream's window fills, the other side stops reading its TCP |
-//! | the tunnel ends | RST: a cut connection must not look like a finished one |
+//! | the connection's end (TCP: FIN) | the stream finishes, the other side shuts down writing; the other direction goes on |
+//! | it is reset (TCP: RST) | the stream is reset and stopped; the other side resets its connection |
+//! | nobody reads from it any more | the stream's window fills, the other side stops reading its connection |
+//! | the tunnel ends | reset: a cut connection must not look like a finished one |
 //!
 //! An idle connection holds no buffer: one is taken when bytes are there to be read.
 
 use std::{
     future::{Future, poll_fn},
     io::{self, IoSlice},
-    net::Shutdown,
     pin::pin,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
 use pinhole_proto::{piece::BadPiece, stream::Reply};
-use tokio::{io::Interest, net::TcpStream, sync::Semaphore};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
+    conn::{self, Conn},
     unpack::Unpacker,
     upward::{Terms, upward},
 };
@@ -35,22 +35,19 @@ use crate::{
 /// Parts of a stream that are read at a time.
 const PARTS: usize = 64;
 
-/// Parts that are written to a socket at a time: heads of pieces cut some of the above in two.
+/// Parts that are written to a connection at a time: heads of pieces cut some of the above in two.
 const WRITTEN: usize = PARTS + 8;
 
 /// Bytes that are read from a stream where its connection may hold no more: a packet at the most.
 const FEW: usize = 2048;
 
-/// Connections of this program that may hold [`PARTS`] parts that their TCP does not take; all others hold one. What is
+/// Connections of this program that may hold [`PARTS`] parts that their connection does not take; all others hold one. What is
 /// read from a stream makes room in its window, so this is memory that no window bounds.
 static HANDS: Semaphore = Semaphore::const_new(64);
 
 /// A fast receiver makes room within this time. What waits so long without being copied holds no more memory than arrives
 /// in it: 12 MiB at 10 Gbit/s.
 const SOON: Duration = Duration::from_millis(10);
-
-/// Silence on a TCP connection after which the system asks whether its peer still lives.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// A direction broke, and the whole connection with it; says where, for the log.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +64,7 @@ pub(super) struct Form {
 
 /// Carries bytes in both directions until both have ended or one has broken.
 pub(super) async fn splice(
-    tcp: TcpStream,
+    conn: impl Conn,
     send: SendStream,
     recv: RecvStream,
     gate: &Gate,
@@ -78,20 +75,20 @@ pub(super) async fn splice(
     let ended = {
         let unwanted = ends.send.stopped();
         // Pinned here: whatever is moved from future to future has room in each of them.
-        let down = pin!(downward(&mut ends.recv, &tcp, carried, form.comes_in_pieces));
-        let up = pin!(upward(&tcp, &mut ends.send, gate, carried, &form.terms));
+        let down = pin!(downward(&mut ends.recv, &conn, carried, form.comes_in_pieces));
+        let up = pin!(upward(&conn, &mut ends.send, gate, carried, &form.terms));
         tokio::select! {
             both = try_join(down, up) => both,
-            broken = broken(&tcp, unwanted) => Err(broken),
+            broken = broken(&conn, unwanted) => Err(broken),
         }
     };
-    ends.conclude(&tcp, ended);
+    ends.conclude(&conn, ended);
 }
 
 /// The same for the open side, whose stream begins with a reply. `refused` is called if that is a refusal. Returns
 /// whether both directions have ended as they should.
 pub(super) async fn splice_behind_reply(
-    tcp: TcpStream,
+    conn: impl Conn,
     send: SendStream,
     recv: RecvStream,
     gate: &Gate,
@@ -104,10 +101,10 @@ pub(super) async fn splice_behind_reply(
         let unwanted = ends.send.stopped();
         let down = pin!(async {
             match read_reply(&mut ends.recv).await {
-                Some(Reply::Connected) => downward(&mut ends.recv, &tcp, carried, false).await,
+                Some(Reply::Connected) => downward(&mut ends.recv, &conn, carried, false).await,
                 Some(Reply::ConnectedInPieces) if terms.are_pieces() => {
                     terms.let_pack();
-                    downward(&mut ends.recv, &tcp, carried, true).await
+                    downward(&mut ends.recv, &conn, carried, true).await
                 }
                 Some(Reply::ConnectedInPieces) => Err(Broken("pieces that nobody asked for")),
                 Some(reply) => {
@@ -117,43 +114,17 @@ pub(super) async fn splice_behind_reply(
                 None => Err(Broken("no reply")),
             }
         });
-        let up = pin!(upward(&tcp, &mut ends.send, gate, carried, terms));
+        let up = pin!(upward(&conn, &mut ends.send, gate, carried, terms));
         // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
         tokio::select! {
             biased;
             both = try_join(down, up) => both,
-            broken = broken(&tcp, unwanted) => Err(broken),
+            broken = broken(&conn, unwanted) => Err(broken),
         }
     };
     let is_clean = ended.is_ok();
-    ends.conclude(&tcp, ended);
+    ends.conclude(&conn, ended);
     is_clean
-}
-
-/// Sets a TCP connection up for a tunnel: no delay for small writes, no eternal half-open connections, and RST when it
-/// is dropped: only a clean end takes that back, so that whatever cuts it, it does not look finished.
-pub(super) fn prepare(tcp: &TcpStream) {
-    let socket = socket2::SockRef::from(tcp);
-    let keepalive = socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE);
-    let options = [tcp.set_nodelay(true), socket.set_tcp_keepalive(&keepalive), tcp.set_zero_linger()];
-    for error in options.into_iter().filter_map(Result::err).chain(pace_nothing(tcp).err()) {
-        tracing::debug!(%error, "TCP option refused");
-    }
-}
-
-/// Within a machine there is nothing to pace for: a system whose TCP is BBR lets two fifths of the speed lie there
-/// (measured: 2.6 Gbit/s through a tunnel, and 4.4 with this). Reno is what every user may choose.
-#[cfg(target_os = "linux")]
-fn pace_nothing(tcp: &TcpStream) -> io::Result<()> {
-    if tcp.peer_addr()?.ip().is_loopback() {
-        socket2::SockRef::from(tcp).set_tcp_congestion(b"reno")?;
-    }
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pace_nothing(_tcp: &TcpStream) -> io::Result<()> {
-    Ok(())
 }
 
 /// Our ends of a stream; reset when dropped before a clean end, for the library would finish them.
@@ -164,13 +135,11 @@ struct Ends {
 }
 
 impl Ends {
-    fn conclude(mut self, tcp: &TcpStream, ended: Result<((), ()), Broken>) {
+    fn conclude(mut self, conn: &impl Conn, ended: Result<((), ()), Broken>) {
         match ended {
             Ok(_) => {
                 self.clean = true;
-                if let Err(error) = socket2::SockRef::from(tcp).set_linger(None) {
-                    tracing::debug!(%error, "TCP option refused");
-                }
+                conn.conclude();
             }
             Err(Broken(cause)) => tracing::debug!(cause, stream = %self.send.id(), "connection reset"),
         }
@@ -187,9 +156,9 @@ impl Drop for Ends {
     }
 }
 
-/// Waits for an RST of the TCP peer, or the other side's word of one there. Reading and writing would show both, but
-/// after a FIN nobody reads any more, and while the stream's window is full nobody reads yet.
-async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
+/// Waits until the connection is reset, or the other side tells of that there. Reading and writing would show both, but
+/// after the end nobody reads any more, and while the stream's window is full nobody reads yet.
+async fn broken(conn: &impl Conn, unwanted: Stopped) -> Broken {
     let stopped = async {
         match unwanted.await {
             Ok(Some(_)) | Err(_) => Broken("stopped by the other side"),
@@ -197,15 +166,15 @@ async fn broken(tcp: &TcpStream, unwanted: Stopped) -> Broken {
         }
     };
     tokio::select! {
-        _ = tcp.ready(Interest::ERROR) => Broken("TCP error"),
+        () = conn.broken() => Broken("connection reset"),
         broken = stopped => broken,
     }
 }
 
-/// Stream → TCP, until the other side's FIN has been passed on.
+/// Stream → connection, until the other side's end has been passed on.
 async fn downward(
     recv: &mut RecvStream,
-    tcp: &TcpStream,
+    conn: &impl Conn,
     carried: &Carried,
     comes_in_pieces: bool,
 ) -> Result<(), Broken> {
@@ -223,26 +192,27 @@ async fn downward(
                 break;
             }
             match &mut unpacker {
-                Some(unpacker) => deliver(unpacker, &mut parts, tcp, carried).await?,
-                None => deliver_all(&mut parts, tcp, carried).await?,
+                Some(unpacker) => deliver(unpacker, &mut parts, conn, carried).await?,
+                None => deliver_all(&mut parts, conn, carried).await?,
             }
             parts.clear();
             if hand.is_none() {
                 break;
             }
         }
+        conn::flush(conn).await.map_err(|_| Broken("connection not writable"))?;
     }
     if unpacker.is_some_and(|unpacker| !unpacker.is_between_pieces()) {
         return Err(Broken("end within a piece"));
     }
-    socket2::SockRef::from(tcp).shutdown(Shutdown::Write).map_err(|_| Broken("TCP shutdown"))
+    conn::shutdown(conn).await.map_err(|_| Broken("connection not ended"))
 }
 
 /// Writes what is in pieces.
 async fn deliver(
     unpacker: &mut Unpacker,
     parts: &mut [Bytes],
-    tcp: &TcpStream,
+    conn: &impl Conn,
     carried: &Carried,
 ) -> Result<(), Broken> {
     let mut ready = Vec::with_capacity(WRITTEN);
@@ -250,7 +220,7 @@ async fn deliver(
     while !rest.is_empty() {
         unpacker.wait_for_place().await;
         rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed piece"))?;
-        deliver_all(&mut ready, tcp, carried).await?;
+        deliver_all(&mut ready, conn, carried).await?;
         ready.clear();
         unpacker.give_place_back();
     }
@@ -282,9 +252,9 @@ fn unpack_some<'a>(
     Ok(parts)
 }
 
-async fn deliver_all(parts: &mut [Bytes], tcp: &TcpStream, carried: &Carried) -> Result<(), Broken> {
+async fn deliver_all(parts: &mut [Bytes], conn: &impl Conn, carried: &Carried) -> Result<(), Broken> {
     let bytes = parts.iter().map(Bytes::len).sum();
-    write_all(tcp, parts).await.map_err(|_| Broken("TCP write"))?;
+    write_all(conn, parts).await.map_err(|_| Broken("connection not writable"))?;
     carried.received(bytes);
     Ok(())
 }
@@ -308,36 +278,34 @@ async fn read_ready(recv: &mut RecvStream, parts: &mut Vec<Bytes>) -> Result<(),
 /// Writes all parts, many of them at a time: a part is a packet at most, and a system call for each would cost more
 /// than all else. Parts that must wait longer than [`SOON`] are copied: a packet of a few bytes may hold the memory of all
 /// that were read together with it.
-async fn write_all(tcp: &TcpStream, parts: &mut [Bytes]) -> io::Result<()> {
+async fn write_all(conn: &impl Conn, parts: &mut [Bytes]) -> io::Result<()> {
     let mut rest = parts;
     let mut are_copies = false;
     while !rest.is_empty() {
-        match write_some(tcp, rest) {
-            Ok(written) => rest = advance(rest, written),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !are_copies {
-                    if let Ok(writable) = tokio::time::timeout(SOON, tcp.writable()).await {
-                        writable?;
-                        continue;
-                    }
+        let written = match poll_fn(|cx| Poll::Ready(poll_write(conn, cx, rest))).await {
+            Poll::Ready(written) => written?,
+            Poll::Pending if are_copies => poll_fn(|cx| poll_write(conn, cx, rest)).await?,
+            Poll::Pending => {
+                let Ok(written) = timeout(SOON, poll_fn(|cx| poll_write(conn, cx, rest))).await else {
                     rest.iter_mut().for_each(|part| *part = Bytes::copy_from_slice(part));
                     are_copies = true;
-                }
-                tcp.writable().await?;
+                    continue;
+                };
+                written?
             }
-            Err(error) => return Err(error),
-        }
+        };
+        rest = advance(rest, written);
     }
     Ok(())
 }
 
-fn write_some(tcp: &TcpStream, parts: &[Bytes]) -> io::Result<usize> {
+fn poll_write(conn: &impl Conn, cx: &mut Context<'_>, parts: &[Bytes]) -> Poll<io::Result<usize>> {
     let mut slices = [IoSlice::new(&[]); WRITTEN];
     let count = parts.len().min(WRITTEN);
     for (slice, part) in slices.iter_mut().zip(parts) {
         *slice = IoSlice::new(part);
     }
-    tcp.try_write_vectored(&slices[..count])
+    conn.poll_write(cx, &slices[..count])
 }
 
 /// Takes what was written off the front.
@@ -369,27 +337,4 @@ async fn read_reply(recv: &mut RecvStream) -> Option<Reply> {
     let mut code = [0];
     recv.read_exact(&mut code).await.ok()?;
     Some(Reply::from_code(code[0]))
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::{io::AsyncReadExt, net::TcpListener};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_fault_while_a_connection_is_carried_does_not_make_it_look_finished() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let mut client = TcpStream::connect(address).await.expect("it accepts");
-        let (tcp, _) = listener.accept().await.expect("just connected");
-        prepare(&tcp);
-        let carried = tokio::spawn(async move {
-            let _held = tcp;
-            panic!("as the test wants it")
-        });
-        assert!(carried.await.is_err());
-        let error = client.read_u8().await.expect_err("no bytes");
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    }
 }

@@ -1,4 +1,4 @@
-//! TCP → stream: reads as much as is there, packs it where that pays, and writes it.
+//! Connection → stream: reads as much as is there, packs it where that pays, and writes it.
 
 use std::{
     future::Future,
@@ -11,9 +11,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use noq::SendStream;
 use pinhole_proto::{piece::Head, stream::Request};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 
 use super::{
+    conn::{Conn, readable},
     pack,
     splice::Broken,
     thrift::{Effort, LEAST_SAMPLE_BYTES, Plan, Thrift, Written},
@@ -67,15 +68,15 @@ impl Terms {
     }
 }
 
-/// Carries bytes until the TCP peer's FIN has been passed on and the other side has all of it.
+/// Carries bytes until the connection's end has been passed on and the other side has all of it.
 pub(super) async fn upward(
-    tcp: &TcpStream,
+    conn: &impl Conn,
     send: &mut SendStream,
     gate: &Gate,
     carried: &Carried,
     terms: &Terms,
 ) -> Result<(), Broken> {
-    let mut source = Source { tcp, buffer: BytesMut::new(), size: FIRST_READ, end: None };
+    let mut source = Source { conn, buffer: BytesMut::new(), size: FIRST_READ, end: None };
     let mut sink = Sink::new(send, gate, carried, terms)?;
     loop {
         let most = sink.prepare();
@@ -93,28 +94,28 @@ pub(super) async fn upward(
     sink.finish().await
 }
 
-/// The TCP connection.
-struct Source<'a> {
-    tcp: &'a TcpStream,
+/// The connection.
+struct Source<'a, C> {
+    conn: &'a C,
     buffer: BytesMut,
     /// Of the next read, bytes.
     size: usize,
     end: Option<Result<(), Broken>>,
 }
 
-impl Source<'_> {
+impl<C: Conn> Source<'_, C> {
     /// Waits until there is something to read, or to take. `false` if there is to be a limit to that, and it has passed.
     async fn wait(&mut self, is_limited: bool) -> Result<bool, Broken> {
         while self.buffer.is_empty() && self.end.is_none() {
             if self.buffer.capacity() == 0 {
-                let readable = if is_limited {
-                    let readable = Box::pin(tokio::time::timeout(PAUSE, self.tcp.readable()));
-                    let Ok(readable) = readable.await else { return Ok(false) };
-                    readable
+                let ready = if is_limited {
+                    let readable = Box::pin(tokio::time::timeout(PAUSE, readable(self.conn)));
+                    let Ok(ready) = readable.await else { return Ok(false) };
+                    ready
                 } else {
-                    self.tcp.readable().await
+                    readable(self.conn).await
                 };
-                readable.map_err(|_| Broken("TCP not readable"))?;
+                ready.map_err(|_| Broken("connection not readable"))?;
             }
             self.read(LARGEST_READ);
         }
@@ -125,7 +126,7 @@ impl Source<'_> {
     fn read(&mut self, most: usize) {
         let size = self.size.min(most);
         self.buffer.reserve(size);
-        match self.tcp.try_read_buf(&mut self.buffer) {
+        match self.conn.try_read_into(&mut self.buffer) {
             Ok(0) => self.end = Some(Ok(())),
             Ok(read) => self.size = if read >= size { (size * 2).min(LARGEST_READ) } else { self.size },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -134,7 +135,7 @@ impl Source<'_> {
                     self.size = FIRST_READ;
                 }
             }
-            Err(_) => self.end = Some(Err(Broken("TCP read"))),
+            Err(_) => self.end = Some(Err(Broken("connection read"))),
         }
     }
 
@@ -154,9 +155,9 @@ impl Source<'_> {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                ready = self.tcp.readable() => match ready {
+                ready = readable(self.conn) => match ready {
                     Ok(()) => self.read(most - self.buffer.len()),
-                    Err(_) => self.end = Some(Err(Broken("TCP not readable"))),
+                    Err(_) => self.end = Some(Err(Broken("connection not readable"))),
                 },
             }
         }

@@ -1,6 +1,7 @@
 //! Two endpoints in one process, on loopback: what TCP connections through a tunnel must see.
 
 mod bounds;
+mod conn;
 mod faults;
 mod offered;
 mod peers;

@@ -17,7 +17,7 @@ use pinhole::{
     Endpoint, Event, Key, Peer, PeerConfig, Phrase, Role,
     bind::BindError,
     endpoint::{Compress, EventStream, PeerAddress, StartError},
-    forward::{self, Listening, Offering, OpenSpec, ServeSpec},
+    forward::{self, Listening, Offering, OpenSpec, ServeSpec, Target},
 };
 use tokio::{
     io::AsyncReadExt,
@@ -61,8 +61,8 @@ impl Rig {
     pub(crate) async fn at(udp: u16, service: SocketAddr, [at_serve, at_open]: [Compress; 2]) -> Self {
         let serve = start_as(Role::Serve, udp, KEY.clone(), at_serve).await;
         let open = start_as(Role::Open, udp, KEY.clone(), at_open).await;
-        let spec =
-            ServeSpec { name: "it".into(), host: Some(service.ip().to_string()), port: service.port() };
+        let target = Target::Tcp { host: Some(service.ip().to_string()), port: service.port() };
+        let spec = ServeSpec { name: "it".into(), target };
         let offering = forward::offer(&serve, &[spec]).expect("one service");
         let local = listen(&open);
         within(open.connected()).await.expect("a tunnel");

@@ -152,6 +152,7 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::LinesLost => Message::LinesLost(12),
         Kind::Leaving => Message::Leaving,
         Kind::DoesNotAnswer => Message::DoesNotAnswer(socket()),
+        Kind::UserDoesNotAnswer => Message::UserDoesNotAnswer(1000),
         Kind::NoneRuns => Message::NoneRuns,
         Kind::OthersRun => Message::OthersRun,
         Kind::NoTerminal => Message::NoTerminal,

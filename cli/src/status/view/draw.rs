@@ -223,7 +223,7 @@ mod tests {
 
     fn drawn_of(snapshot: Snapshot, width: u16, height: u16, is_coloured: bool) -> Terminal<TestBackend> {
         let answer = Answer { snapshot, user: None, json: String::new() };
-        let answers = Answers { all: vec![answer], silent: Vec::new() };
+        let answers = Answers { all: vec![answer], silent: Default::default() };
         let shown = Shown { answers, pid: None, palette: Palette { is_coloured } };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("room in memory");
         terminal.draw(|frame| draw(frame, &shown)).expect("memory can be drawn on");

@@ -1,0 +1,132 @@
+//! Sockets of running instances, as they are found in folders: this user's, and for root those of all users.
+//!
+//! A folder of another user is theirs to fill. No link in it is followed, none of its names is shown, and the number of
+//! its sockets that are asked is bounded.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{Dir, FileType, Mode, OFlags, fstat, open},
+    process::{Uid, geteuid},
+};
+use tokio::net::UnixStream;
+
+/// Sockets of another user that are asked: whoever has more plays tricks.
+const OF_ANOTHER_USER: usize = 16;
+
+/// Names that are looked at in a folder of another user.
+const NAMES: usize = 4096;
+
+/// Mode bits by which others than the owner can write to a folder.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// A folder that may have sockets of running instances.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    descriptor: OwnedFd,
+    path: PathBuf,
+    owner: Uid,
+    is_ours: bool,
+}
+
+impl Folder {
+    /// Opens a folder, and no link to one.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let descriptor = open(path, flags, Mode::empty())?;
+        let meta = fstat(&descriptor)?;
+        let owner = Uid::from_raw(meta.st_uid);
+        let is_ours = owner == geteuid() && meta.st_mode & OTHERS_WRITE == 0;
+        Ok(Self { descriptor, path: path.to_owned(), owner, is_ours })
+    }
+
+    /// Opens the folder of a user, if it is theirs.
+    pub(super) fn of_user(path: &Path, user: u32) -> io::Result<Self> {
+        let folder = Self::open(path)?;
+        if folder.owner.as_raw() == user { Ok(folder) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+
+    /// Returns whether it is this user's, and nobody else's to write to.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// Lists the sockets in it whose names end so.
+    pub(super) fn sockets(self, extension: &str) -> Vec<SocketFile> {
+        let (names, most) = if self.is_ours { (usize::MAX, usize::MAX) } else { (NAMES, OF_ANOTHER_USER) };
+        let Ok(entries) = Dir::read_from(&self.descriptor) else { return Vec::new() };
+        let folder = Arc::new(self);
+        let paths = entries.take(names).filter_map(Result::ok).map(|entry| {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            folder.path.join(name)
+        });
+        let named = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
+        paths.filter(named).take(most).map(|path| SocketFile { folder: folder.clone(), path }).collect()
+    }
+}
+
+/// A file that may be an instance's socket.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketFile {
+    folder: Arc<Folder>,
+    path: PathBuf,
+}
+
+impl SocketFile {
+    /// Returns where it is. The name of another user's is of their choice.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whose it is, where somebody else than this user may have made it.
+    pub(crate) fn another_user(&self) -> Option<u32> {
+        (!self.folder.is_ours).then(|| self.owner())
+    }
+
+    /// Returns whose folder it is in.
+    pub(super) fn owner(&self) -> u32 {
+        self.folder.owner.as_raw()
+    }
+
+    /// Connects to whoever listens there.
+    pub(super) async fn connect(&self) -> io::Result<UnixStream> {
+        if self.folder.is_ours {
+            return UnixStream::connect(&self.path).await;
+        }
+        self.connect_to_another_user_s().await
+    }
+
+    /// Connects to the very file that was looked at: its name may lead elsewhere a moment later.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    async fn connect_to_another_user_s(&self) -> io::Result<UnixStream> {
+        use std::os::fd::AsRawFd;
+
+        let name = self.path.file_name().unwrap_or_default();
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder.descriptor, name, flags, Mode::empty())?;
+        let meta = fstat(&file)?;
+        self.check(FileType::from_raw_mode(meta.st_mode), meta.st_uid)?;
+        UnixStream::connect(format!("/proc/self/fd/{}", file.as_raw_fd())).await
+    }
+
+    /// Connects by the name: there is no portable way to connect to a file that was looked at.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    async fn connect_to_another_user_s(&self) -> io::Result<UnixStream> {
+        let name = self.path.file_name().unwrap_or_default();
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        let meta = rustix::fs::statat(&self.folder.descriptor, name, flags)?;
+        self.check(FileType::from_raw_mode(meta.st_mode), meta.st_uid)?;
+        UnixStream::connect(&self.path).await
+    }
+
+    fn check(&self, kind: FileType, owner: u32) -> io::Result<()> {
+        let is_socket_of_theirs = kind == FileType::Socket && owner == self.owner();
+        if is_socket_of_theirs { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+}
