@@ -184,16 +184,15 @@ impl Run<'_> {
             Some(signals) => signals,
             None => signals.insert(Signals::new()?),
         };
-        let builder = Endpoint::builder(keyed.key.clone())
-            .bind(address.port)
-            .bind_ip(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into());
+        let own = own_address(whom, common);
+        let builder = Endpoint::builder(keyed.key.clone()).bind(own.port()).bind_ip(own.ip());
         let config = PeerConfig::new(services.role(), address.clone())
             .limits(common.limits.limits())
             .memory(memory::recall(services.role(), address))
             .patience(common.patience.unwrap_or(DEFAULT_PATIENCE))
             .compress(common.compress.unwrap_or_default().into());
         let started = tokio::select! {
-            started = start((builder, config), services) => started,
+            started = start((builder, config), (address, own), services) => started,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
         };
         let (endpoint, peer) = match started {
@@ -227,12 +226,15 @@ impl Run<'_> {
     }
 }
 
-/// Starts the endpoint and its one peer. A tunnel for pipes that nobody needs gives its port up, which takes a moment; and another one
-/// for pipes may be about to end.
+/// Starts the endpoint and its one peer. A tunnel for pipes that nobody needs gives its port up, which takes a moment; and
+/// another one for pipes may be about to end.
 async fn start(
     (builder, config): (endpoint::Builder, PeerConfig),
+    (address, own): (&PeerAddress, SocketAddr),
     services: &Services,
 ) -> Result<(Endpoint, Peer), StartError> {
+    // A peer that cannot be one is told as that, also where the port is in use.
+    PeerAddress::check_foreign(&address.resolve().await?, own)?;
     let until = tokio::time::Instant::now() + LAST_ONE;
     let mut is_given_up = None;
     loop {
@@ -305,10 +307,15 @@ fn check_status(common: &Common) -> Result<()> {
 
 /// Refuses a peer that cannot be one, before a key is made and shown for nothing.
 fn check_peer(whom: &Whom, common: &Common) -> Result<()> {
-    let own = SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), whom.peer.port);
+    let own = own_address(whom, common);
     let found = runtime().or_say(|| Message::NoRuntime)?.block_on(whom.peer.resolve());
     let checked = found.and_then(|found| PeerAddress::check_foreign(&found, own));
     checked.map_err(|error| whom.advise(error.into()))
+}
+
+/// Returns the UDP address that this side has.
+fn own_address(whom: &Whom, common: &Common) -> SocketAddr {
+    SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), whom.peer.port)
 }
 
 /// Says which key is used; after the first start, what to do on the other side.
