@@ -9,6 +9,7 @@ mod check;
 #[cfg(feature = "classic")]
 mod classic;
 mod config;
+mod control;
 mod demo;
 mod journal;
 mod key;

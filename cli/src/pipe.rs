@@ -6,31 +6,28 @@
 //! ends by itself when nobody has needed it for a while, or at once when nobody needs it and another program of this
 //! user wants its UDP port.
 //!
-//! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`desk`]).
+//! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`carry`]).
 //! 2. The instance that says yes is handed one end of a pair of Unix sockets, and carries that as any other connection
 //!    ([`handed`]): half-closes arrive here as they are.
 //! 3. [`stdio`] copies between the other end and stdin and stdout; over the socket comes how it ended.
 
 mod ask;
-mod desk;
+mod carry;
 mod handed;
 mod hold;
 mod stdio;
-mod wire;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use pinhole::{Key, proto::stream::valid_name};
 
-pub(super) use self::{ask::to_leave, desk::Desk, hold::tell_ready};
-use self::{
-    ask::{Asked, Asking},
-    wire::{Request, Way},
-};
+use self::ask::{Asked, Asking};
+pub(super) use self::{ask::to_leave, carry::Pipes, hold::tell_ready};
 use super::{
     Outcome,
     args::PipeArgs,
+    control::wire::{self, Request, Way},
     journal::{Level, one_line},
     keyring::{self, Origin},
     message::{Message, OrSay},

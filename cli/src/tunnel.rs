@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,12 +28,13 @@ use tracing_subscriber::{
 use super::{
     Outcome,
     args::{Common, PeerArgs, ShortForm},
+    control,
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
     memory,
     message::{Message, OrSay},
-    pipe,
+    pipe::{self, Pipes},
     report::Reporter,
     say, say_as,
     service::Manager,
@@ -200,8 +202,11 @@ impl Run<'_> {
         };
         warn_of_small_buffers(&endpoint, reporter);
         let mut forwards = start_forwards(&peer, services, reporter)?;
-        let _shown = status::show(&peer, common, reporter)?;
-        let pipes = open_to_pipes(&peer, services, keyed, reporter)?;
+        let _page = status::show(&peer, common, reporter)?;
+        let for_pipes = matches!(services, Services::Pipes(_));
+        let pipes =
+            (services.role() == Role::Open).then(|| Arc::new(Pipes::new(&peer, &keyed.key, for_pipes)));
+        let control = control::open(&peer, pipes.clone(), for_pipes, reporter)?;
         manager.ready();
         let watch = Watch {
             peer: &peer,
@@ -211,12 +216,12 @@ impl Run<'_> {
             signals,
             reporter,
             manager,
-            pipes: pipes.as_ref(),
+            pipes: pipes.as_deref(),
             rest: if let Services::Pipes(rest) = services { Some(*rest) } else { None },
         };
         let end = watch.run().await?;
         // Whoever asks now starts another one.
-        drop(pipes);
+        drop(control);
         endpoint.close().await;
         Ok(end)
     }
@@ -270,29 +275,6 @@ async fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyh
         return Message::PipeFindsPortTaken(advised.to_string()).into();
     }
     advised
-}
-
-/// Lets pipes ask this instance. One that is for nothing else must be able to.
-fn open_to_pipes(
-    peer: &Peer,
-    services: &Services,
-    keyed: &Keyed,
-    reporter: &mut Reporter,
-) -> Result<Option<pipe::Desk>> {
-    if services.role() == Role::Serve {
-        return Ok(None);
-    }
-    let for_pipes = matches!(services, Services::Pipes(_));
-    let desk = pipe::Desk::open(peer, &keyed.key, for_pipes);
-    if for_pipes {
-        let desk = desk?;
-        pipe::tell_ready();
-        return Ok(Some(desk));
-    }
-    let told = desk.inspect_err(|error| {
-        reporter.say(Level::Warning, &Message::UnfoundByPipes(format!("{error:#}")));
-    });
-    Ok(told.ok())
 }
 
 fn start_forwards(peer: &Peer, services: &Services, reporter: &mut Reporter) -> Result<Forwards> {

@@ -16,8 +16,9 @@ mod forward {
     mod spec;
 
     mod target {
+        pub use self::text::Target;
+        pub(super) use self::text::{parse_port, parts};
         use super::spec::SpecError;
-        pub use self::text::{Target, parse_port, parts};
 
         mod text;
     }
@@ -54,7 +55,12 @@ mod config {
             Ok(document) => {
                 for section in document.peer.values() {
                     assert!(section.port != Some(0) && section.max_pps.is_none_or(|pps| pps >= 20));
-                    assert!(section.serve.iter().all(|spec| spec.port != 0 && valid_name(&spec.name)));
+                    assert!(
+                        section
+                            .serve
+                            .iter()
+                            .all(|spec| spec.target.port() != Some(0) && valid_name(&spec.name))
+                    );
                     assert!(section.open.iter().all(|spec| spec.port != 0 && valid_name(&spec.service)));
                 }
             }

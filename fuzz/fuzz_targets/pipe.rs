@@ -1,4 +1,4 @@
-//! What a pipe and an instance tell each other over a local socket: any line, from either.
+//! What other programs and an instance tell each other over its local socket: any line, from either.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use self::wire::{Answer, MAX_LINE_BYTES, Told, Wanted, from_hex, hex, to_line};
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../cli/src/pipe/wire.rs"]
+#[path = "../../cli/src/control/wire.rs"]
 mod wire;
 
 fuzz_target!(|line: &str| {

@@ -18,8 +18,9 @@ mod forward {
     mod spec;
 
     mod target {
+        pub use self::text::Target;
+        pub(super) use self::text::{parse_port, parts};
         use super::spec::SpecError;
-        pub use self::text::{Target, parse_port, parts};
 
         mod text;
     }
@@ -27,7 +28,9 @@ mod forward {
 
 fuzz_target!(|text: &str| {
     if let Some(spec) = check::<ServeSpec>(text) {
-        assert!(spec.target.port() != Some(0) && valid_name(&spec.name) && !spec.target.describe().is_empty());
+        assert!(
+            spec.target.port() != Some(0) && valid_name(&spec.name) && !spec.target.describe().is_empty()
+        );
     }
     if let Some(spec) = check::<OpenSpec>(text) {
         assert!(spec.port != 0 && valid_name(&spec.service));

@@ -14,8 +14,8 @@
 //!           +---------+----------+---------+--------+----------------------+
 //! ```
 //!
-//! Integers are big-endian. `offered` counts the services of the serve side, of which the first ones are listed by name,
-//! as many as fit; the open side offers none. A name has one byte of length and is one that
+//! Integers are big-endian. `offered` counts the services of the sender, of which the first ones are listed by name,
+//! as many as fit. An open side that offers some says so by [`ANSWERS_STREAMS`]. A name has one byte of length and is one that
 //! [`valid_name`] accepts: others are dropped by the reader. Unknown feature bits and bytes at
 //! the end are ignored, so that a later version can add some.
 
@@ -23,6 +23,10 @@ use crate::stream::valid_name;
 
 /// Version of the protocol that a [`Hello`] of this program states.
 pub const VERSION: u16 = 2;
+
+/// Feature bit of an open side that answers streams which the serve side opens. A serve side always answers, and needs no
+/// bit.
+pub const ANSWERS_STREAMS: u64 = 1;
 
 /// Bytes before a message: its length.
 pub const HEAD_BYTES: usize = 2;
@@ -43,13 +47,13 @@ const HELLO_BYTES: usize = 1 + 2 + 8 + 2 + 2;
 pub struct Hello {
     /// Version of the protocol that the sender speaks.
     pub version: u16,
-    /// What the sender can do beyond that, a bit each; none is defined yet.
+    /// What the sender can do beyond that, a bit each: [`ANSWERS_STREAMS`].
     pub features: u64,
-    /// What the serve side offers; nothing on the open side.
+    /// What the sender offers.
     pub services: Services,
 }
 
-/// The services that a serve side offers, by name.
+/// The services that a side offers, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Services {
     names: Vec<String>,
@@ -72,6 +76,12 @@ impl Hello {
     #[must_use]
     pub fn new(services: Services) -> Self {
         Self { version: VERSION, features: 0, services }
+    }
+
+    /// Makes that of an open side which offers services.
+    #[must_use]
+    pub fn answering(services: Services) -> Self {
+        Self { features: ANSWERS_STREAMS, ..Self::new(services) }
     }
 
     /// Writes the message, head included.

@@ -21,13 +21,14 @@ use rustix::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{
-    super::{
-        message::{Message, OrSay},
-        status::{desk, folder},
-        whom::Whom,
+use crate::{
+    control::{
+        folder,
+        socket::SocketFile,
+        wire::{Answer, MAX_LINE_BYTES, Request, Wanted, to_line},
     },
-    wire::{Answer, MAX_LINE_BYTES, Request, Wanted, to_line},
+    message::{Message, OrSay},
+    whom::Whom,
 };
 
 /// Time for an instance to answer.
@@ -54,9 +55,9 @@ impl Asking {
     }
 
     /// Asks one after another until one says yes.
-    fn ask_all(&mut self, sockets: &[PathBuf]) -> Result<Option<Asked>> {
+    fn ask_all(&mut self, sockets: &[SocketFile]) -> Result<Option<Asked>> {
         for socket in sockets {
-            if !self.silent.contains(socket)
+            if !self.silent.contains(socket.path())
                 && let Some(asked) = self.ask(socket)?
             {
                 return Ok(Some(asked));
@@ -66,7 +67,8 @@ impl Asking {
     }
 
     /// Asks one. None if it has another tunnel, or is not there any more.
-    fn ask(&mut self, path: &Path) -> Result<Option<Asked>> {
+    fn ask(&mut self, file: &SocketFile) -> Result<Option<Asked>> {
+        let path = file.path();
         let wanted = Wanted::Carry(self.request.clone());
         let said = connect(path, self.patience).and_then(|socket| exchange(socket, &wanted));
         let socket = match said {
@@ -74,7 +76,7 @@ impl Asking {
             Ok(_) => return Ok(None),
             Err(error) => {
                 if error.kind() == ErrorKind::ConnectionRefused {
-                    desk::sweep(path);
+                    file.sweep();
                 } else if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
                     self.silent.insert(path.to_owned());
                 }
@@ -95,7 +97,7 @@ impl Asking {
 
 /// Asks all instances of this user, by the peer's name and then by its addresses.
 pub(super) fn everybody(asking: &mut Asking, whom: &Whom) -> Result<Option<Asked>> {
-    let sockets = folder::own_sockets("pipe");
+    let sockets = folder::own_sockets();
     if sockets.is_empty() {
         return Ok(None);
     }
@@ -128,11 +130,12 @@ pub(super) fn look_up(request: &mut Request, whom: &Whom) -> Result<Result<(), P
 
 /// Asks tunnels that were started for pipes, and have none, to give a UDP port up. Returns whether one does.
 pub(crate) fn to_leave(port: u16) -> bool {
-    let leaves = |path: &PathBuf| {
-        let said = connect(path, ANSWER).and_then(|socket| exchange(socket, &Wanted::Leave { port }));
+    let leaves = |socket: &&SocketFile| {
+        let said =
+            connect(socket.path(), ANSWER).and_then(|socket| exchange(socket, &Wanted::Leave { port }));
         matches!(said, Ok((_, Some(Answer::Done))))
     };
-    folder::own_sockets("pipe").iter().filter(|path| leaves(path)).count() > 0
+    folder::own_sockets().iter().filter(leaves).count() > 0
 }
 
 /// Connects to an instance of this very user: nobody else is told anything, or can make root wait.
@@ -203,12 +206,13 @@ fn hand_over(socket: &UnixStream, connection: &UnixStream) -> io::Result<()> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
-    use super::{super::wire::Way, *};
+    use super::*;
+    use crate::control::{socket::Folder, wire::Way};
 
     #[test]
     fn an_instance_that_takes_nobody_holds_nobody_up() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("1.pipe");
+        let path = folder.path().join("1.sock");
         let address = SockAddr::unix(&path).expect("short enough");
         let stopped = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
         stopped.bind(&address).expect("it is new");
@@ -223,14 +227,16 @@ mod tests {
     #[test]
     fn an_instance_that_does_not_answer_is_waited_for_once() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("1.pipe");
+        let path = folder.path().join("1.sock");
         let stopped = UnixListener::bind(&path).expect("it is new");
         stopped.set_nonblocking(true).expect("a socket");
         let way = Way::new("home.example", 5555);
         let request = Request { way, key: None, service: "22".into(), wait_ms: 0 };
+        let sockets = Folder::open(folder.path()).expect("ours").sockets();
+        assert_eq!(sockets.len(), 1);
         let mut asking = Asking { patience: Duration::from_millis(1), ..Asking::new(request) };
         for _ in 0..3 {
-            let asked = asking.ask_all(std::slice::from_ref(&path)).expect("nothing is wrong here");
+            let asked = asking.ask_all(&sockets).expect("nothing is wrong here");
             assert!(asked.is_none());
         }
         assert!(stopped.accept().is_ok() && stopped.accept().is_err(), "asked more than once");

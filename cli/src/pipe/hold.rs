@@ -19,9 +19,9 @@ use super::super::{
     Outcome,
     args::{Common, OwnPhrase, PipeArgs},
     config,
+    control::folder,
     keyring::{self, Found, Origin},
     message::{Message, OrSay},
-    status::folder,
     tunnel::{self, Services},
     whom::Whom,
 };

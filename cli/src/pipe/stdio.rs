@@ -17,10 +17,13 @@ use rustix::{
 };
 
 use super::{
-    super::{Outcome, message::Message},
+    super::{
+        Outcome,
+        control::wire::{Answer, Told, to_line},
+        message::Message,
+    },
     ask::{self, Asked},
     complain,
-    wire::{Answer, Told, to_line},
 };
 
 /// Largest piece, bytes.

@@ -4,12 +4,17 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use pinhole::status::Snapshot;
 use tokio::{
-    io::{AsyncReadExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     task::JoinSet,
     time::timeout,
 };
 
-use super::{super::plain, desk, folder, foreign, socket::SocketFile};
+use super::{super::plain, foreign};
+use crate::control::{
+    folder,
+    socket::SocketFile,
+    wire::{Wanted, to_line},
+};
 
 /// Time for an instance to answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -71,10 +76,7 @@ async fn ask_all(sockets: Vec<SocketFile>) -> Answers {
     while let Some(joined) = asked.join_next().await {
         match joined {
             Ok((_, Some(Said::Snapshot(answer)))) => answers.all.push(*answer),
-            Ok((socket, Some(Said::Nothing))) if socket.another_user().is_none() => {
-                desk::sweep(socket.path());
-            }
-            Ok((_, Some(Said::Nothing))) => {}
+            Ok((socket, Some(Said::Nothing))) => socket.sweep(),
             Ok((socket, None)) => {
                 answers.silent.insert(Silent::new(&socket));
             }
@@ -92,7 +94,7 @@ enum Said {
 }
 
 async fn ask(socket: &SocketFile) -> Option<Said> {
-    let stream = match socket.connect().await {
+    let mut stream = match socket.connect().await {
         Ok(stream) => stream,
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
         Err(_) => return Some(Said::Nothing),
@@ -102,6 +104,8 @@ async fn ask(socket: &SocketFile) -> Option<Said> {
     if credentials.uid() != socket.owner() {
         return Some(Said::Nothing);
     }
+    // One that has ended just now says nothing.
+    let _gone = stream.write_all(to_line(&Wanted::Status).as_bytes()).await;
     let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
     let user = socket.another_user();
     let most = if user.is_some() { MAX_FOREIGN_BYTES } else { MAX_ANSWER_BYTES };
@@ -135,7 +139,7 @@ fn of_another_user(json: &str, user: u32, pid: u32) -> Option<Answer> {
 mod tests {
     use std::{
         fs,
-        io::Write,
+        io::{BufRead, BufReader, Write},
         os::unix::{
             fs::{PermissionsExt, chown, symlink},
             net::UnixListener,
@@ -146,8 +150,8 @@ mod tests {
 
     use rustix::{process::Uid, thread::set_thread_res_uid};
 
-    use super::{super::socket::Folder, *};
-    use crate::status::text;
+    use super::*;
+    use crate::{control::socket::Folder, status::text};
 
     /// A user that nobody is.
     const STRANGER: u32 = 54_321;
@@ -177,6 +181,9 @@ mod tests {
             listens.send(()).expect("the test waits");
             for _ in 0..count {
                 let (mut client, _) = listener.accept().expect("a client");
+                let mut wanted = String::new();
+                BufReader::new(&client).read_line(&mut wanted).expect("a line");
+                assert_eq!(wanted, "\"status\"\n", "nothing else is said to another user");
                 client.write_all(answer).expect("it listens");
             }
         });
@@ -185,7 +192,7 @@ mod tests {
     }
 
     fn sockets(folder: &Path) -> Vec<SocketFile> {
-        Folder::open(folder).expect("there").sockets("sock")
+        Folder::open(folder).expect("there").sockets()
     }
 
     #[tokio::test]

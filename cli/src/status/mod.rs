@@ -1,12 +1,9 @@
-//! What a running instance shows of itself: on a local socket, for `pinhole status`; and on a page, if asked for.
+//! What a running instance shows of itself: on its control socket, for `pinhole status`; and on a page, if asked for.
 
 mod ask;
-pub(crate) mod desk;
-pub(crate) mod folder;
 mod foreign;
 mod metrics;
 mod page;
-mod socket;
 mod text;
 #[cfg(feature = "tui")]
 mod view;
@@ -22,38 +19,26 @@ use pinhole::{
 pub(super) use self::text::headline;
 use self::{
     ask::{Answers, Silent},
-    desk::Desk,
     page::Page,
 };
 use super::{
     Outcome,
     args::{Common, StatusArgs},
+    control::folder,
     journal::Level,
     message::{Message, OrSay},
     report::Reporter,
     say, talk, words,
 };
 
-/// Shows an instance for as long as this is held.
-#[derive(Debug)]
-pub(super) struct Shown {
-    _desk: Option<Desk>,
-    _page: Option<Page>,
-}
-
-/// Shows this instance. The page was asked for, so it must be had; nobody has asked for the socket.
-pub(super) fn show(peer: &Peer, common: &Common, reporter: &mut Reporter) -> Result<Shown> {
+/// Shows this instance on a page for as long as what is returned is held, if that is wanted.
+pub(super) fn show(peer: &Peer, common: &Common, reporter: &mut Reporter) -> Result<Option<Page>> {
     let page = common.status.map(|address| Page::open(peer.status(), address)).transpose();
     let page = page.map_err(|error| words::explain_bind(&error))?;
     if let Some(page) = &page {
         reporter.say(Level::Info, &Message::StatusPage(page.address()));
     }
-    let desk = Desk::open(peer.status(), peer.role(), peer.address())
-        .inspect_err(|error| {
-            reporter.say(Level::Warning, &Message::Unseen(format!("{error:#}")));
-        })
-        .ok();
-    Ok(Shown { _desk: desk, _page: page })
+    Ok(page)
 }
 
 /// `pinhole status`: asks all instances.
@@ -119,7 +104,7 @@ pub(super) async fn holder(udp: SocketAddr) -> Option<Snapshot> {
 }
 
 /// Returns the snapshot as JSON with a line's end.
-async fn to_json(status: &Status) -> String {
+pub(super) async fn to_json(status: &Status) -> String {
     let snapshot = status.snapshot(&words::describe).await;
     let mut json = serde_json::to_string(&snapshot).unwrap_or_default();
     json.push('\n');

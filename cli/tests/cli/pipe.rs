@@ -112,7 +112,7 @@ fn whoever_only_asks_a_tunnel_for_pipes_does_not_keep_it() {
     start_echo(ends.service());
     let mut serve = Run::start(ends.serve(&[]));
     assert_eq!(send(pipe(&ends, &["--stay", "600"]), "hello\n"), "hello\n");
-    let end = format!("-{}_5555.pipe", ends.serve_ip);
+    let end = format!("-open-{}_5555.sock", ends.serve_ip);
     let folder = fs::read_dir(concat!(env!("CARGO_TARGET_TMPDIR"), "/pinhole")).expect("the sockets' folder");
     let socket = folder.map(|entry| entry.expect("listed").path());
     let socket = socket.into_iter().find(|path| path.to_string_lossy().ends_with(&end)).expect("it runs");

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
@@ -146,7 +146,7 @@ fn without_an_instance_it_says_so_with_status_1() {
 }
 
 #[test]
-fn a_socket_is_for_its_user_alone_and_answers_without_being_asked() {
+fn a_socket_is_for_its_user_alone_and_answers_what_is_asked() {
     let (ends, session) = (Loopback::new(), Session::new());
     let mut serve = session.start(ends.serve(&[]));
     serve.says("waiting for the peer");
@@ -155,14 +155,30 @@ fn a_socket_is_for_its_user_alone_and_answers_without_being_asked() {
     assert!(meta.file_type().is_socket());
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(session.folder()).expect("made").permissions().mode() & 0o777, 0o700);
-    // More than are answered at a time hold the line and say nothing; others still get their turn.
-    let held: Vec<UnixStream> = (0..20).map(|_| connect(&sockets[0])).collect();
-    let mut answer = String::new();
-    connect(&sockets[0]).read_to_string(&mut answer).expect("an answer");
+    // More than are answered at a time hold the line; others still get their turn.
+    let silent: Vec<UnixStream> = (0..80).map(|_| connect(&sockets[0])).collect();
+    let ask = |wanted: &str| {
+        let mut client = connect(&sockets[0]);
+        client.write_all(wanted.as_bytes()).expect("it listens");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).map(|_| answer)
+    };
+    let answer = ask("\"status\"\n").expect("an answer");
     assert!(answer.contains("\"state\":\"searching\""), "{answer}");
-    drop(held);
+    drop(silent);
+    assert_eq!(ask("{\"leave\":{\"port\":5555}}\n").expect("an answer"), "{\"is\":\"other\"}\n");
+    assert_eq!(ask("\"dance\"\n").expect("it closes"), "");
     assert_eq!(serve.interrupt().code, Some(0));
     assert_eq!(session.sockets(), Vec::<PathBuf>::new());
+}
+
+/// Takes a client that asks for the status.
+fn take_client(listener: &UnixListener) -> UnixStream {
+    let (client, _) = listener.accept().expect("a client");
+    let mut wanted = String::new();
+    BufReader::new(&client).read_line(&mut wanted).expect("a line");
+    assert_eq!(wanted, "\"status\"\n");
+    client
 }
 
 fn connect(socket: &Path) -> UnixStream {
@@ -194,7 +210,7 @@ fn an_instance_that_talks_nonsense_or_not_at_all_is_named() {
     fs::create_dir(session.folder()).expect("ours");
     let liar = UnixListener::bind(session.folder().join("1-serve-liar.sock")).expect("a socket");
     let speaking = std::thread::spawn(move || {
-        let (mut client, _) = liar.accept().expect("a client");
+        let mut client = take_client(&liar);
         let _gone = client.write_all(b"{\"schema\":");
     });
     let ended = session.status(&[]);
@@ -211,7 +227,7 @@ fn what_another_program_says_of_itself_does_nothing_to_a_terminal() {
     let liar = UnixListener::bind(session.folder().join("1-serve-liar.sock")).expect("a socket");
     let speaking = std::thread::spawn(move || {
         for _ in 0..2 {
-            let (mut client, _) = liar.accept().expect("a client");
+            let mut client = take_client(&liar);
             client.write_all(HOSTILE.as_bytes()).expect("it listens");
         }
     });

@@ -1,10 +1,10 @@
-//! What the two sides tell each other when a tunnel stands: the serve side its services.
+//! What the two sides tell each other when a tunnel stands: their services. An open side mostly has none.
 
 use std::sync::Arc;
 
 use pinhole_proto::{
     Role,
-    control::{Hello, Services},
+    control::{ANSWERS_STREAMS, Hello, Services},
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -19,8 +19,9 @@ pub(super) type Offered = Option<Arc<Services>>;
 pub(super) struct Control {
     /// Whether this side's Hello waits until services are offered.
     waits: bool,
-    /// Whether the peer's services are of interest.
-    is_open_side: bool,
+    /// Whether the tunnel is for forwards.
+    forwards: bool,
+    role: Role,
     own: watch::Receiver<Offered>,
     peers: watch::Sender<Offered>,
     events: Events,
@@ -38,7 +39,8 @@ impl Control {
         let forwards = config.purpose == Purpose::Forward;
         Self {
             waits: forwards && config.role == Role::Serve,
-            is_open_side: forwards && config.role == Role::Open,
+            forwards,
+            role: config.role,
             own,
             peers,
             events,
@@ -51,7 +53,11 @@ impl Control {
         let (waits, mut own) = (self.waits, self.own.clone());
         let own = async move {
             if !waits {
-                return Hello::new(Services::default());
+                let offered = own.borrow().clone();
+                return match offered {
+                    Some(services) => Hello::answering((*services).clone()),
+                    None => Hello::new(Services::default()),
+                };
             }
             let offered = own.wait_for(Option::is_some).await.ok().and_then(|offered| offered.clone());
             match offered {
@@ -59,14 +65,21 @@ impl Control {
                 None => std::future::pending().await,
             }
         };
-        let (is_open_side, peers, events) = (self.is_open_side, self.peers.clone(), self.events.clone());
+        let (forwards, role) = (self.forwards, self.role);
+        let (peers, events) = (self.peers.clone(), self.events.clone());
         let heard = move |hello: Hello| {
             tracing::debug!(version = hello.version, features = hello.features, "the peer says Hello");
-            if is_open_side {
+            if !forwards {
+                return;
+            }
+            let services = if role == Role::Open || hello.features & ANSWERS_STREAMS != 0 {
                 let services = Arc::new(hello.services);
                 events.tell(Event::PeerServices(services.clone()));
-                peers.send_replace(Some(services));
-            }
+                services
+            } else {
+                Arc::default()
+            };
+            peers.send_replace(Some(services));
         };
         self.task.spawn(tunnel.exchange_hello(own, heard));
     }

@@ -186,8 +186,8 @@ impl Peer {
         }
     }
 
-    /// Returns the services that the peer offers, once it has told: a round trip after the tunnel stands. `None` on the
-    /// serve side.
+    /// Returns the services that the peer offers, once it has told: a round trip after the tunnel stands. An open side mostly
+    /// offers none.
     #[must_use]
     pub fn peer_services(&self) -> Option<Arc<Services>> {
         self.peer_services.borrow().clone()

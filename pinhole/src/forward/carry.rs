@@ -8,7 +8,12 @@ use pinhole_proto::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{conn::Conn, splice, upward::Terms};
+use super::{
+    answering::{Answering, Useless},
+    conn::Conn,
+    splice,
+    upward::Terms,
+};
 use crate::{
     Event, Peer, Tunnel,
     endpoint::{Command, Compress, Events},
@@ -19,6 +24,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Carrier {
     tunnel: watch::Receiver<Option<Tunnel>>,
+    answering: Answering,
     commands: mpsc::WeakSender<Command>,
     events: Events,
     compress: Compress,
@@ -42,6 +48,7 @@ impl Carrier {
     pub fn new(peer: &Peer) -> Self {
         Self {
             tunnel: peer.tunnel(),
+            answering: Answering::new(peer),
             commands: peer.commands(),
             events: peer.reporter(),
             compress: peer.compress(),
@@ -80,6 +87,11 @@ impl Carrier {
             Ok(None) => return Err(NotCarried::Broken),
             Err(_) => return Err(NotCarried::NoTunnel(self.findings().await)),
         };
+        match self.answering.check(&tunnel, &request).await {
+            Ok(()) => {}
+            Err(Useless::Refused(reply)) => return Err(NotCarried::Refused(reply)),
+            Err(Useless::Ended) => return Err(NotCarried::Broken),
+        }
         let (mut send, recv) = tunnel.open_bare().await.map_err(|_| NotCarried::Broken)?;
         let gate = tunnel.gate();
         gate.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| NotCarried::Broken)?;

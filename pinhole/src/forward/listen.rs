@@ -1,4 +1,4 @@
-//! The open side: local TCP ports.
+//! The side that reaches services, mostly the open side: local TCP ports.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -16,7 +16,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{OpenSpec, conn::Conn, splice, upward::Terms};
+use super::{
+    OpenSpec,
+    answering::{Answering, Useless},
+    conn::Conn,
+    splice,
+    upward::Terms,
+};
 use crate::{
     Event, Peer, Tunnel,
     bind::{BindError, Protocol},
@@ -79,7 +85,7 @@ pub fn listen(peer: &Peer, spec: &OpenSpec) -> Result<Listening, BindError> {
         let pieces = peer.compress() == Compress::Auto;
         let request = Request { service: spec.service.clone(), any: spec.any, pieces };
         let (tunnel, events, meter) = (peer.tunnel(), events.clone(), meter.clone());
-        let local = Local { address, request, tunnel, events, meter };
+        let local = Local { address, request, tunnel, answering: Answering::new(peer), events, meter };
         tasks.spawn(accept(listener, Arc::new(local)));
     }
     Ok(Listening { address, tasks })
@@ -134,6 +140,7 @@ struct Local {
     address: SocketAddr,
     request: Request,
     tunnel: watch::Receiver<Option<Tunnel>>,
+    answering: Answering,
     events: Events,
     meter: Arc<Meter>,
 }
@@ -173,14 +180,19 @@ impl Local {
         if tcp.is_broken() {
             return;
         }
+        let service = &self.request.service;
+        let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
+        match self.answering.check(&tunnel, &self.request).await {
+            Ok(()) => {}
+            Err(Useless::Refused(reply)) => return refused(reply),
+            Err(Useless::Ended) => return,
+        }
         let Ok((mut send, recv)) = tunnel.open_bare().await else { return };
         let gate = tunnel.gate();
         if gate.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
             return;
         }
         let carried = self.meter.carry();
-        let service = &self.request.service;
-        let refused = |reply| self.events.tell(Event::ServiceFailed { service: service.clone(), reply });
         let terms = Terms::of(&self.request);
         let _is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, &terms, refused).await;
     }

@@ -1,11 +1,12 @@
 //! Connections through the tunnel, a stream each.
 //!
-//! The open side [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
-//! opens a stream and names a service. The serve side [`offer`]s: it connects each stream to the service. Then
+//! One side, mostly the open one, [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
+//! opens a stream and names a service. The other one [`offer`]s: it connects each stream to the service. Then
 //! `splice` carries the bytes, half-closes and resets of both directions; `upward` packs them where `thrift` finds that it
 //! pays. A [`Carrier`] is for single connections that came some other way than by a local port, of any kind that reads and
 //! writes ([`Conn`]).
 
+mod answering;
 mod carry;
 mod conn;
 mod listen;

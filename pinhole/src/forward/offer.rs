@@ -1,4 +1,4 @@
-//! The serve side: streams to services.
+//! The side that has services, mostly the serve side: streams to services.
 
 use std::{
     collections::BTreeMap,
@@ -70,7 +70,8 @@ impl Offering {
     }
 }
 
-/// Offers services to the peer, who learns their names when the tunnel stands.
+/// Offers services to the peer, who learns their names when the tunnel stands. An open side may offer some, too: those that
+/// it has offered when a tunnel begins to stand can be reached over it.
 ///
 /// # Errors
 ///
@@ -124,6 +125,7 @@ async fn serve(desk: Arc<Desk>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
 impl Desk {
     /// Takes streams until the tunnel ends. Each sees that end by itself, and outlives the offer.
     async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
+        tunnel.allow_streams();
         while let Ok((send, recv)) = tunnel.accept_bare().await {
             tokio::spawn(self.clone().serve_stream(send, recv, tunnel.gate()));
         }

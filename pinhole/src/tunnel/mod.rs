@@ -108,6 +108,11 @@ impl Tunnel {
         self.connection.open_bi().await.map_err(|error| tunnel_end(&error))
     }
 
+    /// Lets the peer open streams, which an open side does not without being told.
+    pub(crate) fn allow_streams(&self) {
+        self.connection.set_max_concurrent_bi_streams(MAX_STREAMS.into());
+    }
+
     /// Returns where the tunnel's streams wait for their turn to write.
     pub(crate) fn gate(&self) -> Arc<Gate> {
         self.gate.clone()

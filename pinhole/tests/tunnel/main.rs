@@ -2,6 +2,7 @@
 
 mod bounds;
 mod conn;
+mod either;
 mod faults;
 mod offered;
 mod peers;

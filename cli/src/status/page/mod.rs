@@ -68,7 +68,7 @@ const FILES: [(&str, &str, &str); 4] = [
 
 /// A page that is served as long as this is held.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     address: SocketAddr,
     _task: JoinSet<()>,
 }

@@ -1,16 +1,11 @@
-//! An instance's socket for pipes: takes connections of this user and carries them over the tunnel.
+//! What an instance does for pipes: it carries their connections over its tunnel.
 
 use std::{
     convert::Infallible,
-    fs, io,
+    io,
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::PermissionsExt,
-    },
-    path::PathBuf,
+    os::fd::{AsFd, OwnedFd},
     pin::pin,
-    sync::Arc,
     time::Duration,
 };
 
@@ -24,27 +19,26 @@ use pinhole::{
 };
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Interest},
-    net::{UnixListener, UnixStream},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, BufReader, Interest},
+    net::UnixStream,
+    sync::{Notify, Semaphore, watch},
     time::{Instant, timeout},
 };
 
-use super::{
-    super::{
-        message::{Message, OrSay},
-        status::{desk, folder},
-        words,
+use super::handed::{Handed, Word};
+use crate::{
+    control::{
+        say,
+        wire::{Answer, MAX_LINE_BYTES, Request, Told, Way, from_hex},
     },
-    handed::{Handed, Word},
-    wire::{Answer, MAX_LINE_BYTES, Request, Told, Wanted, Way, from_hex, to_line},
+    message::Message,
+    words,
 };
 
 /// Pipes at a time.
 const PIPES: usize = 512;
 
-/// Time for each of a pipe's words to arrive.
+/// Time for the connection to be handed over.
 const WORD: Duration = Duration::from_secs(5);
 
 /// Time without a tunnel after which a pipe's user is told; a punch mostly takes less.
@@ -53,40 +47,34 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Least time for the first pipe to come.
 const FIRST: Duration = Duration::from_secs(10);
 
-/// Pause after a failed accept: there are no descriptors left, most likely.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
-/// The socket of this instance; gone when dropped, and all its pipes with it.
+/// Carries the connections of pipes.
 #[derive(Debug)]
-pub(crate) struct Desk {
-    path: PathBuf,
-    pipes: watch::Receiver<usize>,
-    leave: Arc<Notify>,
-    _task: JoinSet<()>,
+pub(crate) struct Pipes {
+    /// Whether the instance leaves when somebody else needs its port.
+    is_for_pipes: bool,
+    leave: Notify,
+    count: watch::Sender<usize>,
+    places: Semaphore,
+    carrier: Carrier,
+    status: Status,
+    peer: PeerAddress,
+    key: Key,
 }
 
-impl Desk {
-    /// Opens it. An instance that is there `for_pipes` alone leaves when somebody else needs its port.
-    pub(crate) fn open(peer: &Peer, key: &Key, for_pipes: bool) -> Result<Self> {
-        let name = format!("{}-{}.pipe", std::process::id(), folder::plain(peer.address()));
-        let path = folder::make()?.join(name);
-        folder::own_sockets("pipe").iter().for_each(|other| desk::sweep(other));
-        let _left_by_a_process_of_this_number = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        let (count, pipes) = watch::channel(0);
-        let leave = Arc::new(Notify::new());
-        let counter = Arc::new(Counter {
-            leave: for_pipes.then(|| leave.clone()),
-            count,
+impl Pipes {
+    /// Carries over the tunnels to a peer. An instance that is there `for_pipes` alone leaves when somebody else needs its
+    /// port.
+    pub(crate) fn new(peer: &Peer, key: &Key, for_pipes: bool) -> Self {
+        Self {
+            is_for_pipes: for_pipes,
+            leave: Notify::new(),
+            count: watch::Sender::new(0),
+            places: Semaphore::new(PIPES),
             carrier: Carrier::new(peer),
             status: peer.status(),
             peer: peer.address().clone(),
             key: key.clone(),
-        });
-        let mut task = JoinSet::new();
-        task.spawn(serve(listener, counter));
-        Ok(Self { path, pipes, leave, _task: task })
+        }
     }
 
     /// Waits until there has been no pipe for this long, or there is none and somebody needs the port.
@@ -98,80 +86,18 @@ impl Desk {
     }
 
     async fn is_unused(&self, rest: Duration) {
-        let mut pipes = self.pipes.clone();
+        let mut pipes = self.count.subscribe();
         let mut patience = rest.max(FIRST);
         while timeout(patience, pipes.wait_for(|pipes| *pipes > 0)).await.is_ok_and(|came| came.is_ok()) {
             let _none_is_left = pipes.wait_for(|pipes| *pipes == 0).await;
             patience = rest;
         }
     }
-}
 
-impl Drop for Desk {
-    fn drop(&mut self) {
-        let _removed_by_somebody = fs::remove_file(&self.path);
-    }
-}
-
-async fn serve(listener: UnixListener, counter: Arc<Counter>) {
-    let places = Arc::new(Semaphore::new(PIPES));
-    let mut pipes = JoinSet::new();
-    loop {
-        while pipes.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((pipe, _)) if desk::is_ours(&pipe) => {
-                let Ok(place) = places.clone().acquire_owned().await else { return };
-                pipes.spawn(counter.clone().answer(pipe, place));
-            }
-            Ok(_) => tracing::debug!("another user has asked for a pipe"),
-            Err(error) => {
-                tracing::debug!(%error, "no pipe can be taken");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// A pipe that this tunnel is for. Whoever only asks does not count: pipes to other peers ask here as well.
-struct Counted<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a watch::Sender<usize>) -> Self {
-        count.send_modify(|pipes| *pipes += 1);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|pipes| *pipes -= 1);
-    }
-}
-
-/// What all pipes share.
-struct Counter {
-    /// Told when the port is given up.
-    leave: Option<Arc<Notify>>,
-    count: watch::Sender<usize>,
-    carrier: Carrier,
-    status: Status,
-    peer: PeerAddress,
-    key: Key,
-}
-
-impl Counter {
-    async fn answer(self: Arc<Self>, mut pipe: UnixStream, _place: OwnedSemaphorePermit) {
-        if let Err(error) = self.serve(&mut pipe).await {
-            tracing::debug!(%error, "a pipe was not carried");
-        }
-    }
-
+    /// Carries what a pipe hands over, if it is for this tunnel, and tells it how that ended.
     #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
-    async fn serve(&self, pipe: &mut UnixStream) -> Result<()> {
-        let request = match timeout(WORD, read(pipe)).await.context("it says nothing")?? {
-            Wanted::Carry(request) => request,
-            Wanted::Leave { port } => return self.leave(pipe, port).await,
-        };
+    pub(crate) async fn carry(&self, pipe: &mut UnixStream, request: Request) -> Result<()> {
+        let Ok(_place) = self.places.try_acquire() else { return say(pipe, &Answer::Other).await };
         if !self.is_for_us(&request).await {
             return say(pipe, &Answer::Other).await;
         }
@@ -184,14 +110,14 @@ impl Counter {
         let conn = Handed::new(stream, word.clone());
         let (hears, mut says) = pipe.split();
         let last = tokio::select! {
-            last = self.carry(conn, from, request, &mut says) => last,
+            last = self.conclude(conn, from, request, &mut says) => last,
             never = listen(BufReader::new(hears), &word) => match never {},
         };
         say(&mut says, &last).await
     }
 
-    /// Carries the connection, and returns how it ended. Who waits for a tunnel is told so.
-    async fn carry(
+    /// Carries the connection to its end, and returns how that was. Who waits for a tunnel is told so.
+    async fn conclude(
         &self,
         conn: Handed,
         from: String,
@@ -224,14 +150,13 @@ impl Counter {
         }
     }
 
-    /// Gives the port up, if no pipe is there.
-    async fn leave(&self, pipe: &mut UnixStream, port: u16) -> Result<()> {
-        match &self.leave {
-            Some(leave) if port == self.peer.port && *self.count.borrow() == 0 => {
-                leave.notify_one();
-                say(pipe, &Answer::Done).await
-            }
-            Some(_) | None => say(pipe, &Answer::Other).await,
+    /// Gives the port up, if no pipe is there and the instance is for nothing else.
+    pub(crate) fn leave(&self, port: u16) -> Answer {
+        if self.is_for_pipes && port == self.peer.port && *self.count.borrow() == 0 {
+            self.leave.notify_one();
+            Answer::Done
+        } else {
+            Answer::Other
         }
     }
 
@@ -249,18 +174,20 @@ impl Counter {
     }
 }
 
-async fn read(pipe: &mut UnixStream) -> Result<Wanted> {
-    let mut line = String::new();
-    // Nothing follows before the answer, so nothing can be read with it and lost.
-    BufReader::new(pipe.take(MAX_LINE_BYTES)).read_line(&mut line).await?;
-    Ok(serde_json::from_str(&line)?)
+/// A pipe that this tunnel is for. Whoever only asks does not count: pipes to other peers ask here as well.
+struct Counted<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|pipes| *pipes += 1);
+        Self(count)
+    }
 }
 
-#[expect(clippy::disallowed_methods, reason = "told with -d alone")]
-async fn say(pipe: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> Result<()> {
-    let line = to_line(answer);
-    timeout(WORD, pipe.write_all(line.as_bytes())).await.context("it does not listen")??;
-    Ok(())
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|pipes| *pipes -= 1);
+    }
 }
 
 /// Hears what a pipe says of its connection. A pipe that has nothing more to say is gone.

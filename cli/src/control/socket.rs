@@ -5,10 +5,14 @@
 
 use std::{
     ffi::OsStr,
-    io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::FileTypeExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -22,6 +26,9 @@ const OF_ANOTHER_USER: usize = 16;
 
 /// Names that are looked at in a folder of another user.
 const NAMES: usize = 4096;
+
+/// A socket that nobody listens at is a dead instance's from this age on; a younger one may be about to listen.
+const STALE: Duration = Duration::from_secs(10);
 
 /// Mode bits by which others than the owner can write to a folder.
 const OTHERS_WRITE: u32 = 0o022;
@@ -37,7 +44,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Opens a folder, and no link to one.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let descriptor = open(path, flags, Mode::empty())?;
         let meta = fstat(&descriptor)?;
@@ -57,8 +64,8 @@ impl Folder {
         self.is_ours
     }
 
-    /// Lists the sockets in it whose names end so.
-    pub(super) fn sockets(self, extension: &str) -> Vec<SocketFile> {
+    /// Lists the sockets in it.
+    pub(crate) fn sockets(self) -> Vec<SocketFile> {
         let (names, most) = if self.is_ours { (usize::MAX, usize::MAX) } else { (NAMES, OF_ANOTHER_USER) };
         let Ok(entries) = Dir::read_from(&self.descriptor) else { return Vec::new() };
         let folder = Arc::new(self);
@@ -66,7 +73,7 @@ impl Folder {
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             folder.path.join(name)
         });
-        let named = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
+        let named = |path: &PathBuf| path.extension().is_some_and(|end| end == "sock");
         paths.filter(named).take(most).map(|path| SocketFile { folder: folder.clone(), path }).collect()
     }
 }
@@ -90,12 +97,22 @@ impl SocketFile {
     }
 
     /// Returns whose folder it is in.
-    pub(super) fn owner(&self) -> u32 {
+    pub(crate) fn owner(&self) -> u32 {
         self.folder.owner.as_raw()
     }
 
+    /// Removes it where nobody listens at it, from a folder of this user: root must not be led to remove something else.
+    pub(crate) fn sweep(&self) {
+        let Ok(meta) = fs::symlink_metadata(&self.path) else { return };
+        let age = meta.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
+        let is_old = age.is_some_and(|age| age > STALE);
+        if self.folder.is_ours && meta.file_type().is_socket() && is_old && is_dead(&self.path) {
+            let _best_effort = fs::remove_file(&self.path);
+        }
+    }
+
     /// Connects to whoever listens there.
-    pub(super) async fn connect(&self) -> io::Result<UnixStream> {
+    pub(crate) async fn connect(&self) -> io::Result<UnixStream> {
         if self.folder.is_ours {
             return UnixStream::connect(&self.path).await;
         }
@@ -129,4 +146,14 @@ impl SocketFile {
         let is_socket_of_theirs = kind == FileType::Socket && owner == self.owner();
         if is_socket_of_theirs { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
+}
+
+/// Asks without waiting: a full queue is a sign of life.
+fn is_dead(path: &Path) -> bool {
+    let connected = || {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&socket2::SockAddr::unix(path)?)
+    };
+    connected().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }

@@ -1,10 +1,16 @@
-//! What a pipe and an instance tell each other over the instance's socket: a line of JSON each.
+//! What other programs and an instance tell each other over the instance's socket: a line of JSON each.
 //!
 //! ```text
-//! pipe       a Request; or Leave, to which the answer is Done or Other
+//! status     Wanted::Status
+//! instance   the snapshot, and the end
+//!
+//! pipe       Wanted::Carry
 //! instance   Answer::Other, and the end; or Answer::Yes
 //! pipe       one byte, with the descriptor of one end of a pair of Unix sockets; and Told, when stdin has ended
 //! instance   Answer::Waiting, if there is no tunnel yet; then Answer::Done or Answer::Failed, and the end
+//!
+//! another    Wanted::Leave
+//! instance   Answer::Done or Answer::Other, and the end
 //! ```
 //!
 //! A release may add fields; what is not known is left alone.
@@ -14,12 +20,14 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// Longest line, bytes.
-pub(super) const MAX_LINE_BYTES: u64 = 16 << 10;
+pub(crate) const MAX_LINE_BYTES: u64 = 16 << 10;
 
 /// What somebody wants of an instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
+    /// Tell what you do.
+    Status,
     /// Carry a connection.
     Carry(Request),
     /// Give the UDP port up, if you are there for pipes alone and have none.
@@ -32,38 +40,38 @@ pub(super) enum Wanted {
 /// What a pipe says of the connection that it has handed over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// All that it had to write is written: the end that is read there is one.
     Ended,
 }
 
 /// What a pipe wants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Request {
-    pub(super) way: Way,
+pub(crate) struct Request {
+    pub(crate) way: Way,
     /// The tag of the key, if the user has named one.
-    pub(super) key: Option<String>,
-    pub(super) service: String,
+    pub(crate) key: Option<String>,
+    pub(crate) service: String,
     /// How long a tunnel may take.
-    pub(super) wait_ms: u64,
+    pub(crate) wait_ms: u64,
 }
 
 /// Which peer is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Way {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(crate) struct Way {
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// What the name means now; empty as long as it was not looked up.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Way {
-    pub(super) fn new(host: &str, port: u16) -> Self {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port, addresses: Vec::new() }
     }
 
     /// Returns whether both mean the same peer.
-    pub(super) fn leads_to(&self, other: &Self) -> bool {
+    pub(crate) fn leads_to(&self, other: &Self) -> bool {
         let bare = |way: &Self| way.host.trim_end_matches('.').to_ascii_lowercase();
         let shares = || self.addresses.iter().any(|address| other.addresses.contains(address));
         self.port == other.port && (bare(self) == bare(other) || shares())
@@ -73,7 +81,7 @@ impl Way {
 /// What an instance says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// It has a tunnel to another peer, or with another key.
     Other,
     /// It carries the connection.
@@ -93,18 +101,18 @@ pub(super) enum Answer {
 }
 
 /// Writes a line.
-pub(super) fn to_line<T: Serialize>(said: &T) -> String {
+pub(crate) fn to_line<T: Serialize>(said: &T) -> String {
     let mut line = serde_json::to_string(said).unwrap_or_default();
     line.push('\n');
     line
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads what [`hex`] wrote.
-pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 2 * bytes.len() || !text.is_ascii() {
         return None;

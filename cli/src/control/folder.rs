@@ -47,19 +47,13 @@ pub(crate) fn plain(peer: &PeerAddress) -> String {
     peer.to_string().chars().take(NAME).map(plain).collect()
 }
 
+/// Lists the sockets of this user alone.
+pub(crate) fn own_sockets() -> Vec<SocketFile> {
+    sockets().into_iter().filter(|socket| socket.another_user().is_none()).collect()
+}
+
 /// Lists the sockets of all instances that this user may ask; of all users for root.
-pub(super) fn sockets() -> Vec<SocketFile> {
-    sockets_with("sock")
-}
-
-/// Lists the sockets of this user alone whose names end so.
-pub(crate) fn own_sockets(extension: &str) -> Vec<PathBuf> {
-    let sockets = sockets_with(extension).into_iter();
-    sockets.filter(|socket| socket.another_user().is_none()).map(|socket| socket.path().to_owned()).collect()
-}
-
-/// Lists the sockets whose names end so.
-fn sockets_with(extension: &str) -> Vec<SocketFile> {
+pub(crate) fn sockets() -> Vec<SocketFile> {
     let mut folders: BTreeMap<PathBuf, Folder> = BTreeMap::new();
     if is_root() {
         folders.extend(of_users(Path::new(USERS)));
@@ -68,11 +62,11 @@ fn sockets_with(extension: &str) -> Vec<SocketFile> {
     paths.extend(entries(Path::new(SYSTEM)).map(|entry| entry.path()));
     let opened = paths.into_iter().filter_map(|path| Folder::open(&path).ok().map(|folder| (path, folder)));
     folders.extend(opened);
-    in_folders(folders, extension)
+    in_folders(folders)
 }
 
-fn in_folders(folders: BTreeMap<PathBuf, Folder>, extension: &str) -> Vec<SocketFile> {
-    let sockets = folders.into_values().flat_map(|folder| folder.sockets(extension));
+fn in_folders(folders: BTreeMap<PathBuf, Folder>) -> Vec<SocketFile> {
+    let sockets = folders.into_values().flat_map(Folder::sockets);
     let mut sockets: Vec<SocketFile> = sockets.take(MAX_SOCKETS).collect();
     sockets.sort_by(|a, b| a.path().cmp(b.path()));
     sockets
@@ -89,7 +83,7 @@ fn of_users(users: &Path) -> BTreeMap<PathBuf, Folder> {
 }
 
 /// Whether there are instances that this user may not even see.
-pub(super) fn hides_others() -> bool {
+pub(crate) fn hides_others() -> bool {
     entries(Path::new(SYSTEM)).any(|entry| {
         fs::read_dir(entry.path()).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     })
@@ -115,7 +109,7 @@ fn of_user() -> Option<PathBuf> {
 }
 
 /// Whether a folder, and no link to one, is of this user.
-pub(super) fn is_owned(folder: &Path) -> bool {
+fn is_owned(folder: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
     fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == own)
 }
@@ -144,7 +138,7 @@ mod tests {
             fs::create_dir_all(made).expect("ours");
             let _listens = UnixListener::bind(made.join("7-open-x.sock")).expect("a socket");
         }
-        let listed = || in_folders(of_users(users.path()), "sock");
+        let listed = || in_folders(of_users(users.path()));
         assert_eq!(listed().len(), 1, "only one is in a folder of its user's");
         assert_eq!(listed()[0].path(), folder(own).join("7-open-x.sock"));
         fs::remove_dir_all(folder(own)).expect("ours");
