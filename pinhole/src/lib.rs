@@ -42,7 +42,7 @@ pub mod clock;
 pub mod endpoint;
 pub mod forward;
 pub mod hub;
-mod route;
+mod sys;
 pub mod tunnel;
 
 pub use endpoint::{Endpoint, Event, Peer, PeerConfig, status};

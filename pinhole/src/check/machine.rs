@@ -8,6 +8,7 @@ use super::{Clock, Gateway};
 use crate::{
     bind::BindError,
     hub::{self, BufferSizes},
+    sys,
 };
 
 /// An address of this machine.
@@ -65,7 +66,7 @@ impl Machine {
             addresses: addresses(),
             source: way.as_ref().and_then(|way| way.local_addr().ok()).map(|address| address.ip()),
             gateway: Gateway::find(),
-            mtu: way.as_ref().and_then(mtu),
+            mtu: way.as_ref().and_then(sys::mtu),
             port: Port::look(main),
             clock: Clock::read(),
             descriptors: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
@@ -97,38 +98,11 @@ fn way_to(bind: IpAddr, to: SocketAddr) -> Option<UdpSocket> {
     Some(socket)
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn mtu(way: &UdpSocket) -> Option<u32> {
-    use nix::sys::socket::{getsockopt, sockopt};
-    getsockopt(way, sockopt::IpMtu).ok().and_then(|mtu| u32::try_from(mtu).ok())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn mtu(_way: &UdpSocket) -> Option<u32> {
-    None
-}
-
 /// Lists what this machine's interfaces have, IPv4 first.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn addresses() -> Vec<Address> {
-    let Ok(found) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    let mut addresses: Vec<Address> = found
-        .filter_map(|found| {
-            let address = found.address?;
-            let ip: IpAddr = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-                (Some(four), _) => four.ip().into(),
-                (None, Some(six)) => six.ip().into(),
-                (None, None) => return None,
-            };
-            let reach = Reach::of(ip);
-            (reach != Reach::Machine).then_some(Address { interface: found.interface_name, ip, reach })
-        })
-        .collect();
+    let found =
+        sys::addresses().into_iter().map(|(interface, ip)| Address { interface, ip, reach: Reach::of(ip) });
+    let mut addresses: Vec<Address> = found.filter(|address| address.reach != Reach::Machine).collect();
     addresses.sort_by_key(|address| address.ip.is_ipv6());
     addresses
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn addresses() -> Vec<Address> {
-    Vec::new()
 }

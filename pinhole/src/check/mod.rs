@@ -11,6 +11,7 @@
 //!    and how long the NATs keep a mapping, if the user wants to know.
 
 mod clock;
+mod gateway;
 mod hand;
 mod machine;
 #[cfg(feature = "stun")]
@@ -25,10 +26,10 @@ mod tests;
 pub use self::stun::{StunError, StunSeen, ask_stun};
 pub use self::{
     clock::Clock,
+    gateway::Gateway,
     machine::{Address, Machine, Port},
     talk::{Plan, Progress, both_sides, low_ttl},
 };
-pub use crate::route::Gateway;
 use crate::tunnel::TunnelEnd;
 
 /// Says why a check of both sides came to no end.

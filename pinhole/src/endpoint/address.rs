@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
 use super::DEFAULT_PORT;
@@ -120,7 +120,9 @@ fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
 
 /// Returns the address that the system would send from. No packet is sent.
 pub(crate) fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    let any: IpAddr =
+        if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect(peer).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
@@ -154,6 +156,14 @@ mod tests {
         assert!(!is_own(address("127.0.0.1:5555"), address("0.0.0.0:5556")));
         assert!(!is_own(address("127.0.0.2:5555"), address("127.0.0.1:5555")));
         assert!(!is_own(address("203.0.113.9:5555"), address("0.0.0.0:5555")));
+    }
+
+    #[test]
+    fn the_own_address_is_of_the_family_of_the_peer_s() {
+        for here in ["127.0.0.1:9", "[::1]:9"].map(address) {
+            let is_there = UdpSocket::bind((here.ip(), 0)).is_ok(); // a machine may have no IPv6
+            assert_eq!(source_toward(here), is_there.then_some(here.ip()));
+        }
     }
 
     #[test]

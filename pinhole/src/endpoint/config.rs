@@ -61,6 +61,17 @@ impl Builder {
 }
 
 /// What a [`Peer`](super::Peer) is made from.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use pinhole::{PeerConfig, Role, endpoint::{Compress, PeerAddress}};
+///
+/// let config = PeerConfig::new(Role::Serve, PeerAddress::new("home.example", 6000))
+///     .patience(Duration::from_secs(600))
+///     .compress(Compress::Off);
+/// assert_eq!(config.address.to_string(), "home.example:6000");
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PeerConfig {

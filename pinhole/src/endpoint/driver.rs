@@ -19,14 +19,12 @@ use super::{
     address::source_toward,
     connections::{Connections, Happened},
     control::Control,
-    network::Network,
-    ports,
 };
 use crate::{
     bind::BindError,
     clock::{now, until},
     hub::{Arrivals, PeerHub},
-    route,
+    sys,
     tunnel::Tunnel,
 };
 
@@ -75,7 +73,7 @@ pub(super) struct Driver {
     hub: Arc<PeerHub>,
     arrivals: Arrivals,
     connections: Connections,
-    network: Network,
+    network: sys::Network,
     lookups: JoinSet<Result<Vec<SocketAddr>, PeerError>>,
     /// Who waits for the end of the lookup under way.
     curious: Vec<oneshot::Sender<Vec<SocketAddr>>>,
@@ -99,7 +97,7 @@ impl Driver {
             hub,
             arrivals,
             connections,
-            network: Network::watch(),
+            network: sys::Network::watch(),
             lookups: JoinSet::new(),
             curious: Vec::new(),
             owner,
@@ -297,7 +295,7 @@ impl Driver {
         self.session.handle_icmp(icmp, now());
         if self.session.doubts_peer(icmp) {
             self.locate();
-            if ports::is_closed(icmp.pair.remote.port(), self.hub.hub().local_address().port()) {
+            if sys::is_closed(icmp.pair.remote.port(), self.hub.hub().local_address().port()) {
                 self.session.handle_closed(now());
             }
         }
@@ -319,7 +317,7 @@ impl Driver {
         let local = if bound.is_unspecified() { peer.and_then(source_toward) } else { Some(bound) };
         let not_public = peer.and_then(|peer| {
             let why = NotPublic::of(peer.ip())?;
-            (route::leads_to(peer.ip()) == Some(false)).then_some((peer.ip(), why))
+            (sys::leads_to(peer.ip()) == Some(false)).then_some((peer.ip(), why))
         });
         self.session.set_local(local, not_public, now());
     }

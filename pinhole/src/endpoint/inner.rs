@@ -81,12 +81,14 @@ impl Inner {
         let goodbye = async {
             // The punchers first: as long as they answer, the peers would connect to us again.
             let mut leaving = JoinSet::new();
-            for commands in drivers.into_values().filter_map(|driver| driver.commands.upgrade()) {
+            for Reached { commands, handshakes } in drivers.into_values() {
+                let Some(commands) = commands.upgrade() else { continue };
                 leaving.spawn(async move {
                     let (done, left) = oneshot::channel();
                     if commands.send(Command::Leave(done)).await.is_ok() {
                         let _driver_is_gone = left.await;
                     }
+                    drop(handshakes); // not before: a driver whom nobody can give any ends at once
                 });
             }
             leaving.join_all().await;
@@ -119,6 +121,8 @@ async fn accept(quic: noq::Endpoint, peers: Arc<Mutex<Peers>>) {
             unwanted.ignore();
         }
     }
+    // QUIC has ended, closed or by a fault: so do the drivers, and who watches them learns it.
+    lock(&peers).drivers.clear();
 }
 
 fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {

@@ -13,9 +13,7 @@ mod driver;
 mod event;
 mod inner;
 mod life;
-mod network;
 mod peer;
-mod ports;
 pub mod status;
 mod stream;
 

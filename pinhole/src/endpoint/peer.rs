@@ -44,7 +44,7 @@ const INCOMING: usize = 8;
 /// It keeps the endpoint alive. Dropping it ends the tunnel without a goodbye; [`Self::close`] says one.
 ///
 /// ```no_run
-/// use pinhole::{Endpoint, Key, PeerConfig, Phrase, Role};
+/// use pinhole::{Endpoint, Key, PeerConfig, Role};
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 ///
 /// # async fn run(key: Key) -> Result<(), Box<dyn std::error::Error>> {

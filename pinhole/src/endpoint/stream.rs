@@ -21,6 +21,21 @@ use super::Event;
 /// it are gone.
 ///
 /// A subscriber that is too slow is told how many it has missed, and goes on.
+///
+/// ```no_run
+/// use pinhole::{Event, Peer};
+///
+/// # async fn run(peer: Peer) {
+/// let mut events = peer.events(); // a `futures_core::Stream` as well
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Ok(Event::TunnelUp { remote }) => println!("tunnel to {remote}"),
+///         Ok(other) => println!("{}", other.name()),
+///         Err(missed) => println!("{missed}"),
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EventStream {
     standing: VecDeque<Event>,

@@ -1,6 +1,6 @@
 //! ICMP errors about datagrams of ours, as the system hands them out.
 //!
-//! Linux keeps them in a queue of the socket once `IP_RECVERR` is set (ip(7)), each with the destination of the
+//! Linux keeps them in a queue of the socket once `IP_RECVERR` or `IPV6_RECVERR` is set (ip(7), ipv6(7)), each with the destination of the
 //! datagram, what is quoted of its payload, and who complains. It also makes the next system call on the socket fail,
 //! whatever that wants, and charges the queue to the receive buffer. So they are asked for only while a search needs
 //! them, and a flood of forged ones costs a tunnel nothing. Other systems tell an unconnected socket nothing.
@@ -56,11 +56,11 @@ mod system {
 mod system {
     use std::{
         io::{self, IoSliceMut},
-        net::SocketAddrV4,
+        net::{SocketAddr, SocketAddrV4, SocketAddrV6},
         os::fd::AsRawFd,
     };
 
-    use nix::sys::socket::{MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+    use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
     use pinhole_proto::{probe::MAX_PROBE_BYTES, puncher::Pair};
     use tokio::net::UdpSocket;
 
@@ -72,12 +72,15 @@ mod system {
         complaint::complaint,
     };
 
-    /// Room for control messages, bytes: the error with its origin takes 48, what the QUIC library asks for as much
+    /// Room for control messages, bytes: the error with its origin takes 48, or 60 of IPv6, what the QUIC library asks for as much
     /// again.
     const CONTROL_BYTES: usize = 256;
 
     /// Turns the queue of errors on or off; off empties it.
     pub(in super::super) fn heed(io: &UdpSocket, on: bool) -> io::Result<()> {
+        if io.local_addr()?.is_ipv6() {
+            return Ok(setsockopt(io, sockopt::Ipv6RecvErr, &on)?);
+        }
         Ok(setsockopt(io, sockopt::Ipv4RecvErr, &on)?)
     }
 
@@ -91,15 +94,21 @@ mod system {
         let mut control = vec![0; CONTROL_BYTES]; // on the heap, because it must be aligned
         let mut parts = [IoSliceMut::new(&mut payload)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let message = recvmsg::<SockaddrIn>(socket.io().as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+        let message =
+            recvmsg::<SockaddrStorage>(socket.io().as_raw_fd(), &mut parts, Some(&mut control), flags)?;
         let length = message.bytes;
-        let Some(destination) = message.address else { return Ok(None) };
+        let Some(remote) = message.address.as_ref().and_then(address) else { return Ok(None) };
         let Some((kind, offender)) = message.cmsgs()?.find_map(|message| complaint(&message)) else {
             return Ok(None);
         };
-        let pair = Pair { socket: socket.id(), remote: SocketAddrV4::from(destination).into() };
+        let pair = Pair { socket: socket.id(), remote };
         let quoted = Short::of(&payload[..length.min(MAX_PROBE_BYTES)]);
-        Ok(Some(IcmpArrival { pair, kind, offender: offender.into(), quoted }))
+        Ok(Some(IcmpArrival { pair, kind, offender, quoted }))
+    }
+
+    fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+        let four = storage.as_sockaddr_in().map(|four| SocketAddrV4::from(*four).into());
+        four.or_else(|| storage.as_sockaddr_in6().map(|six| SocketAddrV6::from(*six).into()))
     }
 }
 

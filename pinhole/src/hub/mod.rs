@@ -5,11 +5,11 @@
 //! pairs that a proof has opened: a stranger's Initial never reaches the QUIC library and so gets no answer.
 //! On the way out, it takes the pair that was proven last.
 //!
-//! To the QUIC library each peer has one address that never changes ([`PeerId::address`]): which path carries a datagram
+//! To the QUIC library each peer has one address that never changes (`PeerId::address`): which path carries a datagram
 //! is the Hub's business alone. A path that changes looks like loss and another round trip's time, and nothing else.
 //!
 //! The main socket lives as long as the Hub, and all peers share it (`demux`). Hundreds of others come and go with the
-//! punchers' methods, each for one peer ([`PeerHub`]); they are cheap until a proven pair needs them for QUIC.
+//! punchers' methods, each for one peer (`PeerHub`); they are cheap until a proven pair needs them for QUIC.
 //!
 //! Since probes and QUIC share the sockets at all times, a live tunnel can be punched again without a stop.
 

@@ -44,6 +44,9 @@ impl UdpSocket {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(socket2::Protocol::UDP))
             .map_err(other)?;
         socket.set_nonblocking(true).map_err(other)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true).map_err(other)?; // one of IPv4 may have the same port
+        }
         socket.bind(&address.into()).map_err(other)?;
         let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(other)?;
         let local = io.local_addr().map_err(other)?;

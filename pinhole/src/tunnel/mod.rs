@@ -32,6 +32,17 @@ pub use self::stream::{AskedStream, RecvStream, SendStream, StreamError};
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);
 
 /// A tunnel that stands. Cheap to clone; all clones are the same tunnel.
+///
+/// ```no_run
+/// use pinhole::Peer;
+///
+/// # async fn run(peer: Peer) -> Option<()> {
+/// let tunnel = peer.connected().await?;
+/// println!("tunnel to {}, round trip {:?}", tunnel.remote(), tunnel.rtt());
+/// println!("it has ended: {}", tunnel.closed().await);
+/// # Some(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tunnel {
     connection: noq::Connection,

@@ -53,9 +53,27 @@ pub enum StreamError {
     Closed,
 }
 
-/// A stream that the peer has opened and that waits for an answer. Dropping it refuses it.
+/// A stream that the peer has opened and that waits for an answer. Dropped without one, it is reset.
+///
+/// ```no_run
+/// use pinhole::{Peer, proto::stream::Reply};
+/// use tokio::io::{AsyncWriteExt, copy};
+///
+/// # async fn run(peer: Peer) -> Result<(), Box<dyn std::error::Error>> {
+/// loop {
+///     let asked = peer.accept_stream().await?;
+///     if asked.service() != "echo" {
+///         asked.refuse(Reply::NoSuchService).await;
+///         continue;
+///     }
+///     let (mut to, mut from) = asked.accept().await?;
+///     copy(&mut from, &mut to).await?;
+///     to.shutdown().await?; // without it the peer reads an error
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
-#[must_use = "dropping it refuses the stream"]
+#[must_use = "dropping it resets the stream"]
 pub struct AskedStream {
     request: Request,
     streams: Option<(noq::SendStream, noq::RecvStream)>,

@@ -29,6 +29,15 @@ use crate::{
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// Makes snapshots of one peer's tunnel. Cheap to clone; it keeps nothing of the endpoint alive.
+///
+/// ```no_run
+/// use pinhole::Peer;
+///
+/// # async fn run(peer: Peer) {
+/// let snapshot = peer.status().snapshot(&|event| Some(event.name().to_owned())).await;
+/// println!("{} for {:.0} s", snapshot.state.name(), snapshot.since.ago_s);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Status {
     ledger: Arc<Ledger>,

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::Conn;
+use crate::sys;
 
 /// Silence on a TCP connection after which the system asks whether its peer still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
@@ -61,7 +62,7 @@ impl Conn for TcpStream {
         let socket = socket2::SockRef::from(self);
         let keepalive = socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE);
         let options = [self.set_nodelay(true), socket.set_tcp_keepalive(&keepalive), self.set_zero_linger()];
-        for error in options.into_iter().filter_map(Result::err).chain(pace_nothing(self).err()) {
+        for error in options.into_iter().filter_map(Result::err).chain(sys::pace_nothing(self).err()) {
             tracing::debug!(%error, "TCP option refused");
         }
     }
@@ -77,21 +78,6 @@ impl Conn for TcpStream {
 
 impl Conn for UnixStream {
     readiness!();
-}
-
-/// Within a machine there is nothing to pace for: a system whose TCP is BBR lets two fifths of the speed lie there
-/// (measured: 2.6 Gbit/s through a tunnel, and 4.4 with this). Reno is what every user may choose.
-#[cfg(target_os = "linux")]
-fn pace_nothing(tcp: &TcpStream) -> Result<()> {
-    if tcp.peer_addr()?.ip().is_loopback() {
-        socket2::SockRef::from(tcp).set_tcp_congestion(b"reno")?;
-    }
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pace_nothing(_tcp: &TcpStream) -> Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 
-use pinhole_proto::puncher::IcmpKind;
+use pinhole_proto::{key::Phrase, puncher::IcmpKind};
 
 use super::*;
 use crate::hub::{icmp, quic};
@@ -44,6 +44,53 @@ async fn a_port_where_nobody_listens_is_told_with_what_was_sent() {
         let icmp = arrival.icmp();
         assert_eq!((icmp.pair, icmp.kind), (sent.pair, IcmpKind::PortUnreachable));
         assert_eq!((icmp.offender, icmp.quoted), (remote.ip(), &sent.payload[..]));
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_told_to_the_peer_whose_datagram_it_is_about() {
+    let (one, mut of_one) = hub();
+    let other_key = Key::stretch(&Phrase::generate([2; 32]));
+    let (two, mut of_two) = joined(one.hub(), &other_key, Opened::default());
+    let elsewhere = SocketAddr::from(([127, 0, 0, 5], 1));
+    for hub in [&one, &two] {
+        hub.heed_icmp(true);
+    }
+    one.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
+    two.send_probe(&probe(SocketId::MAIN, elsewhere, None)).expect("sent");
+    assert_eq!(within(of_one.icmp.recv()).await.expect("an error").pair.remote, NOBODY);
+    assert_eq!(within(of_two.icmp.recv()).await.expect("an error").pair.remote, elsewhere);
+    assert!(of_one.icmp.try_recv().is_err() && of_two.icmp.try_recv().is_err());
+    drop(two);
+    one.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
+    within(of_one.icmp.recv()).await.expect("the peer that is left still hears errors");
+}
+
+#[tokio::test]
+async fn over_ipv6_probes_arrive_and_errors_are_told_as_well() {
+    let here = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
+    let Ok(peer) = UdpSocket::bind(here).await else {
+        return natlab::skip(
+            "over_ipv6_probes_arrive_and_errors_are_told_as_well",
+            "this machine has no IPv6",
+        );
+    };
+    let (hub, mut arrivals) = hub_at(here);
+    hub.open(FAN, ANY).expect("a socket");
+    hub.heed_icmp(true);
+    let (there, nobody) = (peer.local_addr().expect("bound"), SocketAddr::new(here.ip(), 1));
+    for socket in [SocketId::MAIN, FAN] {
+        for ttl in [None, Some(1)] {
+            hub.send_probe(&probe(socket, there, ttl)).expect("sent");
+            let (length, from) = receive(&peer).await;
+            assert_eq!((length, from), (PROBE_BYTES, address(&hub, socket)));
+        }
+        let sent = probe(socket, nobody, None);
+        hub.send_probe(&sent).expect("sent");
+        let arrival = within(arrivals.icmp.recv()).await.expect("an error");
+        let icmp = arrival.icmp();
+        assert_eq!((icmp.pair, icmp.kind), (sent.pair, IcmpKind::PortUnreachable));
+        assert_eq!((icmp.offender, icmp.quoted), (nobody.ip(), &sent.payload[..]));
     }
 }
 

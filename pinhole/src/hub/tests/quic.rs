@@ -1,6 +1,6 @@
 //! QUIC over sockets that are not the main one.
 
-use std::sync::atomic::Ordering;
+use std::{net::Ipv6Addr, sync::atomic::Ordering};
 
 use noq::Endpoint;
 use pinhole_proto::key::Instances;
@@ -30,6 +30,14 @@ async fn a_tunnel_stands_on_further_sockets_of_both_sides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_stands_on_further_sockets_that_are_bound_to_no_address() {
     Pairing::new(Ipv4Addr::UNSPECIFIED, FAN, FAN).await.exchange().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_stands_on_further_sockets_of_ipv6() {
+    if std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        return; // a machine without IPv6
+    }
+    Pairing::new(Ipv6Addr::LOCALHOST, FAN, FAN).await.exchange().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +104,8 @@ struct End {
 }
 
 impl Pairing {
-    async fn new(ip: Ipv4Addr, serve: SocketId, open: SocketId) -> Self {
+    async fn new(ip: impl Into<IpAddr>, serve: SocketId, open: SocketId) -> Self {
+        let ip = ip.into();
         let ends = [End::new(ip, serve, true), End::new(ip, open, false)];
         yield_now().await; // the library waits for the main sockets already
         for (end, socket, remote) in [(&ends[0], serve, ends[1].at), (&ends[1], open, ends[0].at)] {
@@ -149,7 +158,7 @@ impl Pairing {
 }
 
 impl End {
-    fn new(ip: Ipv4Addr, socket: SocketId, serves: bool) -> Self {
+    fn new(ip: IpAddr, socket: SocketId, serves: bool) -> Self {
         let shared = Shared::new(Credentials::new(&key(), [u8::from(serves); 16]).expect("TLS"));
         let (hub, arrivals) = hub_at((ip, 0).into());
         if socket != SocketId::MAIN {
@@ -162,7 +171,8 @@ impl End {
             Box::new(QuicSocket::new(hub.hub().clone())),
             Arc::new(GatheringRuntime),
         );
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, address(&hub, socket).port()));
+        let here: IpAddr = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        let at = SocketAddr::new(here, address(&hub, socket).port());
         Self { hub, quic: quic.expect("an endpoint"), shared, at, _arrivals: arrivals }
     }
 }

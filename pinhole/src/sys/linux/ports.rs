@@ -10,9 +10,8 @@ use std::{
 /// The tables of the network namespace that this thread is in: IPv4's, and IPv6's, whose sockets may serve IPv4 too.
 const TABLES: [&str; 2] = ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"];
 
-/// Whether no socket of this machine has that port, as far as that is certain: the table must list our own one. Nothing is
-/// certain on a system without such a table.
-pub(super) fn is_closed(port: u16, own: u16) -> bool {
+/// Whether no socket of this machine has that port, as far as that is certain: the table must list our own one.
+pub(crate) fn is_closed(port: u16, own: u16) -> bool {
     let is_listed = |wanted| TABLES.map(|table| File::open(table).is_ok_and(|file| lists(file, wanted)));
     is_listed(own).contains(&true) && !is_listed(port).contains(&true)
 }
@@ -42,7 +41,6 @@ mod tests {
         assert!(!lists(table.as_bytes(), 0) && !lists(table.as_bytes(), 5556));
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_port_is_closed_only_when_its_socket_is_gone_and_never_without_a_look_at_our_own() {
         let [own, peers] =

@@ -1,47 +1,35 @@
 //! Notices that something has changed in this machine's network: an interface, an address, a route.
 //!
-//! The kernel tells it (rtnetlink(7)); what has changed is not read, since whoever asks looks by itself. Without it, on
-//! another system or where a sandbox forbids such sockets, changes are noticed by what they do to the path.
+//! The kernel reports it (rtnetlink(7)); what has changed is not read, since the driver looks by itself. Where a sandbox
+//! forbids such sockets, changes are noticed by what they do to the path.
 
-#[cfg(target_os = "linux")]
 use std::io;
 
-#[cfg(target_os = "linux")]
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, netlink::SocketAddrNetlink, socket_with};
-#[cfg(target_os = "linux")]
 use tokio::net::UdpSocket;
 
 /// Links, IPv4 addresses and IPv4 routes: `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV4_ROUTE` of rtnetlink(7).
-#[cfg(target_os = "linux")]
 const GROUPS: u32 = 0x1 | 0x10 | 0x40;
 
 /// Messages read in a row before the runtime gets its turn.
-#[cfg(target_os = "linux")]
 const READS: usize = 64;
 
 /// Waits for changes.
 #[derive(Debug)]
-pub(super) struct Network {
-    #[cfg(target_os = "linux")]
+pub(crate) struct Network {
     socket: Option<UdpSocket>,
 }
 
 impl Network {
     /// Begins to watch, if the system lets it.
-    pub(super) fn watch() -> Self {
-        #[cfg(target_os = "linux")]
-        return Self {
-            socket: open()
-                .inspect_err(|error| tracing::debug!(%error, "changes of the network are not told"))
-                .ok(),
-        };
-        #[cfg(not(target_os = "linux"))]
-        Self {}
+    pub(crate) fn watch() -> Self {
+        let opened =
+            open().inspect_err(|error| tracing::debug!(%error, "changes of the network are not told"));
+        Self { socket: opened.ok() }
     }
 
-    /// Waits until something has changed; for ever where the system does not tell.
-    pub(super) async fn changed(&mut self) {
-        #[cfg(target_os = "linux")]
+    /// Waits until something has changed; for ever where the kernel does not tell.
+    pub(crate) async fn changed(&mut self) {
         if let Some(socket) = &self.socket {
             match read(socket).await {
                 Ok(()) => return,
@@ -56,7 +44,6 @@ impl Network {
 }
 
 /// Opens a socket of the kernel's messages: one of datagrams like any other, as far as reading goes.
-#[cfg(target_os = "linux")]
 fn open() -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // The protocol's number is 0, NETLINK_ROUTE.
@@ -66,7 +53,6 @@ fn open() -> io::Result<UdpSocket> {
 }
 
 /// Waits for messages and throws them away.
-#[cfg(target_os = "linux")]
 async fn read(socket: &UdpSocket) -> io::Result<()> {
     socket.readable().await?;
     // Longer messages are cut off.

@@ -6,21 +6,11 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-/// The router that everything goes to for which there is no other way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gateway {
-    /// Its address; none on a line that has just one other end.
-    pub ip: Option<Ipv4Addr>,
-    /// The interface that leads to it.
-    pub interface: String,
-}
+use crate::check::Gateway;
 
-impl Gateway {
-    /// Reads the kernel's table of routes, where it shows one.
-    #[must_use]
-    pub fn find() -> Option<Self> {
-        best(&table()?)
-    }
+/// Returns the default gateway.
+pub(crate) fn gateway() -> Option<Gateway> {
+    best(&table()?)
 }
 
 /// Returns whether a route other than the default one leads to an address: that of a network of this machine, or a VPN's.
