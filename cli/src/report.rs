@@ -9,7 +9,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::{
     Event, Peer,
-    proto::puncher::{Findings, Loss, Trouble},
+    proto::puncher::{Connected, Findings, Loss, Trouble},
 };
 use serde_json::{Value, json};
 
@@ -228,13 +228,7 @@ fn to_json(event: &Event) -> Value {
             json!({"peer": peer, "addresses": addresses})
         }
         Event::Heard { from } => json!({"from": from.to_string()}),
-        Event::Punched(c) => json!({
-            "remote": c.pair.remote.to_string(),
-            "method": c.method.name(),
-            "seconds": c.took.as_secs_f64(),
-            "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
-            "observed": c.observed.map(|a| a.to_string()),
-        }),
+        Event::Punched(connected) => to_json_connected(connected, Some(connected.took)),
         Event::TunnelUp { remote } => json!({"remote": remote.to_string()}),
         Event::PeerServices(services) => {
             json!({"services": services.names(), "complete": services.is_complete()})
@@ -248,19 +242,8 @@ fn to_json(event: &Event) -> Value {
         Event::HandshakeFailed { why } => json!({"why": why.to_string()}),
         Event::TunnelLost(end) => json!({"why": end.to_string()}),
         Event::PathLost { loss } => json!({"why": Loss::name_of(*loss)}),
-        Event::PathBack { connected, after } => json!({
-            "remote": connected.pair.remote.to_string(),
-            "method": connected.method.name(),
-            "seconds": after.as_secs_f64(),
-            "rtt_ms": connected.rtt.as_secs_f64() * 1000.0,
-            "observed": connected.observed.map(|a| a.to_string()),
-        }),
-        Event::PathChanged(c) => json!({
-            "remote": c.pair.remote.to_string(),
-            "method": c.method.name(),
-            "rtt_ms": c.rtt.as_secs_f64() * 1000.0,
-            "observed": c.observed.map(|a| a.to_string()),
-        }),
+        Event::PathBack { connected, after } => to_json_connected(connected, Some(*after)),
+        Event::PathChanged(connected) => to_json_connected(connected, None),
         Event::Displaced => json!({}),
         Event::PeerGone => json!({}),
         Event::PeerLeft => json!({}),
@@ -288,6 +271,20 @@ fn to_json(event: &Event) -> Value {
     (object["event"], object["schema"]) = (event.name().into(), SCHEMA.into());
     if let Some(text) = words::describe(event) {
         object["text"] = text.into();
+    }
+    object
+}
+
+/// Returns a pair that is in use from now on, and how long it took to find it where that is told.
+fn to_json_connected(connected: &Connected, took: Option<Duration>) -> Value {
+    let mut object = json!({
+        "remote": connected.pair.remote.to_string(),
+        "method": connected.method.name(),
+        "rtt_ms": connected.rtt.as_secs_f64() * 1000.0,
+        "observed": connected.observed.map(|a| a.to_string()),
+    });
+    if let Some(took) = took {
+        object["seconds"] = took.as_secs_f64().into();
     }
     object
 }
