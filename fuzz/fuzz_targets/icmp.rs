@@ -48,7 +48,7 @@ fuzz_target!(|error: Error| {
         None => assert!(!is_icmp || !matches!((error.icmp_type, error.code), (3, 3) | (11, 0))),
         Some((kind, by)) => {
             assert!(is_icmp, "an error of this machine is none of the network's");
-            assert_eq!(error.offender.map(|(_, ip)| Ipv4Addr::from(ip)), Some(by));
+            assert_eq!(error.offender.map(|(_, ip)| Ipv4Addr::from(ip).into()), Some(by));
             match kind {
                 IcmpKind::TtlExceeded => assert_eq!((error.icmp_type, error.code), (11, 0)),
                 IcmpKind::PortUnreachable => assert_eq!((error.icmp_type, error.code), (3, 3)),
