@@ -54,6 +54,7 @@ fn check_change(mask: &[u8]) {
         nominate: true,
         heard: true,
         direct: true,
+        tunnel: true,
         epoch: 1,
         instance: 2,
         sequence: 3,

@@ -72,6 +72,7 @@ fn probe() -> Probe {
         nominate: false,
         heard: false,
         direct: false,
+        tunnel: false,
         epoch: 1,
         instance: 2,
         sequence: 3,

@@ -115,6 +115,8 @@ pub struct Probe {
     /// No NAT stands before the sender on this pair: the receiver has told it the address of its own interface as the
     /// observed one. What answers at that address is the sender's own system.
     pub direct: bool,
+    /// The sender has a tunnel to the receiver.
+    pub tunnel: bool,
     /// Counts the sender's searches: it grows when the sender lost its tunnel and looks for a pair again.
     pub epoch: u32,
     /// Names one run of the sender's program.
@@ -186,6 +188,7 @@ impl ProbeSeal {
             nominate: false,
             heard: false,
             direct: false,
+            tunnel: false,
             epoch: 0,
             instance,
             sequence: 0,
@@ -313,7 +316,10 @@ impl Probe {
             Role::Serve => 0,
             Role::Open => 1,
         };
-        out[2] = u8::from(self.nominate) | u8::from(self.heard) << 1 | u8::from(self.direct) << 2;
+        out[2] = u8::from(self.nominate)
+            | u8::from(self.heard) << 1
+            | u8::from(self.direct) << 2
+            | u8::from(self.tunnel) << 3;
         out[4..8].copy_from_slice(&self.epoch.to_be_bytes());
         out[8..16].copy_from_slice(&self.instance.to_be_bytes());
         out[16..24].copy_from_slice(&self.sequence.to_be_bytes());
@@ -341,6 +347,7 @@ impl Probe {
             nominate: body[2] & 1 != 0,
             heard: body[2] & 2 != 0,
             direct: body[2] & 4 != 0,
+            tunnel: body[2] & 8 != 0,
             epoch: u32::from_be_bytes(*body[4..].first_chunk()?),
             instance: u64::from_be_bytes(*body[8..].first_chunk()?),
             sequence: u64::from_be_bytes(*body[16..].first_chunk()?),

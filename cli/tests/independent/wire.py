@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 VERSION = 2
 SERVE, OPEN = 0, 1
 PROBE, ACK, BYE, DISPLACED = 1, 2, 3, 4
-NOMINATE, HEARD, DIRECT = 1, 2, 4
-FLAGS = {"nominate": NOMINATE, "heard": HEARD, "direct": DIRECT}
+NOMINATE, HEARD, DIRECT, TUNNEL = 1, 2, 4, 8
+FLAGS = {"nominate": NOMINATE, "heard": HEARD, "direct": DIRECT, "tunnel": TUNNEL}
 PROBE_BYTES = 101
 
 # §1

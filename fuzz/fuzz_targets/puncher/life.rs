@@ -122,6 +122,7 @@ pub(crate) struct Fields {
     pub(crate) nominate: bool,
     pub(crate) heard: bool,
     pub(crate) direct: bool,
+    pub(crate) tunnel: bool,
     pub(crate) epoch: u32,
     pub(crate) instance: u8,
     /// None for the next number.

@@ -413,6 +413,7 @@ impl Bench {
             nominate: fields.nominate,
             heard: fields.heard,
             direct: fields.direct,
+            tunnel: fields.tunnel,
             epoch: fields.epoch,
             instance: fields.instance.into(),
             sequence: fields.sequence.unwrap_or(self.sequence),

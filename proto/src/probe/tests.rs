@@ -10,14 +10,15 @@ fn seal(name: &str) -> ProbeSeal {
 }
 
 fn any_probe() -> impl Strategy<Value = Probe> {
-    let head = (0..3u8, any::<bool>(), any::<[bool; 3]>(), any::<u32>());
+    let head = (0..3u8, any::<bool>(), any::<[bool; 4]>(), any::<u32>());
     (head, any::<[u64; 4]>(), any::<Option<SocketAddr>>()).prop_map(
-        |((kind, open, [nominate, heard, direct], epoch), n, observed)| Probe {
+        |((kind, open, [nominate, heard, direct, tunnel], epoch), n, observed)| Probe {
             kind: [Kind::Probe, Kind::Ack, Kind::Bye][usize::from(kind)],
             role: if open { Role::Open } else { Role::Serve },
             nominate,
             heard,
             direct,
+            tunnel,
             epoch,
             instance: n[0],
             sequence: n[1],
@@ -47,6 +48,7 @@ fn another_key_opens_nothing_and_says_so() {
         nominate: false,
         heard: false,
         direct: false,
+        tunnel: false,
         epoch: 1,
         instance: 2,
         sequence: 3,

@@ -1,6 +1,9 @@
 //! The pairs under test, and when each is tested next.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::{Pair, SocketId, tokens::TICK};
 
@@ -180,7 +183,8 @@ impl Checks {
         }
     }
 
-    /// Nominates the fastest pair that is proven for that run, unless one is nominated. The one in use before has an
+    /// Nominates the fastest pair that is proven for that run, unless one is nominated; one that was nominated in vain when the
+    /// others have had their turn. The one in use before has an
     /// advantage, because the tunnel knows it; or its socket is left out.
     pub(super) fn nominate_best(
         &mut self,
@@ -195,9 +199,9 @@ impl Checks {
         let proven = |c: &Check| c.proof.filter(|p| Some(p.instance) == instance).map(|p| p.rtt);
         let but = used.filter(|_| renews).map(|pair| pair.socket);
         let wanted = self.list.iter_mut().filter(|c| Some(c.pair.socket) != but);
-        let best = wanted
-            .filter_map(|c| Some((proven(c)?, c)))
-            .min_by_key(|(rtt, check)| if Some(check.pair) == used { *rtt * 3 / 4 } else { *rtt });
+        let best = wanted.filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, check)| {
+            (check.failures, if Some(check.pair) == used { *rtt * 3 / 4 } else { *rtt })
+        });
         if let Some((_, check)) = best {
             check.nominate(now);
         }
@@ -254,7 +258,7 @@ pub(super) enum Source {
 pub(super) struct Proof {
     pub(super) rtt: Duration,
     pub(super) instance: u64,
-    pub(super) observed: Option<std::net::SocketAddr>,
+    pub(super) observed: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -274,7 +278,16 @@ pub(super) struct Check {
     unanswered: Option<Instant>,
     /// When the newest test left that was answered.
     answered: Option<Instant>,
+    /// Where answers have seen us, the newest first: whoever was faster with a copy of a test has shown another address.
+    seen: Vec<SocketAddr>,
+    /// Nominations so far.
+    nominations: usize,
+    /// Nominations in vain.
+    failures: u32,
 }
+
+/// Addresses that answers over one pair have shown.
+const MAX_SEEN: usize = 4;
 
 impl Check {
     fn new(pair: Pair, source: Source, pace: &'static Pace, paced_from: Instant, now: Instant) -> Self {
@@ -289,6 +302,9 @@ impl Check {
             next_at: Some(now),
             unanswered: None,
             answered: None,
+            seen: Vec::new(),
+            nominations: 0,
+            failures: 0,
         }
     }
 
@@ -321,9 +337,20 @@ impl Check {
         self.next_at = self.insists().then(|| now + self.gap(now));
     }
 
+    /// Returns the address of ours over which the next nomination is to count: all that were shown, by turns.
+    pub(super) fn choose(&mut self) -> Option<SocketAddr> {
+        let turn = self.nominations.checked_rem(self.seen.len())?;
+        self.nominations += 1;
+        self.seen.get(turn).copied()
+    }
+
     /// Records that the test was answered that left then; false if it, or a later one, was answered before: of two answers
     /// one is to a copy.
-    pub(super) fn handle_ack(&mut self, sent_at: Instant) -> bool {
+    pub(super) fn handle_ack(&mut self, sent_at: Instant, observed: Option<SocketAddr>) -> bool {
+        if let Some(seen) = observed.filter(|seen| !self.seen.contains(seen)) {
+            self.seen.truncate(MAX_SEEN - 1);
+            self.seen.insert(0, seen);
+        }
         let is_news = self.answered.is_none_or(|answered| sent_at > answered + TICK);
         if is_news {
             self.answered = Some(sent_at);
@@ -363,6 +390,7 @@ impl Check {
         if self.nomination_ends_at().is_some_and(|at| now >= at) {
             self.nominated_at = None;
             self.proof = None;
+            self.failures += 1;
         }
         self.source == Source::Configured || self.ends_at().is_none_or(|end| now < end)
     }

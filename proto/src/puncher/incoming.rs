@@ -151,7 +151,7 @@ impl Puncher {
         // Somebody may have copied the choice of another pair: it says from where the peer itself has sent it.
         let agree = is_choice && probe.observed == Some(pair.remote);
         if is_choice && !agree {
-            self.declined = Some(pair);
+            self.decline(pair);
         }
         let purpose = if sender == Sender::Undated { Purpose::Undated } else { self.purpose(pair) };
         let ack = Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) };
@@ -190,7 +190,14 @@ impl Puncher {
             self.dropped.useless += 1;
             return;
         };
-        if !check.handle_ack(sent_at) {
+        let is_news = check.handle_ack(sent_at, probe.observed);
+        if !is_news {
+            let is_agreed = probe.nominate && check.nominated_at.is_some() && is_searching;
+            if let Some(proof) = check.proof.as_mut().filter(|p| is_agreed && p.instance == probe.instance) {
+                proof.observed = probe.observed;
+                self.connect(pair, probe.direct, now);
+                return self.handle_timeout(now);
+            }
             self.dropped.useless += 1;
             return;
         }
@@ -216,6 +223,7 @@ impl Puncher {
         if self.peers.believe(probe.instance) {
             self.handle_restart(now);
         }
+        self.note_tunnel(probe, sent_at);
         if probe.nominate && nominated && self.bearings.role == Role::Open {
             self.connect(pair, probe.direct, now);
         }
@@ -226,6 +234,10 @@ impl Puncher {
             self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, renews, now.instant);
         }
         self.handle_timeout(now);
+    }
+
+    fn peer_searches_again(&self, probe: &Probe) -> bool {
+        matches!(&self.state, State::Connected(link) if probe.epoch > link.peer_epoch)
     }
 
     pub(super) fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {

@@ -36,8 +36,12 @@ mod place;
 mod replay;
 mod search;
 mod tokens;
+mod tunnel;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 pub use budget::Limits;
 pub use candidates::{Candidate, CandidateKind, MAX_PEER_ADDRESSES};
@@ -65,8 +69,7 @@ use self::{
 };
 use crate::{
     Now, Role,
-    key::Instances,
-    probe::{Class, Kind, OpenError, Probe, ProbeSeal, classify},
+    probe::{Class, Kind, OpenError, ProbeSeal, classify},
 };
 
 /// Copies of a goodbye: nobody acks it.
@@ -95,8 +98,10 @@ pub struct Puncher {
     used: Option<Pair>,
     /// Whether the peer has said that no NAT stands before it there.
     peer_is_direct: bool,
-    /// A pair over which a choice of another one came: a copy, or that other one is a copy's.
-    declined: Option<Pair>,
+    /// The pairs over which a choice of another one came, the next to turn to first: copies, or that other one is a copy's.
+    declined: VecDeque<Pair>,
+    /// When the newest test left whose answer said that the peer has no tunnel, if none has said otherwise since.
+    peer_lacks_tunnel: Option<Instant>,
     keepalive: Keepalive,
     lifetime: Lifetime,
     traffic: Traffic,
@@ -125,7 +130,8 @@ impl Puncher {
             memory: config.memory,
             used: None,
             peer_is_direct: false,
-            declined: None,
+            declined: VecDeque::new(),
+            peer_lacks_tunnel: None,
             keepalive: Keepalive::default(),
             lifetime: Lifetime::default(),
             traffic: Traffic::default(),
@@ -321,7 +327,7 @@ impl Puncher {
     fn enter_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
         self.outbox.epoch += 1;
         self.outbox.heard_from = None;
-        self.declined = None;
+        self.declined.clear();
         self.bearings.candidates.handle_search(haste.is_kept());
         self.outbox.close_all_but(self.used.map(|pair| pair.socket));
         if haste != Haste::Patient {
@@ -368,15 +374,6 @@ impl Puncher {
         }));
     }
 
-    /// Returns the runs of the program on both sides, as far as they are proven.
-    fn instances(&self) -> Instances {
-        let (own, peers) = (self.outbox.instance, self.peers.current().map_or(0, |peer| peer.id));
-        match self.bearings.role {
-            Role::Serve => Instances { serve: own, open: peers },
-            Role::Open => Instances { serve: peers, open: own },
-        }
-    }
-
     /// Tests the main pairs, and the pair that was last in use where that is another one.
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
         let candidates = &self.bearings.candidates;
@@ -392,8 +389,9 @@ impl Puncher {
     /// Tests a pair, whether or not it has a place among the checks: the token itself tells whether an answer is one to it.
     fn send_test(&mut self, pair: Pair, nominate: bool, now: Now) {
         let token = self.outbox.token(pair, now.instant);
-        let chosen = self.checks.proof(pair).and_then(|proof| proof.observed).filter(|_| nominate);
+        let mut chosen = None;
         if let Some(check) = self.checks.get_mut(pair) {
+            chosen = if nominate { check.choose() } else { None };
             check.handle_sent(now.instant);
         }
         let letter = Letter { nominate, chosen, ..Letter::probe(pair, token) };
@@ -433,10 +431,6 @@ impl Puncher {
         let epoch = self.outbox.epoch;
         tracing::debug!(from = name(&self.state), to = name(&new), why, epoch, "puncher");
         self.state = new;
-    }
-
-    fn peer_searches_again(&self, probe: &Probe) -> bool {
-        matches!(&self.state, State::Connected(link) if probe.epoch > link.peer_epoch)
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {

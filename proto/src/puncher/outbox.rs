@@ -54,6 +54,8 @@ pub(super) struct Outbox {
     pub(super) instance: u64,
     /// Counts our searches.
     pub(super) epoch: u32,
+    /// Whether a tunnel to the peer stands.
+    pub(super) has_tunnel: bool,
     /// Where the peer was last heard in this search.
     pub(super) heard_from: Option<SocketAddr>,
     sequence: u64,
@@ -83,6 +85,7 @@ impl Outbox {
             tokens: Tokens::new(&key),
             instance,
             epoch: 0,
+            has_tunnel: false,
             heard_from: None,
             sequence: 0,
             budget: Budget::new(limits),
@@ -108,6 +111,7 @@ impl Outbox {
             nominate: letter.nominate,
             heard: self.heard_from.is_some(),
             direct: letter.direct,
+            tunnel: self.has_tunnel,
             epoch: self.epoch,
             instance: self.instance,
             sequence: self.sequence,

@@ -50,6 +50,8 @@ pub(super) struct Instance {
     is_dated: bool,
     /// The newest word: its sequence number and the sender's wall clock, ms.
     newest: (u64, u64),
+    /// Whether it had a tunnel to us by its newest word.
+    pub(super) has_tunnel: bool,
     numbers: Numbers,
 }
 
@@ -217,6 +219,7 @@ impl Peers {
             heard_at: now.instant,
             is_dated,
             newest: (heard.unwrap_or(0), 0),
+            has_tunnel: false,
             numbers: heard.map_or_else(Numbers::new, Numbers::after),
         });
         Some(())
@@ -246,6 +249,7 @@ impl Instance {
         let turn = self.numbers.accept(probe.sequence, arrival)?;
         if newer {
             self.newest = (probe.sequence, probe.unix_ms);
+            self.has_tunnel = probe.tunnel;
         }
         self.epoch = self.epoch.max(probe.epoch);
         self.heard_at = now.instant;

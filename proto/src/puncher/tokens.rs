@@ -16,7 +16,7 @@ use super::Pair;
 /// Unit of the moment in a token: fine enough for a round trip on one machine.
 pub(super) const TICK: Duration = Duration::from_micros(10);
 
-/// Bits of the moment. It comes again after 167 s; an answer counts for seconds.
+/// Bits of the moment that are in a token; the proof is of all of them, so none counts again 167 s later.
 const TICK_BITS: u32 = 24;
 
 /// Makes tokens and knows them again. Its key is drawn with each run of the program and never leaves it.
@@ -36,22 +36,21 @@ impl Tokens {
     pub(super) fn make(&mut self, pair: Pair, now: Instant) -> u64 {
         self.began.get_or_insert(now);
         let tick = self.tick(now);
-        self.proof(pair, tick) << TICK_BITS | tick
+        self.proof(pair, tick) << TICK_BITS | tick & TICKS
     }
 
     /// Returns how long ago this side has sent a test with that token over that pair; `None` if it has not.
     pub(super) fn age(&self, pair: Pair, token: u64, now: Instant) -> Option<Duration> {
-        let tick = token & TICKS;
-        if self.began.is_none() || token >> TICK_BITS != self.proof(pair, tick) {
-            return None;
-        }
-        let ticks = u32::try_from(self.tick(now).wrapping_sub(tick) & TICKS).ok()?;
-        Some(TICK * ticks)
+        self.began?;
+        let tick = self.tick(now);
+        let ticks = tick.wrapping_sub(token) & TICKS;
+        let is_ours = token >> TICK_BITS == self.proof(pair, tick.checked_sub(ticks)?);
+        is_ours.then(|| TICK * u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
     fn tick(&self, now: Instant) -> u64 {
         let since = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
-        u64::try_from(since.as_micros() / TICK.as_micros()).unwrap_or(u64::MAX) & TICKS
+        u64::try_from(since.as_micros() / TICK.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// 40 bits of SipHash-2-4.
@@ -100,6 +99,11 @@ mod tests {
             assert_eq!(tokens.age(pair(1, 5555), token, later), None);
             assert_eq!(tokens.age(pair(0, 5556), token, later), None);
             assert_eq!(tokens.age(pair(0, 5555), token ^ 1, later), None);
+            assert_eq!(
+                tokens.age(pair(0, 5555), token, now + TICK * (1 << TICK_BITS)),
+                None,
+                "a round later"
+            );
             assert_eq!(Tokens::new(&[2; 16]).age(pair(0, 5555), token, later), None);
         }
     }

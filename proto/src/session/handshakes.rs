@@ -28,10 +28,9 @@ const MAX_ANSWERED: usize = 256;
 /// Longest connection ID, bytes (RFC 9000 §17.2).
 const MAX_ID_BYTES: usize = 20;
 
-/// The latest moment of an answer over QUIC, where the peer is there to give it.
-pub(super) fn answer_by(over: Connected, now: Instant) -> Instant {
-    now + HANDSHAKE + over.rtt * HANDSHAKE_RTTS
-}
+/// How much longer than the open side the serve side waits for a tunnel: the open side may have one that the serve side has
+/// lost, and must be the first to learn that.
+const FOR_THE_OTHER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
@@ -50,8 +49,9 @@ pub(super) struct Handshakes {
 impl Handshakes {
     /// A pair is proven, and there is no tunnel. Returns whether the handshake over the pair before this one was in vain,
     /// though probes had come through.
-    pub(super) fn handle_connected(&mut self, over: Connected, more: Duration, now: Instant) -> bool {
-        self.due = Some(answer_by(over, now) + more);
+    pub(super) fn handle_connected(&mut self, role: Role, over: Connected, now: Instant) -> bool {
+        let more = if role == Role::Serve { FOR_THE_OTHER } else { Duration::ZERO };
+        self.due = Some(now + HANDSHAKE + over.rtt * HANDSHAKE_RTTS + more);
         self.in_vain_since.replace(now).is_some_and(|at| now >= at + HANDSHAKE)
     }
 
@@ -97,14 +97,5 @@ impl Handshakes {
     pub(super) fn forget(&mut self) -> VecDeque<ConnectionHandle> {
         self.due = None;
         std::mem::take(&mut self.under_way)
-    }
-}
-
-/// How much longer than the open side the serve side waits for a tunnel: the open side may have one that the serve side has
-/// lost, and must be the first to find that out.
-pub(super) fn more_patience(role: Role, dials_after: Duration) -> Duration {
-    match role {
-        Role::Serve => HANDSHAKE + dials_after,
-        Role::Open => Duration::ZERO,
     }
 }

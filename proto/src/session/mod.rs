@@ -128,7 +128,9 @@ impl Session {
     /// opened.
     #[must_use]
     pub fn awaits_handshake(&self, first_id: &[u8], now: Now) -> bool {
-        let is_due = self.role == Role::Serve && self.punched.is_some();
+        // Whoever lets handshakes pass and not the tunnel's own packets must not end it: the peer says that it has lost its end.
+        let is_lost = self.tunnel.is_none() || !self.puncher.peer_has_tunnel();
+        let is_due = self.role == Role::Serve && self.punched.is_some() && is_lost;
         is_due && self.handshakes.may_answer(first_id, self.tunnel.is_some(), now.instant)
     }
 
@@ -203,12 +205,10 @@ impl Session {
     pub fn handle_established(&mut self, connection: ConnectionHandle, now: Now) {
         let Some(over) = self.punched.filter(|_| self.handshakes.end(connection)) else { return };
         self.forget_handshakes();
-        if self.tunnel.is_some() && self.role == Role::Open {
-            self.tell(Event::TunnelLost(TunnelEnd::Broken)); // the peer has lost its end of it
-        }
         self.drop_tunnel(Some(TunnelEnd::Replaced));
         self.handshakes.forgive();
         self.tunnel = Some(connection);
+        self.puncher.set_tunnel(true);
         // One side is enough: the other one follows (RFC 9001 §6).
         self.rekey = (self.role == Role::Open).then(|| (now.instant + REKEY, self.vitals.traffic.received));
         self.tell(Event::TunnelUp { connection, over });
@@ -376,6 +376,7 @@ impl Session {
 
     fn drop_tunnel(&mut self, end: Option<TunnelEnd>) {
         (self.path_lost_at, self.lost, self.waking, self.rekey) = (None, None, None, None);
+        self.puncher.set_tunnel(false);
         if let Some(connection) = self.tunnel.take() {
             self.outputs.push_back(Output::End { connection, end });
         }

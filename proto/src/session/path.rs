@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     ConnectionHandle, Event, Output, Session, TunnelEnd,
-    handshakes::more_patience,
-    waking::{DEAF_AT_MOST, Due, Waking},
+    waking::{Due, Waking},
 };
 use crate::{
     Now, Role,
@@ -118,8 +117,7 @@ impl Session {
     }
 
     fn shake_hands(&mut self, over: Connected, now: Instant) {
-        let more = more_patience(self.role, DEAF_AT_MOST);
-        let was_in_vain = self.handshakes.handle_connected(over, more, now);
+        let was_in_vain = self.handshakes.handle_connected(self.role, over, now);
         self.outputs.push_back(Output::SetPlain(was_in_vain));
         if self.role == Role::Open {
             let connection = self.begin();
@@ -152,7 +150,6 @@ impl Session {
         }
         let silent_since = self.waking.take().map(|waking| waking.silent_since);
         self.punched = None;
-        self.forget_handshakes();
         self.path_lost_at.get_or_insert(silent_since.unwrap_or(now));
         self.name.hurry(now);
         self.tell(Event::PathLost { loss });
@@ -160,20 +157,12 @@ impl Session {
 
     pub(super) fn wake_tunnel(&mut self, now: Now) {
         let Some(waking) = &mut self.waking else { return };
-        match waking.handle_timeout(self.role, self.vitals, now.instant) {
+        match waking.handle_timeout(self.vitals, now.instant) {
+            Due::Awake => self.waking = None,
+            Due::Wake if self.puncher.peer_lacks_tunnel(waking.settled_at) => {
+                self.end_tunnel(TunnelEnd::Broken, now);
+            }
             Due::Wake => self.outputs.push_back(Output::Wake),
-            Due::Awake => {
-                self.waking = None;
-                self.forget_handshakes();
-            }
-            Due::Dial { over, again } => {
-                self.forget_handshakes();
-                if again {
-                    self.outputs.push_back(Output::SetPlain(true));
-                }
-                let connection = self.begin();
-                self.outputs.push_back(Output::Dial { connection, over });
-            }
         }
     }
 }

@@ -194,8 +194,18 @@ fn handshakes_are_bounded_and_the_oldest_makes_room() {
 }
 
 #[test]
-fn while_a_tunnel_stands_one_handshake_a_second_may_begin() {
+fn while_a_tunnel_stands_whose_peer_has_lost_it_one_handshake_a_second_may_begin() {
     let mut pairing = Pairing::up(Duration::from_secs(3600));
+    pairing.run_for(Duration::from_secs(60));
+    assert_eq!(
+        pairing.sides[SERVE].handle_handshake(b"second", pairing.now),
+        None,
+        "the peer has the tunnel"
+    );
+    let (tunnel, now) = (pairing.sides[OPEN].tunnel().expect("it stands"), pairing.now);
+    pairing.sides[OPEN].handle_ended(tunnel, TunnelEnd::Broken, now);
+    pairing.drain(OPEN);
+    pairing.run_for(Duration::from_secs(1));
     let now = pairing.now;
     assert!(pairing.sides[SERVE].handle_handshake(b"second", now).is_some());
     assert_eq!(pairing.sides[SERVE].handle_handshake(b"third", now), None);
@@ -281,30 +291,39 @@ fn deaf(patience: Duration) -> Pairing {
     pairing
 }
 
-fn is_broken(output: &Output) -> bool {
-    matches!(output, Output::Event(Event::TunnelLost(TunnelEnd::Broken)))
-}
-
 fn is_out_of_patience(output: &Output) -> bool {
     matches!(output, Output::Event(Event::TunnelLost(TunnelEnd::NoPath)))
 }
 
 #[test]
-fn a_tunnel_that_hears_nothing_by_its_new_path_is_replaced_once_a_handshake_beside_it_succeeds() {
-    let mut pairing = deaf(Duration::from_secs(3600));
-    pairing.run_for(Duration::from_secs(30));
-    assert!(pairing.count(OPEN, |output| *output == Output::Wake) > 1, "it is woken again and again");
-    let (dialled, now) = (pairing.dialled().expect("it dials beside the tunnel"), pairing.now);
-    assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, is_broken)), [0, 0]);
-    let answered = pairing.sides[SERVE].handle_handshake(b"another id", now).expect("it answers");
-    for (side, connection) in [(SERVE, answered), (OPEN, dialled)] {
-        pairing.sides[side].handle_established(connection, now);
-        pairing.drain(side);
-        assert_eq!(pairing.sides[side].tunnel(), Some(connection));
+fn a_tunnel_whose_peer_has_lost_its_end_is_replaced_at_once() {
+    for lost in [SERVE, OPEN] {
+        let mut pairing = Pairing::up(Duration::from_secs(3600));
+        pairing.run_for(Duration::from_secs(60));
+        pairing.wanted = Default::default();
+        let (tunnel, now) = (pairing.sides[lost].tunnel().expect("it stands"), pairing.now);
+        pairing.sides[lost].handle_ended(tunnel, TunnelEnd::Broken, now);
+        pairing.drain(lost);
+        pairing.run_for(Duration::from_secs(3));
+        let (dialled, now) = (pairing.dialled().expect("the open side dials"), pairing.now);
+        let answered = pairing.sides[SERVE].handle_handshake(b"another id", now).expect("it answers");
+        for (side, connection) in [(SERVE, answered), (OPEN, dialled)] {
+            pairing.sides[side].handle_established(connection, now);
+            pairing.drain(side);
+            assert_eq!(pairing.sides[side].tunnel(), Some(connection));
+        }
+        pairing.run_for(Duration::from_secs(600));
+        assert!(pairing.sides.iter().all(|side| side.tunnel().is_some()));
     }
-    assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, is_broken)), [0, 1]);
+}
+
+#[test]
+fn whoever_lets_probes_and_handshakes_pass_ends_no_tunnel_that_both_sides_have() {
+    let mut pairing = deaf(Duration::from_secs(3600));
     pairing.run_for(Duration::from_secs(600));
-    assert!(pairing.sides.iter().all(|side| side.tunnel().is_some()));
+    assert!(pairing.count(OPEN, |output| *output == Output::Wake) > 1, "it is woken again and again");
+    assert_eq!(pairing.dialled(), None);
+    assert_eq!(pairing.sides[SERVE].handle_handshake(b"another id", pairing.now), None);
 }
 
 #[test]
@@ -320,16 +339,6 @@ fn whoever_lets_probes_pass_alone_ends_no_tunnel_before_patience_does() {
         assert!(pairing.sides.iter().all(|side| side.tunnel().is_none()), "{patience}");
         assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, is_out_of_patience)), [1, 1]);
     }
-}
-
-#[test]
-fn handshakes_beside_a_tunnel_are_few_and_one_at_a_time() {
-    let mut pairing = deaf(Duration::from_secs(3600));
-    pairing.run_for(Duration::from_secs(600));
-    let dials = pairing.count(OPEN, |output| matches!(output, Output::Dial { .. }));
-    let abandoned = pairing.count(OPEN, |output| matches!(output, Output::Abandon(_)));
-    assert!((40..=65).contains(&dials), "{dials} in ten minutes");
-    assert_eq!(abandoned, dials - 1);
 }
 
 #[test]

@@ -144,16 +144,6 @@ impl Puncher {
         self.start_search(now, now.instant, haste, "the path is lost");
     }
 
-    /// Uses the other pair over which the peer's choice came, if there is one, because nothing of the tunnel arrives by this
-    /// one: whoever was faster with a copy than the peer itself is no way to it.
-    pub(crate) fn doubt_choice(&mut self, now: Now) {
-        let State::Connected(link) = &self.state else { return };
-        let (used, is_direct) = (link.pair, self.peer_is_direct);
-        if let Some(other) = self.declined.replace(used).filter(|other| *other != used) {
-            self.connect(other, is_direct, now);
-        }
-    }
-
     /// Takes an ack of the keeper's; false if it is none.
     pub(in crate::puncher) fn handle_kept(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
         let State::Connected(link) = &mut self.state else { return false };
@@ -175,6 +165,9 @@ impl Puncher {
             }
             Some(silence) => self.keepalive.handle_answer(silence, now.instant),
             None => {}
+        }
+        if let Some(sent_at) = now.instant.checked_sub(rtt) {
+            self.note_tunnel(probe, sent_at);
         }
         if rtt < PROMPT {
             self.note_clock(probe, rtt, now);

@@ -14,6 +14,7 @@ impl Wire {
             nominate: false,
             heard: false,
             direct: false,
+            tunnel: false,
             epoch: 1,
             instance,
             sequence,

@@ -81,6 +81,7 @@ impl Lone {
             nominate: false,
             heard: true,
             direct: false,
+            tunnel: false,
             epoch: 1,
             instance: 1,
             sequence: self.sequence,

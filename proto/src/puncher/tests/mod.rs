@@ -1,4 +1,5 @@
 mod gone;
+mod held_back;
 mod hostile;
 mod lone;
 mod runs;

@@ -62,8 +62,13 @@ pub(super) struct Wire {
     pub(super) copier: [Option<Pair>; 2],
     /// Whether the copies come a moment after the originals.
     pub(super) copies_late: bool,
+    /// From where besides copies of what the serve side gets come, a moment after the originals.
+    pub(super) late_copies: Option<Pair>,
     /// Whether somebody hands on what is sent to the open side's inside address though its NAT shows another one.
     pub(super) hands_on: bool,
+    /// Whether the copier hands on the acks that his copies get, and nothing else. He knows them by their order: an ack leaves
+    /// before the test.
+    pub(super) hands_on_acks_alone: bool,
     /// How many copies of each datagram to the serve side come, each from a port of the peer's IP that nobody has used; some of
     /// them before it.
     pub(super) swarm: u16,
@@ -105,7 +110,9 @@ impl Wire {
             skew: Default::default(),
             copier: [None; 2],
             copies_late: false,
+            late_copies: None,
             hands_on: false,
+            hands_on_acks_alone: false,
             swarm: 0,
             swarm_port: 1024,
             opened: [None; 2],
@@ -196,6 +203,11 @@ impl Wire {
         if self.block == Some(side) || self.is_lost() {
             return;
         }
+        let is_copiers = transmit.pair.remote.ip() == address("192.0.2.66:9999").ip();
+        let is_ack = |seal: &ProbeSeal| seal.open(&transmit.payload).is_ok_and(|p| p.kind == Kind::Ack);
+        if self.hands_on_acks_alone && is_copiers && !is_ack(&self.sides[side].seal) {
+            return;
+        }
         let mut from = [SERVE_ADDRESS, OPEN_ADDRESS][side];
         let mut to = transmit.pair.remote;
         if let Some((inside, outside)) = self.translate {
@@ -242,7 +254,8 @@ impl Wire {
             self.inject_swarm(side, from, first, &payload);
             before.into_iter().for_each(|over| self.inject_copy(side, over, &payload));
             self.inject(side, from, &payload);
-            after.into_iter().for_each(|over| self.inject_copy(side, over, &payload));
+            let late = self.late_copies.filter(|_| side == SERVE);
+            after.into_iter().chain(late).for_each(|over| self.inject_copy(side, over, &payload));
             self.inject_swarm(side, from, self.swarm - first, &payload);
         } else {
             let side = usize::from(self.deadlines[SERVE] != Some(next));

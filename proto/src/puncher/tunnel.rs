@@ -1,0 +1,62 @@
+//! The tunnel above the path: what each side says of its end of it, and which path is used where nothing of it arrives.
+
+use std::time::Instant;
+
+use super::{Now, Pair, Puncher, State};
+use crate::{Role, key::Instances, probe::Probe};
+
+/// Pairs over which a choice of another pair came that are remembered.
+const MAX_DECLINED: usize = 8;
+
+impl Puncher {
+    /// Sets whether a tunnel to the peer stands: the peer is told.
+    pub(crate) fn set_tunnel(&mut self, stands: bool) {
+        self.outbox.has_tunnel = stands;
+    }
+
+    /// Whether the peer's current run had a tunnel to us by its newest word.
+    pub(crate) fn peer_has_tunnel(&self) -> bool {
+        self.peers.current().is_some_and(|peer| peer.has_tunnel)
+    }
+
+    /// Whether the peer has said that it has no tunnel to us, in an answer to a test that left since then.
+    pub(crate) fn peer_lacks_tunnel(&self, since: Instant) -> bool {
+        self.peer_lacks_tunnel.is_some_and(|asked_at| asked_at >= since)
+    }
+
+    /// Records what an answer of the current run to a test says of its end of the tunnel.
+    pub(super) fn note_tunnel(&mut self, ack: &Probe, sent_at: Instant) {
+        if self.peers.current().is_some_and(|peer| peer.id == ack.instance) {
+            self.peer_lacks_tunnel = (!ack.tunnel).then_some(sent_at);
+        }
+    }
+
+    /// Uses the next pair over which the peer's choice came, if there is one, because nothing of the tunnel arrives by this
+    /// one: whoever was faster with a copy than the peer itself is no way to it.
+    pub(crate) fn doubt_choice(&mut self, now: Now) {
+        let State::Connected(link) = &self.state else { return };
+        let (used, is_direct) = (link.pair, self.peer_is_direct);
+        let is_proven = |pair: Pair| pair != used && self.checks.proof(pair).is_some();
+        let next = self.declined.iter().position(|pair| is_proven(*pair));
+        if let Some(other) = next.and_then(|index| self.declined.remove(index)) {
+            self.decline(used);
+            self.connect(other, is_direct, now);
+        }
+    }
+
+    /// Remembers a pair to turn to.
+    pub(super) fn decline(&mut self, pair: Pair) {
+        if !self.declined.contains(&pair) && self.declined.len() < MAX_DECLINED {
+            self.declined.push_back(pair);
+        }
+    }
+
+    /// Returns the runs of the program on both sides, as far as they are proven.
+    pub(super) fn instances(&self) -> Instances {
+        let (own, peers) = (self.outbox.instance, self.peers.current().map_or(0, |peer| peer.id));
+        match self.bearings.role {
+            Role::Serve => Instances { serve: own, open: peers },
+            Role::Open => Instances { serve: peers, open: own },
+        }
+    }
+}
