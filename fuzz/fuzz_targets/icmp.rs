@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libfuzzer_sys::{arbitrary, fuzz_target};
 use nix::{libc, sys::socket::ControlMessageOwned};
@@ -11,7 +11,7 @@ use pinhole_proto::puncher::IcmpKind;
 use self::complaint::complaint;
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../pinhole/src/hub/icmp/complaint.rs"]
+#[path = "../../pinhole/src/hub/link/icmp/complaint.rs"]
 mod complaint;
 
 #[derive(Debug, arbitrary::Arbitrary)]
@@ -23,6 +23,8 @@ struct Error {
     info: u32,
     data: u32,
     offender: Option<(u16, u32)>,
+    /// What the same error says in IPv6's queue.
+    offender_v6: Option<(u16, [u8; 16])>,
 }
 
 fuzz_target!(|error: Error| {
@@ -48,13 +50,35 @@ fuzz_target!(|error: Error| {
         None => assert!(!is_icmp || !matches!((error.icmp_type, error.code), (3, 3) | (11, 0))),
         Some((kind, by)) => {
             assert!(is_icmp, "an error of this machine is none of the network's");
-            assert_eq!(error.offender.map(|(_, ip)| Ipv4Addr::from(ip).into()), Some(by));
+            assert_eq!(error.offender.map(|(_, ip)| IpAddr::from(Ipv4Addr::from(ip))), Some(by));
             match kind {
                 IcmpKind::TtlExceeded => assert_eq!((error.icmp_type, error.code), (11, 0)),
                 IcmpKind::PortUnreachable => assert_eq!((error.icmp_type, error.code), (3, 3)),
                 IcmpKind::Unreachable | IcmpKind::Prohibited => {
                     assert!(error.icmp_type == 3 && ![3, 4].contains(&error.code));
                 }
+            }
+        }
+    }
+    let offender = error.offender_v6.map(|(family, ip)| libc::sockaddr_in6 {
+        sin6_family: family,
+        sin6_port: 0,
+        sin6_flowinfo: 0,
+        sin6_addr: libc::in6_addr { s6_addr: ip },
+        sin6_scope_id: 0,
+    });
+    let told = complaint(&ControlMessageOwned::Ipv6RecvErr(extended, offender));
+    let is_icmp = error.origin == libc::SO_EE_ORIGIN_ICMP6
+        && error.offender_v6.is_some_and(|(family, _)| i32::from(family) == libc::AF_INET6);
+    match told {
+        None => assert!(!is_icmp || !matches!((error.icmp_type, error.code), (1, 4) | (3, 0))),
+        Some((kind, by)) => {
+            assert!(is_icmp, "an error of this machine is none of the network's");
+            assert_eq!(error.offender_v6.map(|(_, ip)| IpAddr::from(Ipv6Addr::from(ip))), Some(by));
+            match kind {
+                IcmpKind::TtlExceeded => assert_eq!((error.icmp_type, error.code), (3, 0)),
+                IcmpKind::PortUnreachable => assert_eq!((error.icmp_type, error.code), (1, 4)),
+                IcmpKind::Unreachable | IcmpKind::Prohibited => assert!(error.icmp_type == 1 && error.code != 4),
             }
         }
     }

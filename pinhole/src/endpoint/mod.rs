@@ -75,7 +75,8 @@ impl Endpoint {
     /// Adds a peer: looks it up, and starts to search for it. Must be called within a tokio runtime.
     ///
     /// Two peers may have one key and one role, if they are at different addresses: which of them a probe is from follows
-    /// from the run of its program, once it was met, and from the address before.
+    /// from the address, and from the run of its program once that was met. A peer that is not added yet may be taken for
+    /// another one with its key, until it is: add them together, or better, give each a key of its own.
     ///
     /// # Errors
     ///

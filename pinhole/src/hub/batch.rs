@@ -21,11 +21,7 @@ use noq::{
     udp::{EcnCodepoint, Transmit, UdpSocketState},
 };
 
-use super::{
-    quic::{Writable, room},
-    socket::UdpSocket,
-    sockets::Route,
-};
+use super::{link::Link, quic::Writable, sockets::Route};
 
 /// Bytes of a batch: the largest payload that one call may send over IPv4.
 const LARGEST: usize = 65_535 - 20 - 8;
@@ -118,7 +114,7 @@ impl Gathering {
                         .batch
                         .way
                         .as_ref()
-                        .map(|way| -> Writable { Box::pin(room(way.route.socket.clone())) })
+                        .map(|way| -> Writable { Box::pin(way.route.socket.clone().room()) })
                 }
             }
         }
@@ -224,7 +220,7 @@ impl Batch {
 }
 
 /// Sends in one call; one by one where the system has just found out that the device cannot do that.
-fn send_all(socket: &UdpSocket, offload: &UdpSocketState, transmit: &Transmit<'_>) -> io::Result<()> {
+fn send_all(socket: &Link, offload: &UdpSocketState, transmit: &Transmit<'_>) -> io::Result<()> {
     let sent = socket.try_send(offload, transmit);
     let (Some(segment), Err(error)) = (transmit.segment_size, &sent) else { return sent };
     if error.kind() == io::ErrorKind::WouldBlock || offload.max_gso_segments() > NonZeroUsize::MIN {
@@ -251,9 +247,9 @@ mod tests {
 
     async fn way() -> (tokio::net::UdpSocket, Route, Arc<UdpSocketState>) {
         let peer = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
-        let socket = UdpSocket::bind(SocketId::MAIN, (Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
+        let socket = Link::bind_udp(SocketId::MAIN, (Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
         let offload = Arc::new(socket.prepare_for_quic().expect("a socket for QUIC"));
-        socket.io().writable().await.expect("room");
+        socket.udp().writable().await.expect("room");
         let remote = peer.local_addr().expect("bound");
         (peer, Route { peer: PeerId(1), remote, socket: Arc::new(socket) }, offload)
     }

@@ -2,9 +2,9 @@
 //!
 //! - *QUIC* is for the peer over whose proven pair it came and whose key its connection ID is marked with. Nothing else
 //!   reaches the library; see the module `filter`.
-//! - *A probe* is for a peer whose key opens it. Of several with one key it is for the one whose run of the program is
-//!   known, or that has proven this pair, or is looked for at this address, or has to do with this IP; then for one that has
-//!   no path yet.
+//! - *A probe* is for a peer whose key opens it. Of several with one key it is for the one that is looked for at this
+//!   address, or whose run of the program was met, or that has proven this pair, or has to do with this IP; then for one
+//!   that has no path yet. What a peer that has left goes on to send is for nobody.
 //! - *An ICMP error* is for the peers that have probed the IP that it is about; by what it quotes, if there are several.
 //! - *What no key opens* may pass to all of them, a few a second.
 //!
@@ -18,17 +18,20 @@ use std::{
 
 use noq::udp::{EcnCodepoint, RecvMeta};
 use pinhole_proto::{
-    Key, Role,
+    Key,
     probe::{Class, classify},
     puncher::{Pair, SocketId},
 };
 
 use super::{
-    filter::Filter,
-    intake::{HubCounters, IcmpArrival},
+    filter::{Filter, Sender},
+    intake::{HubCounters, IcmpArrival, Intake},
     peer::{PeerId, Share},
     segments::retain,
 };
+
+/// Former peers that are remembered of each key.
+const MAX_FORMER: usize = 16;
 
 /// All peers of an endpoint.
 #[derive(Debug, Default)]
@@ -42,6 +45,15 @@ pub(super) struct Demux {
 struct Group {
     filter: Arc<Filter>,
     peers: Vec<Arc<Share>>,
+    /// Peers that have left: what they go on to send must not be taken for a new run of another one.
+    former: VecDeque<Former>,
+}
+
+/// A peer that has left.
+#[derive(Debug)]
+struct Former {
+    met: Option<u64>,
+    named: Vec<SocketAddr>,
 }
 
 /// A datagram for QUIC that came in one read with others, which are another peer's.
@@ -65,17 +77,31 @@ impl Demux {
         let mut groups = self.groups_mut();
         match groups.iter_mut().find(|group| Arc::ptr_eq(&group.filter, &peer.filter)) {
             Some(group) => group.peers.push(peer),
-            None => groups.push(Group { filter: peer.filter.clone(), peers: vec![peer] }),
+            None => {
+                groups.push(Group { filter: peer.filter.clone(), peers: vec![peer], former: VecDeque::new() })
+            }
         }
     }
 
     /// Removes a peer.
     pub(super) fn remove(&self, peer: &Arc<Share>) {
         let mut groups = self.groups_mut();
-        for group in groups.iter_mut() {
+        if let Some(group) = groups.iter_mut().find(|group| Arc::ptr_eq(&group.filter, &peer.filter)) {
             group.peers.retain(|other| !Arc::ptr_eq(other, peer));
+            if group.former.len() == MAX_FORMER {
+                group.former.pop_front();
+            }
+            group.former.push_back(Former { met: peer.met(), named: peer.named().clone() });
         }
         groups.retain(|group| !group.peers.is_empty());
+    }
+
+    /// A peer is looked for there now: former ones of these IPs are forgotten.
+    pub(super) fn expect(&self, peer: &Share, addresses: &[SocketAddr]) {
+        let is_there = |named: &SocketAddr| addresses.iter().any(|address| address.ip() == named.ip());
+        for group in self.groups_mut().iter_mut().filter(|group| Arc::ptr_eq(&group.filter, &peer.filter)) {
+            group.former.retain(|former| !former.named.iter().any(is_there));
+        }
     }
 
     /// Returns all peers.
@@ -136,7 +162,7 @@ impl Demux {
                 }
                 None => {
                     match owner {
-                        Some(owner) => owner.intake.divert(socket, remote, datagram),
+                        Some(owner) => self.divert_own(&owner.intake, Pair { socket, remote }, datagram),
                         None => self.divert(remote, datagram),
                     }
                     false
@@ -159,6 +185,17 @@ impl Demux {
             Class::Quic => self.counters.count_stranger(),
             Class::Other => self.counters.count_noise(),
         }
+    }
+
+    /// Takes a datagram of a further socket that QUIC must not see. It is for the peer whose socket that is, or for nobody:
+    /// peers with one key know the ports of each other's slots, and what one of them sends there must not be taken for
+    /// another one's.
+    pub(super) fn divert_own(&self, intake: &Intake, pair: Pair, datagram: &[u8]) {
+        intake.divert(pair, datagram, |sender| {
+            let groups = self.groups();
+            let group = groups.iter().find(|group| group.peers.iter().any(|peer| peer.id == intake.peer));
+            group.is_none_or(|group| group.is_of(intake.peer, pair.remote, sender))
+        });
     }
 
     fn divert_probe(&self, remote: SocketAddr, datagram: &[u8]) {
@@ -217,24 +254,51 @@ impl Demux {
 
 impl Group {
     /// Returns the peer that a probe is for which its key has opened; see the module's text. `sender` is its side and run.
-    fn pick(&self, pair: Pair, sender: Option<(Role, u64)>) -> Option<&Arc<Share>> {
+    fn pick(&self, pair: Pair, sender: Sender) -> Option<&Arc<Share>> {
+        if self.is_former(pair.remote, sender) {
+            return None;
+        }
         if let [only] = &self.peers[..] {
             return Some(only);
         }
         let rank = |peer: &Arc<Share>| {
             let sockets = peer.sockets();
-            (
-                sender.is_none_or(|(role, _)| role != peer.role),
-                sender.is_some_and(|(_, instance)| peer.has_met(instance)),
-                sockets.is_proven(pair.socket, pair.remote),
-                peer.is_named(pair.remote),
-                peer.knows(pair.remote.ip()),
-                !sockets.has_route(),
-            )
+            let is_proven = sockets.is_proven(pair.socket, pair.remote);
+            let [is_side, is_there, is_run, is_near] = likeness(peer, pair.remote, sender);
+            [is_side, is_there, is_run, is_proven, is_near, !sockets.has_route()]
         };
         // The first of those that rank the same.
         self.peers.iter().rev().max_by_key(|peer| rank(peer))
     }
+
+    /// Whether a probe is a former peer's, and of none that there is now.
+    fn is_former(&self, remote: SocketAddr, sender: Sender) -> bool {
+        let run = sender.map(|(_, instance)| instance);
+        let was = |former: &Former| former.named.contains(&remote) || run.is_some() && former.met == run;
+        let is =
+            |peer: &Arc<Share>| peer.is_named(remote) || run.is_some_and(|instance| peer.has_met(instance));
+        self.former.iter().any(was) && !self.peers.iter().any(is)
+    }
+
+    /// Whether no peer but that one is more likely the sender of a probe.
+    fn is_of(&self, id: PeerId, remote: SocketAddr, sender: Sender) -> bool {
+        if self.is_former(remote, sender) {
+            return false;
+        }
+        let likeness = |peer: &Arc<Share>| likeness(peer, remote, sender);
+        let own = self.peers.iter().find(|peer| peer.id == id).map(likeness);
+        self.peers.iter().map(likeness).max() <= own
+    }
+}
+
+/// How likely a peer is the sender of a probe: its side, its address, its run of the program, its IP.
+fn likeness(peer: &Arc<Share>, remote: SocketAddr, sender: Sender) -> [bool; 4] {
+    [
+        sender.is_none_or(|(role, _)| role != peer.role),
+        peer.is_named(remote),
+        sender.is_some_and(|(_, instance)| peer.has_met(instance)),
+        peer.knows(remote.ip()),
+    ]
 }
 
 #[cfg(test)]

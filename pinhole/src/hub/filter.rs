@@ -28,6 +28,9 @@ const NONCE: std::ops::Range<usize> = 1..1 + NONCE_BYTES;
 const STRAYS: u32 = 16;
 const STRAY_EVERY: Duration = Duration::from_millis(100);
 
+/// Which side has sealed a probe, and in which run of its program, where that can be read.
+pub(super) type Sender = Option<(Role, u64)>;
+
 /// Made from a shared key, once for all peers that have it.
 pub(crate) struct Filter {
     marks: Marks,
@@ -57,9 +60,8 @@ impl Filter {
         destination(datagram).is_some_and(|id| self.marks.are_marked(id))
     }
 
-    /// Whether the key has sealed a datagram of a probe's look; if so, which side and run of the program, where that can be
-    /// read.
-    pub(super) fn sealed_by(&self, datagram: &[u8]) -> Option<Option<(Role, u64)>> {
+    /// Whether the key has sealed a datagram of a probe's look, and who.
+    pub(super) fn sealed_by(&self, datagram: &[u8]) -> Option<Sender> {
         if !self.has_marked(datagram) {
             return None;
         }

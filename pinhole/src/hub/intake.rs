@@ -1,7 +1,7 @@
 //! What goes from the sockets to one peer's driver: probe-like datagrams and ICMP errors, in bounded queues.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,11 +11,14 @@ use std::{
 use pinhole_proto::{
     Role,
     probe::{Class, MAX_PROBE_BYTES, ProbeSeal, classify},
-    puncher::{Icmp, IcmpKind, Pair, SocketId},
+    puncher::{Icmp, IcmpKind, Pair},
 };
 use tokio::sync::mpsc;
 
-use super::filter::{Filter, Strays};
+use super::{
+    filter::{Filter, Sender, Strays},
+    peer::PeerId,
+};
 
 /// Probe-like datagrams that wait for the driver: probes that open, and a few others. What is beyond is dropped.
 const PROBE_QUEUE: usize = 1024;
@@ -130,6 +133,7 @@ impl HubCounters {
 /// The sockets' ends of one peer's queues.
 #[derive(Debug)]
 pub(super) struct Intake {
+    pub(super) peer: PeerId,
     probes: mpsc::Sender<Arrival>,
     icmp: mpsc::Sender<IcmpArrival>,
     counters: Arc<HubCounters>,
@@ -139,28 +143,33 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(filter: Arc<Filter>, counters: Arc<HubCounters>) -> (Self, Arrivals) {
+    pub(super) fn new(peer: PeerId, filter: Arc<Filter>, counters: Arc<HubCounters>) -> (Self, Arrivals) {
         let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
         let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
         let (letter_box, strays) = Default::default();
-        let intake = Self { probes, icmp, counters, letter_box, filter, strays };
+        let intake = Self { peer, probes, icmp, counters, letter_box, filter, strays };
         (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
     }
 
-    /// Takes a datagram that has come to a socket of this peer's alone and that QUIC must not see: hands it to the driver if
-    /// it looks like a probe, else counts it.
-    pub(super) fn divert(&self, socket: SocketId, remote: SocketAddr, datagram: &[u8]) {
-        let pair = Pair { socket, remote };
+    /// Takes a datagram that has come to a socket of this peer's and that QUIC must not see: hands it to the driver if it
+    /// looks like a probe, else counts it. `is_ours` says of who has sealed it whether that is this peer.
+    pub(super) fn divert(&self, pair: Pair, datagram: &[u8], is_ours: impl Fn(Sender) -> bool) {
         match classify(datagram) {
             Class::Probe if self.takes_letter(pair, datagram) => {}
-            Class::Probe if self.filter.sealed_by(datagram).is_some() => self.push_probe(pair, datagram),
-            Class::Probe | Class::OldScript => {
-                if !self.takes_stray(pair, datagram) {
-                    self.counters.count_noise();
-                }
-            }
+            Class::Probe => match self.filter.sealed_by(datagram) {
+                Some(sender) if is_ours(sender) => self.push_probe(pair, datagram),
+                Some(_) => self.counters.count_noise(),
+                None => self.take_stray(pair, datagram),
+            },
+            Class::OldScript => self.take_stray(pair, datagram),
             Class::Quic => self.counters.count_stranger(),
             Class::Other => self.counters.count_noise(),
+        }
+    }
+
+    fn take_stray(&self, pair: Pair, datagram: &[u8]) {
+        if !self.takes_stray(pair, datagram) {
+            self.counters.count_noise();
         }
     }
 

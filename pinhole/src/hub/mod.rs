@@ -16,17 +16,14 @@
 mod batch;
 mod demux;
 mod filter;
-mod icmp;
 mod intake;
-mod mtu;
+mod link;
 mod peer;
 mod quic;
 mod reader;
 mod segments;
-mod socket;
 mod sockets;
 mod trace;
-mod ttl;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -49,14 +46,14 @@ pub(crate) use self::{
 use self::{
     demux::Demux,
     intake::Intake,
+    link::Link,
     peer::Share,
     reader::{Reader, Sink},
-    socket::UdpSocket,
     sockets::{Adoption, Sockets},
 };
 pub use self::{
     intake::HubCounters,
-    socket::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
+    link::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
     trace::{HOPS, Hop, hops},
 };
 use crate::bind::{BindError, Protocol};
@@ -75,7 +72,7 @@ pub const MAX_PEERS: usize = 256;
 
 /// Opens a port as a main socket has it, and closes it again. Returns the sizes of the buffers that it was granted.
 pub(crate) fn try_port(address: SocketAddr) -> Result<BufferSizes, BindError> {
-    let socket = UdpSocket::bind(SocketId::MAIN, address)?;
+    let socket = Link::bind_udp(SocketId::MAIN, address)?;
     socket.prepare_for_quic().map_err(|source| BindError::new(Protocol::Udp, address, source))?;
     Ok(socket.buffer_sizes())
 }
@@ -83,7 +80,7 @@ pub(crate) fn try_port(address: SocketAddr) -> Result<BufferSizes, BindError> {
 /// Owns the sockets; shared by all peers and the QUIC library.
 #[derive(Debug)]
 pub struct Hub {
-    main: Arc<UdpSocket>,
+    main: Arc<Link>,
     /// What the QUIC library knows about the kernel.
     offload: Arc<UdpSocketState>,
     demux: Arc<Demux>,
@@ -100,7 +97,7 @@ pub struct Hub {
 impl Hub {
     /// Binds the main socket. Must be called within a tokio runtime.
     pub(crate) fn bind(address: SocketAddr) -> Result<Arc<Self>, BindError> {
-        let main = Arc::new(UdpSocket::bind(SocketId::MAIN, address)?);
+        let main = Arc::new(Link::bind_udp(SocketId::MAIN, address)?);
         let offload =
             main.prepare_for_quic().map_err(|source| BindError::new(Protocol::Udp, address, source))?;
         let demux = Arc::new(Demux::default());
@@ -137,9 +134,10 @@ impl Hub {
         };
         let filter = self.demux.filter(key);
         let seal = filter.seal();
-        let (intake, arrivals) = Intake::new(filter.clone(), self.demux.counters.clone());
+        let (intake, arrivals) = Intake::new(id, filter.clone(), self.demux.counters.clone());
         let intake = Arc::new(intake);
-        let sockets = Sockets::new(id, self.main.clone(), intake.clone(), self.adoption.clone());
+        let sink = Sink::Peer(intake.clone(), self.demux.clone());
+        let sockets = Sockets::new(id, self.main.clone(), sink, self.adoption.clone());
         let share = Share::new((id, role), (filter, intake), sockets, opened, self.offload.clone());
         let share = Arc::new(share);
         self.demux.add(share.clone());

@@ -22,10 +22,8 @@ use super::{
     Hub,
     filter::Filter,
     intake::{Intake, LetterArrival},
-    mtu,
-    socket::UdpSocket,
+    link::{Link, TTL_BELONGS_TO_DATAGRAM},
     sockets::{Route, Sockets},
-    ttl,
 };
 use crate::bind::{BindError, Protocol};
 
@@ -138,7 +136,11 @@ impl Share {
 
     /// Whether that is the run of the peer's program that was met last.
     pub(super) fn has_met(&self, instance: u64) -> bool {
-        *self.met.lock().unwrap_or_else(PoisonError::into_inner) == Some(instance)
+        self.met() == Some(instance)
+    }
+
+    pub(super) fn met(&self) -> Option<u64> {
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the main socket has to do with that IP.
@@ -156,7 +158,7 @@ impl Share {
         }
     }
 
-    fn named(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+    pub(super) fn named(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -186,7 +188,7 @@ impl PeerHub {
         if id == SocketId::MAIN {
             return Err(BindError::InUse { protocol: Protocol::Udp, address: main });
         }
-        let socket = UdpSocket::bind(id, address)?;
+        let socket = Link::bind_udp(id, address)?;
         if socket.is_among_the_last_descriptors() {
             let source =
                 io::Error::new(io::ErrorKind::QuotaExceeded, "the last descriptors are for connections");
@@ -203,6 +205,7 @@ impl PeerHub {
 
     /// Sets the addresses at which the peer is looked for.
     pub(crate) fn set_named(&self, addresses: &[SocketAddr]) {
+        self.hub.demux.expect(&self.share, addresses);
         addresses.clone_into(&mut self.share.named());
     }
 
@@ -243,7 +246,7 @@ impl PeerHub {
         let Pair { socket: id, remote } = transmit.pair;
         let socket = {
             let sockets = self.share.sockets();
-            if transmit.ttl.is_some() && !ttl::BELONGS_TO_DATAGRAM && sockets.is_adopted(id) {
+            if transmit.ttl.is_some() && !TTL_BELONGS_TO_DATAGRAM && sockets.is_adopted(id) {
                 return Err(io::ErrorKind::Unsupported.into());
             }
             sockets.find(id).cloned().ok_or(io::ErrorKind::NotFound)?
@@ -272,8 +275,8 @@ impl PeerHub {
     /// Returns the size of the largest datagram that this machine would send by that pair, bytes of UDP payload, if the
     /// system tells.
     pub(crate) fn largest_datagram(&self, pair: Pair) -> Option<u16> {
-        let local = self.share.sockets().find(pair.socket)?.local_address();
-        mtu::largest_datagram(local, pair.remote)
+        let link = self.share.sockets().find(pair.socket)?.clone();
+        link.largest_datagram(pair.remote)
     }
 
     /// Returns what the QUIC library has sent and received by now.

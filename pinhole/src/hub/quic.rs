@@ -9,16 +9,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use noq::{
     AsyncUdpSocket, UdpSender,
-    udp::{RecvMeta, Transmit, UdpSockRef},
+    udp::{RecvMeta, Transmit},
 };
-use tokio::io::Interest;
 
-use super::{Hub, LOCAL, batch, demux::Left, icmp, peer::Share, socket::UdpSocket, sockets::Route};
+use super::{Hub, LOCAL, batch, demux::Left, link::Link, peer::Share, sockets::Route};
 use pinhole_quic::LARGEST_DATAGRAM;
 
 /// Reads of each socket in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not
@@ -30,16 +28,12 @@ const FRUITLESS_READS: usize = 8;
 const LARGEST_READ_SEGMENTS: NonZeroUsize =
     NonZeroUsize::new(65_535_usize.div_ceil(LARGEST_DATAGRAM as usize)).expect("not zero");
 
-/// Wait before a full socket is tried again where the runtime cannot tell when it has room. A buffer of 208 KiB lasts
-/// longer than this at a gigabit a second.
-const FULL: Duration = Duration::from_millis(1);
-
 /// Hands the Hub's QUIC traffic to the library.
 #[derive(Debug)]
 pub(crate) struct QuicSocket {
     hub: Arc<Hub>,
     /// What it reads: the main socket, and those that peers have adopted, each with whose it is.
-    sockets: Vec<(Option<Arc<Share>>, Arc<UdpSocket>)>,
+    sockets: Vec<(Option<Arc<Share>>, Arc<Link>)>,
     /// For which number of changes that holds.
     version: Option<u64>,
     /// Which socket is read first: the one behind that which was read last, so that none starves another.
@@ -92,7 +86,9 @@ impl QuicSocket {
         let mut all_pending = true;
         for index in (0..sockets.len()).map(|step| (self.first + step) % sockets.len()) {
             let (owner, socket) = &sockets[index];
-            let Poll::Ready(received) = poll_read(&self.hub, socket, cx, buffers, meta) else { continue };
+            let Poll::Ready(received) = socket.poll_recv(cx, &self.hub.offload, buffers, meta) else {
+                continue;
+            };
             all_pending = false;
             let received = received?;
             let (read, left) = ((&mut buffers[..received], &mut meta[..received]), &mut self.left);
@@ -144,32 +140,11 @@ impl AsyncUdpSocket for QuicSocket {
     }
 }
 
-/// Reads a socket. Returns how many reads the buffers hold; none after an ICMP error of some earlier datagram, which
-/// says nothing about this socket (field: rqbit#664).
-fn poll_read(
-    hub: &Hub,
-    socket: &UdpSocket,
-    cx: &mut Context<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-    meta: &mut [RecvMeta],
-) -> Poll<io::Result<usize>> {
-    let offload = &hub.offload;
-    loop {
-        ready!(socket.io().poll_recv_ready(cx))?;
-        let read = || offload.recv(UdpSockRef::from(socket.io()), buffers, meta);
-        match socket.io().try_io(Interest::READABLE, read) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if icmp::is_cause(&error) => return Poll::Ready(Ok(0)),
-            received => return Poll::Ready(received),
-        }
-    }
-}
-
 /// Sorts each read and moves those with something for QUIC to the front.
 fn keep_quic(
     hub: &Hub,
     owner: Option<&Arc<Share>>,
-    socket: &UdpSocket,
+    socket: &Link,
     (buffers, meta): (&mut [IoSliceMut<'_>], &mut [RecvMeta]),
     left: &mut VecDeque<Left>,
 ) -> usize {
@@ -240,7 +215,7 @@ impl UdpSender for HubSender {
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.waiting = Some(Box::pin(room(socket.clone())));
+                    self.waiting = Some(Box::pin(socket.clone().room()));
                 }
                 // A datagram that cannot leave is a lost datagram: QUIC sends its content again.
                 Err(error) => {
@@ -269,16 +244,4 @@ impl HubSender {
         }
         self.peer.clone()
     }
-}
-
-/// Waits until a socket may have room again.
-///
-/// The runtime takes an error on a socket, an ICMP one too, for the end of its writing side, and calls it writable
-/// from then on, full or not (tokio `Ready::WRITE_CLOSED`): to ask again at once would spin.
-pub(super) async fn room(socket: Arc<UdpSocket>) -> io::Result<()> {
-    let ready = socket.io().ready(Interest::WRITABLE).await?;
-    if ready.is_write_closed() {
-        tokio::time::sleep(FULL).await;
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use pinhole_proto::probe::MAX_PROBE_BYTES;
+use pinhole_proto::{probe::MAX_PROBE_BYTES, puncher::Pair};
 use tokio::{
     io::Interest,
     task::{AbortHandle, yield_now},
@@ -12,9 +12,8 @@ use tokio::{
 
 use super::{
     demux::Demux,
-    icmp,
     intake::{IcmpArrival, Intake},
-    socket::UdpSocket,
+    link::Link,
 };
 
 /// Reads in a row before the runtime gets its turn: a flood must not starve the rest.
@@ -23,8 +22,8 @@ const READS: usize = 32;
 /// Where what is read goes.
 #[derive(Debug, Clone)]
 pub(super) enum Sink {
-    /// To the one peer whose socket it is.
-    Peer(Arc<Intake>),
+    /// To the one peer whose socket it is, if it is not another one's with the same key.
+    Peer(Arc<Intake>, Arc<Demux>),
     /// To the peer that it is for: from the main socket.
     Any(Arc<Demux>),
 }
@@ -32,14 +31,16 @@ pub(super) enum Sink {
 impl Sink {
     fn push_icmp(&self, icmp: IcmpArrival) {
         match self {
-            Self::Peer(intake) => intake.push_icmp(icmp),
+            Self::Peer(intake, _) => intake.push_icmp(icmp),
             Self::Any(demux) => demux.push_icmp(&icmp),
         }
     }
 
-    fn divert(&self, socket: &UdpSocket, remote: SocketAddr, datagram: &[u8]) {
+    fn divert(&self, socket: &Link, remote: SocketAddr, datagram: &[u8]) {
         match self {
-            Self::Peer(intake) => intake.divert(socket.id(), remote, datagram),
+            Self::Peer(intake, demux) => {
+                demux.divert_own(intake, Pair { socket: socket.id(), remote }, datagram);
+            }
             Self::Any(demux) => demux.divert(remote, datagram),
         }
     }
@@ -51,12 +52,12 @@ pub(super) struct Reader(AbortHandle);
 
 impl Reader {
     /// Takes all that arrives on a socket, and the ICMP errors about what left from it.
-    pub(super) fn of_everything(socket: Arc<UdpSocket>, sink: Sink) -> Self {
+    pub(super) fn of_everything(socket: Arc<Link>, sink: Sink) -> Self {
         Self(tokio::spawn(read(socket, sink, Interest::READABLE | Interest::ERROR)).abort_handle())
     }
 
     /// Takes just the ICMP errors.
-    pub(super) fn of_errors(socket: Arc<UdpSocket>, sink: Sink) -> Self {
+    pub(super) fn of_errors(socket: Arc<Link>, sink: Sink) -> Self {
         Self(tokio::spawn(read(socket, sink, Interest::ERROR)).abort_handle())
     }
 }
@@ -67,9 +68,9 @@ impl Drop for Reader {
     }
 }
 
-async fn read(socket: Arc<UdpSocket>, sink: Sink, interest: Interest) {
+async fn read(socket: Arc<Link>, sink: Sink, interest: Interest) {
     loop {
-        let ready = match socket.io().ready(interest).await {
+        let ready = match socket.ready(interest).await {
             Ok(ready) => ready,
             Err(error) => return tracing::debug!(%error, socket = socket.id().0, "socket no longer read"),
         };
@@ -82,9 +83,9 @@ async fn read(socket: Arc<UdpSocket>, sink: Sink, interest: Interest) {
 }
 
 /// Returns whether nothing is left.
-fn read_errors(socket: &UdpSocket, sink: &Sink) -> bool {
+fn read_errors(socket: &Link, sink: &Sink) -> bool {
     for _ in 0..READS {
-        match socket.io().try_io(Interest::ERROR, || icmp::take(socket)) {
+        match socket.take_icmp() {
             Ok(Some(arrival)) => sink.push_icmp(arrival),
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
@@ -95,10 +96,10 @@ fn read_errors(socket: &UdpSocket, sink: &Sink) -> bool {
 }
 
 /// Returns whether nothing is left. Reads one byte more than a probe may have: what fills the buffer is none.
-fn read_datagrams(socket: &UdpSocket, sink: &Sink) -> bool {
+fn read_datagrams(socket: &Link, sink: &Sink) -> bool {
     let mut buffer = [0; MAX_PROBE_BYTES + 1];
     for _ in 0..READS {
-        match socket.io().try_recv_from(&mut buffer) {
+        match socket.try_recv(&mut buffer) {
             Ok((length, remote)) => sink.divert(socket, remote, &buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
             Err(error) => tracing::trace!(%error, "nothing read"), // most likely an ICMP error, which is read elsewhere

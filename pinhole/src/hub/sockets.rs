@@ -19,24 +19,24 @@ use pinhole_proto::{
 };
 
 use super::{
-    intake::Intake,
+    link::Link,
     peer::PeerId,
     reader::{Reader, Sink},
-    socket::UdpSocket,
 };
 
 #[derive(Debug)]
 pub(super) struct Sockets {
     peer: PeerId,
-    main: Arc<UdpSocket>,
-    intake: Arc<Intake>,
+    main: Arc<Link>,
+    /// Where what arrives at the further sockets goes.
+    sink: Sink,
     routes: Routes,
     /// All but the main one, with the readers of those that the puncher holds open: of the errors alone where they are
     /// adopted.
-    further: BTreeMap<SocketId, (Arc<UdpSocket>, Option<Reader>)>,
+    further: BTreeMap<SocketId, (Arc<Link>, Option<Reader>)>,
     newest: Option<Route>,
     /// Those that QUIC reads, beside the main one.
-    adopted: Vec<Arc<UdpSocket>>,
+    adopted: Vec<Arc<Link>>,
     /// Hears when `adopted` changes.
     quic: Arc<Adoption>,
     heeds_icmp: bool,
@@ -75,7 +75,7 @@ impl Adoption {
 pub(super) struct Route {
     pub(super) peer: PeerId,
     pub(super) remote: SocketAddr,
-    pub(super) socket: Arc<UdpSocket>,
+    pub(super) socket: Arc<Link>,
 }
 
 impl Route {
@@ -86,20 +86,20 @@ impl Route {
 }
 
 impl Sockets {
-    pub(super) fn new(peer: PeerId, main: Arc<UdpSocket>, intake: Arc<Intake>, quic: Arc<Adoption>) -> Self {
+    pub(super) fn new(peer: PeerId, main: Arc<Link>, sink: Sink, quic: Arc<Adoption>) -> Self {
         let (routes, further, adopted) = Default::default();
-        Self { peer, main, intake, routes, further, newest: None, adopted, quic, heeds_icmp: false }
+        Self { peer, main, sink, routes, further, newest: None, adopted, quic, heeds_icmp: false }
     }
 
     /// Takes a new socket of the puncher's. A former one of that number is gone.
-    pub(super) fn open(&mut self, socket: UdpSocket) {
+    pub(super) fn open(&mut self, socket: Link) {
         let id = socket.id();
         self.further.remove(&id);
         self.routes.open(id);
         self.follow();
         socket.heed_icmp(self.heeds_icmp);
         let socket = Arc::new(socket);
-        let reader = Reader::of_everything(socket.clone(), Sink::Peer(self.intake.clone()));
+        let reader = Reader::of_everything(socket.clone(), self.sink.clone());
         self.further.insert(id, (socket, Some(reader)));
     }
 
@@ -115,7 +115,7 @@ impl Sockets {
     }
 
     /// Opens a proven pair to QUIC and returns its socket. Nothing happens to a pair whose socket is gone.
-    pub(super) fn admit(&mut self, pair: Pair) -> Option<Arc<UdpSocket>> {
+    pub(super) fn admit(&mut self, pair: Pair) -> Option<Arc<Link>> {
         let socket = self.find(pair.socket)?.clone();
         self.routes.admit(pair);
         if !self.is_adopted(pair.socket) {
@@ -145,7 +145,7 @@ impl Sockets {
     }
 
     /// Returns the sockets that QUIC reads, beside the main one.
-    pub(super) fn adopted(&self) -> &[Arc<UdpSocket>] {
+    pub(super) fn adopted(&self) -> &[Arc<Link>] {
         &self.adopted
     }
 
@@ -155,7 +155,7 @@ impl Sockets {
     }
 
     /// Returns the socket of that number, if there is one.
-    pub(super) fn find(&self, id: SocketId) -> Option<&Arc<UdpSocket>> {
+    pub(super) fn find(&self, id: SocketId) -> Option<&Arc<Link>> {
         if id == SocketId::MAIN {
             return Some(&self.main);
         }
@@ -177,9 +177,9 @@ impl Sockets {
         self.newest.as_ref()
     }
 
-    fn adopt(&mut self, socket: Arc<UdpSocket>) {
+    fn adopt(&mut self, socket: Arc<Link>) {
         if let Some((_, Some(reader))) = self.further.get_mut(&socket.id()) {
-            *reader = Reader::of_errors(socket.clone(), Sink::Peer(self.intake.clone()));
+            *reader = Reader::of_errors(socket.clone(), self.sink.clone());
         }
         self.adopted.push(socket);
         self.quic.handle_change();

@@ -16,7 +16,7 @@ use pinhole_proto::{
 };
 use tokio::{io::Interest, task::JoinSet, time::timeout};
 
-use super::{icmp, socket::UdpSocket};
+use super::link::Link;
 use crate::bind::BindError;
 
 /// Routers that are looked for. The own NATs are nearer than that, a carrier's among them.
@@ -48,7 +48,7 @@ pub struct Hop {
 pub async fn hops(bind: IpAddr, to: SocketAddr) -> Result<Vec<Hop>, BindError> {
     let mut looks = JoinSet::new();
     for ttl in 1..=HOPS {
-        let socket = UdpSocket::bind(SocketId(ttl.into()), SocketAddr::new(bind, 0))?;
+        let socket = Link::bind_udp(SocketId(ttl.into()), SocketAddr::new(bind, 0))?;
         socket.heed_icmp(true);
         looks.spawn(look(socket, to, ttl));
     }
@@ -61,23 +61,23 @@ pub async fn hops(bind: IpAddr, to: SocketAddr) -> Result<Vec<Hop>, BindError> {
     Ok(hops)
 }
 
-async fn look(socket: UdpSocket, to: SocketAddr, ttl: u8) -> Hop {
+async fn look(link: Link, to: SocketAddr, ttl: u8) -> Hop {
     tokio::time::sleep(GAP * u32::from(ttl)).await;
     for _ in 0..TRIES {
-        if let Err(error) = socket.send_now(to, &[0; PROBE_BYTES], Some(ttl)) {
+        if let Err(error) = link.send_now(to, &[0; PROBE_BYTES], Some(ttl)) {
             tracing::debug!(%error, ttl, "not sent");
         }
-        if let Ok(Ok((router, kind))) = timeout(ANSWER, complaint(&socket)).await {
+        if let Ok(Ok((router, kind))) = timeout(ANSWER, complaint(&link)).await {
             return Hop { ttl, router: Some(router), kind: Some(kind) };
         }
     }
     Hop { ttl, router: None, kind: None }
 }
 
-async fn complaint(socket: &UdpSocket) -> io::Result<(IpAddr, IcmpKind)> {
+async fn complaint(link: &Link) -> io::Result<(IpAddr, IcmpKind)> {
     loop {
-        socket.io().ready(Interest::ERROR).await?;
-        match socket.io().try_io(Interest::ERROR, || icmp::take(socket)) {
+        link.ready(Interest::ERROR).await?;
+        match link.take_icmp() {
             Ok(Some(arrival)) => return Ok((arrival.offender, arrival.kind)),
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -77,13 +77,13 @@ async fn echoes(peer: &Peer, kind: u8) {
 async fn two_peers(keys: [Key; 2]) {
     let udp = free_port().await;
     let [first, second] = keys.clone();
-    let (at_first, at_second) = (endpoint(SERVE_IP, udp, first).await, endpoint(THIRD_IP, udp, second).await);
-    let one = Echo::new(&at_first, toward(Role::Serve, OPEN_IP, udp)).await;
-    let two = Echo::new(&at_second, toward(Role::Serve, OPEN_IP, udp)).await;
-    let [first, second] = keys;
     let own = endpoint(OPEN_IP, udp, first).await;
     let to_one = own.peer(toward(Role::Open, SERVE_IP, udp)).await.expect("a peer");
     let to_two = own.peer(toward(Role::Open, THIRD_IP, udp).key(second)).await.expect("a peer");
+    let [first, second] = keys;
+    let (at_first, at_second) = (endpoint(SERVE_IP, udp, first).await, endpoint(THIRD_IP, udp, second).await);
+    let one = Echo::new(&at_first, toward(Role::Serve, OPEN_IP, udp)).await;
+    let two = Echo::new(&at_second, toward(Role::Serve, OPEN_IP, udp)).await;
     tokio::join!(echoes(&to_one, 1), echoes(&to_two, 2));
     let mut at_two = two.peer.events();
     let mut events = one.peer.events();

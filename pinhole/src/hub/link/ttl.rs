@@ -6,7 +6,7 @@ use tokio::net::UdpSocket;
 
 /// Whether a TTL belongs to the datagram. Elsewhere it belongs to the socket for a moment, which a socket that QUIC
 /// uses from other threads must be spared.
-pub(super) const BELONGS_TO_DATAGRAM: bool = cfg!(any(target_os = "linux", target_os = "android"));
+pub(in crate::hub) const BELONGS_TO_DATAGRAM: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Sends a datagram with that TTL, or hop limit (ip(7) and ipv6(7): the control messages `IP_TTL` and `IPV6_HOPLIMIT`).
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -1,8 +1,13 @@
-//! One UDP socket: bound, and shared by the driver and the QUIC library.
+//! A UDP socket as a link.
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd};
+use std::{
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    os::fd::AsRawFd,
+    task::{Context, Poll, ready},
+};
 
-use noq::udp::{Transmit, UdpSockRef, UdpSocketState};
+use noq::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use pinhole_proto::puncher::SocketId;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::Interest;
@@ -31,13 +36,13 @@ pub struct BufferSizes {
 pub const KEPT_DESCRIPTORS: u64 = 16;
 
 #[derive(Debug)]
-pub(super) struct UdpSocket {
+pub(in crate::hub) struct UdpLink {
     id: SocketId,
     io: tokio::net::UdpSocket,
     local: SocketAddr,
 }
 
-impl UdpSocket {
+impl UdpLink {
     /// Binds a socket as the system makes it: for probes.
     pub(super) fn bind(id: SocketId, address: SocketAddr) -> Result<Self, BindError> {
         let other = |source| BindError::new(Protocol::Udp, address, source);
@@ -93,6 +98,25 @@ impl UdpSocket {
     pub(super) fn try_send(&self, offload: &UdpSocketState, transmit: &Transmit<'_>) -> io::Result<()> {
         let send = || offload.try_send(UdpSockRef::from(&self.io), transmit);
         self.io.try_io(Interest::WRITABLE, || past_pending_errors(send))
+    }
+
+    /// See [`Link::poll_recv`](super::Link::poll_recv).
+    pub(super) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        offload: &UdpSocketState,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            let read = || offload.recv(UdpSockRef::from(&self.io), buffers, meta);
+            match self.io.try_io(Interest::READABLE, read) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if icmp::is_cause(&error) => return Poll::Ready(Ok(0)),
+                received => return Poll::Ready(received),
+            }
+        }
     }
 
     pub(super) fn id(&self) -> SocketId {

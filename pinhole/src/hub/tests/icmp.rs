@@ -7,7 +7,6 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setso
 use pinhole_proto::{key::Phrase, puncher::IcmpKind};
 
 use super::*;
-use crate::hub::{icmp, quic};
 
 #[tokio::test]
 async fn a_ttl_is_that_of_one_datagram() {
@@ -141,9 +140,9 @@ async fn without_a_search_errors_cost_nothing() {
     for socket in [SocketId::MAIN, FAN] {
         hub.send_probe(&probe(socket, NOBODY, None)).expect("sent");
         let socket = hub.sockets().find(socket).expect("open").clone();
-        let error = socket.io().take_error().expect("readable");
+        let error = socket2::SockRef::from(socket.udp()).take_error().expect("readable");
         assert!(error.is_none(), "{error:?}");
-        let queued = icmp::take(&socket).map(drop).expect_err("empty");
+        let queued = socket.take_queued_icmp().map(drop).expect_err("empty");
         assert_eq!(queued.kind(), std::io::ErrorKind::WouldBlock);
     }
     assert!(arrivals.icmp.try_recv().is_err());
@@ -155,8 +154,8 @@ async fn a_full_socket_that_has_seen_an_error_is_not_tried_again_at_once() {
     hub.heed_icmp(true);
     hub.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
     within(arrivals.icmp.recv()).await.expect("an error");
-    within(hub.hub().main.io().writable()).await.expect("writable"); // once the runtime knows so, this never waits again
-    let mut room = std::pin::pin!(quic::room(hub.hub().main.clone()));
+    within(hub.hub().main.udp().writable()).await.expect("writable"); // once the runtime knows so, this never waits again
+    let mut room = std::pin::pin!(hub.hub().main.clone().room());
     assert!(poll_fn(|cx| std::task::Poll::Ready(room.as_mut().poll(cx))).await.is_pending());
     within(room).await.expect("room");
 }

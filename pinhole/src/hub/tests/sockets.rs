@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 use super::*;
 use crate::{
     bind::BindError,
-    hub::{intake::Arrival, socket},
+    hub::{intake::Arrival, link::Link},
 };
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn no_socket_starves_another() {
     }
     for socket in [SocketId::MAIN, FAN] {
         let socket = hub.sockets().find(socket).expect("open").clone();
-        within(socket.io().readable()).await.expect("readable");
+        within(socket.udp().readable()).await.expect("readable");
     }
     let mut quic = QuicSocket::new(hub.hub().clone());
     for _ in 0..4 {
@@ -182,7 +182,7 @@ async fn a_number_that_is_used_again_means_the_new_socket() {
 async fn thousands_of_reconnects_leave_no_socket_behind() {
     let (hub, _arrivals) = hub();
     let mut quic = QuicSocket::new(hub.hub().clone());
-    let mut sockets: Vec<Weak<socket::UdpSocket>> = Vec::new();
+    let mut sockets: Vec<Weak<Link>> = Vec::new();
     for n in 1..=3000 {
         let (id, remote) = (SocketId(n), SocketAddr::from((Ipv4Addr::LOCALHOST, n)));
         hub.open(id, ANY).expect("a socket");

@@ -39,7 +39,8 @@ mod system {
 
     use tokio::net::UdpSocket;
 
-    use super::super::{intake::IcmpArrival, socket};
+    use super::super::udp::UdpLink;
+    use crate::hub::intake::IcmpArrival;
 
     /// Does nothing: there is nothing to be had.
     pub(in super::super) fn heed(_io: &UdpSocket, _on: bool) -> io::Result<()> {
@@ -47,7 +48,7 @@ mod system {
     }
 
     /// Finds nothing.
-    pub(in super::super) fn take(_socket: &socket::UdpSocket) -> io::Result<Option<IcmpArrival>> {
+    pub(in super::super) fn take(_socket: &UdpLink) -> io::Result<Option<IcmpArrival>> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
@@ -64,13 +65,8 @@ mod system {
     use pinhole_proto::{probe::MAX_PROBE_BYTES, puncher::Pair};
     use tokio::net::UdpSocket;
 
-    use super::{
-        super::{
-            intake::{IcmpArrival, Short},
-            socket,
-        },
-        complaint::complaint,
-    };
+    use super::{super::udp::UdpLink, complaint::complaint};
+    use crate::hub::intake::{IcmpArrival, Short};
 
     /// Room for control messages, bytes: the error with its origin takes 48, or 60 of IPv6, what the QUIC library asks for as much
     /// again.
@@ -89,7 +85,7 @@ mod system {
     /// # Errors
     ///
     /// `WouldBlock` when the queue is empty.
-    pub(in super::super) fn take(socket: &socket::UdpSocket) -> io::Result<Option<IcmpArrival>> {
+    pub(in super::super) fn take(socket: &UdpLink) -> io::Result<Option<IcmpArrival>> {
         let mut payload = [0; MAX_PROBE_BYTES];
         let mut control = vec![0; CONTROL_BYTES]; // on the heap, because it must be aligned
         let mut parts = [IoSliceMut::new(&mut payload)];
