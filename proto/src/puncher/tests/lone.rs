@@ -1,7 +1,7 @@
 //! One machine whose peer the tests play.
 
 use super::{super::*, wire::OPEN_ADDRESS};
-use crate::probe::PROBE_BYTES;
+use crate::probe::{PROBE_BYTES, Probe};
 
 /// One side alone, and a clock; the tests play its peer.
 pub(super) struct Lone {

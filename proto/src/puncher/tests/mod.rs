@@ -12,7 +12,10 @@ use std::net::SocketAddr;
 
 use self::{lone::Lone, wire::*};
 use super::*;
-use crate::{nat::NotPublic, probe::PROBE_BYTES};
+use crate::{
+    nat::NotPublic,
+    probe::{PROBE_BYTES, Probe},
+};
 
 const MS: Duration = Duration::from_millis(1);
 
