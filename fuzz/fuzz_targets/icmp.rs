@@ -11,7 +11,7 @@ use pinhole_proto::puncher::IcmpKind;
 use self::complaint::complaint;
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../pinhole/src/hub/link/icmp/complaint.rs"]
+#[path = "../../pinhole/src/sys/linux/complaint.rs"]
 mod complaint;
 
 #[derive(Debug, arbitrary::Arbitrary)]

@@ -12,7 +12,7 @@ use pinhole_proto::{
 };
 
 use super::{Endpoint, PeerAddress, PeerError};
-use crate::bind::BindError;
+use crate::{bind::BindError, hub::NoPlace};
 
 /// UDP port of both sides unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5555;
@@ -213,7 +213,19 @@ pub enum StartError {
     /// The endpoint has [`MAX_PEERS`](crate::hub::MAX_PEERS) peers.
     #[error("the endpoint has {} peers, and takes no more", crate::hub::MAX_PEERS)]
     TooManyPeers,
+    /// Another peer of the endpoint has the key: it is the key that tells them apart.
+    #[error("another peer of this endpoint has this key: give each peer a key of its own")]
+    KeyTaken,
     /// The endpoint was closed.
     #[error("the endpoint was closed")]
     Closed,
+}
+
+impl From<NoPlace> for StartError {
+    fn from(why: NoPlace) -> Self {
+        match why {
+            NoPlace::TooMany => Self::TooManyPeers,
+            NoPlace::KeyTaken => Self::KeyTaken,
+        }
+    }
 }

@@ -139,7 +139,6 @@ impl Driver {
                 Some(found) = self.lookups.join_next() => {
                     self.tell_vitals();
                     self.session.handle_resolved(found.ok().and_then(Result::ok), now());
-                    self.hub.set_named(self.session.addresses());
                     self.locate();
                     self.answer_curious();
                 }
@@ -179,10 +178,6 @@ impl Driver {
                     if self.role == Role::Serve {
                         self.connections.answer(over); // before the first packet can get in
                     }
-                    self.hub.set_met(match self.role {
-                        Role::Serve => over.instances.open,
-                        Role::Open => over.instances.serve,
-                    });
                     self.hub.admit(over.pair);
                     self.connections.set_path(Some(over.pair.remote));
                 }

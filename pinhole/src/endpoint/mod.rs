@@ -74,13 +74,11 @@ impl Endpoint {
 
     /// Adds a peer: looks it up, and starts to search for it. Must be called within a tokio runtime.
     ///
-    /// Two peers may have one key and one role, if they are at different addresses: which of them a probe is from follows
-    /// from the address, and from the run of its program once that was met. A peer that is not added yet may be taken for
-    /// another one with its key, until it is: add them together, or better, give each a key of its own.
+    /// Each peer of an endpoint has a key of its own: the key tells them apart, and never an address, which can be forged.
     ///
     /// # Errors
     ///
-    /// When the peer cannot be used as named, there are too many, or the endpoint was closed.
+    /// When the peer cannot be used as named, another peer has its key, there are too many, or the endpoint was closed.
     pub async fn peer(&self, config: PeerConfig) -> Result<Peer, StartError> {
         Peer::start(&self.inner, config).await
     }

@@ -88,9 +88,7 @@ impl Peer {
         PeerAddress::check_foreign(&addresses, inner.hub.local_address())?;
         let credentials = Credentials::new(&key, random()?).map_err(|error| StartError::Tls(error.into()))?;
         let shared = Shared::new(credentials);
-        let (hub, arrivals, seal) =
-            inner.hub.join(config.role, &key, shared.opened.clone()).ok_or(StartError::TooManyPeers)?;
-        hub.set_named(&addresses);
+        let (hub, arrivals, seal) = inner.hub.join(&key, shared.opened.clone())?;
         let (commands, from_owner) = mpsc::channel(COMMANDS);
         let (handshakes, incoming) = mpsc::channel(INCOMING);
         inner.add(hub.id(), commands.downgrade(), handshakes)?;

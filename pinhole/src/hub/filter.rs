@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use pinhole_proto::{
-    Key, Role,
+    Key,
     key::{CONNECTION_ID_BYTES, Marks},
     probe::{NONCE_BYTES, OpenError, ProbeSeal},
 };
@@ -28,10 +28,7 @@ const NONCE: std::ops::Range<usize> = 1..1 + NONCE_BYTES;
 const STRAYS: u32 = 16;
 const STRAY_EVERY: Duration = Duration::from_millis(100);
 
-/// Which side has sealed a probe, and in which run of its program, where that can be read.
-pub(super) type Sender = Option<(Role, u64)>;
-
-/// Made from a shared key, once for all peers that have it.
+/// Made from the key that is shared with a peer.
 pub(crate) struct Filter {
     marks: Marks,
     seal: ProbeSeal,
@@ -60,16 +57,9 @@ impl Filter {
         destination(datagram).is_some_and(|id| self.marks.are_marked(id))
     }
 
-    /// Whether the key has sealed a datagram of a probe's look, and who.
-    pub(super) fn sealed_by(&self, datagram: &[u8]) -> Option<Sender> {
-        if !self.has_marked(datagram) {
-            return None;
-        }
-        match self.seal.open(datagram) {
-            Ok(probe) => Some(Some((probe.role, probe.instance))),
-            Err(OpenError::Sealed { .. }) => None,
-            Err(OpenError::NoProbe | OpenError::Unknown) => Some(None),
-        }
+    /// Whether the key has sealed a datagram of a probe's look, or sealed something that cannot be read.
+    pub(super) fn has_sealed(&self, datagram: &[u8]) -> bool {
+        self.has_marked(datagram) && !matches!(self.seal.open(datagram), Err(OpenError::Sealed { .. }))
     }
 
     /// Whether a datagram of a probe's look, or what is quoted of one, has a nonce that a holder of the key has made.
@@ -177,7 +167,7 @@ pub(super) mod tests {
     fn of_many_probes_that_do_not_open_a_few_pass() {
         let filter = Filter::new(&key());
         let mut strays = Strays::default();
-        assert_eq!(filter.sealed_by(&[0x82; 101]), None);
+        assert!(!filter.has_sealed(&[0x82; 101]));
         let passed = (0..10_000).filter(|_| strays.take()).count();
         assert!((1..200).contains(&passed), "{passed}");
     }

@@ -15,10 +15,7 @@ use pinhole_proto::{
 };
 use tokio::sync::mpsc;
 
-use super::{
-    filter::{Filter, Sender, Strays},
-    peer::PeerId,
-};
+use super::filter::{Filter, Strays};
 
 /// Probe-like datagrams that wait for the driver: probes that open, and a few others. What is beyond is dropped.
 const PROBE_QUEUE: usize = 1024;
@@ -133,7 +130,6 @@ impl HubCounters {
 /// The sockets' ends of one peer's queues.
 #[derive(Debug)]
 pub(super) struct Intake {
-    pub(super) peer: PeerId,
     probes: mpsc::Sender<Arrival>,
     icmp: mpsc::Sender<IcmpArrival>,
     counters: Arc<HubCounters>,
@@ -143,32 +139,31 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(peer: PeerId, filter: Arc<Filter>, counters: Arc<HubCounters>) -> (Self, Arrivals) {
+    pub(super) fn new(filter: Arc<Filter>, counters: Arc<HubCounters>) -> (Self, Arrivals) {
         let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
         let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
         let (letter_box, strays) = Default::default();
-        let intake = Self { peer, probes, icmp, counters, letter_box, filter, strays };
+        let intake = Self { probes, icmp, counters, letter_box, filter, strays };
         (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
     }
 
     /// Takes a datagram that has come to a socket of this peer's and that QUIC must not see: hands it to the driver if it
-    /// looks like a probe, else counts it. `is_ours` says of who has sealed it whether that is this peer.
-    pub(super) fn divert(&self, pair: Pair, datagram: &[u8], is_ours: impl Fn(Sender) -> bool) {
+    /// looks like a probe, else counts it.
+    pub(super) fn divert(&self, pair: Pair, datagram: &[u8]) {
         match classify(datagram) {
             Class::Probe if self.takes_letter(pair, datagram) => {}
-            Class::Probe => match self.filter.sealed_by(datagram) {
-                Some(sender) if is_ours(sender) => self.push_probe(pair, datagram),
-                Some(_) => self.counters.count_noise(),
-                None => self.take_stray(pair, datagram),
-            },
-            Class::OldScript => self.take_stray(pair, datagram),
+            Class::Probe if self.filter.has_sealed(datagram) => self.push_probe(pair, datagram),
+            Class::Probe | Class::OldScript => self.take_stray(pair, datagram),
             Class::Quic => self.counters.count_stranger(),
             Class::Other => self.counters.count_noise(),
         }
     }
 
+    /// Takes a datagram that nobody has sealed with the key, if one more may pass.
     fn take_stray(&self, pair: Pair, datagram: &[u8]) {
-        if !self.takes_stray(pair, datagram) {
+        if self.strays.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.push_probe(pair, datagram);
+        } else {
             self.counters.count_noise();
         }
     }
@@ -176,15 +171,6 @@ impl Intake {
     /// Takes a datagram that opens.
     pub(super) fn push_probe(&self, pair: Pair, datagram: &[u8]) {
         self.push(&self.probes, Arrival { pair, bytes: Short::of(datagram) });
-    }
-
-    /// Takes a datagram that nobody has sealed with the key, if one more may pass.
-    pub(super) fn takes_stray(&self, pair: Pair, datagram: &[u8]) -> bool {
-        let may_pass = self.strays.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if may_pass {
-            self.push_probe(pair, datagram);
-        }
-        may_pass
     }
 
     /// Has letters of the peer's check go another way from now on. Once in a life.

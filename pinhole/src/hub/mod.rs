@@ -34,7 +34,7 @@ use std::{
 };
 
 use noq::udp::UdpSocketState;
-use pinhole_proto::{Key, Role, probe::ProbeSeal, puncher::SocketId};
+use pinhole_proto::{Key, probe::ProbeSeal, puncher::SocketId};
 use pinhole_quic::Opened;
 
 pub(crate) use self::{
@@ -45,6 +45,7 @@ pub(crate) use self::{
 };
 use self::{
     demux::Demux,
+    filter::Filter,
     intake::Intake,
     link::Link,
     peer::Share,
@@ -94,6 +95,15 @@ pub struct Hub {
     _main_errors: Reader,
 }
 
+/// Says why a peer has no place in a Hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// There are [`MAX_PEERS`].
+    TooMany,
+    /// Another one has its key.
+    KeyTaken,
+}
+
 impl Hub {
     /// Binds the main socket. Must be called within a tokio runtime.
     pub(crate) fn bind(address: SocketAddr) -> Result<Arc<Self>, BindError> {
@@ -114,17 +124,23 @@ impl Hub {
         }))
     }
 
-    /// Adds a peer with whom this side, of that role, has a key. Returns its part of the Hub, what will arrive for it, and the
-    /// seal of its probes. What QUIC opens of it is counted by `opened`. `None` beyond [`MAX_PEERS`].
+    /// Adds a peer with whom this side has a key. Returns its part of the Hub, what will arrive for it, and the seal of its
+    /// probes. What QUIC opens of it is counted by `opened`.
+    ///
+    /// # Errors
+    ///
+    /// When another peer has this key, or beyond [`MAX_PEERS`].
     pub(crate) fn join(
         self: &Arc<Self>,
-        role: Role,
         key: &Key,
         opened: Opened,
-    ) -> Option<(Arc<PeerHub>, Arrivals, ProbeSeal)> {
+    ) -> Result<(Arc<PeerHub>, Arrivals, ProbeSeal), NoPlace> {
         let _one_at_a_time = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
         if self.demux.count() >= MAX_PEERS {
-            return None;
+            return Err(NoPlace::TooMany);
+        }
+        if self.demux.has_key(key) {
+            return Err(NoPlace::KeyTaken);
         }
         let id = loop {
             let id = PeerId(self.last_peer.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
@@ -132,16 +148,16 @@ impl Hub {
                 break id;
             }
         };
-        let filter = self.demux.filter(key);
+        let filter = Arc::new(Filter::new(key));
         let seal = filter.seal();
-        let (intake, arrivals) = Intake::new(id, filter.clone(), self.demux.counters.clone());
+        let (intake, arrivals) = Intake::new(filter.clone(), self.demux.counters.clone());
         let intake = Arc::new(intake);
-        let sink = Sink::Peer(intake.clone(), self.demux.clone());
+        let sink = Sink::Peer(intake.clone());
         let sockets = Sockets::new(id, self.main.clone(), sink, self.adoption.clone());
-        let share = Share::new((id, role), (filter, intake), sockets, opened, self.offload.clone());
+        let share = Share::new(id, (filter, intake), sockets, opened, self.offload.clone());
         let share = Arc::new(share);
         self.demux.add(share.clone());
-        Some((Arc::new(PeerHub { hub: self.clone(), share }), arrivals, seal))
+        Ok((Arc::new(PeerHub { hub: self.clone(), share }), arrivals, seal))
     }
 
     /// Removes a peer.

@@ -22,10 +22,13 @@ use super::{
     Hub,
     filter::Filter,
     intake::{Intake, LetterArrival},
-    link::{Link, TTL_BELONGS_TO_DATAGRAM},
+    link::Link,
     sockets::{Route, Sockets},
 };
-use crate::bind::{BindError, Protocol};
+use crate::{
+    bind::{BindError, Protocol},
+    sys,
+};
 
 /// IPs that are remembered of those that the main socket has sent probes to: those of a peer, and of its NAT.
 const MAX_IPS: usize = 32;
@@ -51,16 +54,11 @@ impl PeerId {
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) id: PeerId,
-    pub(super) role: Role,
     pub(super) filter: Arc<Filter>,
     pub(super) intake: Arc<Intake>,
     sockets: Mutex<Sockets>,
-    /// The addresses at which the peer is looked for.
-    named: Mutex<Vec<SocketAddr>>,
     /// IPs to which the main socket has sent probes, the oldest first.
     ips: Mutex<Vec<IpAddr>>,
-    /// The run of the peer's program that was met last.
-    met: Mutex<Option<u64>>,
     traffic: Meter,
     opened: Opened,
     /// What the QUIC library knows about the kernel, for the path in use.
@@ -80,22 +78,19 @@ struct Meter {
 
 impl Share {
     pub(super) fn new(
-        (id, role): (PeerId, Role),
+        id: PeerId,
         (filter, intake): (Arc<Filter>, Arc<Intake>),
         sockets: Sockets,
         opened: Opened,
         offload: Arc<UdpSocketState>,
     ) -> Self {
-        let (named, ips, met, traffic) = Default::default();
+        let (ips, traffic) = Default::default();
         Self {
             id,
-            role,
             filter,
             intake,
             sockets: Mutex::new(sockets),
-            named,
             ips,
-            met,
             traffic,
             opened,
             offload: RwLock::new(offload),
@@ -129,23 +124,9 @@ impl Share {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the peer is looked for at that very address.
-    pub(super) fn is_named(&self, remote: SocketAddr) -> bool {
-        self.named().contains(&remote)
-    }
-
-    /// Whether that is the run of the peer's program that was met last.
-    pub(super) fn has_met(&self, instance: u64) -> bool {
-        self.met() == Some(instance)
-    }
-
-    pub(super) fn met(&self) -> Option<u64> {
-        *self.met.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether the main socket has to do with that IP.
     pub(super) fn knows(&self, ip: IpAddr) -> bool {
-        self.ips().contains(&ip) || self.named().iter().any(|named| named.ip() == ip)
+        self.ips().contains(&ip)
     }
 
     fn note_ip(&self, ip: IpAddr) {
@@ -156,10 +137,6 @@ impl Share {
             }
             ips.push(ip);
         }
-    }
-
-    pub(super) fn named(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ips(&self) -> MutexGuard<'_, Vec<IpAddr>> {
@@ -203,17 +180,6 @@ impl PeerHub {
         self.share.sockets().close(id);
     }
 
-    /// Sets the addresses at which the peer is looked for.
-    pub(crate) fn set_named(&self, addresses: &[SocketAddr]) {
-        self.hub.demux.expect(&self.share, addresses);
-        addresses.clone_into(&mut self.share.named());
-    }
-
-    /// Sets which run of the peer's program was met.
-    pub(crate) fn set_met(&self, instance: u64) {
-        *self.share.met.lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
-    }
-
     /// Opens a proven pair to QUIC, whose datagrams take it from now on. One whose socket is gone stays closed.
     pub(crate) fn admit(&self, pair: Pair) {
         let Some(socket) = self.share.sockets().admit(pair) else {
@@ -246,7 +212,7 @@ impl PeerHub {
         let Pair { socket: id, remote } = transmit.pair;
         let socket = {
             let sockets = self.share.sockets();
-            if transmit.ttl.is_some() && !TTL_BELONGS_TO_DATAGRAM && sockets.is_adopted(id) {
+            if transmit.ttl.is_some() && !sys::TTL_BELONGS_TO_DATAGRAM && sockets.is_adopted(id) {
                 return Err(io::ErrorKind::Unsupported.into());
             }
             sockets.find(id).cloned().ok_or(io::ErrorKind::NotFound)?

@@ -22,8 +22,8 @@ const READS: usize = 32;
 /// Where what is read goes.
 #[derive(Debug, Clone)]
 pub(super) enum Sink {
-    /// To the one peer whose socket it is, if it is not another one's with the same key.
-    Peer(Arc<Intake>, Arc<Demux>),
+    /// To the one peer whose socket it is.
+    Peer(Arc<Intake>),
     /// To the peer that it is for: from the main socket.
     Any(Arc<Demux>),
 }
@@ -31,16 +31,14 @@ pub(super) enum Sink {
 impl Sink {
     fn push_icmp(&self, icmp: IcmpArrival) {
         match self {
-            Self::Peer(intake, _) => intake.push_icmp(icmp),
+            Self::Peer(intake) => intake.push_icmp(icmp),
             Self::Any(demux) => demux.push_icmp(&icmp),
         }
     }
 
     fn divert(&self, socket: &Link, remote: SocketAddr, datagram: &[u8]) {
         match self {
-            Self::Peer(intake, demux) => {
-                demux.divert_own(intake, Pair { socket: socket.id(), remote }, datagram);
-            }
+            Self::Peer(intake) => intake.divert(Pair { socket: socket.id(), remote }, datagram),
             Self::Any(demux) => demux.divert(remote, datagram),
         }
     }

@@ -149,11 +149,6 @@ impl Sockets {
         &self.adopted
     }
 
-    /// Whether there is any route.
-    pub(super) fn has_route(&self) -> bool {
-        self.newest.is_some()
-    }
-
     /// Returns the socket of that number, if there is one.
     pub(super) fn find(&self, id: SocketId) -> Option<&Arc<Link>> {
         if id == SocketId::MAIN {

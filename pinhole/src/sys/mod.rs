@@ -12,4 +12,23 @@ mod system;
 #[path = "portable.rs"]
 mod system;
 
-pub(crate) use self::system::{Network, addresses, clock, gateway, is_closed, leads_to, mtu, pace_nothing};
+use std::net::{IpAddr, SocketAddr};
+
+use pinhole_proto::puncher::IcmpKind;
+
+pub(crate) use self::system::{
+    BUFFER_BOOKKEEPING, Network, TTL_BELONGS_TO_DATAGRAM, addresses, clock, gateway, heed_icmp, is_closed,
+    is_icmp_cause, largest_datagram, leads_to, mtu, pace_nothing, send_with_ttl, take_icmp,
+};
+
+/// An ICMP error about a datagram of a socket.
+#[derive(Debug)]
+pub(crate) struct IcmpError {
+    /// Where the datagram was sent.
+    pub(crate) remote: SocketAddr,
+    pub(crate) kind: IcmpKind,
+    /// Who complains.
+    pub(crate) offender: IpAddr,
+    /// What is quoted of the datagram's payload.
+    pub(crate) quoted: Vec<u8>,
+}

@@ -4,12 +4,21 @@
 
 use std::{
     io,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
 };
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 
+use super::IcmpError;
 use crate::check::{Clock, Gateway};
+
+/// A system reports the size of a socket buffer that it grants.
+pub(crate) const BUFFER_BOOKKEEPING: usize = 1;
+
+/// Whether a TTL belongs to the datagram: to the socket for a moment, which a socket that QUIC uses from other threads must be
+/// spared. A search under a tunnel opens no mappings without reaching the peer's router.
+pub(crate) const TTL_BELONGS_TO_DATAGRAM: bool = false;
 
 /// Changes of this machine's network, which nobody reports: they are noticed by what they do to the path, some seconds later.
 #[derive(Debug)]
@@ -61,4 +70,48 @@ pub(crate) fn mtu(_connected: &UdpSocket) -> Option<u32> {
 /// Leaves TCP within this machine as it is.
 pub(crate) fn pace_nothing(_tcp: &TcpStream) -> io::Result<()> {
     Ok(())
+}
+
+/// Sends a datagram with that TTL, which every other datagram of the socket has in the meantime.
+pub(crate) fn send_with_ttl(
+    io: &tokio::net::UdpSocket,
+    remote: SocketAddr,
+    payload: &[u8],
+    ttl: u8,
+) -> io::Result<()> {
+    let socket = socket2::SockRef::from(io);
+    let send = || socket.send_to(payload, &remote.into());
+    if remote.is_ipv6() {
+        let usual = socket.unicast_hops_v6()?;
+        socket.set_unicast_hops_v6(ttl.into())?;
+        let sent = send();
+        socket.set_unicast_hops_v6(usual)?;
+        return sent.map(drop);
+    }
+    let usual = socket.ttl_v4()?;
+    socket.set_ttl_v4(ttl.into())?;
+    let sent = send();
+    socket.set_ttl_v4(usual)?;
+    sent.map(drop)
+}
+
+/// Asks for nothing: no ICMP error is handed out for a socket that is not connected. A search learns less of the routers on
+/// the way, and has no low TTL.
+pub(crate) fn heed_icmp(_io: &tokio::net::UdpSocket, _on: bool) -> io::Result<()> {
+    Ok(())
+}
+
+/// Finds none.
+pub(crate) fn take_icmp(_io: &tokio::net::UdpSocket) -> io::Result<Option<IcmpError>> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Whether a failed call has that number because of an ICMP error, beyond those that every system has.
+pub(crate) fn is_icmp_cause(_errno: Errno) -> bool {
+    false
+}
+
+/// The largest UDP payload of one packet between two addresses, bytes: not known.
+pub(crate) fn largest_datagram(_from: SocketAddr, _to: SocketAddr) -> Option<u16> {
+    None
 }

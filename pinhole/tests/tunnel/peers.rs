@@ -104,20 +104,16 @@ async fn an_endpoint_has_two_peers_with_two_keys_and_one_goes_on_without_the_oth
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_has_two_peers_with_one_key_at_two_addresses() {
-    two_peers([key(1), key(1)]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_serves_one_peer_and_opens_streams_to_another_that_has_the_same_key() {
+async fn a_key_is_one_peer_s_until_that_has_left() {
     let udp = free_port().await;
     let own = endpoint(OPEN_IP, udp, key(1)).await;
-    let (client, server) = (endpoint(SERVE_IP, udp, key(1)).await, endpoint(THIRD_IP, udp, key(1)).await);
-    let _served = Echo::new(&own, toward(Role::Serve, SERVE_IP, udp)).await;
-    let _echo = Echo::new(&server, toward(Role::Serve, OPEN_IP, udp)).await;
-    let to_own = client.peer(toward(Role::Open, OPEN_IP, udp)).await.expect("a peer");
-    let from_own = own.peer(toward(Role::Open, THIRD_IP, udp)).await.expect("a peer");
-    tokio::join!(echoes(&to_own, 1), echoes(&from_own, 2));
+    let first = own.peer(toward(Role::Open, SERVE_IP, udp)).await.expect("a peer");
+    for role in [Role::Open, Role::Serve] {
+        let second = own.peer(toward(role, THIRD_IP, udp)).await;
+        assert!(matches!(second, Err(StartError::KeyTaken)), "{role:?}");
+    }
+    within(first.close()).await;
+    own.peer(toward(Role::Open, THIRD_IP, udp)).await.expect("the key is free");
 }
 
 #[tokio::test(flavor = "multi_thread")]

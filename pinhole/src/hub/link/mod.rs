@@ -4,8 +4,6 @@
 //! connection of TCP) is another kind of [`Link`]; the Hub, the Puncher and QUIC see no difference.
 
 mod icmp;
-mod mtu;
-mod ttl;
 mod udp;
 
 use std::{
@@ -20,11 +18,10 @@ use noq::udp::{RecvMeta, Transmit, UdpSocketState};
 use pinhole_proto::puncher::SocketId;
 use tokio::io::{Interest, Ready};
 
-pub(super) use self::ttl::BELONGS_TO_DATAGRAM as TTL_BELONGS_TO_DATAGRAM;
 use self::udp::UdpLink;
 pub use self::udp::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES};
 use super::intake::IcmpArrival;
-use crate::bind::BindError;
+use crate::{bind::BindError, sys};
 
 /// Wait before a full socket is tried again where the runtime cannot tell when it has room. A buffer of 208 KiB lasts
 /// longer than this at a gigabit a second.
@@ -112,7 +109,7 @@ impl Link {
     /// `WouldBlock` when there is none.
     pub(super) fn take_icmp(&self) -> io::Result<Option<IcmpArrival>> {
         let Self::Udp(udp) = self;
-        udp.io().try_io(Interest::ERROR, || icmp::take(udp))
+        udp.io().try_io(Interest::ERROR, || udp.take_icmp())
     }
 
     /// Returns its number.
@@ -137,7 +134,7 @@ impl Link {
     /// system tells.
     pub(super) fn largest_datagram(&self, to: SocketAddr) -> Option<u16> {
         let Self::Udp(udp) = self;
-        mtu::largest_datagram(udp.local_address(), to)
+        sys::largest_datagram(udp.local_address(), to)
     }
 
     /// Whether hardly any descriptors are left: a search must leave some for local connections, names and files.
@@ -157,6 +154,6 @@ impl Link {
     #[cfg(all(test, target_os = "linux"))]
     pub(super) fn take_queued_icmp(&self) -> io::Result<Option<IcmpArrival>> {
         let Self::Udp(udp) = self;
-        icmp::take(udp)
+        udp.take_icmp()
     }
 }

@@ -8,12 +8,16 @@ use std::{
 };
 
 use noq::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use pinhole_proto::puncher::SocketId;
+use pinhole_proto::puncher::{Pair, SocketId};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::Interest;
 
-use super::{icmp, ttl};
-use crate::bind::{BindError, Protocol};
+use super::icmp;
+use crate::{
+    bind::{BindError, Protocol},
+    hub::intake::{IcmpArrival, Short},
+    sys,
+};
 
 /// Size that is asked for each buffer of a socket that carries QUIC, bytes. Linux grants at most `net.core.rmem_max`
 /// and `wmem_max`, 208 KiB by default, at which a fast link loses packets in every burst.
@@ -80,7 +84,7 @@ impl UdpLink {
 
     /// Asks the system for the ICMP errors about what is sent from here, or to be spared them. Forgets those that wait.
     pub(super) fn heed_icmp(&self, on: bool) {
-        if let Err(error) = icmp::heed(&self.io, on) {
+        if let Err(error) = sys::heed_icmp(&self.io, on) {
             tracing::debug!(%error, on, "ICMP errors cannot be had or left");
         }
     }
@@ -89,7 +93,7 @@ impl UdpLink {
     /// of a new socket's readiness before it has slept once.
     pub(super) fn send_now(&self, remote: SocketAddr, payload: &[u8], ttl: Option<u8>) -> io::Result<()> {
         past_pending_errors(|| match ttl {
-            Some(ttl) => ttl::send(&self.io, remote, payload, ttl),
+            Some(ttl) => sys::send_with_ttl(&self.io, remote, payload, ttl),
             None => SockRef::from(&self.io).send_to(payload, &remote.into()).map(drop),
         })
     }
@@ -98,6 +102,21 @@ impl UdpLink {
     pub(super) fn try_send(&self, offload: &UdpSocketState, transmit: &Transmit<'_>) -> io::Result<()> {
         let send = || offload.try_send(UdpSockRef::from(&self.io), transmit);
         self.io.try_io(Interest::WRITABLE, || past_pending_errors(send))
+    }
+
+    /// Takes one ICMP error; `None` if it is of no use.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is none.
+    pub(super) fn take_icmp(&self) -> io::Result<Option<IcmpArrival>> {
+        let taken = sys::take_icmp(&self.io)?;
+        Ok(taken.map(|error| IcmpArrival {
+            pair: Pair { socket: self.id, remote: error.remote },
+            kind: error.kind,
+            offender: error.offender,
+            quoted: Short::of(&error.quoted),
+        }))
     }
 
     /// See [`Link::poll_recv`](super::Link::poll_recv).
@@ -133,13 +152,10 @@ impl UdpLink {
 
     pub(super) fn buffer_sizes(&self) -> BufferSizes {
         let socket = SockRef::from(&self.io);
-        let size = |granted: io::Result<usize>| granted.map_or(0, |bytes| bytes / LINUX_BOOKKEEPING);
+        let size = |granted: io::Result<usize>| granted.map_or(0, |bytes| bytes / sys::BUFFER_BOOKKEEPING);
         BufferSizes { receive: size(socket.recv_buffer_size()), send: size(socket.send_buffer_size()) }
     }
 }
-
-/// Linux reports twice the size that it grants (socket(7), SO_RCVBUF).
-const LINUX_BOOKKEEPING: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
 
 fn past_pending_errors(send: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let mut sent = send();

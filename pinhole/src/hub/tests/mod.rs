@@ -1,8 +1,8 @@
 //! The Hub with real sockets: on loopback, and through a laboratory's routers.
 
-#[cfg(target_os = "linux")]
+#[cfg(not(pinhole_portable))]
 mod icmp;
-#[cfg(target_os = "linux")]
+#[cfg(not(pinhole_portable))]
 mod lab;
 mod quic;
 mod sockets;
@@ -18,7 +18,7 @@ use std::{
 
 use noq::{AsyncUdpSocket, udp::RecvMeta};
 use pinhole_proto::{
-    Key, Role,
+    Key,
     probe::PROBE_BYTES,
     puncher::{Pair, SocketId, Transmit},
 };
@@ -49,7 +49,7 @@ fn hub_at(address: SocketAddr) -> (Arc<PeerHub>, Arrivals) {
 }
 
 fn joined(hub: &Arc<Hub>, key: &Key, opened: Opened) -> (Arc<PeerHub>, Arrivals) {
-    let (peer, arrivals, _) = hub.join(Role::Open, key, opened).expect("room for a peer");
+    let (peer, arrivals, _) = hub.join(key, opened).expect("room for a peer");
     (peer, arrivals)
 }
 

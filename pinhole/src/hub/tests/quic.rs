@@ -55,7 +55,7 @@ async fn a_tunnel_goes_on_under_new_keys_and_what_they_open_counts() {
     assert!(opened.iter().all(|count| *count > least), "{opened:?} packets for {least} full ones each way");
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(not(pinhole_portable))]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded() {
     let pairing = Pairing::new(Ipv4Addr::LOCALHOST, SocketId::MAIN, SocketId::MAIN).await;

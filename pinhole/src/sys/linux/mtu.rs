@@ -2,21 +2,18 @@
 
 use std::net::SocketAddr;
 
+use nix::sys::socket::{getsockopt, sockopt};
+
 /// Headers of IPv4 and UDP, bytes.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 const HEADERS_V4: u16 = 20 + 8;
 
 /// Headers of IPv6 and UDP, bytes.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 const HEADERS_V6: u16 = 40 + 8;
 
 /// Returns the largest payload of UDP that the system would send from there to there in one packet, bytes: by the
 /// interface's MTU, and by what routers have said before (`IP_MTU` of ip(7), `IPV6_MTU` of ipv6(7)). `None` if it does not
 /// tell.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn largest_datagram(from: SocketAddr, to: SocketAddr) -> Option<u16> {
-    use nix::sys::socket::{getsockopt, sockopt};
-
+pub(crate) fn largest_datagram(from: SocketAddr, to: SocketAddr) -> Option<u16> {
     let socket = std::net::UdpSocket::bind((from.ip(), 0)).ok()?;
     socket.connect(to).ok()?; // sends nothing
     let (mtu, headers) = if to.is_ipv6() {
@@ -27,13 +24,7 @@ pub(super) fn largest_datagram(from: SocketAddr, to: SocketAddr) -> Option<u16> 
     mtu.unwrap_or(u16::MAX).checked_sub(headers)
 }
 
-/// Knows nothing.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn largest_datagram(_from: SocketAddr, _to: SocketAddr) -> Option<u16> {
-    None
-}
-
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -9,7 +9,7 @@ use nix::{
 use pinhole_proto::puncher::IcmpKind;
 
 /// Returns what an ICMP error says, and who says so; `None` for errors of this machine.
-pub(super) fn complaint(message: &ControlMessageOwned) -> Option<(IcmpKind, IpAddr)> {
+pub(crate) fn complaint(message: &ControlMessageOwned) -> Option<(IcmpKind, IpAddr)> {
     let is_of = |error: &sock_extended_err, origin, family: u16, expected: libc::c_int| {
         error.ee_origin == origin && libc::c_int::from(family) == expected
     };
