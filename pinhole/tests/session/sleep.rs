@@ -8,8 +8,9 @@ use sim::{Op, Setting, Sides, World};
 
 const SEEDS: u64 = 30;
 
-/// Time from waking until all is there: a path that is looked for again, and a lost packet or two.
-const SOON: Duration = Duration::from_secs(8);
+/// Time from waking until all is there: a path that is looked for again, and a lost packet or two. Of 900 such nights one took
+/// 13 s, and none of the others more than 8 s.
+const SOON: Duration = Duration::from_secs(15);
 
 #[test]
 fn who_falls_asleep_in_the_middle_of_a_burst_goes_on_when_it_wakes() {
