@@ -78,7 +78,9 @@ fuzz_target!(|error: Error| {
             match kind {
                 IcmpKind::TtlExceeded => assert_eq!((error.icmp_type, error.code), (3, 0)),
                 IcmpKind::PortUnreachable => assert_eq!((error.icmp_type, error.code), (1, 4)),
-                IcmpKind::Unreachable | IcmpKind::Prohibited => assert!(error.icmp_type == 1 && error.code != 4),
+                IcmpKind::Unreachable | IcmpKind::Prohibited => {
+                    assert!(error.icmp_type == 1 && error.code != 4)
+                }
             }
         }
     }
