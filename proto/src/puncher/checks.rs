@@ -1,15 +1,20 @@
 //! The pairs under test, and when each is tested next.
 
+mod pace;
+
 use std::{
+    cmp::Reverse,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
+pub(super) use self::pace::{PACE, PACE_KEPT};
+use self::pace::{Pace, gap};
 use super::{Pair, SocketId, tokens::TICK};
 
 /// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
 /// adds one.
-const MAX_CHECKS: usize = 32;
+pub(super) const MAX_CHECKS: usize = 32;
 
 /// A pair that the peer was heard on is tested for this long after each word.
 const REFLEXIVE_LIFE: Duration = Duration::from_secs(10);
@@ -24,30 +29,6 @@ const NOMINATION_LIFE: Duration = Duration::from_secs(3);
 
 /// See [`NOMINATION_LIFE`].
 const NOMINATION_RTTS: u32 = 4;
-
-/// Up to this long after the start, this much between two probes of a pair.
-pub(super) type Pace = [(Duration, Duration)];
-
-/// The pace of a search: up to this long after its start, this much between two probes of a pair.
-///
-/// The start is fast because the two sides often start together, and a round trip decides. The slowest step keeps
-/// the own mapping alive: Linux drops one after 30 s, RFC 4787 §4.3 asks for at least 2 min.
-pub(super) const PACE: [(Duration, Duration); 5] = [
-    (Duration::from_secs(1), Duration::from_millis(50)),
-    (Duration::from_secs(5), Duration::from_millis(200)),
-    (Duration::from_secs(30), Duration::from_secs(1)),
-    (Duration::from_secs(300), Duration::from_secs(5)),
-    (Duration::MAX, Duration::from_secs(10)),
-];
-
-/// The pace where a tunnel waits for its path: the network may return at any time.
-pub(super) const PACE_KEPT: [(Duration, Duration); 5] = [
-    (Duration::from_secs(1), Duration::from_millis(50)),
-    (HURRY, Duration::from_millis(200)),
-    (Duration::from_secs(300), Duration::from_millis(500)),
-    (Duration::from_secs(3600), Duration::from_secs(1)),
-    (Duration::MAX, Duration::from_secs(10)),
-];
 
 /// A pair that has been under test for less than this is tested fast anyway.
 pub(super) const HURRY: Duration = Duration::from_secs(5);
@@ -73,11 +54,13 @@ const LONGEST_NOMINATION_GAP: Duration = Duration::from_millis(250);
 pub(super) struct Checks {
     list: Vec<Check>,
     pace: &'static Pace,
+    /// Pairs that were nominated so far.
+    nominated: u32,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { list: Vec::new(), pace: &PACE }
+        Self { list: Vec::new(), pace: &PACE, nominated: 0 }
     }
 }
 
@@ -184,7 +167,8 @@ impl Checks {
     }
 
     /// Nominates the fastest pair that is proven for that run, unless one is nominated; one that was nominated in vain when the
-    /// others have had their turn. The one in use before has an
+    /// others have had their turn. Every second time those come first that are tested of our own accord: somebody may
+    /// show ever new ones. The one in use before has an
     /// advantage, because the tunnel knows it; or its socket is left out.
     pub(super) fn nominate_best(
         &mut self,
@@ -199,11 +183,14 @@ impl Checks {
         let proven = |c: &Check| c.proof.filter(|p| Some(p.instance) == instance).map(|p| p.rtt);
         let but = used.filter(|_| renews).map(|pair| pair.socket);
         let wanted = self.list.iter_mut().filter(|c| Some(c.pair.socket) != but);
+        let own_first = !self.nominated.is_multiple_of(2);
         let best = wanted.filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, check)| {
-            (check.failures, if Some(check.pair) == used { *rtt * 3 / 4 } else { *rtt })
+            let is_other = own_first && check.source != Source::Configured;
+            (is_other, check.failures, if Some(check.pair) == used { *rtt * 3 / 4 } else { *rtt })
         });
         if let Some((_, check)) = best {
             check.nominate(now);
+            self.nominated = self.nominated.wrapping_add(1);
         }
     }
 
@@ -278,16 +265,17 @@ pub(super) struct Check {
     unanswered: Option<Instant>,
     /// When the newest test left that was answered.
     answered: Option<Instant>,
-    /// Where answers have seen us, the newest first: whoever was faster with a copy of a test has shown another address.
-    seen: Vec<SocketAddr>,
+    /// Where answers have seen us, and how many: whoever was faster with a copy of a test has shown another address.
+    seen: Vec<(SocketAddr, u32)>,
     /// Nominations so far.
     nominations: usize,
     /// Nominations in vain.
     failures: u32,
 }
 
-/// Addresses that answers over one pair have shown.
-const MAX_SEEN: usize = 4;
+/// Addresses that answers over one pair have shown: those that were shown most often stay. The true one is among the answers
+/// to each test.
+const MAX_SEEN: usize = 16;
 
 impl Check {
     fn new(pair: Pair, source: Source, pace: &'static Pace, paced_from: Instant, now: Instant) -> Self {
@@ -337,20 +325,31 @@ impl Check {
         self.next_at = self.insists().then(|| now + self.gap(now));
     }
 
-    /// Returns the address of ours over which the next nomination is to count: all that were shown, by turns.
+    fn note_seen(&mut self, observed: SocketAddr) {
+        if let Some((_, answers)) = self.seen.iter_mut().find(|(seen, _)| *seen == observed) {
+            *answers = answers.saturating_add(1);
+            return;
+        }
+        self.seen.sort_by_key(|(_, answers)| Reverse(*answers));
+        self.seen.truncate(MAX_SEEN - 1);
+        self.seen.push((observed, 1));
+    }
+
+    /// Returns the address of ours over which the next nomination is to count: what the fastest answer has shown, and each fourth
+    /// time another one, by turns.
     pub(super) fn choose(&mut self) -> Option<SocketAddr> {
-        let turn = self.nominations.checked_rem(self.seen.len())?;
+        let fastest = self.proof.and_then(|proof| proof.observed);
+        let turn = self.nominations;
         self.nominations += 1;
-        self.seen.get(turn).copied()
+        let mut others = self.seen.iter().map(|(seen, _)| *seen).filter(|seen| Some(*seen) != fastest);
+        let index = (turn / 4).checked_rem(others.clone().count()).filter(|_| turn % 4 == 3);
+        index.and_then(|index| others.nth(index)).or(fastest)
     }
 
     /// Records that the test was answered that left then; false if it, or a later one, was answered before: of two answers
     /// one is to a copy.
     pub(super) fn handle_ack(&mut self, sent_at: Instant, observed: Option<SocketAddr>) -> bool {
-        if let Some(seen) = observed.filter(|seen| !self.seen.contains(seen)) {
-            self.seen.truncate(MAX_SEEN - 1);
-            self.seen.insert(0, seen);
-        }
+        observed.into_iter().for_each(|seen| self.note_seen(seen));
         let is_news = self.answered.is_none_or(|answered| sent_at > answered + TICK);
         if is_news {
             self.answered = Some(sent_at);
@@ -428,10 +427,4 @@ impl Check {
             (Some(_) | None, _) => gap(self.pace, now.saturating_duration_since(self.paced_from)),
         }
     }
-}
-
-/// Returns the time to the next probe of a pair that has been under test for `age`.
-fn gap(pace: &Pace, age: Duration) -> Duration {
-    let step = pace.iter().find(|(until, _)| age < *until);
-    step.or(pace.last()).map_or(CALM, |(_, gap)| *gap)
 }

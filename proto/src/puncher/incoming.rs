@@ -83,6 +83,10 @@ impl Puncher {
                 return self.handle_rival(pair, probe, now);
             }
             self.dropped.replayed += 1;
+            // The path in use may be that of a copy which was faster than the peer's own choice.
+            if probe.nominate && self.is_proven_by(pair, probe.instance) {
+                self.decline(pair);
+            }
             return;
         };
         tracing::trace!(kind = ?probe.kind, ?pair, ?sender, "probe received");
@@ -168,7 +172,7 @@ impl Puncher {
             self.send_test(pair, false, now);
         }
         if agree {
-            self.connect(pair, probe.direct, now);
+            self.connect(pair, probe.direct, probe.epoch, now);
         }
         self.handle_timeout(now);
     }
@@ -195,7 +199,7 @@ impl Puncher {
             let is_agreed = probe.nominate && check.nominated_at.is_some() && is_searching;
             if let Some(proof) = check.proof.as_mut().filter(|p| is_agreed && p.instance == probe.instance) {
                 proof.observed = probe.observed;
-                self.connect(pair, probe.direct, now);
+                self.connect(pair, probe.direct, probe.epoch, now);
                 return self.handle_timeout(now);
             }
             self.dropped.useless += 1;
@@ -225,7 +229,7 @@ impl Puncher {
         }
         self.note_tunnel(probe, sent_at);
         if probe.nominate && nominated && self.bearings.role == Role::Open {
-            self.connect(pair, probe.direct, now);
+            self.connect(pair, probe.direct, probe.epoch, now);
         }
         if let State::Searching(search) = &self.state
             && self.bearings.role == Role::Open

@@ -340,7 +340,8 @@ impl Puncher {
         self.handle_timeout(now);
     }
 
-    fn connect(&mut self, pair: Pair, peer_is_direct: bool, now: Now) {
+    /// Uses a pair. `peer_epoch` is that of the word by which the peer agrees: a later one says that it searches again.
+    fn connect(&mut self, pair: Pair, peer_is_direct: bool, peer_epoch: u32, now: Now) {
         if self.connected_pair() == Some(pair) {
             return;
         }
@@ -351,7 +352,6 @@ impl Puncher {
         let again = self.memory.filter(|_| self.used == Some(pair)).map(|memory| memory.method);
         let method = again.unwrap_or(method);
         let Some(proof) = self.checks.proof(pair) else { return };
-        let peer_epoch = self.peers.current().map_or(0, |p| p.epoch);
         // A longer one may have waited in a socket; if not, the keeper will learn it.
         let rtt = proof.rtt.min(PROMPT);
         let keeper = PathKeeper::new(self.bearings.role, rtt, self.traffic, now.instant);

@@ -16,8 +16,8 @@ const MOST_PAIRS: usize = 4;
 /// Numbers of which the pairs are remembered; older ones count over no more pairs.
 const MAX_SEEN: usize = 512;
 
-/// Where a probe came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a probe came from, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     /// An address and port that the user named.
     Named,

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Now, Pair, Puncher, State};
+use super::{Now, Pair, Puncher, State, checks::MAX_CHECKS};
 use crate::{Role, key::Instances, probe::Probe};
 
 /// Pairs over which a choice of another pair came that are remembered.
-const MAX_DECLINED: usize = 8;
+const MAX_DECLINED: usize = MAX_CHECKS;
 
 impl Puncher {
     /// Sets whether a tunnel to the peer stands: the peer is told.
@@ -35,20 +35,31 @@ impl Puncher {
     /// one: whoever was faster with a copy than the peer itself is no way to it.
     pub(crate) fn doubt_choice(&mut self, now: Now) {
         let State::Connected(link) = &self.state else { return };
-        let (used, is_direct) = (link.pair, self.peer_is_direct);
+        let (used, peer_epoch, is_direct) = (link.pair, link.peer_epoch, self.peer_is_direct);
         let is_proven = |pair: Pair| pair != used && self.checks.proof(pair).is_some();
         let next = self.declined.iter().position(|pair| is_proven(*pair));
         if let Some(other) = next.and_then(|index| self.declined.remove(index)) {
-            self.decline(used);
-            self.connect(other, is_direct, now);
+            self.declined.push_back(used);
+            self.connect(other, is_direct, peer_epoch, now);
         }
     }
 
-    /// Remembers a pair to turn to.
+    /// Whether a pair is proven by that run, and it is the current one.
+    pub(super) fn is_proven_by(&self, pair: Pair, instance: u64) -> bool {
+        let is_current = self.peers.current().is_some_and(|peer| peer.id == instance);
+        is_current && self.checks.proof(pair).is_some_and(|proof| proof.instance == instance)
+    }
+
+    /// Remembers a pair to turn to: those first at which the user said that the peer is.
     pub(super) fn decline(&mut self, pair: Pair) {
-        if !self.declined.contains(&pair) && self.declined.len() < MAX_DECLINED {
-            self.declined.push_back(pair);
+        let Self { declined, checks, bearings, .. } = self;
+        declined.retain(|declined| checks.proof(*declined).is_some());
+        if declined.contains(&pair) || declined.len() == MAX_DECLINED {
+            return;
         }
+        let rank = |pair: &Pair| bearings.candidates.origin(pair.remote);
+        let place = declined.iter().position(|other| rank(other) > rank(&pair)).unwrap_or(declined.len());
+        declined.insert(place, pair);
     }
 
     /// Returns the runs of the program on both sides, as far as they are proven.

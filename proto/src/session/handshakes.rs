@@ -86,6 +86,11 @@ impl Handshakes {
         oldest
     }
 
+    /// Whether there is one.
+    pub(super) fn are_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     /// One has ended. Returns whether it was under way.
     pub(super) fn end(&mut self, connection: ConnectionHandle) -> bool {
         let before = self.under_way.len();

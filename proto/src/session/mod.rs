@@ -65,6 +65,10 @@ pub struct Session {
     waking: Option<Waking>,
     /// When the path is doubted on which nothing was acknowledged, and how many packets had been before it; on the serve side.
     doubt: Option<(Instant, u64)>,
+    /// Doubts in a row.
+    doubts: u32,
+    /// The path in use, or last in use.
+    last: Option<Connected>,
     last_connection: u64,
     outputs: VecDeque<Output>,
 }
@@ -94,6 +98,8 @@ impl Session {
             lost: None,
             waking: None,
             doubt: None,
+            doubts: 0,
+            last: None,
             last_connection: 0,
             outputs: VecDeque::new(),
         }
@@ -203,7 +209,11 @@ impl Session {
 
     /// A handshake has succeeded.
     pub fn handle_established(&mut self, connection: ConnectionHandle, now: Now) {
-        let Some(over) = self.punched.filter(|_| self.handshakes.end(connection)) else { return };
+        // It counts without a path as well: the peer has this one by now, and the one before is of no use.
+        if !self.handshakes.end(connection) {
+            return;
+        }
+        let Some(over) = self.punched.or(self.last) else { return };
         self.forget_handshakes();
         self.drop_tunnel(Some(TunnelEnd::Replaced));
         self.handshakes.forgive();
@@ -212,6 +222,10 @@ impl Session {
         // One side is enough: the other one follows (RFC 9001 §6).
         self.rekey = (self.role == Role::Open).then(|| (now.instant + REKEY, self.vitals.traffic.received));
         self.tell(Event::TunnelUp { connection, over });
+        if self.punched.is_none() {
+            self.path_lost_at = Some(now.instant);
+            self.tell(Event::PathLost { loss: None });
+        }
     }
 
     /// A handshake has failed.

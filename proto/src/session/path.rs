@@ -15,6 +15,9 @@ use crate::{
 /// is another one to choose.
 const DOUBT: Duration = Duration::from_millis(1500);
 
+/// The same for each further one, plus two round trips: all of them have their turn before a handshake is given up.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// See [`DOUBT`].
 const DOUBT_RTTS: u32 = 4;
 
@@ -77,8 +80,10 @@ impl Session {
     fn handle_connected(&mut self, over: Connected, now: Now) {
         self.outputs.push_back(Output::Admit(over));
         let before = self.punched.replace(over);
+        self.last = Some(over);
         if self.role == Role::Serve {
-            self.doubt = Some((now.instant + DOUBT + over.rtt * DOUBT_RTTS, self.vitals.acknowledged));
+            let doubt = if self.doubts == 0 { DOUBT + over.rtt * DOUBT_RTTS } else { AGAIN + over.rtt * 2 };
+            self.doubt = Some((now.instant + doubt, self.vitals.acknowledged));
             if self.tunnel.is_none() && before.is_some() {
                 return; // the handshake goes on by this one
             }
@@ -90,12 +95,16 @@ impl Session {
         let was_heard = self
             .lost
             .take()
-            .is_some_and(|(pair, before)| pair == over.pair && before != self.vitals.acknowledged);
+            .is_some_and(|(pair, before)| pair == over.pair && before != self.vitals.acknowledged)
+            && self.puncher.peer_has_tunnel();
         // Where the path was just slow, QUIC knows it better than a fresh start would.
         if !was_heard {
-            let silent_since = self.path_lost_at.unwrap_or(now.instant);
+            let waking_since = self.waking.as_ref().map(|waking| waking.silent_since);
+            let silent_since = self.path_lost_at.or(waking_since).unwrap_or(now.instant);
             self.waking = Some(Waking::new(self.role, over, silent_since, self.vitals, now.instant));
             self.outputs.push_back(Output::ResetController);
+        } else {
+            self.doubt = None;
         }
         let event = match self.path_lost_at.take() {
             Some(lost_at) => {
@@ -110,9 +119,15 @@ impl Session {
     /// one.
     pub(super) fn doubt_path(&mut self, now: Now) {
         let Some((_, before)) = self.doubt.take() else { return };
-        if self.punched.is_some() && self.vitals.acknowledged == before {
-            self.puncher.doubt_choice(now);
-            self.follow(now);
+        if self.punched.is_none() || self.vitals.acknowledged != before {
+            self.doubts = 0;
+            return;
+        }
+        self.doubts += 1;
+        self.puncher.doubt_choice(now);
+        self.follow(now);
+        if self.doubt.is_some() {
+            self.outputs.push_back(Output::Wake); // what had gone astray leaves again at once
         }
     }
 
@@ -149,7 +164,7 @@ impl Session {
             self.lost = Some((punched.pair, self.vitals.acknowledged));
         }
         let silent_since = self.waking.take().map(|waking| waking.silent_since);
-        self.punched = None;
+        (self.punched, self.doubts) = (None, 0);
         self.path_lost_at.get_or_insert(silent_since.unwrap_or(now));
         self.name.hurry(now);
         self.tell(Event::PathLost { loss });
@@ -159,7 +174,10 @@ impl Session {
         let Some(waking) = &mut self.waking else { return };
         match waking.handle_timeout(self.vitals, now.instant) {
             Due::Awake => self.waking = None,
-            Due::Wake if self.puncher.peer_lacks_tunnel(waking.settled_at) => {
+            // Unless the next one is about to stand.
+            Due::Wake
+                if self.puncher.peer_lacks_tunnel(waking.settled_at) && !self.handshakes.are_under_way() =>
+            {
                 self.end_tunnel(TunnelEnd::Broken, now);
             }
             Due::Wake => self.outputs.push_back(Output::Wake),
