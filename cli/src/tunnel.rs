@@ -347,6 +347,7 @@ pub(super) fn advise(error: StartError) -> anyhow::Error {
         | StartError::Entropy
         | StartError::Quic(_)
         | StartError::TooManyPeers
+        | StartError::KeyTaken
         | StartError::Closed => error.into(),
         _ => error.into(),
     }
