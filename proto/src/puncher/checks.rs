@@ -81,18 +81,27 @@ impl Checks {
         self.list.retain(keep);
     }
 
+    fn get(&self, pair: Pair) -> Option<&Check> {
+        self.list.iter().find(|c| c.pair == pair)
+    }
+
     pub(super) fn get_mut(&mut self, pair: Pair) -> Option<&mut Check> {
         self.list.iter_mut().find(|c| c.pair == pair)
     }
 
     /// Whether an answer to a test of that pair may still come.
     pub(super) fn is_under_test(&self, pair: Pair, now: Instant) -> bool {
-        let last = self.list.iter().find(|c| c.pair == pair).and_then(|c| c.unanswered);
+        let last = self.get(pair).and_then(|c| c.unanswered);
         last.is_some_and(|sent| now < sent + PROMPT)
     }
 
     pub(super) fn proof(&self, pair: Pair) -> Option<Proof> {
-        self.list.iter().find(|c| c.pair == pair).and_then(|c| c.proof)
+        self.get(pair).and_then(|c| c.proof)
+    }
+
+    /// Whether that run has proven a pair.
+    pub(super) fn is_proven_by(&self, pair: Pair, instance: u64) -> bool {
+        self.proof(pair).is_some_and(|proof| proof.instance == instance)
     }
 
     pub(super) fn proven(&self) -> impl Iterator<Item = Pair> {
@@ -118,7 +127,7 @@ impl Checks {
 
     /// Whether a pair is tested of our own accord.
     pub(super) fn insists(&self, pair: Pair) -> bool {
-        self.list.iter().any(|c| c.pair == pair && c.insists())
+        self.get(pair).is_some_and(Check::insists)
     }
 
     /// Tests a pair because the peer was heard on it; false when there is no place for it.
@@ -130,17 +139,8 @@ impl Checks {
     /// Returns the check of a pair whose test was answered. One that has no place, or had to give it away, takes that of
     /// a pair of which less is known.
     pub(super) fn answered(&mut self, pair: Pair, now: Instant) -> Option<&mut Check> {
-        let is_known = self.list.iter().any(|c| c.pair == pair);
-        if !is_known && self.list.len() >= MAX_CHECKS {
-            let unproven = |c: &Check| c.source == Source::PeerReflexive && c.proof.is_none();
-            let (_, first) = self
-                .list
-                .iter()
-                .enumerate()
-                .filter(|(_, c)| unproven(c))
-                .map(|(n, c)| (c.heard_at, n))
-                .min()?;
-            self.list.remove(first);
+        if self.get(pair).is_none() && self.list.len() >= MAX_CHECKS {
+            self.make_room(Check::is_unknown);
         }
         let check = self.entry(pair, Source::PeerReflexive, now, now)?;
         check.heard_at.get_or_insert(now);
@@ -212,7 +212,7 @@ impl Checks {
     fn entry(&mut self, pair: Pair, source: Source, paced_from: Instant, now: Instant) -> Option<&mut Check> {
         let found = self.list.iter().position(|c| c.pair == pair);
         if found.is_none() {
-            if self.list.len() >= MAX_CHECKS && !self.make_room(now) {
+            if self.list.len() >= MAX_CHECKS && !self.make_room(|check| check.is_replaceable(now)) {
                 return None;
             }
             self.list.push(Check::new(pair, source, self.pace, paced_from, now));
@@ -221,15 +221,11 @@ impl Checks {
         self.list.get_mut(found.unwrap_or(last))
     }
 
-    /// Forgets the pair that was unheard for the longest; false when all are needed.
-    fn make_room(&mut self, now: Instant) -> bool {
-        let replaceable =
-            |(index, check): (usize, &Check)| check.replaceable(now).map(|heard_at| (heard_at, index));
-        let Some((_, index)) = self.list.iter().enumerate().filter_map(replaceable).min() else {
-            return false;
-        };
-        self.list.remove(index);
-        true
+    /// Forgets the pair, of those that may make room, that was unheard for the longest; false when all are needed.
+    fn make_room(&mut self, may_go: impl Fn(&Check) -> bool) -> bool {
+        let those = self.list.iter().enumerate().filter(|(_, check)| may_go(check));
+        let first = those.min_by_key(|(_, check)| check.heard_at).map(|(index, _)| index);
+        first.map(|index| self.list.remove(index)).is_some()
     }
 }
 
@@ -365,10 +361,14 @@ impl Check {
         self.next_at.get_or_insert(next);
     }
 
-    /// When the peer was last heard on this pair, for those that may make room for another one.
-    fn replaceable(&self, now: Instant) -> Option<Instant> {
-        let is_tested = self.source == Source::PeerReflexive && self.proof.is_none();
-        self.heard_at.filter(|heard_at| is_tested && now >= *heard_at + KEPT_PLACE)
+    /// Whether a word of the peer's is all that is known of this pair.
+    fn is_unknown(&self) -> bool {
+        self.source == Source::PeerReflexive && self.proof.is_none()
+    }
+
+    /// Whether it may make room for a pair of which as little is known.
+    fn is_replaceable(&self, now: Instant) -> bool {
+        self.is_unknown() && self.heard_at.is_some_and(|heard_at| now >= heard_at + KEPT_PLACE)
     }
 
     pub(super) fn nominate(&mut self, now: Instant) {

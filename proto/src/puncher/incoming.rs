@@ -150,7 +150,7 @@ impl Puncher {
         // A test of the path in use by the run that uses it needs no test in return; and where our word that it is in use
         // was lost, it is said again, however old its proof is.
         let is_in_use = is_current && self.connected_pair() == Some(pair);
-        let proven = is_in_use || self.checks.proof(pair).is_some_and(|p| p.instance == probe.instance);
+        let proven = is_in_use || self.checks.is_proven_by(pair, probe.instance);
         let is_choice = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
         // Somebody may have copied the choice of another pair: it says from where the peer itself has sent it.
         let agree = is_choice && probe.observed == Some(pair.remote);

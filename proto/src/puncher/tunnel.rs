@@ -47,7 +47,7 @@ impl Puncher {
     /// Whether a pair is proven by that run, and it is the current one.
     pub(super) fn is_proven_by(&self, pair: Pair, instance: u64) -> bool {
         let is_current = self.peers.current().is_some_and(|peer| peer.id == instance);
-        is_current && self.checks.proof(pair).is_some_and(|proof| proof.instance == instance)
+        is_current && self.checks.is_proven_by(pair, instance)
     }
 
     /// Remembers a pair to turn to: those first at which the user said that the peer is.

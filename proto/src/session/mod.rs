@@ -60,8 +60,8 @@ pub struct Session {
     rekey: Option<(Instant, u64)>,
     /// Since when the tunnel has no path.
     path_lost_at: Option<Instant>,
-    /// That path, and how many packets the peer had acknowledged by then.
-    lost: Option<(Pair, u64)>,
+    /// How many packets the peer had acknowledged by then.
+    lost: Option<u64>,
     waking: Option<Waking>,
     /// When the path is doubted on which nothing was acknowledged, and how many packets had been before it; on the serve side.
     doubt: Option<(Instant, u64)>,
@@ -402,9 +402,14 @@ impl Session {
 
     /// When a tunnel that hears nothing is given up: one without a path, or with a path that carries probes alone.
     fn patience_ends_at(&self) -> Option<Instant> {
-        let silent_since = self.waking.as_ref().map(|waking| waking.silent_since);
-        let patience = if silent_since.is_some() { self.patience.max(LEAST_PATIENCE) } else { self.patience };
-        self.path_lost_at.or(silent_since).and_then(|at| at.checked_add(patience))
+        let has_path = self.waking.is_some();
+        let patience = if has_path { self.patience.max(LEAST_PATIENCE) } else { self.patience };
+        self.silent_since().and_then(|at| at.checked_add(patience))
+    }
+
+    /// Since when the tunnel hears nothing: it has no path, or has not been heard by the one that it has.
+    fn silent_since(&self) -> Option<Instant> {
+        self.path_lost_at.or(self.waking.as_ref().map(|waking| waking.silent_since))
     }
 
     fn look_up_at(&self) -> Option<Instant> {

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    ConnectionHandle, Event, Output, Session, TunnelEnd,
-    waking::{Due, Waking},
-};
+use super::{ConnectionHandle, Event, Output, Session, TunnelEnd, waking::Waking};
 use crate::{
     Now, Role,
     puncher::{self, Connected, Loss},
@@ -79,8 +76,7 @@ impl Session {
     /// for that.
     fn handle_connected(&mut self, over: Connected, now: Now) {
         self.outputs.push_back(Output::Admit(over));
-        let before = self.punched.replace(over);
-        self.last = Some(over);
+        let (before, last) = (self.punched.replace(over), self.last.replace(over));
         if self.role == Role::Serve {
             let doubt = if self.doubts == 0 { DOUBT + over.rtt * DOUBT_RTTS } else { AGAIN + over.rtt * 2 };
             self.doubt = Some((now.instant + doubt, self.vitals.acknowledged));
@@ -92,15 +88,12 @@ impl Session {
             self.tell(Event::Punched(over));
             return self.shake_hands(over, now.instant);
         }
-        let was_heard = self
-            .lost
-            .take()
-            .is_some_and(|(pair, before)| pair == over.pair && before != self.vitals.acknowledged)
+        let was_heard = self.lost.take().is_some_and(|before| before != self.vitals.acknowledged)
+            && last.is_some_and(|last| last.pair == over.pair)
             && self.puncher.peer_has_tunnel();
         // Where the path was just slow, QUIC knows it better than a fresh start would.
         if !was_heard {
-            let waking_since = self.waking.as_ref().map(|waking| waking.silent_since);
-            let silent_since = self.path_lost_at.or(waking_since).unwrap_or(now.instant);
+            let silent_since = self.silent_since().unwrap_or(now.instant);
             self.waking = Some(Waking::new(self.role, over, silent_since, self.vitals, now.instant));
             self.outputs.push_back(Output::ResetController);
         } else {
@@ -160,27 +153,23 @@ impl Session {
             }
             return self.tell_searching();
         }
-        if let Some(punched) = self.punched {
-            self.lost = Some((punched.pair, self.vitals.acknowledged));
+        if self.punched.is_some() {
+            self.lost = Some(self.vitals.acknowledged);
         }
-        let silent_since = self.waking.take().map(|waking| waking.silent_since);
-        (self.punched, self.doubts) = (None, 0);
-        self.path_lost_at.get_or_insert(silent_since.unwrap_or(now));
+        self.path_lost_at = Some(self.silent_since().unwrap_or(now));
+        (self.punched, self.waking, self.doubts) = (None, None, 0);
         self.name.hurry(now);
         self.tell(Event::PathLost { loss });
     }
 
     pub(super) fn wake_tunnel(&mut self, now: Now) {
         let Some(waking) = &mut self.waking else { return };
-        match waking.handle_timeout(self.vitals, now.instant) {
-            Due::Awake => self.waking = None,
-            // Unless the next one is about to stand.
-            Due::Wake
-                if self.puncher.peer_lacks_tunnel(waking.settled_at) && !self.handshakes.are_under_way() =>
-            {
-                self.end_tunnel(TunnelEnd::Broken, now);
-            }
-            Due::Wake => self.outputs.push_back(Output::Wake),
+        if !waking.handle_timeout(self.vitals, now.instant) {
+            self.waking = None;
+        } else if self.puncher.peer_lacks_tunnel(waking.settled_at) && !self.handshakes.are_under_way() {
+            self.end_tunnel(TunnelEnd::Broken, now); // unless the next one is about to stand
+        } else {
+            self.outputs.push_back(Output::Wake);
         }
     }
 }

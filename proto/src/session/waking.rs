@@ -29,14 +29,6 @@ pub(super) struct Waking {
     pub(super) silent_since: Instant,
 }
 
-/// What is due.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    Wake,
-    /// It has heard something.
-    Awake,
-}
-
 impl Waking {
     /// `vitals` are those of the path before.
     pub(super) fn new(
@@ -59,15 +51,11 @@ impl Waking {
         }
     }
 
-    /// Returns what is due at [`Self::next_at`].
-    pub(super) fn handle_timeout(&mut self, vitals: Vitals, now: Instant) -> Due {
+    /// Does what is due at [`Self::next_at`]. Returns whether it still waits, and is to be woken.
+    pub(super) fn handle_timeout(&mut self, vitals: Vitals, now: Instant) -> bool {
         // While the machine was stopped nobody could answer.
-        let slept = now.saturating_duration_since(self.next_at);
-        self.silent_since += slept;
-        if vitals.acknowledged != self.acknowledged {
-            return Due::Awake;
-        }
+        self.silent_since += now.saturating_duration_since(self.next_at);
         self.next_at = now + self.every;
-        Due::Wake
+        vitals.acknowledged == self.acknowledged
     }
 }

@@ -82,7 +82,7 @@ fn late_copies_of_a_choice_do_not_hide_where_the_peer_is() {
     wire.translate = Some((OPEN_ADDRESS, outside));
     let main = |remote| Pair { socket: SocketId::MAIN, remote };
     wire.copier = [Some(main(address(STRANGER))); 2];
-    (wire.late_copies, wire.hands_on) = (Some(main(OPEN_ADDRESS)), true);
+    (wire.late_copier[SERVE], wire.hands_on) = (Some(main(OPEN_ADDRESS)), true);
     wire.start_both();
     wire.run_until_connected();
     wire.run_for(100 * MS);

@@ -151,7 +151,7 @@ fn copies_that_come_first_and_are_handed_on_make_a_relay_at_most() {
 #[test]
 fn copies_that_come_late_from_elsewhere_change_nothing() {
     let mut wire = Wire::new(20 * MS);
-    (wire.copier, wire.copies_late) = ([Some(to_main(STRANGER)); 2], true);
+    wire.late_copier = [Some(to_main(STRANGER)); 2];
     wire.start_both();
     wire.run_for(Duration::from_secs(1));
     assert!(both_keep_the_named_pair(&wire), "{:?}", wire.events);
@@ -233,8 +233,9 @@ fn a_copied_nomination_leads_nobody_to_another_pair_than_the_peer_has_chosen() {
         let mut wire = Wire::new(20 * MS);
         let outside = address("203.0.113.9:61234");
         wire.translate = Some((OPEN_ADDRESS, outside));
-        (wire.copies_late, wire.hands_on) = (copies_late, true);
-        wire.copier[SERVE] = Some(Pair { socket: SocketId::MAIN, remote: OPEN_ADDRESS });
+        wire.hands_on = true;
+        let copier = if copies_late { &mut wire.late_copier } else { &mut wire.copier };
+        copier[SERVE] = Some(Pair { socket: SocketId::MAIN, remote: OPEN_ADDRESS });
         wire.start_both();
         wire.run_until_connected();
         wire.run_for(Duration::from_secs(100));

@@ -60,10 +60,8 @@ pub(super) struct Wire {
     /// Whose arriving datagrams somebody copies: the copy comes first, over that pair; where that is not the main socket's,
     /// over the socket opened last. What is sent to 192.0.2.66 reaches the open side in the serve side's name.
     pub(super) copier: [Option<Pair>; 2],
-    /// Whether the copies come a moment after the originals.
-    pub(super) copies_late: bool,
-    /// From where besides copies of what the serve side gets come, a moment after the originals.
-    pub(super) late_copies: Option<Pair>,
+    /// The same, but the copy comes a moment after the original.
+    pub(super) late_copier: [Option<Pair>; 2],
     /// Whether somebody hands on what is sent to the open side's inside address though its NAT shows another one.
     pub(super) hands_on: bool,
     /// Whether the copier hands on the acks that his copies get, and nothing else. He knows them by their order: an ack leaves
@@ -109,8 +107,7 @@ impl Wire {
             lose: None,
             skew: Default::default(),
             copier: [None; 2],
-            copies_late: false,
-            late_copies: None,
+            late_copier: [None; 2],
             hands_on: false,
             hands_on_acks_alone: false,
             swarm: 0,
@@ -247,15 +244,11 @@ impl Wire {
         self.now = self.now.after(next - self.now.instant);
         if arrival == Some(next) {
             let ((_, _), (side, from, payload)) = self.under_way.pop_first().expect("an arrival");
-            let copier = self.copier[side];
-            let copies = [(!self.copies_late).then_some(copier), self.copies_late.then_some(copier)];
-            let [before, after] = copies.map(Option::flatten);
             let first = self.swarm.min(3);
             self.inject_swarm(side, from, first, &payload);
-            before.into_iter().for_each(|over| self.inject_copy(side, over, &payload));
+            self.copier[side].into_iter().for_each(|over| self.inject_copy(side, over, &payload));
             self.inject(side, from, &payload);
-            let late = self.late_copies.filter(|_| side == SERVE);
-            after.into_iter().chain(late).for_each(|over| self.inject_copy(side, over, &payload));
+            self.late_copier[side].into_iter().for_each(|over| self.inject_copy(side, over, &payload));
             self.inject_swarm(side, from, self.swarm - first, &payload);
         } else {
             let side = usize::from(self.deadlines[SERVE] != Some(next));
