@@ -9,7 +9,10 @@ use std::{
 use pinhole_proto::{Key, key::Instances};
 use pinhole_quic::{Credentials, Goodbye, Shared, Way};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::JoinSet,
 };
 
@@ -17,7 +20,7 @@ use super::{Builder, StartError, driver::Command};
 use crate::hub::{GatheringRuntime, Hub, PeerId, QuicSocket};
 
 /// Time that a goodbye may take.
-pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What all peers share.
 #[derive(Debug)]
@@ -78,26 +81,36 @@ impl Inner {
             peers.is_closed = true;
             std::mem::take(&mut peers.drivers)
         };
-        let goodbye = async {
+        within_goodbye(async {
             // The punchers first: as long as they answer, the peers would connect to us again.
             let mut leaving = JoinSet::new();
             for Reached { commands, handshakes } in drivers.into_values() {
                 let Some(commands) = commands.upgrade() else { continue };
                 leaving.spawn(async move {
-                    let (done, left) = oneshot::channel();
-                    if commands.send(Command::Leave(done)).await.is_ok() {
-                        let _driver_is_gone = left.await;
-                    }
+                    leave(&commands).await;
                     drop(handshakes); // not before: a driver whom nobody can give any ends at once
                 });
             }
             leaving.join_all().await;
             self.quic.close(Goodbye::Leaving.code().into(), b"");
             self.quic.wait_all_draining().await;
-        };
-        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-            tracing::debug!("the goodbye took too long");
-        }
+        })
+        .await;
+    }
+}
+
+/// Has a driver say goodbye and end.
+pub(super) async fn leave(driver: &mpsc::Sender<Command>) {
+    let (done, left) = oneshot::channel();
+    if driver.send(Command::Leave(done)).await.is_ok() {
+        let _driver_is_gone = left.await;
+    }
+}
+
+/// Waits for a goodbye, for as long as one may take.
+pub(super) async fn within_goodbye(goodbye: impl Future<Output = ()>) {
+    if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+        tracing::debug!("the goodbye took too long");
     }
 }
 
@@ -110,11 +123,7 @@ async fn accept(quic: noq::Endpoint, peers: Arc<Mutex<Peers>>) {
             driver.map(|(_, driver)| driver.handshakes.clone())
         };
         let unwanted = match handshakes {
-            Some(handshakes) => handshakes.try_send(incoming).err().map(|error| match error {
-                mpsc::error::TrySendError::Full(incoming) | mpsc::error::TrySendError::Closed(incoming) => {
-                    incoming
-                }
-            }),
+            Some(handshakes) => handshakes.try_send(incoming).err().map(TrySendError::into_inner),
             None => Some(incoming),
         };
         if let Some(unwanted) = unwanted {

@@ -23,7 +23,7 @@ use super::{
     control::{Control, Offered},
     driver::{Command, Driver, HealthAsker, Owner},
     event::{Event, Events, KEPT},
-    inner::{GOODBYE, Inner, random},
+    inner::{Inner, leave, random, within_goodbye},
     life::Life,
     status::{Ledger, Status},
 };
@@ -174,10 +174,9 @@ impl Peer {
         let mut tunnels = self.tunnel.clone();
         loop {
             let tunnel = tunnels.wait_for(Option::is_some).await.map_err(|_| StreamError::Closed)?.clone();
-            if let Some(Ok(asked)) = match &tunnel {
-                Some(tunnel) => Some(tunnel.accept_stream().await),
-                None => None,
-            } {
+            if let Some(tunnel) = tunnel
+                && let Ok(asked) = tunnel.accept_stream().await
+            {
                 return Ok(asked);
             }
             tunnels.changed().await.map_err(|_| StreamError::Closed)?;
@@ -257,19 +256,14 @@ impl Peer {
     /// Ends all streams to the peer, says goodbye, and waits until that is under way: a second at the very most. Other peers
     /// of the endpoint go on.
     pub async fn close(self) {
-        let (done, left) = oneshot::channel();
         let address = self.hub.id().address();
-        let goodbye = async {
+        within_goodbye(async {
             // The puncher first: as long as it answers, the peer would connect to us again.
-            if self.commands.send(Command::Leave(done)).await.is_ok() {
-                let _driver_is_gone = left.await;
-            }
+            leave(&self.commands).await;
             self.inner.quic.close_to(address, Goodbye::Leaving.code().into(), b"");
             self.inner.quic.wait_draining_to(address).await;
-        };
-        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-            tracing::debug!("the goodbye took too long");
-        }
+        })
+        .await;
     }
 
     pub(crate) fn compress(&self) -> Compress {

@@ -28,14 +28,11 @@ use crate::{
     Event, Peer, Tunnel,
     endpoint::{Compress, Events, TaskEnd},
     status::{Carried, Meter},
-    tunnel::Gate,
+    tunnel::{Gate, answer, read_request},
 };
 
 /// Time that a connection to the service may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time for a stream's request to arrive in full. It may wait behind a full send window on a slow link.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Two services with one name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -132,25 +129,20 @@ impl Desk {
     }
 
     async fn serve_stream(self: Arc<Self>, mut send: SendStream, mut recv: RecvStream, gate: Arc<Gate>) {
-        let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut recv)).await;
-        let request = request.ok().flatten();
+        let request = read_request(&mut recv).await;
         let connected = match &request {
             Some(request) => self.connect(request).await,
             None => Err(Reply::Unavailable),
         };
         let form = self.form(request.is_some_and(|request| request.pieces));
         let usual = if form.terms.are_pieces() { Reply::ConnectedInPieces } else { Reply::Connected };
-        let reply = connected.as_ref().err().copied().unwrap_or(usual);
-        if send.write_all(&[reply.code()]).await.is_err() {
-            return;
-        }
         match connected {
-            Ok((conn, carried)) => splice(conn, send, recv, &gate, &carried, form).await,
-            Err(_) => {
-                // The reason must arrive before the stop that dropping the stream sends.
-                let _already_closed = send.finish();
-                let _arrived_or_ended = send.stopped().await;
+            Ok((conn, carried)) => {
+                if send.write_all(&[usual.code()]).await.is_ok() {
+                    splice(conn, send, recv, &gate, &carried, form).await;
+                }
             }
+            Err(why) => answer(&mut send, why).await,
         }
     }
 
@@ -220,13 +212,4 @@ fn is_exhausted(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
     use rustix::io::Errno;
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
-}
-
-async fn read_request(recv: &mut RecvStream) -> Option<Request> {
-    let mut head = [0; 2];
-    recv.read_exact(&mut head).await.ok()?;
-    let mut bytes = head.to_vec();
-    bytes.resize(2 + Request::name_length(head).ok()?, 0);
-    recv.read_exact(&mut bytes[2..]).await.ok()?;
-    Request::decode(&bytes).ok()
 }

@@ -27,6 +27,7 @@ use pinhole_quic::{PathCount, tunnel_end};
 
 pub(crate) use self::gate::Gate;
 pub use self::stream::{AskedStream, RecvStream, SendStream, StreamError};
+pub(crate) use self::stream::{answer, read_request};
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{RESET, Tunnel, TunnelEnd};
 
 /// Time for a stream's head to arrive in full. It may wait behind a full send window on a slow link.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The writing half of a stream.
 ///
@@ -142,8 +142,7 @@ pub(super) async fn open(tunnel: &Tunnel, service: &str) -> Result<(SendStream, 
 pub(super) async fn accept(tunnel: &Tunnel) -> Result<AskedStream, TunnelEnd> {
     loop {
         let (mut send, mut recv) = tunnel.accept_bare().await?;
-        let request = tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut recv)).await;
-        if let Ok(Some(request)) = request {
+        if let Some(request) = read_request(&mut recv).await {
             return Ok(AskedStream { request, streams: Some((send, recv)) });
         }
         let _already_closed = send.write_all(&[Reply::Unavailable.code()]).await;
@@ -159,8 +158,12 @@ pub(crate) async fn answer(send: &mut noq::SendStream, why: Reply) {
     }
 }
 
-/// Reads the head of a stream.
+/// Reads the head of a stream, if it comes in time.
 pub(crate) async fn read_request(recv: &mut noq::RecvStream) -> Option<Request> {
+    tokio::time::timeout(REQUEST_TIMEOUT, read_head(recv)).await.ok().flatten()
+}
+
+async fn read_head(recv: &mut noq::RecvStream) -> Option<Request> {
     let mut head = [0; 2];
     recv.read_exact(&mut head).await.ok()?;
     let mut bytes = head.to_vec();
