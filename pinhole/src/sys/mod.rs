@@ -18,7 +18,7 @@ use pinhole_proto::puncher::IcmpKind;
 
 pub(crate) use self::system::{
     BUFFER_BOOKKEEPING, Network, TTL_BELONGS_TO_DATAGRAM, addresses, clock, gateway, heed_icmp, is_closed,
-    is_icmp_cause, largest_datagram, leads_to, mtu, pace_nothing, send_with_ttl, take_icmp,
+    is_icmp_cause, leads_to, mtu, pace_nothing, send_with_ttl, take_icmp,
 };
 
 /// An ICMP error about a datagram of a socket.

@@ -110,8 +110,3 @@ pub(crate) fn take_icmp(_io: &tokio::net::UdpSocket) -> io::Result<Option<IcmpEr
 pub(crate) fn is_icmp_cause(_errno: Errno) -> bool {
     false
 }
-
-/// The largest UDP payload of one packet between two addresses, bytes: not known.
-pub(crate) fn largest_datagram(_from: SocketAddr, _to: SocketAddr) -> Option<u16> {
-    None
-}

@@ -4,6 +4,7 @@
 //! connection of TCP) is another kind of [`Link`]; the Hub, the Puncher and QUIC see no difference.
 
 mod icmp;
+mod mtu;
 mod udp;
 
 use std::{
@@ -21,7 +22,7 @@ use tokio::io::{Interest, Ready};
 use self::udp::UdpLink;
 pub use self::udp::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES};
 use super::intake::IcmpArrival;
-use crate::{bind::BindError, sys};
+use crate::bind::BindError;
 
 /// Wait before a full socket is tried again where the runtime cannot tell when it has room. A buffer of 208 KiB lasts
 /// longer than this at a gigabit a second.
@@ -134,7 +135,7 @@ impl Link {
     /// system tells.
     pub(super) fn largest_datagram(&self, to: SocketAddr) -> Option<u16> {
         let Self::Udp(udp) = self;
-        sys::largest_datagram(udp.local_address(), to)
+        mtu::largest_datagram(udp.local_address(), to)
     }
 
     /// Whether hardly any descriptors are left: a search must leave some for local connections, names and files.
@@ -151,7 +152,7 @@ impl Link {
     }
 
     /// Takes an ICMP error from the system's queue, whether or not the runtime knows of one.
-    #[cfg(all(test, target_os = "linux"))]
+    #[cfg(all(test, not(pinhole_portable)))]
     pub(super) fn take_queued_icmp(&self) -> io::Result<Option<IcmpArrival>> {
         let Self::Udp(udp) = self;
         udp.take_icmp()

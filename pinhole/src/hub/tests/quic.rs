@@ -1,6 +1,8 @@
 //! QUIC over sockets that are not the main one.
 
-use std::{net::Ipv6Addr, sync::atomic::Ordering};
+use std::net::Ipv6Addr;
+#[cfg(not(pinhole_portable))]
+use std::sync::atomic::Ordering;
 
 use noq::Endpoint;
 use pinhole_proto::key::Instances;

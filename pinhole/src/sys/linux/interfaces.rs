@@ -1,8 +1,6 @@
-//! Addresses and MTUs of this machine's interfaces.
+//! Addresses of this machine's interfaces.
 
-use std::net::{IpAddr, UdpSocket};
-
-use nix::sys::socket::{getsockopt, sockopt};
+use std::net::IpAddr;
 
 /// Returns the interfaces' names and addresses.
 pub(crate) fn addresses() -> Vec<(String, IpAddr)> {
@@ -17,10 +15,4 @@ pub(crate) fn addresses() -> Vec<(String, IpAddr)> {
         Some((found.interface_name, ip))
     });
     addresses.collect()
-}
-
-/// Returns the largest packet in bytes that the system would send from a connected IPv4 socket without fragments: by the
-/// interface's MTU, and by what routers have said before (ip(7), `IP_MTU`).
-pub(crate) fn mtu(connected: &UdpSocket) -> Option<u32> {
-    getsockopt(connected, sockopt::IpMtu).ok().and_then(|mtu| u32::try_from(mtu).ok())
 }

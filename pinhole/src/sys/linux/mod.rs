@@ -17,9 +17,9 @@ pub(crate) const BUFFER_BOOKKEEPING: usize = 2;
 pub(crate) use self::{
     clock::clock,
     icmp::{heed_icmp, is_icmp_cause, take_icmp},
-    interfaces::{addresses, mtu},
+    interfaces::addresses,
     loopback::pace_nothing,
-    mtu::largest_datagram,
+    mtu::mtu,
     network::Network,
     ports::is_closed,
     route::{gateway, leads_to},
