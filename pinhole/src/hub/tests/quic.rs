@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 
 use noq::Endpoint;
 use pinhole_proto::key::Instances;
-use tokio::task::{AbortHandle, yield_now};
+#[cfg(not(pinhole_portable))]
+use tokio::task::AbortHandle;
+use tokio::task::yield_now;
 
 use super::*;
 use pinhole_quic::{Credentials, LARGEST_DATAGRAM, Shared, Way};
@@ -77,6 +79,7 @@ async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded()
 }
 
 /// Has errors come back to the main socket, as fast as they can.
+#[cfg(not(pinhole_portable))]
 fn flood(hub: Arc<PeerHub>) -> AbortHandle {
     hub.heed_icmp(true);
     let nonsense = probe(SocketId::MAIN, NOBODY, None);
