@@ -283,6 +283,7 @@ impl Driver {
     fn leave(mut self, done: oneshot::Sender<()>) {
         self.session.leave(now());
         self.drain();
+        drop(self); // whoever waits may want the key, which is free with it
         let _nobody_waits = done.send(());
     }
 
