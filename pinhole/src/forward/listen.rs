@@ -12,7 +12,7 @@ use pinhole_proto::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -158,7 +158,9 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
         match accepted {
             Ok((tcp, _)) => {
                 failing = false;
-                connections.spawn(local.clone().carry(tcp, held.clone()));
+                // In the order in which they come: it is the last one that is refused.
+                let place = held.clone().try_acquire_owned().ok();
+                connections.spawn(local.clone().carry(tcp, place));
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -173,9 +175,9 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
 }
 
 impl Local {
-    async fn carry(self: Arc<Self>, tcp: TcpStream, held: Arc<Semaphore>) {
+    async fn carry(self: Arc<Self>, tcp: TcpStream, place: Option<OwnedSemaphorePermit>) {
         tcp.prepare();
-        let Some(tunnel) = self.wait_for_tunnel(&held).await else { return };
+        let Some(tunnel) = self.wait_for_tunnel(place).await else { return };
         // One that has only finished writing is still there to listen.
         if tcp.is_broken() {
             return;
@@ -197,12 +199,12 @@ impl Local {
         let _is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, &terms, refused).await;
     }
 
-    /// Waits for a tunnel that stands; none when too many wait, or it takes too long.
-    async fn wait_for_tunnel(&self, held: &Semaphore) -> Option<Tunnel> {
+    /// Waits for a tunnel that stands, at a place for that; `None` without a place, or when it takes too long.
+    async fn wait_for_tunnel(&self, place: Option<OwnedSemaphorePermit>) -> Option<Tunnel> {
         if let Some(tunnel) = self.tunnel.borrow().clone() {
             return Some(tunnel);
         }
-        let Ok(_place) = held.try_acquire() else {
+        let Some(_place) = place else {
             self.events.tell(Event::ConnectionRefused { listener: self.address, too_many: true });
             return None;
         };
