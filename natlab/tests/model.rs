@@ -50,7 +50,7 @@ fn a_late_second_side_lets_only_its_own_packet_through() {
 }
 
 #[test]
-fn a_primer_of_few_hops_opens_the_own_nat_without_reaching_the_peers() {
+fn an_opener_of_few_hops_opens_the_own_nat_without_reaching_the_peers() {
     let mut network = network(["home", "home"], LinkSpec::default());
     network.send(A, 5555, public(Side::B, 5555), 3, vec![]);
     assert_eq!(arrivals(&mut network), []);

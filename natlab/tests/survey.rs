@@ -19,14 +19,14 @@ use pinhole_proto::{
     },
 };
 
-/// Time between two letters, and between two repeats.
+/// Time between two probes, and between two repeats.
 const GAP: Duration = Duration::from_millis(4);
 const PASS: Duration = Duration::from_millis(40);
 
 /// Time between two packets of a tunnel at rest.
 const KEEPALIVE: Duration = Duration::from_secs(8);
 
-/// Time for the last letters of a round.
+/// Time for the last probes of a round.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Two hosts with their sockets, between which a tunnel stands.
@@ -120,16 +120,16 @@ impl World {
         post.sort_unstable();
         let began = self.network.now();
         let mut counts: [BTreeMap<(u16, u16, SocketAddr), u16>; 2] = Default::default();
-        for (at, index, letter) in post {
+        for (at, index, probe) in post {
             self.run_until(began + at, round.number, &mut counts);
-            self.send(index, round, letter);
+            self.send(index, round, probe);
         }
         let end = self.network.now() + GRACE;
         self.run_until(end, round.number, &mut counts);
         for (report, counts) in reports.iter_mut().zip(counts) {
             let heard = counts.into_iter();
             report.heard = heard
-                .map(|((letter, at, from), count)| Heard { letter, at: Socket(at), from, count })
+                .map(|((probe, at, from), count)| Heard { probe, at: Socket(at), from, count })
                 .collect();
         }
         reports
@@ -156,12 +156,12 @@ impl World {
     }
 
     fn send(&mut self, index: usize, round: &Round, number: usize) {
-        let letter = round.orders[index].letters[number];
-        let port = self.ports[index][usize::from(letter.from.0)];
-        let SocketAddr::V4(to) = letter.to else { panic!("the model has IPv4") };
+        let probe = round.orders[index].probes[number];
+        let port = self.ports[index][usize::from(probe.from.0)];
+        let SocketAddr::V4(to) = probe.to else { panic!("the model has IPv4") };
         let low = u8::try_from(self.nats[index].boxes().len() + 1).expect("few boxes");
-        let ttl = if letter.is_low { low } else { 64 };
-        self.flows[index].insert((port, letter.to));
+        let ttl = if probe.is_low { low } else { 64 };
+        self.flows[index].insert((port, probe.to));
         let payload = token(round.number, number as u16).to_be_bytes().to_vec();
         self.network.send(Place::Host(Side::BOTH[index]), port, to, ttl, payload);
     }
@@ -176,21 +176,21 @@ impl World {
             let Arrival::Datagram(delivery) = arrival else { continue };
             let Place::Host(side) = delivery.to else { continue };
             let Ok(bytes) = <[u8; 8]>::try_from(delivery.payload.as_slice()) else { continue };
-            let (number, letter) = of_token(u64::from_be_bytes(bytes));
+            let (number, probe) = of_token(u64::from_be_bytes(bytes));
             let at = self.ports[side.index()].iter().position(|port| *port == delivery.port);
             if let Some(at) = at.filter(|_| number == round) {
                 let from: SocketAddrV4 = delivery.from;
-                *counts[side.index()].entry((letter, at as u16, from.into())).or_default() += 1;
+                *counts[side.index()].entry((probe, at as u16, from.into())).or_default() += 1;
             }
         }
     }
 }
 
 fn times(orders: &Orders) -> impl Iterator<Item = (Duration, usize)> {
-    let letters = orders.letters.len();
-    let pass = (GAP * letters as u32).max(PASS);
+    let probes = orders.probes.len();
+    let pass = (GAP * probes as u32).max(PASS);
     (0..u32::from(orders.repeats))
-        .flat_map(move |repeat| (0..letters).map(move |n| (pass * repeat + GAP * n as u32, n)))
+        .flat_map(move |repeat| (0..probes).map(move |n| (pass * repeat + GAP * n as u32, n)))
 }
 
 fn presets() -> Vec<NatSpec> {
@@ -246,7 +246,7 @@ fn what_a_peer_cannot_tell_is_not_claimed() {
     let [random, cone] = ["random", "cone-random"].map(|name| NatSpec::preset(name).expect("a preset"));
     let met = (0..9).find_map(|seed| survey(&random, &cone, seed)).expect("one of nine meets");
     let ([_, cone_seen], _) = met;
-    assert_eq!(cone_seen.ports, PortsSeen::Moved, "letters of further sockets cannot reach the peer");
+    assert_eq!(cone_seen.ports, PortsSeen::Moved, "probes of further sockets cannot reach the peer");
     assert_eq!(cone_seen.mapping, MappingSeen::NotByPort, "those that the peer has written from hear it");
 }
 

@@ -148,10 +148,10 @@ impl ProbeSeal {
         Self::of(&key.probe_seal(), key)
     }
 
-    /// Derives the seal of a check's letters: they look like probes and are none.
+    /// Derives the seal of survey probes, which a puncher cannot open.
     #[must_use]
-    pub fn of_letters(key: &Key) -> Self {
-        Self::of(&key.letter_seal(), key)
+    pub fn of_survey(key: &Key) -> Self {
+        Self::of(&key.survey_seal(), key)
     }
 
     fn of(secret: &[u8; 32], key: &Key) -> Self {
@@ -172,17 +172,17 @@ impl ProbeSeal {
         Self { is_transparent: true, ..Self::new(key) }
     }
 
-    /// Seals a letter of a check: a probe of which the role, the instance (the number drawn for that check) and the
+    /// Seals a survey probe: a probe of which the role, the instance (the number drawn for that check) and the
     /// token alone say something.
     #[must_use]
-    pub fn seal_letter(
+    pub fn seal_survey_probe(
         &self,
         role: Role,
         instance: u64,
         token: u64,
         nonce: [u8; NONCE_BYTES],
     ) -> [u8; PROBE_BYTES] {
-        let letter = Probe {
+        let probe = Probe {
             kind: Kind::Probe,
             role,
             nominate: false,
@@ -196,7 +196,7 @@ impl ProbeSeal {
             token,
             observed: None,
         };
-        self.seal(&letter, nonce)
+        self.seal(&probe, nonce)
     }
 
     /// Makes the nonce of a probe from drawn bytes and what the probe says: the first 20 bytes of

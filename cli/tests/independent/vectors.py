@@ -26,7 +26,7 @@ def sections(vectors):
         "derived": lambda: derived(vectors["derived"], key),
         "derived for checks": lambda: derived(vectors["derived for checks"], key.for_check()),
         "probes": lambda: probes(vectors["probes"], key),
-        "letters": lambda: letters(vectors["letters"], key.for_check()),
+        "letters": lambda: survey_probes(vectors["letters"], key.for_check()),
         "connection ids": lambda: connection_ids(vectors["connection ids"], wire.ConnectionIds(key)),
         "initial keys": lambda: initial_keys(vectors["initial keys"], key),
         "initial packet": lambda: initial_packet(vectors["initial packet"], key),
@@ -76,13 +76,13 @@ def address(text):
     return ip.strip("[]"), int(port)
 
 
-def letters(known, key):
+def survey_probes(known, key):
     seal = wire.Seal(key, "letter seal")
     for v in known:
-        letter = wire.letter(ROLES[v["role"]], v["round"], v["letter"], v["instance"])
-        datagram = seal.seal_with(letter, bytes.fromhex(v["nonce"]))
+        probe = wire.survey_probe(ROLES[v["role"]], v["round"], v["letter"], v["instance"])
+        datagram = seal.seal_with(probe, bytes.fromhex(v["nonce"]))
         yield (v["role"], v["round"]), v["datagram"], datagram.hex()
-        yield (v["role"], v["round"], "opened"), letter, seal.open(bytes.fromhex(v["datagram"]))
+        yield (v["role"], v["round"], "opened"), probe, seal.open(bytes.fromhex(v["datagram"]))
 
 
 def connection_ids(known, ids):

@@ -130,7 +130,7 @@ class Probe:
 
 
 class Seal:
-    """Seals and opens probes; with the label `letter seal`, the letters of a check."""
+    """Seals and opens probes; with the label `letter seal`, survey probes (§17)."""
 
     def __init__(self, key, label="probe seal"):
         self.key, self.nonces, self.marks = key.derive(label), key.derive("nonce"), key.derive("connection id")[:16]
@@ -160,8 +160,8 @@ class Seal:
             return None
 
 
-def letter(role, round_number, place, instance=0):
-    """A check's letter (§17), not sealed yet."""
+def survey_probe(role, round_number, place, instance=0):
+    """A survey probe (§17), not sealed yet."""
     return Probe(PROBE, role, instance=instance, token=round_number << 16 | place)
 
 

@@ -1,4 +1,4 @@
-//! Carries out one side's orders in a survey: opens sockets, sends letters, notes what arrives.
+//! Carries out one side's orders in a survey: opens sockets, sends probes, notes what arrives.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use pinhole_proto::{
     Role,
     probe::ProbeSeal,
     puncher::{Pair, SocketId, Transmit},
-    survey::{Allowance, Heard, Letter, MAX_SOCKETS, Orders, Report, Socket, of_token, token},
+    survey::{Allowance, Heard, MAX_SOCKETS, Orders, Report, Socket, SurveyProbe, of_token, token},
 };
 use tokio::{
     sync::mpsc,
@@ -19,18 +19,18 @@ use tokio::{
 };
 
 use super::{CheckError, Plan};
-use crate::hub::{LetterArrival, PeerHub};
+use crate::hub::{PeerHub, SurveyArrival};
 
 /// Numbers of the sockets of a survey: far from those that the puncher gives.
 const FIRST_SOCKET: u16 = 60_000;
 
-/// Least time between two letters: 200 in a second, beside the few of a path in use.
+/// Least time between two probes: 200 in a second, beside the few of a path in use.
 const GAP: Duration = Duration::from_millis(5);
 
 /// Packets in a second that are left to the path in use, where the user allows few.
 const FOR_PATH: u16 = 10;
 
-/// Time between two copies of one letter.
+/// Time between two copies of one probe.
 const PASS: Duration = Duration::from_millis(25);
 
 /// Kinds of arrivals that are remembered of one round.
@@ -41,30 +41,30 @@ pub(super) struct Hand {
     hub: Arc<PeerHub>,
     role: Role,
     seal: ProbeSeal,
-    letters: mpsc::Receiver<LetterArrival>,
+    arrivals: mpsc::Receiver<SurveyArrival>,
     peer: SocketAddr,
     pair: Pair,
     low_ttl: u8,
     gap: Duration,
     opened: u16,
     allowance: Allowance,
-    /// The number drawn for this check: letters with another one do not count.
+    /// The number drawn for this check: probes with another one do not count.
     instance: u64,
     round: u32,
     counts: BTreeMap<(u16, Socket, SocketAddr), u16>,
-    /// The mappings that letters have made.
+    /// The mappings that probes have made.
     flows: BTreeSet<(Socket, SocketAddr)>,
     max_flows: usize,
 }
 
 impl Hand {
     pub(super) fn new(hub: Arc<PeerHub>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
-        let letters = hub.letters(seal.clone(), role.other());
+        let arrivals = hub.survey_probes(seal.clone(), role.other());
         Self {
             hub,
             role,
             seal,
-            letters,
+            arrivals,
             peer: pair.remote,
             pair,
             low_ttl: plan.low_ttl,
@@ -91,7 +91,7 @@ impl Hand {
         SocketAddr::new(ip, self.hub.port(self.pair.socket).unwrap_or(0))
     }
 
-    /// Opens sockets and sends letters, within the totals of a check. What arrives of the peer's letters of that round counts from now on.
+    /// Opens sockets and sends probes, within the totals of a check. What arrives of the peer's probes of that round counts from now on.
     pub(super) async fn carry_out(&mut self, number: u32, orders: &Orders) -> Result<Vec<u16>, CheckError> {
         if !self.allowance.take_round(orders, self.peer) {
             return Err(CheckError::Nonsense);
@@ -103,9 +103,9 @@ impl Hand {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for _ in 0..orders.repeats {
             let next_pass = Instant::now() + PASS;
-            for (index, letter) in (0..).zip(&orders.letters) {
+            for (index, probe) in (0..).zip(&orders.probes) {
                 ticks.tick().await;
-                self.send(number, index, letter);
+                self.send(number, index, probe);
                 self.take_in();
             }
             sleep_until(next_pass).await;
@@ -117,8 +117,8 @@ impl Hand {
     /// Tells what has arrived since the round began.
     pub(super) fn report(&mut self, ports: Vec<u16>) -> Report {
         self.take_in();
-        let heard = self.counts.iter().map(|((letter, at, from), count)| Heard {
-            letter: *letter,
+        let heard = self.counts.iter().map(|((probe, at, from), count)| Heard {
+            probe: *probe,
             at: *at,
             from: *from,
             count: *count,
@@ -140,41 +140,41 @@ impl Hand {
         Ok(ports)
     }
 
-    /// A letter that the system refuses is lost, as on any network.
-    fn send(&mut self, round: u32, index: u16, letter: &Letter) {
-        let flow = (letter.from, letter.to);
-        let is_known = self.flows.contains(&flow) || letter.from == Socket::PAIR && letter.to == self.peer;
+    /// A probe that the system refuses is lost, as on any network.
+    fn send(&mut self, round: u32, index: u16, probe: &SurveyProbe) {
+        let flow = (probe.from, probe.to);
+        let is_known = self.flows.contains(&flow) || probe.from == Socket::PAIR && probe.to == self.peer;
         let has_room = is_known || self.flows.len() < self.max_flows;
         let mut nonce = [0; 24];
         if !has_room || getrandom::fill(&mut nonce).is_err() {
             return;
         }
         self.flows.insert(flow);
-        let socket = match letter.from {
+        let socket = match probe.from {
             Socket::PAIR => self.pair.socket,
             Socket(number) => SocketId(FIRST_SOCKET.saturating_add(number)),
         };
         let transmit = Transmit {
-            pair: Pair { socket, remote: letter.to },
-            ttl: letter.is_low.then_some(self.low_ttl),
-            payload: self.seal.seal_letter(self.role, self.instance, token(round, index), nonce),
+            pair: Pair { socket, remote: probe.to },
+            ttl: probe.is_low.then_some(self.low_ttl),
+            payload: self.seal.seal_survey_probe(self.role, self.instance, token(round, index), nonce),
         };
         if let Err(error) = self.hub.send_probe(&transmit) {
-            tracing::debug!(%error, pair = ?transmit.pair, "letter not sent");
+            tracing::debug!(%error, pair = ?transmit.pair, "survey probe not sent");
         }
     }
 
     fn take_in(&mut self) {
-        while let Ok(arrival) = self.letters.try_recv() {
-            let (round, letter) = of_token(arrival.token);
+        while let Ok(arrival) = self.arrivals.try_recv() {
+            let (round, probe) = of_token(arrival.token);
             let at = match arrival.pair.socket {
                 id if id == self.pair.socket => Socket::PAIR,
                 SocketId(number) => Socket(number.saturating_sub(FIRST_SOCKET)),
             };
-            tracing::trace!(round, letter, ?at, from = %arrival.pair.remote, "letter");
+            tracing::trace!(round, probe, ?at, from = %arrival.pair.remote, "survey probe");
             let is_of_now = arrival.instance == self.instance && round == self.round;
             if is_of_now && self.counts.len() < MAX_HEARD {
-                let count = self.counts.entry((letter, at, arrival.pair.remote)).or_default();
+                let count = self.counts.entry((probe, at, arrival.pair.remote)).or_default();
                 *count = count.saturating_add(1);
             }
         }

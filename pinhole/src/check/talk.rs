@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{CheckError, hand::Hand, wire::Wire};
 use crate::{Peer, Tunnel, clock::now, endpoint::source_toward};
 
-/// Time beyond a round trip for the last letters of a round.
+/// Time beyond a round trip for the last probes of a round.
 const GRACE: Duration = Duration::from_millis(150);
 
 /// Time between two words while nothing is to be done: well below that for a word (`wire.rs`).
@@ -45,9 +45,9 @@ pub struct Plan {
     pub key: Key,
     /// How many hops a datagram takes that opens our NAT and does not reach theirs.
     pub low_ttl: u8,
-    /// Mappings that letters may make in our NAT.
+    /// Mappings that probes may make in our NAT.
     pub mappings: u16,
-    /// Letters in a second, at most; ten of them are left to the path.
+    /// Probes in a second, at most; ten of them are left to the path.
     pub packets_per_second: u16,
     /// Bytes of the transfer in each direction, at most; 0 for none. The smaller number of the two sides counts.
     pub transfer_bytes: u32,
@@ -81,7 +81,7 @@ pub async fn both_sides(
     mut progress: impl FnMut(Progress),
 ) -> Result<Outcome, CheckError> {
     let role = peer.role();
-    let seal = ProbeSeal::of_letters(&plan.key.for_check());
+    let seal = ProbeSeal::of_survey(&plan.key.for_check());
     let mappings = plan.mappings.min(MAX_MAPPINGS);
     let hand = Hand::new(peer.shared_hub(), seal, role, connected.pair, plan);
     let own_ip = match peer.hub().local_address().ip() {

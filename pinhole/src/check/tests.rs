@@ -80,7 +80,7 @@ impl Hostile {
         within(self.wire.hear()).await.expect("the check answers")
     }
 
-    /// Has the serve side carry out orders, and returns what it heard of the letters that `write` sends meanwhile.
+    /// Has the serve side carry out orders, and returns what it heard of the probes that `write` sends meanwhile.
     async fn round(&mut self, number: u32, orders: Orders, write: impl FnOnce(&Self)) -> Report {
         self.say(&Message::Round { number, orders }).await;
         assert_eq!(self.hear().await, Message::Sent);
@@ -91,12 +91,12 @@ impl Hostile {
         report
     }
 
-    /// Sends a letter of the open side from a socket of nobody's.
+    /// Sends a probe of the open side from a socket of nobody's.
     fn write(&self, instance: u64, token: u64) {
-        let seal = ProbeSeal::of_letters(&self.key.for_check());
-        let letter = seal.seal_letter(Role::Open, instance, token, [7; 24]);
+        let seal = ProbeSeal::of_survey(&self.key.for_check());
+        let probe = seal.seal_survey_probe(Role::Open, instance, token, [7; 24]);
         let socket = UdpSocket::bind((self.serve.ip(), 0)).expect("a socket");
-        socket.send_to(&letter, self.serve).expect("sent");
+        socket.send_to(&probe, self.serve).expect("sent");
     }
 
     /// Returns how the serve side's check ended.
@@ -194,7 +194,7 @@ async fn rounds_come_to_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_without_letters_cannot_be_repeated_for_half_an_hour() {
+async fn orders_without_probes_cannot_be_repeated_for_half_an_hour() {
     let mut hostile = Hostile::start().await;
     let orders = Orders { repeats: u16::MAX, ..Orders::default() };
     hostile.say(&Message::Round { number: 1, orders }).await;
@@ -202,7 +202,7 @@ async fn orders_without_letters_cannot_be_repeated_for_half_an_hour() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recorded_letter_of_an_earlier_check_does_not_count() {
+async fn a_recorded_probe_of_an_earlier_check_does_not_count() {
     let mut hostile = Hostile::start().await;
     let report = hostile
         .round(5, Orders::default(), |hostile| {
@@ -212,5 +212,5 @@ async fn a_recorded_letter_of_an_earlier_check_does_not_count() {
             hostile.write(INSTANCE, token(5, 3));
         })
         .await;
-    assert_eq!(report.heard.iter().map(|heard| heard.letter).collect::<Vec<_>>(), [3]);
+    assert_eq!(report.heard.iter().map(|heard| heard.probe).collect::<Vec<_>>(), [3]);
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::CheckError;
 use crate::Tunnel;
 
-/// Time for a word of the other side: longer than a whole round of letters, and than a path takes to come back mostly.
+/// Time for a word of the other side: longer than a whole round of probes, and than a path takes to come back mostly.
 const WORD: Duration = Duration::from_secs(60);
 
 /// A stream of messages.

@@ -142,7 +142,7 @@ impl Demux {
     fn divert_probe(&self, remote: SocketAddr, datagram: &[u8]) {
         let pair = Pair { socket: SocketId::MAIN, remote };
         let peers = self.all();
-        if peers.iter().any(|peer| peer.intake.takes_letter(pair, datagram)) {
+        if peers.iter().any(|peer| peer.intake.takes_survey_probe(pair, datagram)) {
             return;
         }
         match peers.iter().find(|peer| peer.filter.has_sealed(datagram)) {

@@ -23,25 +23,25 @@ const PROBE_QUEUE: usize = 1024;
 /// ICMP errors that wait for the driver: half a second of the puncher's fastest sending.
 const ICMP_QUEUE: usize = 256;
 
-/// Letters of a check that wait to be counted: those of a whole round.
-const LETTER_QUEUE: usize = 1024;
+/// Survey probes that wait to be counted: those of a whole round.
+const SURVEY_QUEUE: usize = 1024;
 
-/// A letter of a check, and where it arrived.
+/// A survey probe, and where it arrived.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LetterArrival {
+pub(crate) struct SurveyArrival {
     pub(crate) pair: Pair,
     /// The check to which it belongs: a number that its open side has drawn.
     pub(crate) instance: u64,
     pub(crate) token: u64,
 }
 
-/// Where letters go while a check listens.
+/// The queue of survey probes while a check listens.
 #[derive(Debug)]
-struct LetterBox {
+struct SurveyQueue {
     seal: ProbeSeal,
-    /// Who writes them.
+    /// The role of the side that sends them.
     peer: Role,
-    letters: mpsc::Sender<LetterArrival>,
+    probes: mpsc::Sender<SurveyArrival>,
 }
 
 /// A probe-like datagram and where it arrived.
@@ -133,7 +133,7 @@ pub(super) struct Intake {
     probes: mpsc::Sender<Arrival>,
     icmp: mpsc::Sender<IcmpArrival>,
     counters: Arc<HubCounters>,
-    letter_box: OnceLock<LetterBox>,
+    survey: OnceLock<SurveyQueue>,
     filter: Arc<Filter>,
     strays: Mutex<Strays>,
 }
@@ -142,8 +142,8 @@ impl Intake {
     pub(super) fn new(filter: Arc<Filter>, counters: Arc<HubCounters>) -> (Self, Arrivals) {
         let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
         let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
-        let (letter_box, strays) = Default::default();
-        let intake = Self { probes, icmp, counters, letter_box, filter, strays };
+        let (survey, strays) = Default::default();
+        let intake = Self { probes, icmp, counters, survey, filter, strays };
         (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
     }
 
@@ -151,7 +151,7 @@ impl Intake {
     /// looks like a probe, else counts it.
     pub(super) fn divert(&self, pair: Pair, datagram: &[u8]) {
         match classify(datagram) {
-            Class::Probe if self.takes_letter(pair, datagram) => {}
+            Class::Probe if self.takes_survey_probe(pair, datagram) => {}
             Class::Probe if self.filter.has_sealed(datagram) => self.push_probe(pair, datagram),
             Class::Probe | Class::OldScript => self.take_stray(pair, datagram),
             Class::Quic => self.counters.count_stranger(),
@@ -173,19 +173,19 @@ impl Intake {
         self.push(&self.probes, Arrival { pair, bytes: Short::of(datagram) });
     }
 
-    /// Has letters of the peer's check go another way from now on. Once in a life.
-    pub(super) fn listen_for_letters(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<LetterArrival> {
-        let (letters, arrivals) = mpsc::channel(LETTER_QUEUE);
-        let _listened_before = self.letter_box.set(LetterBox { seal, peer, letters });
+    /// Queues survey probes of the peer for the check from now on. Once in a life.
+    pub(super) fn receive_survey(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<SurveyArrival> {
+        let (probes, arrivals) = mpsc::channel(SURVEY_QUEUE);
+        let _listened_before = self.survey.set(SurveyQueue { seal, peer, probes });
         arrivals
     }
 
-    /// Takes a letter of the peer's check, if one listens.
-    pub(super) fn takes_letter(&self, pair: Pair, datagram: &[u8]) -> bool {
-        let Some(LetterBox { seal, peer, letters }) = self.letter_box.get() else { return false };
-        let opened = seal.open(datagram).ok().filter(|letter| letter.role == *peer);
-        let Some(letter) = opened else { return false };
-        self.push(letters, LetterArrival { pair, instance: letter.instance, token: letter.token });
+    /// Takes a survey probe of the peer, if a check listens.
+    pub(super) fn takes_survey_probe(&self, pair: Pair, datagram: &[u8]) -> bool {
+        let Some(SurveyQueue { seal, peer, probes }) = self.survey.get() else { return false };
+        let opened = seal.open(datagram).ok().filter(|probe| probe.role == *peer);
+        let Some(probe) = opened else { return false };
+        self.push(probes, SurveyArrival { pair, instance: probe.instance, token: probe.token });
         true
     }
 

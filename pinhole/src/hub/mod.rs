@@ -39,7 +39,7 @@ use pinhole_quic::Opened;
 
 pub(crate) use self::{
     batch::GatheringRuntime,
-    intake::{Arrivals, LetterArrival},
+    intake::{Arrivals, SurveyArrival},
     peer::{PeerHub, PeerId},
     quic::QuicSocket,
 };

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     Hub,
     filter::Filter,
-    intake::{Intake, LetterArrival},
+    intake::{Intake, SurveyArrival},
     link::Link,
     sockets::{Route, Sockets},
 };
@@ -223,9 +223,9 @@ impl PeerHub {
         socket.send_now(remote, &transmit.payload, transmit.ttl)
     }
 
-    /// Returns a check's letters as they arrive, from now on.
-    pub(crate) fn letters(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<LetterArrival> {
-        self.share.intake.listen_for_letters(seal, peer)
+    /// Returns survey probes as they arrive, from now on.
+    pub(crate) fn survey_probes(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<SurveyArrival> {
+        self.share.intake.receive_survey(seal, peer)
     }
 
     /// Returns the local port of a socket, if it is there.

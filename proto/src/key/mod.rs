@@ -69,8 +69,8 @@ impl Key {
         self.derive(b"pinhole v2 probe seal")
     }
 
-    /// Derives the key that seals the letters of a check.
-    pub(crate) fn letter_seal(&self) -> Zeroizing<[u8; 32]> {
+    /// Derives the key that seals survey probes.
+    pub(crate) fn survey_seal(&self) -> Zeroizing<[u8; 32]> {
         self.derive(b"pinhole v2 letter seal")
     }
 
@@ -172,7 +172,7 @@ mod tests {
         let of = |key: &Key| {
             [
                 key.probe_seal(),
-                key.letter_seal(),
+                key.survey_seal(),
                 key.identity_seed(Role::Serve),
                 key.identity_seed(Role::Open),
                 key.tag(),

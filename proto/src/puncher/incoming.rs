@@ -7,7 +7,7 @@ use super::{
     budget::Purpose,
     checks::{CALM, LATE, PROMPT, Proof, Source},
     numbers::{Arrival, Turn},
-    outbox::Letter,
+    outbox::OutgoingProbe,
     peers::{Sender, clock_distance},
 };
 use crate::probe::{Kind, Probe};
@@ -158,7 +158,7 @@ impl Puncher {
             self.decline(pair);
         }
         let purpose = if sender == Sender::Undated { Purpose::Undated } else { self.purpose(pair) };
-        let ack = Letter { kind: Kind::Ack, nominate: agree, ..Letter::probe(pair, probe.token) };
+        let ack = OutgoingProbe { kind: Kind::Ack, nominate: agree, ..OutgoingProbe::new(pair, probe.token) };
         let tests_alone = turn == Turn::Again
             && !proven
             && sender != Sender::Undated
@@ -273,7 +273,10 @@ impl Puncher {
         }
         let is_known = self.bearings.candidates.has_named_ip(pair.remote.ip()) || self.used == Some(pair);
         if is_known && self.peers.tells_displaced(probe, now) {
-            self.send(Letter { kind: Kind::Displaced, ..Letter::probe(pair, probe.instance) }, now);
+            self.send(
+                OutgoingProbe { kind: Kind::Displaced, ..OutgoingProbe::new(pair, probe.instance) },
+                now,
+            );
         } else {
             self.dropped.replayed += 1;
         }

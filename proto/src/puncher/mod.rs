@@ -59,7 +59,7 @@ use self::{
     bearings::Bearings,
     budget::Purpose,
     checks::{Checks, HURRY, PACE, PACE_KEPT, PROMPT},
-    outbox::{Letter, Outbox},
+    outbox::{Outbox, OutgoingProbe},
     path::Link,
     path::keepalive::Keepalive,
     path::keeper::PathKeeper,
@@ -193,7 +193,7 @@ impl Puncher {
         pairs.dedup();
         for pair in pairs {
             for _ in 0..BYE_COPIES {
-                self.send(Letter { kind: Kind::Bye, ..Letter::probe(pair, 0) }, now);
+                self.send(OutgoingProbe { kind: Kind::Bye, ..OutgoingProbe::new(pair, 0) }, now);
             }
         }
         self.checks.clear();
@@ -218,7 +218,7 @@ impl Puncher {
     }
 
     /// Takes note of what the network says about a datagram of ours. It is believed as far as it quotes what we sent: it
-    /// changes how careful we are, how far our primers go, and what the user is told.
+    /// changes how careful we are, how far our openers go, and what the user is told.
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
         let is_ours = self.outbox.is_ours(icmp.quoted);
         let main = self.bearings.candidates.main_of(icmp.offender);
@@ -394,8 +394,8 @@ impl Puncher {
             chosen = if nominate { check.choose() } else { None };
             check.handle_sent(now.instant);
         }
-        let letter = Letter { nominate, chosen, ..Letter::probe(pair, token) };
-        self.send_for(self.purpose(pair), letter, now);
+        let probe = OutgoingProbe { nominate, chosen, ..OutgoingProbe::new(pair, token) };
+        self.send_for(self.purpose(pair), probe, now);
     }
 
     /// Returns what an answer over a pair, or its test, is for.
@@ -404,14 +404,14 @@ impl Puncher {
         if is_known { Purpose::Talk } else { Purpose::Unproven }
     }
 
-    fn send(&mut self, letter: Letter, now: Now) {
-        self.send_for(Purpose::Talk, letter, now);
+    fn send(&mut self, probe: OutgoingProbe, now: Now) {
+        self.send_for(Purpose::Talk, probe, now);
     }
 
     /// Returns whether it leaves.
-    fn send_for(&mut self, purpose: Purpose, letter: Letter, now: Now) -> bool {
-        let direct = self.is_direct(letter.pair);
-        self.outbox.send(&Letter { direct, ..letter }, purpose, now).is_some()
+    fn send_for(&mut self, purpose: Purpose, probe: OutgoingProbe, now: Now) -> bool {
+        let direct = self.is_direct(probe.pair);
+        self.outbox.send(&OutgoingProbe { direct, ..probe }, purpose, now).is_some()
     }
 
     fn tell(&mut self, trouble: Trouble) {

@@ -24,9 +24,9 @@ const MAX_TRANSMITS: usize = 128;
 /// Datagrams whose quotes are known: those of the last second at full pace.
 const MAX_RECENT: usize = 512;
 
-/// What a datagram is to say, and how it is to travel.
+/// A probe to be sent, before it is sealed: what it says, and how it travels.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Letter {
+pub(super) struct OutgoingProbe {
     pub(super) pair: Pair,
     pub(super) kind: Kind,
     pub(super) token: u64,
@@ -38,9 +38,9 @@ pub(super) struct Letter {
     pub(super) ttl: Option<u8>,
 }
 
-impl Letter {
+impl OutgoingProbe {
     /// A probe that tests a pair, or opens a NAT.
-    pub(super) fn probe(pair: Pair, token: u64) -> Self {
+    pub(super) fn new(pair: Pair, token: u64) -> Self {
         Self { pair, kind: Kind::Probe, token, nominate: false, direct: false, chosen: None, ttl: None }
     }
 }
@@ -99,27 +99,27 @@ impl Outbox {
         }
     }
 
-    /// Seals a letter and queues it, unless that would break a bound. Returns its nonce, by which a router's quote of
+    /// Seals a probe and queues it, unless that would break a bound. Returns its nonce, by which a router's quote of
     /// it is known.
-    pub(super) fn send(&mut self, letter: &Letter, purpose: Purpose, now: Now) -> Option<[u8; 24]> {
-        if !self.admit(letter.pair, purpose, now.instant) {
+    pub(super) fn send(&mut self, outgoing: &OutgoingProbe, purpose: Purpose, now: Now) -> Option<[u8; 24]> {
+        if !self.admit(outgoing.pair, purpose, now.instant) {
             return None;
         }
         let probe = Probe {
-            kind: letter.kind,
+            kind: outgoing.kind,
             role: self.role,
-            nominate: letter.nominate,
+            nominate: outgoing.nominate,
             heard: self.heard_from.is_some(),
-            direct: letter.direct,
+            direct: outgoing.direct,
             tunnel: self.has_tunnel,
             epoch: self.epoch,
             instance: self.instance,
             sequence: self.sequence,
             unix_ms: now.unix_ms(),
-            token: letter.token,
-            observed: match letter.kind {
-                Kind::Probe => letter.chosen.or(self.heard_from),
-                Kind::Ack | Kind::Bye | Kind::Displaced => Some(letter.pair.remote),
+            token: outgoing.token,
+            observed: match outgoing.kind {
+                Kind::Probe => outgoing.chosen.or(self.heard_from),
+                Kind::Ack | Kind::Bye | Kind::Displaced => Some(outgoing.pair.remote),
             },
         };
         self.sequence += 1;
@@ -127,7 +127,7 @@ impl Outbox {
         self.rng.fill_bytes(&mut drawn);
         let nonce = self.seal.nonce(&probe, drawn);
         let payload = self.seal.seal(&probe, nonce);
-        self.queue.push_back(Output::Transmit(Transmit { pair: letter.pair, ttl: letter.ttl, payload }));
+        self.queue.push_back(Output::Transmit(Transmit { pair: outgoing.pair, ttl: outgoing.ttl, payload }));
         if self.recent.len() == MAX_RECENT {
             self.recent.pop_front();
         }

@@ -40,13 +40,13 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::survey::{Letter, Socket};
+    use crate::survey::{Socket, SurveyProbe};
 
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5555);
 
-    fn orders(letters: usize, repeats: u16) -> Orders {
-        let letter = Letter { from: Socket::PAIR, to: PEER, is_low: false };
-        Orders { open: 0, letters: vec![letter; letters], repeats }
+    fn orders(probes: usize, repeats: u16) -> Orders {
+        let probe = SurveyProbe { from: Socket::PAIR, to: PEER, is_low: false };
+        Orders { open: 0, probes: vec![probe; probes], repeats }
     }
 
     #[test]
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_without_letters_are_repeated_as_little_as_others() {
+    fn orders_without_probes_are_repeated_as_little_as_others() {
         let mut allowance = Allowance::default();
         assert!(!allowance.take_round(&orders(0, u16::MAX), PEER));
         assert!(allowance.take_round(&orders(1, 100), PEER));

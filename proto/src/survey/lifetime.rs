@@ -1,20 +1,20 @@
 //! How long each NAT keeps a UDP mapping that nobody uses.
 //!
-//! A few fresh sockets of each side, one for each silence to be tried, exchange letters with the socket of the other
+//! A few fresh sockets of each side, one for each silence to be tried, exchange probes with the socket of the other
 //! side's tunnel, twice within more than two seconds: many NATs keep a flow longer once they have seen it answered for
 //! a while, as that of a tunnel is. Then nothing passes until the other side writes to the first of them after the
 //! first silence, to the second after the second, and so on. So all of it takes as long as the longest silence.
 //!
 //! What arrives has found its mapping alive, and one that was written to is not asked again. Where nothing arrives, the
 //! NAT of the side that was written to has forgotten. Nothing else can be the cause: the writer sends from the socket
-//! that its tunnel keeps awake, to whom it has heard, and what goes out opens its own NAT if need be; and a letter
+//! that its tunnel keeps awake, to whom it has heard, and what goes out opens its own NAT if need be; and a probe
 //! along the tunnel's own pair goes beside each, without whose arrival silence says nothing.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Heard, Letter, Orders, Report, Round, Socket, Stand};
+use super::{Heard, Orders, Report, Round, Socket, Stand, SurveyProbe};
 
 /// Silences that may be tried, seconds: somewhat below the round numbers at which NATs forget.
 pub const SILENCES: [u16; MAX_SILENCES] = [14, 28, 43, 58, 88, 118, 148, 178, 238, 298];
@@ -33,7 +33,7 @@ pub const MOST_LIFETIME: u16 = 300;
 /// Time between the two exchanges: longer than the two seconds after which Linux takes a flow for a stream.
 const APART: Duration = Duration::from_millis(2500);
 
-/// How often letters are sent, so that loss decides nothing.
+/// How often probes are sent, so that loss decides nothing.
 const REPEATS: u16 = 4;
 const LOW_REPEATS: u16 = 2;
 
@@ -118,7 +118,7 @@ impl Lifetime {
     pub fn next_round(&mut self) -> Option<Due> {
         while self.stage != Stage::Done {
             let orders = [0, 1].map(|index| self.orders_of(index));
-            if orders.iter().any(|orders| orders.open > 0 || !orders.letters.is_empty()) {
+            if orders.iter().any(|orders| orders.open > 0 || !orders.probes.is_empty()) {
                 self.number += 1;
                 self.orders = orders.clone();
                 let (since, after) = match self.stage {
@@ -168,14 +168,14 @@ impl Lifetime {
     fn orders_of(&self, index: usize) -> Orders {
         let (own, peer) = (&self.sides[index], &self.sides[1 - index]);
         let fresh = || (0..self.silences.len()).map(|silence| own.socket(silence));
-        let to_pair = |from, is_low| Letter { from, to: peer.stand.outside, is_low };
-        let from_pair = |to, is_low| Letter { from: Socket::PAIR, to, is_low };
-        let (letters, repeats) = match self.stage {
+        let to_pair = |from, is_low| SurveyProbe { from, to: peer.stand.outside, is_low };
+        let from_pair = |to, is_low| SurveyProbe { from: Socket::PAIR, to, is_low };
+        let (probes, repeats) = match self.stage {
             Stage::Open => {
                 let open = u16::try_from(self.silences.len()).unwrap_or(u16::MAX);
                 return Orders { open, ..Orders::default() };
             }
-            // Each side opens both NATs from within first: no router takes a letter for its own, and a filter that
+            // Each side opens both NATs from within first: no router takes a probe for its own, and a filter that
             // wants the exact port finds it where ports are kept.
             Stage::Low => {
                 let opening = peer.ports.iter().filter(|port| peer.keeps && **port != 0);
@@ -194,23 +194,23 @@ impl Lifetime {
             }
             Stage::Done => (Vec::new(), 1),
         };
-        Orders { open: 0, letters, repeats }
+        Orders { open: 0, probes, repeats }
     }
 
-    /// Takes what one side heard of the other's letters.
+    /// Takes what one side heard of the other's probes.
     fn handle_heard(&mut self, listener: usize, heard: &[Heard]) {
         let speaker = 1 - listener;
-        let spoken = self.orders[speaker].letters.clone();
-        let of = |heard: &Heard| spoken.get(usize::from(heard.letter)).copied();
+        let spoken = self.orders[speaker].probes.clone();
+        let of = |heard: &Heard| spoken.get(usize::from(heard.probe)).copied();
         let tried = self.silences.len();
         let silence_of =
             |side: &Side, socket: Socket| side.silence_of(socket).filter(|silence| *silence < tried);
         match self.stage {
             Stage::First | Stage::Second => {
-                for (heard, letter) in heard.iter().filter_map(|heard| Some((heard, of(heard)?))) {
+                for (heard, probe) in heard.iter().filter_map(|heard| Some((heard, of(heard)?))) {
                     let outside = self.sides[speaker].stand.outside;
                     let is_usable = heard.from.ip() == outside.ip() && heard.from.port() != 0;
-                    if let Some(silence) = silence_of(&self.sides[speaker], letter.from)
+                    if let Some(silence) = silence_of(&self.sides[speaker], probe.from)
                         && heard.at == Socket::PAIR
                         && is_usable
                     {

@@ -22,7 +22,7 @@ pub struct Hello {
     pub transfer_bytes: u32,
     /// Time that it wants spent on how long mappings are kept, seconds; 0 for none.
     pub lifetime_s: u16,
-    /// Drawn at random for this check. Letters of both sides carry the open side's, so that one recorded in an earlier
+    /// Drawn at random for this check. Probes of both sides carry the open side's, so that one recorded in an earlier
     /// check counts for nothing.
     pub instance: u64,
 }
@@ -98,7 +98,7 @@ pub enum Message {
     Hello(Hello),
     /// Carry these out, and report.
     Round {
-        /// The number that the letters carry.
+        /// The number that the probes carry.
         number: u32,
         /// What to do.
         orders: Orders,
@@ -157,14 +157,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::survey::{Heard, Letter, MAX_LETTERS, Socket};
+    use crate::survey::{Heard, MAX_PROBES, Socket, SurveyProbe};
 
     #[test]
     fn the_largest_orders_and_reports_fit_into_a_message() {
         let far = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().expect("an address");
-        let letter = Letter { from: Socket(u16::MAX), to: far, is_low: true };
-        let orders = Orders { open: u16::MAX, letters: vec![letter; MAX_LETTERS], repeats: u16::MAX };
-        let heard = Heard { letter: u16::MAX, at: Socket(u16::MAX), from: far, count: u16::MAX };
+        let probe = SurveyProbe { from: Socket(u16::MAX), to: far, is_low: true };
+        let orders = Orders { open: u16::MAX, probes: vec![probe; MAX_PROBES], repeats: u16::MAX };
+        let heard = Heard { probe: u16::MAX, at: Socket(u16::MAX), from: far, count: u16::MAX };
         let report = Report { ports: vec![u16::MAX; 64], heard: vec![heard; 1024] };
         for message in [Message::Round { number: u32::MAX, orders }, Message::Report(report)] {
             let bytes = message.encode();

@@ -1,21 +1,21 @@
 //! What the two NATs do, found out by both sides together over a pair that carries a tunnel.
 //!
 //! One side conducts: it asks the [`Survey`] for the next [`Round`], has both sides carry out their [`Orders`] at the
-//! same time, and hands back what each has heard. Letters go out by UDP and are never answered by UDP; what arrived is
+//! same time, and hands back what each has heard. Probes go out by UDP and are never answered by UDP; what arrived is
 //! told over the tunnel. In the order of a life:
 //!
 //! 1. *Filtering*: two sockets that the other side never sent to write to the tunnel's outside address. Do they get in?
-//! 2. *Ports kept*: four new sockets write to the tunnel's outside address. From which ports do they come? Letters with
-//!    a low TTL open both NATs first, so that no router takes the other side's letter for its own.
+//! 2. *Ports kept*: four new sockets write to the tunnel's outside address. From which ports do they come? Probes with
+//!    a low TTL open both NATs first, so that no router takes the other side's probe for its own.
 //! 3. *Mapping*: the tunnel's socket writes to two further ports of the other side. From the same outside port?
 //! 4. *Port assignment*, where ports are not kept: from a few dozen new sockets. Where the other side's filter is exact,
 //!    it first opens it for a sample of ports near the known one: sequences and blocks are met there, chance is not.
-//! 5. *Loss*: a hundred letters each way.
+//! 5. *Loss*: a hundred probes each way.
 //!
 //! Where a user wants it, [`Lifetime`] then finds out how long both NATs keep a mapping without traffic.
 //!
 //! Some things cannot be known with one address on each side, and are not claimed: see [`Seen`]. There is no time in
-//! here: the shell waits for letters to arrive before it reports.
+//! here: the shell waits for probes to arrive before it reports.
 
 mod allowance;
 mod judge;
@@ -44,13 +44,13 @@ pub const MAX_MAPPINGS: u16 = 256;
 /// Sockets that one side opens at most for a survey.
 pub const MAX_SOCKETS: u16 = 76;
 
-/// Letters in the orders of one round.
-pub const MAX_LETTERS: usize = 320;
+/// Probes in the orders of one round.
+pub const MAX_PROBES: usize = 320;
 
 /// Datagrams of one round, repeats included.
 pub const MAX_DATAGRAMS: usize = 1024;
 
-/// How often the letters of one round are sent.
+/// How often the probes of one round are sent.
 pub const MAX_REPEATS: u16 = 100;
 
 /// Names a socket of a side in a survey: 0 is the one that the tunnel runs over, others are new ones in the order in
@@ -65,7 +65,7 @@ impl Socket {
 
 /// A datagram to be sent to the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Letter {
+pub struct SurveyProbe {
     /// From which socket.
     pub from: Socket,
     /// Where to: always the other side's IP.
@@ -80,7 +80,7 @@ pub struct Orders {
     /// New sockets to open before anything is sent.
     pub open: u16,
     /// What to send, in this order.
-    pub letters: Vec<Letter>,
+    pub probes: Vec<SurveyProbe>,
     /// How often to send all of it.
     pub repeats: u16,
 }
@@ -90,32 +90,32 @@ impl Orders {
     #[must_use]
     pub fn are_modest(&self, peer: SocketAddr) -> bool {
         self.open <= MAX_SOCKETS
-            && self.letters.len() <= MAX_LETTERS
+            && self.probes.len() <= MAX_PROBES
             && self.repeats <= MAX_REPEATS
             && self.datagrams() <= MAX_DATAGRAMS
-            && self.letters.iter().all(|letter| letter.to.ip() == peer.ip() && letter.to.port() != 0)
+            && self.probes.iter().all(|probe| probe.to.ip() == peer.ip() && probe.to.port() != 0)
     }
 
     /// Returns how many datagrams they make.
     pub(crate) fn datagrams(&self) -> usize {
-        self.letters.len() * usize::from(self.repeats)
+        self.probes.len() * usize::from(self.repeats)
     }
 }
 
 /// What both sides do at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Round {
-    /// Its number, which its letters carry.
+    /// Its number, which its probes carry.
     pub number: u32,
     /// The orders of both sides, by [`index`].
     pub orders: [Orders; 2],
 }
 
-/// A letter that arrived.
+/// A probe that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
     /// Its place in the sender's orders.
-    pub letter: u16,
+    pub probe: u16,
     /// The socket at which it arrived.
     pub at: Socket,
     /// Where it came from.
@@ -129,7 +129,7 @@ pub struct Heard {
 pub struct Report {
     /// The local ports of the sockets that it opened in this round.
     pub ports: Vec<u16>,
-    /// What it heard of the other side's letters of this round.
+    /// What it heard of the other side's probes of this round.
     pub heard: Vec<Heard>,
 }
 
@@ -151,10 +151,10 @@ pub fn index(role: crate::Role) -> usize {
     }
 }
 
-/// The token of a letter: its round and its place in the orders.
+/// The token of a probe: its round and its place in the orders.
 #[must_use]
-pub fn token(round: u32, letter: u16) -> u64 {
-    u64::from(round) << 16 | u64::from(letter)
+pub fn token(round: u32, probe: u16) -> u64 {
+    u64::from(round) << 16 | u64::from(probe)
 }
 
 /// Reads a token.

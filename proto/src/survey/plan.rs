@@ -1,4 +1,4 @@
-//! Which letters each side writes, round after round, and what their arrival means.
+//! Which probes each side writes, round after round, and what their arrival means.
 
 mod side;
 
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use self::side::Side;
 use super::{
-    Heard, Letter, Lifetime, MappingSeen, Orders, Report, Round, Seen, Socket, Stand, lifetime, samples,
+    Heard, Lifetime, MappingSeen, Orders, Report, Round, Seen, Socket, Stand, SurveyProbe, lifetime, samples,
 };
 
 /// The sockets of each purpose, by number.
@@ -25,7 +25,7 @@ const AT_FIRST: u16 = 10;
 const ALL_SEEN: u16 = 24;
 
 /// Sockets whose outside ports are looked at where only some are seen: one half at first, and the other half in a second
-/// round that looks closer. A router that takes letters for its own remembers those of the first half.
+/// round that looks closer. A router that takes probes for its own remembers those of the first half.
 const SOME_SEEN: u16 = 56;
 const HALF: u16 = SOME_SEEN / 2;
 
@@ -33,7 +33,7 @@ const HALF: u16 = SOME_SEEN / 2;
 const NEAR: usize = 168;
 const NEARER: usize = 72;
 
-/// How often letters are sent, so that loss decides nothing; letters that only open a NAT; and those that count loss.
+/// How often probes are sent, so that loss decides nothing; probes that only open a NAT; and those that count loss.
 const REPEATS: u16 = 5;
 const LOW_REPEATS: u16 = 2;
 const COUNTED: u16 = super::MAX_REPEATS;
@@ -78,7 +78,7 @@ impl Survey {
     pub fn next_round(&mut self) -> Option<Round> {
         while self.stage != Stage::Done {
             let orders = [0, 1].map(|index| self.orders_of(index));
-            let is_empty = orders.iter().all(|orders| orders.open == 0 && orders.letters.is_empty());
+            let is_empty = orders.iter().all(|orders| orders.open == 0 && orders.probes.is_empty());
             if !is_empty {
                 self.number += 1;
                 self.orders = orders.clone();
@@ -141,8 +141,8 @@ impl Survey {
 
     fn orders_of(&self, index: usize) -> Orders {
         let (own, peer) = (&self.sides[index], &self.sides[1 - index]);
-        let to_pair = |from: u16, is_low| Letter { from: Socket(from), to: peer.stand.outside, is_low };
-        let (letters, repeats) = match self.stage {
+        let to_pair = |from: u16, is_low| SurveyProbe { from: Socket(from), to: peer.stand.outside, is_low };
+        let (probes, repeats) = match self.stage {
             Stage::Open => return Orders { open: AT_FIRST, ..Orders::default() },
             Stage::SamplesOpen if self.sampling(index) != Sampling::No => {
                 return Orders { open: SOME_SEEN, ..Orders::default() };
@@ -173,7 +173,7 @@ impl Survey {
             Stage::Loss => (vec![to_pair(Socket::PAIR.0, false)], COUNTED),
             Stage::SamplesOpen | Stage::TargetsLow | Stage::Closer | Stage::Done => (Vec::new(), 1),
         };
-        Orders { open: 0, letters, repeats }
+        Orders { open: 0, probes, repeats }
     }
 
     /// Where this side's tunnel socket writes to find out whether it comes from one outside port; and at which of the
@@ -203,42 +203,42 @@ impl Survey {
         }
     }
 
-    fn samples_low(&self, index: usize) -> Vec<Letter> {
+    fn samples_low(&self, index: usize) -> Vec<SurveyProbe> {
         let peer = &self.sides[1 - index];
-        let mut letters = Vec::new();
+        let mut probes = Vec::new();
         if self.sampling(index) == Sampling::Near {
-            letters.extend(self.half(index, 0, true));
-            letters.extend(self.half(index, 1, true));
+            probes.extend(self.half(index, 0, true));
+            probes.extend(self.half(index, 1, true));
         }
         if self.sampling(1 - index) == Sampling::Near {
             let near = samples::near(peer.stand.outside.port(), HALF, NEAR);
-            letters.extend(near.into_iter().map(|port| peer.opening(SAMPLERS[0], port)));
+            probes.extend(near.into_iter().map(|port| peer.opening(SAMPLERS[0], port)));
         }
-        letters
+        probes
     }
 
-    fn samples_full(&self, index: usize) -> Vec<Letter> {
+    fn samples_full(&self, index: usize) -> Vec<SurveyProbe> {
         let to = self.sides[1 - index].stand.outside;
         match self.sampling(index) {
             Sampling::No => Vec::new(),
             Sampling::Near => self.half(index, 0, false),
             Sampling::All => {
                 let sockets = self.sides[index].sample_sockets(ALL_SEEN);
-                sockets.map(|from| Letter { from: Socket(from), to, is_low: false }).collect()
+                sockets.map(|from| SurveyProbe { from: Socket(from), to, is_low: false }).collect()
             }
         }
     }
 
     /// One half of the samples, each to its own socket of the peer.
-    fn half(&self, index: usize, half: usize, is_low: bool) -> Vec<Letter> {
+    fn half(&self, index: usize, half: usize, is_low: bool) -> Vec<SurveyProbe> {
         let (own, peer) = (&self.sides[index], &self.sides[1 - index]);
         let Some(port) = peer.inside_port(SAMPLERS[half]) else { return Vec::new() };
         let sockets = own.sample_sockets(SOME_SEEN).skip(usize::from(HALF) * half).take(HALF.into());
-        sockets.map(|from| Letter { from: Socket(from), to: peer.at(port), is_low }).collect()
+        sockets.map(|from| SurveyProbe { from: Socket(from), to: peer.at(port), is_low }).collect()
     }
 
     /// Opens this side's filter for more of the peer's ports.
-    fn closer_low(&self, index: usize) -> Vec<Letter> {
+    fn closer_low(&self, index: usize) -> Vec<SurveyProbe> {
         let peer = &self.sides[1 - index];
         if self.sampling(1 - index) != Sampling::Near {
             return Vec::new();
@@ -248,10 +248,10 @@ impl Survey {
         ports.into_iter().map(|port| peer.opening(SAMPLERS[1], port)).collect()
     }
 
-    /// Takes what one side heard of the other's letters.
+    /// Takes what one side heard of the other's probes.
     fn handle_heard(&mut self, listener: usize, heard: Heard) {
         let speaker = 1 - listener;
-        let Some(letter) = self.orders[speaker].letters.get(usize::from(heard.letter)).copied() else {
+        let Some(probe) = self.orders[speaker].probes.get(usize::from(heard.probe)).copied() else {
             return;
         };
         if heard.from.port() == 0 {
@@ -260,23 +260,23 @@ impl Survey {
         let outside = self.sides[speaker].stand.outside;
         match self.stage {
             Stage::Filtering if heard.at == Socket::PAIR => {
-                let stray = STRAYS.iter().position(|socket| *socket == letter.from.0);
+                let stray = STRAYS.iter().position(|socket| *socket == probe.from.0);
                 match stray {
                     // From another IP of a NAT that has several it cannot be answered.
                     Some(_) if heard.from.ip() != outside.ip() => {}
                     Some(stray) => self.sides[listener].strays[stray] = Some(heard.from),
-                    None => self.sides[listener].is_heard |= letter.from == Socket::PAIR,
+                    None => self.sides[listener].is_heard |= probe.from == Socket::PAIR,
                 }
             }
             Stage::Keepers if heard.at == Socket::PAIR => {
-                self.sides[speaker].keepers.insert(letter.from.0, heard.from.port());
+                self.sides[speaker].keepers.insert(probe.from.0, heard.from.port());
             }
             Stage::Targets => {
-                let (asked, side) = (self.orders[speaker].letters.len(), &mut self.sides[speaker]);
+                let (asked, side) = (self.orders[speaker].probes.len(), &mut self.sides[speaker]);
                 if heard.from != outside {
                     side.mapping = MappingSeen::ByPort;
                 } else {
-                    side.steady.insert(heard.letter);
+                    side.steady.insert(heard.probe);
                     // One alone may have got the same port by chance: a block has few.
                     if side.mapping == MappingSeen::Unknown && side.steady.len() == asked {
                         side.mapping = MappingSeen::NotByPort;
@@ -284,7 +284,7 @@ impl Survey {
                 }
             }
             Stage::Samples | Stage::Closer => {
-                self.sides[speaker].samples.insert(letter.from.0, heard.from.port());
+                self.sides[speaker].samples.insert(probe.from.0, heard.from.port());
             }
             Stage::Loss => self.sides[speaker].arrived = Some(heard.count.min(COUNTED)),
             Stage::Open
@@ -299,10 +299,10 @@ impl Survey {
         }
     }
 
-    /// Where letters to further ports did not arrive though the peer's filter was open for the one outside port, they
+    /// Where probes to further ports did not arrive though the peer's filter was open for the one outside port, they
     /// came from others.
     fn judge_silence(&mut self, index: usize) {
-        let was_asked = !self.orders[index].letters.is_empty();
+        let was_asked = !self.orders[index].probes.is_empty();
         let peer_is_exact = self.sides[1 - index].admits() == Some(false);
         let side = &mut self.sides[index];
         if was_asked && peer_is_exact && side.mapping == MappingSeen::Unknown && !side.keeps() {
@@ -351,6 +351,6 @@ impl Stage {
     }
 }
 
-fn own_pair(to: SocketAddr, is_low: bool) -> Letter {
-    Letter { from: Socket::PAIR, to, is_low }
+fn own_pair(to: SocketAddr, is_low: bool) -> SurveyProbe {
+    SurveyProbe { from: Socket::PAIR, to, is_low }
 }

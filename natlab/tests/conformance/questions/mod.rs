@@ -38,7 +38,7 @@ pub(crate) const QUESTIONS: &[Question] = &[
     ("does an answer to the moved port get in", answer_after_early_packet),
     ("how many hops is the peer away", hops_to_peer),
     ("how many hops is the stranger away", hops_to_stranger),
-    ("does a primer that dies half-way let the peer in", primer),
+    ("does an opener that dies half-way let the peer in", opener),
     ("does a packet that dies in the first box leave a flow", stillborn),
     ("does a packet to the own public address come back", own_public_address),
     ("which port is left after an early packet that dies before the first box", port_after_dead_packet),
@@ -199,7 +199,7 @@ fn hops_to_stranger(world: &mut dyn World) -> String {
     hops(world, STRANGER)
 }
 
-fn primer(world: &mut dyn World) -> String {
+fn opener(world: &mut dyn World) -> String {
     let last_hop: u8 = hops(world, PEER).parse().unwrap_or(FAR);
     world.send(A_AGAIN, address(PEER), last_hop - 1);
     let arrived = world.receive(PEER).is_some();

@@ -14,7 +14,7 @@ use crate::probe::Probe;
 use crate::puncher::{
     Event, Loss, Now, Pair, Puncher, Role, SocketId, State,
     checks::PROMPT,
-    outbox::Letter,
+    outbox::OutgoingProbe,
     path::keeper::{Care, PathKeeper},
     path::lifetime::Lifetime,
     search::Haste,
@@ -110,8 +110,8 @@ impl Puncher {
         let State::Connected(link) = &mut self.state else { return };
         let token = self.outbox.random();
         link.keeper.handle_sent(token, &self.keepalive, now.instant);
-        let letter = Letter::probe(link.pair, token);
-        self.send(letter, now);
+        let probe = OutgoingProbe::new(link.pair, token);
+        self.send(probe, now);
     }
 
     /// Looks for a path that is nearer, or younger where the network ends old ones. The open side does, since it

@@ -17,7 +17,7 @@ use crate::puncher::{
     Icmp, IcmpKind, Pair, SocketId,
     budget::Purpose,
     candidates::Candidates,
-    outbox::{Letter, Outbox},
+    outbox::{Outbox, OutgoingProbe},
 };
 use crate::{Now, nat::Reach};
 
@@ -95,8 +95,8 @@ impl Scout {
             }
             let ttl = u8::try_from(self.cursor + 1).unwrap_or(MAX_TTL);
             let pair = Pair { socket: SocketId::MAIN, remote: peer };
-            let letter = Letter { ttl: Some(ttl), ..Letter::probe(pair, outbox.random()) };
-            let nonce = outbox.send(&letter, Purpose::Talk, now);
+            let probe = OutgoingProbe { ttl: Some(ttl), ..OutgoingProbe::new(pair, outbox.random()) };
+            let nonce = outbox.send(&probe, Purpose::Talk, now);
             match self.hops.get_mut(self.cursor) {
                 Some(hop) => hop.nonce = nonce,
                 None => self.hops.push(Hop { nonce, dropped_by: None, reached: false }),

@@ -2,9 +2,9 @@
 //!
 //! A router that answers for itself remembers the peer's early packet and gives our own one another port: the pair is
 //! spoilt, and the peer's retries keep it so. A pair that nobody has used yet is not. In each slot both sides open the
-//! port that the [`Schedule`] names; both open their NAT with primers whose TTL ends before the other's router; then
+//! port that the [`Schedule`] names; both open their NAT with openers whose TTL ends before the other's router; then
 //! one side speaks and the other only answers. Where the speaker's clock is so far ahead that it speaks before the
-//! other's primers are out, the next slot puts it right: there the other one speaks.
+//! other's openers are out, the next slot puts it right: there the other one speaks.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use crate::puncher::{
     Pair, SocketId,
     bearings::Ground,
     budget::Purpose,
-    outbox::{Letter, Outbox},
+    outbox::{Outbox, OutgoingProbe},
     search::Haste,
     search::schedule::{slot_at, speaker, to_next_slot},
 };
@@ -24,28 +24,28 @@ use crate::puncher::{
 /// When things happen in a slot, counted from its beginning.
 #[derive(Debug)]
 struct Plan {
-    /// When primers leave: more than one, should the local network lose some.
-    primers: &'static [Duration],
+    /// When openers leave: more than one, should the local network lose some.
+    openers: &'static [Duration],
     /// When the speaker speaks.
     words: &'static [Duration],
-    /// When the side that answers opens its NAT where its primers would reach the other router: after the speaker's
+    /// When the side that answers opens its NAT where its openers would reach the other router: after the speaker's
     /// first words have opened that one. Two routers that answer for themselves stay apart then.
-    late_primers: &'static [Duration],
+    late_openers: &'static [Duration],
 }
 
 /// Words come after clocks have been allowed to be a second apart.
 const USUAL: Plan = Plan {
-    primers: &ms([0, 300, 700]),
+    openers: &ms([0, 300, 700]),
     words: &ms([1000, 1300, 1700, 2200, 2800]),
-    late_primers: &ms([1500, 2100]),
+    late_openers: &ms([1500, 2100]),
 };
 
 /// Where a tunnel waits for its path, the clocks are known from it. Words come often: the side that has not noticed
 /// the loss yet may enter the slot at any time.
 const KEPT_PLAN: Plan = Plan {
-    primers: &ms([0, 250]),
+    openers: &ms([0, 250]),
     words: &ms([400, 600, 800, 1000, 1300, 1600, 1900, 2200, 2500, 2800]),
-    late_primers: &ms([600, 1200]),
+    late_openers: &ms([600, 1200]),
 };
 
 const fn ms<const N: usize>(list: [u64; N]) -> [Duration; N] {
@@ -90,10 +90,10 @@ struct Slot {
     pair: Pair,
     plan: &'static Plan,
     speaks: bool,
-    /// Whether our primers reach the other router.
+    /// Whether our openers reach the other router.
     is_reached: bool,
     began: Instant,
-    /// Primers and words sent so far.
+    /// Openers and words sent so far.
     sent: usize,
 }
 
@@ -173,21 +173,23 @@ impl Slots {
 impl Slot {
     fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
         while self.next_at().is_some_and(|at| ground.now.instant >= at) {
-            let ttl = low_ttl.filter(|_| self.sent < self.primers().len());
-            let letter =
-                Letter { ttl, ..Letter::probe(self.pair, outbox.token(self.pair, ground.now.instant)) };
-            let sent = outbox.send(&letter, Purpose::Slot, ground.now).is_some();
+            let ttl = low_ttl.filter(|_| self.sent < self.openers().len());
+            let probe = OutgoingProbe {
+                ttl,
+                ..OutgoingProbe::new(self.pair, outbox.token(self.pair, ground.now.instant))
+            };
+            let sent = outbox.send(&probe, Purpose::Slot, ground.now).is_some();
             tracing::trace!(slot = self.number, pair = ?self.pair, ?ttl, sent, "slot");
             self.sent += 1;
         }
     }
 
-    fn primers(&self) -> &'static [Duration] {
-        if self.is_reached && !self.speaks { self.plan.late_primers } else { self.plan.primers }
+    fn openers(&self) -> &'static [Duration] {
+        if self.is_reached && !self.speaks { self.plan.late_openers } else { self.plan.openers }
     }
 
     fn next_at(&self) -> Option<Instant> {
         let words = if self.speaks { self.plan.words } else { &[] };
-        self.primers().iter().chain(words).nth(self.sent).map(|after| self.began + *after)
+        self.openers().iter().chain(words).nth(self.sent).map(|after| self.began + *after)
     }
 }

@@ -14,10 +14,10 @@ use crate::puncher::{
     Pair, SocketId,
     bearings::Ground,
     budget::Purpose,
-    outbox::{Letter, Outbox},
+    outbox::{Outbox, OutgoingProbe},
 };
 
-/// Up to this long after the beginning, this much between two letters.
+/// Up to this long after the beginning, this much between two probes.
 const PACE: [(Duration, Duration); 4] = [
     (Duration::from_secs(3), Duration::from_millis(100)),
     (Duration::from_secs(300), Duration::from_millis(500)),
@@ -37,7 +37,7 @@ enum State {
     Open {
         socket: SocketId,
         next_at: Instant,
-        /// Letters so far: the peer's addresses take turns.
+        /// Probes so far: the peer's addresses take turns.
         sent: u64,
     },
     /// Another program has the port, or the two sides never had a path.
@@ -78,8 +78,8 @@ impl Spare {
         let (Some(target), Some(ports)) = (ground.target(*sent), ground.spare) else { return };
         *sent += 1;
         let pair = Pair { socket: *socket, remote: SocketAddr::new(target.ip(), ports.peers) };
-        let letter = Letter::probe(pair, outbox.token(pair, now));
-        let is_sent = outbox.send(&letter, Purpose::Spare, ground.now).is_some();
+        let probe = OutgoingProbe::new(pair, outbox.token(pair, now));
+        let is_sent = outbox.send(&probe, Purpose::Spare, ground.now).is_some();
         tracing::trace!(?pair, is_sent, "spare");
     }
 

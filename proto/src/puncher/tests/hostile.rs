@@ -262,7 +262,7 @@ fn copies_from_ever_new_ports_do_not_keep_a_peer_with_another_port_away() {
 #[test]
 fn copies_from_ever_new_ports_take_a_part_of_a_search_alone() {
     let copied = 1024..9024;
-    let letters = |is_attacked: bool| {
+    let probes = |is_attacked: bool| {
         let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
         let (mut all, mut tried) = (0, std::collections::BTreeSet::new());
         for port in copied.clone() {
@@ -277,7 +277,7 @@ fn copies_from_ever_new_ports_take_a_part_of_a_search_alone() {
         }
         (all, tried.len())
     };
-    let ((attacked, tried), (_, undisturbed)) = (letters(true), letters(false));
+    let ((attacked, tried), (_, undisturbed)) = (probes(true), probes(false));
     assert!(tried * 10 >= undisturbed * 7, "{tried} of {undisturbed} mappings");
     assert!(attacked <= 20 * 500, "{attacked} packets in 20 s");
 }

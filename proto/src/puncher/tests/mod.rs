@@ -271,25 +271,25 @@ fn nothing_leaves_by_a_socket_that_was_closed() {
 }
 
 #[test]
-fn an_answer_to_a_letter_that_left_is_a_proof_and_no_other_is() {
+fn an_answer_to_a_probe_that_left_is_a_proof_and_no_other_is() {
     let mut lone = Lone::start(Limits::DEFAULT, Duration::from_secs(1_800_000_000));
     lone.run_for(8900 * MS);
     let is_swept =
         |t: &&Transmit| t.pair.socket == SocketId::MAIN && t.pair.remote.port() != OPEN_ADDRESS.port();
-    let letter = lone.sent.iter().rfind(is_swept).expect("it has swept").clone();
-    let token = lone.seal.open(&letter.payload).expect("a probe").token;
-    let is_proven = |lone: &Lone| lone.puncher.checks.proof(letter.pair).is_some();
-    let elsewhere = SocketAddr::new([198, 51, 100, 66].into(), letter.pair.remote.port());
+    let sent = lone.sent.iter().rfind(is_swept).expect("it has swept").clone();
+    let token = lone.seal.open(&sent.payload).expect("a probe").token;
+    let is_proven = |lone: &Lone| lone.puncher.checks.proof(sent.pair).is_some();
+    let elsewhere = SocketAddr::new([198, 51, 100, 66].into(), sent.pair.remote.port());
     for (over, token) in [
-        (letter.pair, 7),
-        (letter.pair, token ^ 1 << 40),
-        (Pair { remote: elsewhere, ..letter.pair }, token),
-        (Pair { socket: SocketId(1), ..letter.pair }, token),
+        (sent.pair, 7),
+        (sent.pair, token ^ 1 << 40),
+        (Pair { remote: elsewhere, ..sent.pair }, token),
+        (Pair { socket: SocketId(1), ..sent.pair }, token),
     ] {
         lone.receive(over, Kind::Ack, token);
         assert!(!is_proven(&lone), "{over:?}");
     }
-    lone.receive(letter.pair, Kind::Ack, token);
+    lone.receive(sent.pair, Kind::Ack, token);
     assert!(is_proven(&lone));
 }
 
@@ -348,7 +348,7 @@ fn the_slots_of_a_search_for_a_tunnel_s_path_go_to_all_of_the_peer_s_addresses()
         assert!(wire.step(until), "the loss is noticed");
     }
     let (side, began, mut now) = (&mut wire.sides[SERVE], wire.now.instant, wire.now);
-    let mut letters = [0; 2];
+    let mut counts = [0; 2];
     while now.instant < began + Duration::from_secs(300) {
         let next = loop {
             match side.poll_output() {
@@ -357,7 +357,7 @@ fn the_slots_of_a_search_for_a_tunnel_s_path_go_to_all_of_the_peer_s_addresses()
                         (16_384..24_576).contains(&pair.remote.port()) && pair.socket != SocketId::MAIN;
                     let is_late = now.instant > began + Duration::from_secs(40);
                     let to = both.iter().position(|peer| peer.ip() == pair.remote.ip());
-                    to.filter(|_| is_slot && is_late).into_iter().for_each(|index| letters[index] += 1);
+                    to.filter(|_| is_slot && is_late).into_iter().for_each(|index| counts[index] += 1);
                 }
                 Output::Timeout(at) => break at.expect("it goes on"),
                 Output::Open { .. } | Output::Close(_) | Output::Event(_) => {}
@@ -366,5 +366,5 @@ fn the_slots_of_a_search_for_a_tunnel_s_path_go_to_all_of_the_peer_s_addresses()
         now = now.after(next.saturating_duration_since(now.instant));
         side.handle_timeout(now);
     }
-    assert!(letters.iter().all(|count| *count > 20), "{letters:?}");
+    assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
 }

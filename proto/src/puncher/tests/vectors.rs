@@ -73,7 +73,7 @@ fn vectors() -> Value {
         "derived": derived(&key),
         "derived for checks": derived(&key.for_check()),
         "probes": probes(&key),
-        "letters": letters(&key.for_check()),
+        "letters": survey_probes(&key.for_check()),
         "connection ids": connection_ids(&key),
         "initial keys": initial_keys(&key),
         "slots": slots(&key),
@@ -137,7 +137,7 @@ fn phrases() -> Value {
 fn derived(key: &Key) -> Value {
     json!({
         "probe seal": hex(&*key.probe_seal()),
-        "letter seal": hex(&*key.letter_seal()),
+        "letter seal": hex(&*key.survey_seal()),
         "slot schedule": hex(&*key.slot_schedule()),
         "identity serve": hex(&*key.identity_seed(Role::Serve)),
         "identity open": hex(&*key.identity_seed(Role::Open)),
@@ -206,18 +206,18 @@ fn probes(key: &Key) -> Value {
         .collect()
 }
 
-fn letters(key: &Key) -> Value {
-    let seal = ProbeSeal::of_letters(key);
+fn survey_probes(key: &Key) -> Value {
+    let seal = ProbeSeal::of_survey(key);
     [(Role::Open, 1, 0), (Role::Serve, 0x00ab_cdef, 319)]
-        .map(|(role, round, letter)| {
-            let (instance, token) = (0x1112_1314_1516_1718, survey::token(round, letter));
+        .map(|(role, round, place)| {
+            let (instance, token) = (0x1112_1314_1516_1718, survey::token(round, place));
             json!({
                 "role": role.to_string(),
                 "instance": instance,
                 "round": round,
-                "letter": letter,
+                "letter": place,
                 "nonce": hex(&DRAWN),
-                "datagram": hex(&seal.seal_letter(role, instance, token, DRAWN)),
+                "datagram": hex(&seal.seal_survey_probe(role, instance, token, DRAWN)),
             })
         })
         .into_iter()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{FIRST_SAMPLE, STRAYS};
-use crate::survey::{FilteringSeen, Letter, MappingSeen, PortsSeen, Seen, Socket, Stand};
+use crate::survey::{FilteringSeen, MappingSeen, PortsSeen, Seen, Socket, Stand, SurveyProbe};
 
 /// What is known of one side.
 #[derive(Debug)]
@@ -15,11 +15,11 @@ pub(super) struct Side {
     pub(super) mappings: usize,
     /// The local ports of its new sockets.
     pub(super) ports: Vec<u16>,
-    /// Letters to further ports of the peer that came from the one outside port.
+    /// Probes to further ports of the peer that came from the one outside port.
     pub(super) steady: BTreeSet<u16>,
     /// The peer's two strays that got in, and where they came from.
     pub(super) strays: [Option<SocketAddr>; 2],
-    /// Whether the letters over the tunnel's pair arrived that went beside them.
+    /// Whether the probes over the tunnel's pair arrived that went beside them.
     pub(super) is_heard: bool,
     /// Outside ports of its new sockets, by socket.
     pub(super) keepers: BTreeMap<u16, u16>,
@@ -47,7 +47,7 @@ impl Side {
         }
     }
 
-    /// Whether it lets in ports that it has not sent to; none where the tunnel's own letters were not heard either. A
+    /// Whether it lets in ports that it has not sent to; none where the tunnel's own probes were not heard either. A
     /// single one of two may have been sent to in the search.
     pub(super) fn admits(&self) -> Option<bool> {
         let strays = self.strays.iter().flatten().count();
@@ -77,9 +77,9 @@ impl Side {
         SocketAddr::new(self.stand.outside.ip(), port)
     }
 
-    /// Returns the letter by which the other side opens its filter for one of this side's ports.
-    pub(super) fn opening(&self, from: u16, port: u16) -> Letter {
-        Letter { from: Socket(from), to: self.at(port), is_low: true }
+    /// Returns the probe by which the other side opens its filter for one of this side's ports.
+    pub(super) fn opening(&self, from: u16, port: u16) -> SurveyProbe {
+        SurveyProbe { from: Socket(from), to: self.at(port), is_low: true }
     }
 
     pub(super) fn sample_sockets(&self, count: u16) -> impl Iterator<Item = u16> {

@@ -10,7 +10,7 @@ use crate::puncher::{
     Pair, SocketId,
     bearings::Ground,
     budget::Purpose,
-    outbox::{Letter, Outbox},
+    outbox::{Outbox, OutgoingProbe},
 };
 
 /// In so many passes a side does what has met the peer the last time, and that alone: it is twice as fast.
@@ -126,19 +126,19 @@ impl Campaign {
             self.next_at = None;
             return self.close(outbox);
         }
-        while self.cursor < self.letters().iter().sum() {
+        while self.cursor < self.probes().iter().sum() {
             let ready_at = outbox.ready_at(now).max(self.due_at().unwrap_or(now));
             if now < ready_at {
                 return self.next_at = Some(ready_at + GROUP);
             }
-            if let Some(letter) = self.letter(ways, now, outbox)
-                && outbox.send(&letter, Purpose::Search, ground.now).is_some()
+            if let Some(probe) = self.next_probe(ways, now, outbox)
+                && outbox.send(&probe, Purpose::Search, ground.now).is_some()
             {
                 outbox.dealt = Some((self.epoch, now));
             }
             self.cursor += 1;
         }
-        tracing::debug!(pass = self.pass, letters = ?self.letters(), ?ways, unsent = outbox.unsent(), "birthday");
+        tracing::debug!(pass = self.pass, probes = ?self.probes(), ?ways, unsent = outbox.unsent(), "birthday");
         self.cursor = 0;
         self.pass += 1;
         let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
@@ -148,13 +148,13 @@ impl Campaign {
     /// When the next turn is due if this pass is spread over the time until the next one.
     fn due_at(&self) -> Option<Instant> {
         let (begins, ends) = (*self.passes.get(self.pass)?, *self.passes.get(self.pass + 1)?);
-        let turns = u32::try_from(self.letters().iter().sum::<usize>()).ok().filter(|turns| *turns > 0)?;
+        let turns = u32::try_from(self.probes().iter().sum::<usize>()).ok().filter(|turns| *turns > 0)?;
         let turn = u32::try_from(self.cursor).ok()?;
         Some(self.began + begins + (ends - begins) / turns * turn)
     }
 
-    /// Letters of this pass: of the fan, and of the sweep.
-    fn letters(&self) -> [usize; 2] {
+    /// Probes of this pass: of the fan, and of the sweep.
+    fn probes(&self) -> [usize; 2] {
         let more = if self.pass < MORE_FROM_PASS { 0 } else { self.fan.len() - self.first };
         let is_late = self.pass >= MORE_FROM_PASS && self.sweepers.other.is_some();
         let twice = if is_late { self.swept_twice } else { 0 };
@@ -166,24 +166,27 @@ impl Campaign {
         }
     }
 
-    /// Returns the letter whose turn it is. Fan and sweep take turns: a line on which the carrier allows few mappings
+    /// Returns the probe whose turn it is. Fan and sweep take turns: a line on which the carrier allows few mappings
     /// gives some of them to both.
-    fn letter(&mut self, ways: Ways, now: Instant, outbox: &mut Outbox) -> Option<Letter> {
-        let [fanned, swept] = self.letters();
+    fn next_probe(&mut self, ways: Ways, now: Instant, outbox: &mut Outbox) -> Option<OutgoingProbe> {
+        let [fanned, swept] = self.probes();
         let both = fanned.min(swept);
         let (fans, index) = match self.cursor {
             turn if turn < 2 * both => (turn.is_multiple_of(2), turn / 2),
             turn => (fanned > both, turn - both),
         };
         if fans {
-            let (index, remote) = self.fan_letter(index);
+            let (index, remote) = self.fan_turn(index);
             let arrives = self.may_arrive(ways, index);
             if !arrives && ways.low_ttl.is_none() {
                 return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first
             }
             let pair = Pair { socket: self.fan[index].socket(remote, now, outbox)?, remote };
             let token = outbox.token(pair, now);
-            return Some(Letter { ttl: ways.low_ttl.filter(|_| !arrives), ..Letter::probe(pair, token) });
+            return Some(OutgoingProbe {
+                ttl: ways.low_ttl.filter(|_| !arrives),
+                ..OutgoingProbe::new(pair, token)
+            });
         }
         if ways.is_answering && ways.low_ttl.is_none() && index > self.sweep.len() / 2 {
             return None; // as many as the other router may remember beside its own
@@ -195,12 +198,12 @@ impl Campaign {
         let remote = SocketAddr::new(self.targets[0].ip(), *port);
         let ttl = ways.low_ttl.filter(|_| ways.is_answering && !self.ventures(index));
         let pair = Pair { socket, remote };
-        Some(Letter { ttl, ..Letter::probe(pair, outbox.token(pair, now)) })
+        Some(OutgoingProbe { ttl, ..OutgoingProbe::new(pair, outbox.token(pair, now)) })
     }
 
     /// Returns the socket of a turn of the fan, and where it sends. All to the main port come first: a full table has room
     /// for them.
-    fn fan_letter(&self, turn: usize) -> (usize, SocketAddr) {
+    fn fan_turn(&self, turn: usize) -> (usize, SocketAddr) {
         let last = self.targets.len() - 1;
         let target = (turn / self.first).min(last);
         (turn - target * self.first, self.targets[target])
@@ -224,7 +227,7 @@ impl Campaign {
         }
     }
 
-    /// Whether a letter of the sweep is to arrive though the other router answers for itself.
+    /// Whether a probe of the sweep is to arrive though the other router answers for itself.
     fn ventures(&self, index: usize) -> bool {
         let begins = self.passes.get(self.pass).map_or(0, Duration::as_secs);
         let is_in_turn = index as u64 % VENTURE_SHARE == begins / VENTURE_TURN % VENTURE_SHARE;
