@@ -1,8 +1,8 @@
 //! One search: everything that is tried at the same time until a pair is nominated.
 
 pub(in crate::puncher) mod birthday;
+mod hops;
 pub(in crate::puncher) mod schedule;
-mod scout;
 mod slots;
 mod spare;
 
@@ -13,8 +13,8 @@ use std::{
 
 use self::{
     birthday::{Birthday, HEAD_START, Sweepers, Ways},
+    hops::HopDiscovery,
     schedule::slot_at,
-    scout::Scout,
     slots::Slots,
     spare::Spare,
 };
@@ -75,7 +75,7 @@ pub(in crate::puncher) struct Search {
     haste: Haste,
     began: Instant,
     eager_until: Instant,
-    scout: Scout,
+    hops: HopDiscovery,
     slots: Slots,
     spare: Spare,
     birthday: Birthday,
@@ -95,7 +95,7 @@ impl Search {
             haste,
             began: now,
             eager_until: now + eager_for,
-            scout: Scout::new(ground.target(0), ground.local, now),
+            hops: HopDiscovery::new(ground.target(0), ground.local, now),
             slots: Slots::new(haste, now + if haste.is_kept() { KEPT_SLOTS } else { HEAD_START }),
             spare: Spare::new(haste.is_kept().then_some(now + KEPT_SLOTS), now),
             birthday: Birthday::new(ground, memory, haste),
@@ -116,9 +116,9 @@ impl Search {
     }
 
     pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
-        self.scout.follow(ground.candidates, ground.now.instant);
-        self.scout.handle_timeout(outbox, ground.now);
-        let low_ttl = self.scout.low_ttl(slot_at(ground.unix) / 2);
+        self.hops.follow(ground.candidates, ground.now.instant);
+        self.hops.handle_timeout(outbox, ground.now);
+        let low_ttl = self.hops.low_ttl(slot_at(ground.unix) / 2);
         self.slots.handle_timeout(ground, low_ttl, outbox);
         self.spare.handle_timeout(ground, outbox);
         let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };
@@ -131,7 +131,7 @@ impl Search {
 
     /// The network has changed: the way out may be another one.
     pub(in crate::puncher) fn handle_network_change(&mut self, local: Option<IpAddr>, now: Instant) {
-        self.scout.hurry(local, now);
+        self.hops.hurry(local, now);
     }
 
     /// Takes note of what the network says; `is_ours` if it quotes what we have sent a moment ago.
@@ -142,7 +142,7 @@ impl Search {
         main: Option<SocketAddr>,
         now: Instant,
     ) {
-        self.scout.handle_icmp(icmp);
+        self.hops.handle_icmp(icmp);
         self.evidence.handle_icmp(icmp, is_ours, main, now);
     }
 
@@ -165,7 +165,7 @@ impl Search {
     }
 
     pub(in crate::puncher) fn findings(&self, now: Instant) -> Findings {
-        let ends_at = self.scout.ends_at();
+        let ends_at = self.hops.ends_at();
         let has_swept = self.birthday.passes() >= THOROUGH;
         let had_path = self.haste.is_kept();
         Findings { ends_at, has_swept, had_path, ..self.evidence.findings(now) }
@@ -189,10 +189,9 @@ impl Search {
     }
 
     pub(in crate::puncher) fn deadline(&self) -> Instant {
-        let scout = self.scout.deadline();
+        let hops = self.hops.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline());
-        scout
-            .into_iter()
+        hops.into_iter()
             .chain(self.evidence.gone_at())
             .chain(self.spare.deadline())
             .fold(others.min(self.evidence.look_at()), Instant::min)

@@ -1,4 +1,4 @@
-//! Finds how far a packet must go to open our own NAT and not reach theirs.
+//! Hop discovery: how far a packet must go to open our own NAT and not reach theirs.
 //!
 //! A few probes of the main pair leave with TTLs of 1, 2, 3 …; the routers at which they die say so, and quote what
 //! they dropped (RFC 792; RFC 1812 §4.3.2.3). The first public address among them is beyond our NATs, carrier NAT
@@ -21,7 +21,7 @@ use crate::puncher::{
 };
 use crate::{Now, nat::Reach};
 
-/// Largest TTL that is tried. The own NATs are nearer than that.
+/// Largest TTL that is tried: the own NATs are nearer than that.
 const MAX_TTL: u8 = 8;
 
 /// Time between two TTLs.
@@ -30,18 +30,18 @@ const GAP: Duration = Duration::from_millis(15);
 /// Time to the next round of probes after the first one; each further one takes twice as long to come.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// The longest that it takes.
+/// Longest time to the next round.
 const RARELY: Duration = Duration::from_secs(3600);
 
 /// A round that began less than this ago is not begun anew.
 const HURRY: Duration = Duration::from_secs(5);
 
-/// What is used, in turn, as long as routers are silent. The field uses 3 to 7.
+/// TTLs that take turns as long as routers are silent. Other programs use 3 to 7.
 const UNKNOWN: [u8; 4] = [3, 5, 4, 7];
 
-/// What is known of the way out.
+/// The hops on the way out, as far as routers have told of them.
 #[derive(Debug)]
-pub(in crate::puncher) struct Scout {
+pub(in crate::puncher) struct HopDiscovery {
     peer: Option<SocketAddr>,
     next_at: Option<Instant>,
     /// When this round began, or the last one.
@@ -58,14 +58,14 @@ pub(in crate::puncher) struct Scout {
 
 #[derive(Debug)]
 struct Hop {
-    /// None where it was not sent.
+    /// `None` where the probe was not sent.
     nonce: Option<[u8; 24]>,
     dropped_by: Option<IpAddr>,
     /// The peer's own machine or router has answered: this far is too far.
     reached: bool,
 }
 
-impl Scout {
+impl HopDiscovery {
     pub(in crate::puncher) fn new(peer: Option<SocketAddr>, local: Option<IpAddr>, now: Instant) -> Self {
         let is_public = local.is_some_and(|ip| !is_inside(ip));
         Self { peer, next_at: Some(now), began: now, rounds: 0, cursor: 0, hops: Vec::new(), is_public }
@@ -131,7 +131,7 @@ impl Scout {
     }
 
     /// Returns the TTL that opens our NAT and does not reach theirs; `turn` counts the tries where it is not known.
-    /// None where whatever leaves our NAT reaches theirs.
+    /// `None` where whatever leaves our NAT reaches theirs.
     pub(in crate::puncher) fn low_ttl(&self, turn: u64) -> Option<u8> {
         let known = self.first_outside().or_else(|| self.past_the_inside());
         let wanted = known.unwrap_or(UNKNOWN[(turn % UNKNOWN.len() as u64) as usize]);
@@ -184,42 +184,42 @@ mod tests {
 
     const PEER: &str = "203.0.113.9";
 
-    /// A scout whose first round is complete, with the routers that answer, by TTL.
-    fn scout(local: &str, answers: &[(u8, &str)]) -> Scout {
-        let mut road = Road::new(local);
-        road.round(answers);
-        road.scout
+    /// A discovery whose first round is complete, with the routers that answer, by TTL.
+    fn discovered(local: &str, answers: &[(u8, &str)]) -> HopDiscovery {
+        let mut rig = Rig::new(local);
+        rig.round(answers);
+        rig.hops
     }
 
-    struct Road {
-        scout: Scout,
+    struct Rig {
+        hops: HopDiscovery,
         outbox: Outbox,
         now: Now,
     }
 
-    impl Road {
+    impl Rig {
         #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
         fn new(local: &str) -> Self {
             let now = Now { instant: Instant::now(), unix: Duration::ZERO };
             let seal = ProbeSeal::new(&key::of_test("one key"));
             let outbox = Outbox::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
             let peer = SocketAddr::new(ip(PEER), 5555);
-            Self { scout: Scout::new(Some(peer), Some(ip(local)), now.instant), outbox, now }
+            Self { hops: HopDiscovery::new(Some(peer), Some(ip(local)), now.instant), outbox, now }
         }
 
         /// Sends the probes of one round and lets the named routers answer; returns how long it took to begin.
         fn round(&mut self, answers: &[(u8, &str)]) -> Duration {
-            let (before, rounds) = (self.now.instant, self.scout.rounds);
-            while self.scout.rounds == rounds {
-                let at = self.scout.deadline().expect("it goes on");
+            let (before, rounds) = (self.now.instant, self.hops.rounds);
+            while self.hops.rounds == rounds {
+                let at = self.hops.deadline().expect("it goes on");
                 self.now = self.now.after(at - self.now.instant);
-                self.scout.handle_timeout(&mut self.outbox, self.now);
+                self.hops.handle_timeout(&mut self.outbox, self.now);
             }
             while let Some(Output::Transmit(transmit)) = self.outbox.pop() {
                 let answer = answers.iter().find(|(ttl, _)| Some(*ttl) == transmit.ttl);
                 if let Some((_, offender)) = answer {
                     let reached = *offender == PEER;
-                    self.scout.handle_icmp(&Icmp {
+                    self.hops.handle_icmp(&Icmp {
                         pair: transmit.pair,
                         kind: if reached { IcmpKind::PortUnreachable } else { IcmpKind::TtlExceeded },
                         offender: ip(offender),
@@ -227,7 +227,7 @@ mod tests {
                     });
                 }
             }
-            self.scout.began - before
+            self.hops.began - before
         }
     }
 
@@ -237,63 +237,64 @@ mod tests {
 
     #[test]
     fn the_first_public_hop_is_far_enough() {
-        let home = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, "198.51.100.1"), (3, "192.0.2.1")]);
+        let home = discovered("192.168.1.2", &[(1, "192.168.1.1"), (2, "198.51.100.1"), (3, "192.0.2.1")]);
         assert_eq!(home.low_ttl(0), Some(2));
-        let carrier = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, "100.64.0.1"), (4, "198.51.100.1")]);
+        let carrier =
+            discovered("192.168.1.2", &[(1, "192.168.1.1"), (2, "100.64.0.1"), (4, "198.51.100.1")]);
         assert_eq!(carrier.low_ttl(0), Some(4));
     }
 
     #[test]
     fn a_public_machine_may_have_a_public_firewall_before_it() {
-        let open = scout("198.51.100.4", &[(1, "198.51.100.1"), (2, "192.0.2.1")]);
+        let open = discovered("198.51.100.4", &[(1, "198.51.100.1"), (2, "192.0.2.1")]);
         assert_eq!(open.low_ttl(0), Some(2));
     }
 
     #[test]
     fn silent_routers_make_it_guess_and_several_guesses_take_turns() {
-        let silent = scout("192.168.1.2", &[]);
+        let silent = discovered("192.168.1.2", &[]);
         assert_eq!([0, 1, 2, 3].map(|turn| silent.low_ttl(turn)), UNKNOWN.map(Some));
         assert_eq!(silent.ends_at(), None);
     }
 
     #[test]
     fn a_peer_that_is_next_door_leaves_no_room() {
-        let next_door = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, PEER), (3, PEER)]);
+        let next_door = discovered("192.168.1.2", &[(1, "192.168.1.1"), (2, PEER), (3, PEER)]);
         assert_eq!(next_door.low_ttl(0), None);
-        let private = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, "10.0.0.1"), (3, PEER)]);
+        let private = discovered("192.168.1.2", &[(1, "192.168.1.1"), (2, "10.0.0.1"), (3, PEER)]);
         assert_eq!(private.low_ttl(0), Some(2));
-        let one_further = scout("192.168.1.2", &[(1, "192.168.1.1"), (2, "198.51.100.1"), (3, PEER)]);
+        let one_further = discovered("192.168.1.2", &[(1, "192.168.1.1"), (2, "198.51.100.1"), (3, PEER)]);
         assert_eq!(one_further.low_ttl(0), Some(2));
     }
 
     #[test]
     fn a_way_out_that_becomes_longer_is_measured_again_and_one_that_falls_silent_is_remembered() {
-        let mut road = Road::new("192.168.1.2");
-        road.round(&[(1, "192.168.1.1"), (2, "198.51.100.1")]);
-        assert_eq!(road.scout.low_ttl(0), Some(2));
-        let after = road.round(&[(1, "192.168.1.1"), (2, "100.64.0.1"), (3, "198.51.100.1")]);
+        let mut rig = Rig::new("192.168.1.2");
+        rig.round(&[(1, "192.168.1.1"), (2, "198.51.100.1")]);
+        assert_eq!(rig.hops.low_ttl(0), Some(2));
+        let after = rig.round(&[(1, "192.168.1.1"), (2, "100.64.0.1"), (3, "198.51.100.1")]);
         assert!(after <= AGAIN + GAP * u32::from(MAX_TTL), "{after:?}");
-        assert_eq!(road.scout.low_ttl(0), Some(3));
-        road.round(&[]);
-        assert_eq!(road.scout.low_ttl(0), Some(3));
+        assert_eq!(rig.hops.low_ttl(0), Some(3));
+        rig.round(&[]);
+        assert_eq!(rig.hops.low_ttl(0), Some(3));
     }
 
     #[test]
     fn a_change_of_the_network_is_followed_at_once_and_a_long_search_asks_rarely() {
-        let mut road = Road::new("192.168.1.2");
-        road.round(&[(1, "192.168.1.1"), (2, "198.51.100.1")]);
-        road.now = road.now.after(HURRY);
-        road.scout.hurry(Some(ip("198.51.100.4")), road.now.instant);
-        assert_eq!(road.round(&[(1, "198.51.100.1"), (2, "192.0.2.1")]), Duration::ZERO);
-        let gaps: Vec<Duration> = (0..12).map(|_| road.round(&[])).collect();
+        let mut rig = Rig::new("192.168.1.2");
+        rig.round(&[(1, "192.168.1.1"), (2, "198.51.100.1")]);
+        rig.now = rig.now.after(HURRY);
+        rig.hops.hurry(Some(ip("198.51.100.4")), rig.now.instant);
+        assert_eq!(rig.round(&[(1, "198.51.100.1"), (2, "192.0.2.1")]), Duration::ZERO);
+        let gaps: Vec<Duration> = (0..12).map(|_| rig.round(&[])).collect();
         assert!(gaps.is_sorted() && gaps.last() <= Some(&(RARELY + GAP)), "{gaps:?}");
     }
 
     #[test]
     fn a_router_behind_which_nothing_answers_is_named() {
-        assert_eq!(scout("192.168.1.2", &[(1, "192.168.1.1")]).ends_at(), Some(ip("192.168.1.1")));
-        assert_eq!(scout("198.51.100.4", &[(1, "198.51.100.1")]).ends_at(), Some(ip("198.51.100.1")));
-        let open = scout("192.168.1.2", &[(1, "192.168.1.1"), (3, "198.51.100.1")]);
+        assert_eq!(discovered("192.168.1.2", &[(1, "192.168.1.1")]).ends_at(), Some(ip("192.168.1.1")));
+        assert_eq!(discovered("198.51.100.4", &[(1, "198.51.100.1")]).ends_at(), Some(ip("198.51.100.1")));
+        let open = discovered("192.168.1.2", &[(1, "192.168.1.1"), (3, "198.51.100.1")]);
         assert_eq!(open.ends_at(), None);
     }
 }
