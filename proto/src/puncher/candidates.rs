@@ -269,20 +269,20 @@ impl Puncher {
 
     /// Adds an address at which the peer may be, if there is room for it. A search tries it from now on.
     pub fn add_candidate(&mut self, candidate: Candidate, now: Now) {
-        if self.bearings.candidates.add(candidate, now.instant) {
+        if self.context.candidates.add(candidate, now.instant) {
             self.join_candidates(now);
         }
     }
 
     /// Removes an address at which the peer is not any more, whoever has named it.
     pub fn remove_candidate(&mut self, address: SocketAddr, now: Now) {
-        if self.bearings.candidates.remove(address) {
+        if self.context.candidates.remove(address) {
             self.join_candidates(now);
         }
     }
 
     fn set_named(&mut self, addresses: &[SocketAddr], kind: CandidateKind, now: Now) {
-        if !self.bearings.candidates.set_named(addresses, kind, now.instant) {
+        if !self.context.candidates.set_named(addresses, kind, now.instant) {
             return;
         }
         let Some(haste) = self.haste_of_change(now.instant) else { return self.join_candidates(now) };
@@ -316,7 +316,7 @@ impl Puncher {
 
     /// Ends the tests of addresses that are no candidates any more.
     fn forget_removed(&mut self) {
-        let candidates = &self.bearings.candidates;
+        let candidates = &self.context.candidates;
         self.checks.retain(|c| c.source == Source::PeerReflexive || candidates.has(c.pair.remote));
     }
 }

@@ -20,7 +20,7 @@ impl Puncher {
     /// they are fresh, and as long as the peer is not heard; and they change nothing but words.
     pub(super) fn handle_own_role(&mut self, pair: Pair, probe: &Probe, now: Now) {
         self.dropped.useless += 1;
-        if !self.bearings.candidates.has_named_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
+        if !self.context.candidates.has_named_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
             return;
         }
         if self.outbox.heard_from.is_some() {
@@ -29,7 +29,7 @@ impl Puncher {
         let trouble = if probe.instance == self.outbox.instance {
             Trouble::OwnEcho { from: pair.remote }
         } else {
-            Trouble::SameRole { role: self.bearings.role }
+            Trouble::SameRole { role: self.context.role }
         };
         self.tell(trouble);
     }
@@ -38,13 +38,13 @@ impl Puncher {
     pub(super) fn handle_old_script(&mut self, pair: Pair) {
         self.dropped.useless += 1;
         let from = pair.remote;
-        if !self.bearings.candidates.has_named_ip(from.ip()) {
+        if !self.context.candidates.has_named_ip(from.ip()) {
             return;
         }
         if let State::Searching(search) = &mut self.state
             && search.evidence.finds_old_script()
         {
-            let role = self.bearings.role;
+            let role = self.context.role;
             self.outbox.tell(Event::Trouble(Trouble::OldScript { from, role }));
         }
     }
@@ -53,7 +53,7 @@ impl Puncher {
     /// where it is no recording.
     pub(super) fn handle_unopened(&mut self, pair: Pair, datagram: &[u8], version: u8, now: Now) {
         self.dropped.unopened += 1;
-        if !self.bearings.candidates.has_named_ip(pair.remote.ip()) {
+        if !self.context.candidates.has_named_ip(pair.remote.ip()) {
             return;
         }
         let State::Searching(search) = &mut self.state else { return };
@@ -74,7 +74,7 @@ impl Puncher {
     pub(super) fn handle_probe(&mut self, pair: Pair, probe: &Probe, now: Now) {
         let arrival = Arrival {
             pair,
-            origin: self.bearings.candidates.origin(pair.remote),
+            origin: self.context.candidates.origin(pair.remote),
             is_path: self.used == Some(pair),
             is_settled: matches!(self.state, State::Connected(_)),
         };
@@ -114,13 +114,13 @@ impl Puncher {
     fn note_heard(&mut self, pair: Pair, probe: &Probe, turn: Turn, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
         self.outbox.heard_from = Some(pair.remote);
-        self.bearings.candidates.handle_heard(pair.remote.ip());
+        self.context.candidates.handle_heard(pair.remote.ip());
         let main =
-            self.bearings.candidates.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
+            self.context.candidates.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
         // A port of a copy is nothing to aim at.
         let expected = turn == Turn::Again || main.is_none_or(|p| p.port() == pair.remote.port());
         let first = search.handle_heard(pair, expected, now.instant);
-        search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.bearings.port, p.port())));
+        search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.context.port, p.port())));
         if first {
             self.outbox.tell(Event::Heard { from: pair.remote });
         }
@@ -140,10 +140,10 @@ impl Puncher {
                 if link.keeper.has_been_silent_at_rest(now.instant) {
                     self.keepalive.handle_death(self.keepalive.interval(), now.instant);
                 }
-                self.bearings.candidates.handle_loss(link.keeper.heard_at());
+                self.context.candidates.handle_loss(link.keeper.heard_at());
             }
             self.outbox.tell(Event::PeerSearching);
-            self.bearings.note_loss(false, now.instant);
+            self.context.note_loss(false, now.instant);
             self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
         }
         let is_current = sender == Sender::Current;
@@ -151,7 +151,7 @@ impl Puncher {
         // was lost, it is said again, however old its proof is.
         let is_in_use = is_current && self.connected_pair() == Some(pair);
         let proven = is_in_use || self.checks.is_proven_by(pair, probe.instance);
-        let is_choice = probe.nominate && self.bearings.role == Role::Serve && is_current && proven;
+        let is_choice = probe.nominate && self.context.role == Role::Serve && is_current && proven;
         // Somebody may have copied the choice of another pair: it says from where the peer itself has sent it.
         let agree = is_choice && probe.observed == Some(pair.remote);
         if is_choice && !agree {
@@ -211,7 +211,7 @@ impl Puncher {
         } else {
             check.proof = Some(proof);
         }
-        let is_better = self.bearings.role == Role::Open
+        let is_better = self.context.role == Role::Open
             && matches!(&self.state, State::Connected(link) if link.keeper.is_slower_than(rtt));
         if is_better && check.nominated_at.is_none() {
             check.nominate(now.instant);
@@ -228,11 +228,11 @@ impl Puncher {
             self.handle_restart(now);
         }
         self.note_tunnel(probe, sent_at);
-        if probe.nominate && nominated && self.bearings.role == Role::Open {
+        if probe.nominate && nominated && self.context.role == Role::Open {
             self.connect(pair, probe.direct, probe.epoch, now);
         }
         if let State::Searching(search) = &self.state
-            && self.bearings.role == Role::Open
+            && self.context.role == Role::Open
         {
             let renews = search.is_renewal(now.instant);
             self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, renews, now.instant);
@@ -245,7 +245,7 @@ impl Puncher {
     }
 
     pub(super) fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {
-        self.bearings.note_clock(probe.unix_ms, rtt, now);
+        self.context.note_clock(probe.unix_ms, rtt, now);
         let apart = clock_distance(probe, now);
         if apart > CLOCK_WORD {
             self.tell(Trouble::Clock { apart });
@@ -271,7 +271,7 @@ impl Puncher {
         {
             return self.peers.forgive();
         }
-        let is_known = self.bearings.candidates.has_named_ip(pair.remote.ip()) || self.used == Some(pair);
+        let is_known = self.context.candidates.has_named_ip(pair.remote.ip()) || self.used == Some(pair);
         if is_known && self.peers.tells_displaced(probe, now) {
             self.send(
                 OutgoingProbe { kind: Kind::Displaced, ..OutgoingProbe::new(pair, probe.instance) },

@@ -20,10 +20,10 @@
 //!
 //! Bad datagrams are dropped and counted, never an error. Every table has a named bound.
 
-mod bearings;
 mod budget;
 mod candidates;
 mod checks;
+mod context;
 mod diagnosis;
 mod evidence;
 mod incoming;
@@ -56,9 +56,9 @@ pub use peers::FRESH;
 pub use search::schedule::{SLOT, Schedule};
 
 use self::{
-    bearings::Bearings,
     budget::Purpose,
     checks::{Checks, HURRY, PACE, PACE_KEPT, PROMPT},
+    context::Context,
     outbox::{Outbox, OutgoingProbe},
     path::Link,
     path::keepalive::Keepalive,
@@ -86,7 +86,7 @@ enum State {
 /// Finds, proves and nominates a pair; see the module's text.
 #[derive(Debug)]
 pub struct Puncher {
-    bearings: Bearings,
+    context: Context,
     seal: ProbeSeal,
     state: State,
     checks: Checks,
@@ -121,7 +121,7 @@ impl Puncher {
     pub fn new(config: Config) -> Self {
         let outbox = Outbox::new(config.role, config.seal.clone(), config.seed, config.port, config.limits);
         Self {
-            bearings: Bearings::new(config.role, config.port, config.schedule),
+            context: Context::new(config.role, config.port, config.schedule),
             seal: config.seal,
             state: State::Idle,
             checks: Checks::default(),
@@ -149,7 +149,7 @@ impl Puncher {
         match &mut self.state {
             State::Searching(search) => {
                 self.checks.hurry(now.instant);
-                search.handle_network_change(self.bearings.local, now.instant);
+                search.handle_network_change(self.context.local, now.instant);
             }
             State::Connected(link) if link.keeper.is_at_rest() => {
                 if self.changed_at.is_some_and(|at| now.instant < at + HURRY) {
@@ -210,7 +210,7 @@ impl Puncher {
             return self.handle_old_script(pair);
         }
         match self.seal.open(datagram) {
-            Ok(probe) if probe.role == self.bearings.role => self.handle_own_role(pair, &probe, now),
+            Ok(probe) if probe.role == self.context.role => self.handle_own_role(pair, &probe, now),
             Ok(probe) => self.handle_probe(pair, &probe, now),
             Err(OpenError::Sealed { version }) => self.handle_unopened(pair, datagram, version, now),
             Err(OpenError::NoProbe | OpenError::Unknown) => self.dropped.useless += 1,
@@ -221,7 +221,7 @@ impl Puncher {
     /// changes how careful we are, how far our openers go, and what the user is told.
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
         let is_ours = self.outbox.is_ours(icmp.quoted);
-        let main = self.bearings.candidates.main_of(icmp.offender);
+        let main = self.context.candidates.main_of(icmp.offender);
         if let State::Searching(search) = &mut self.state {
             search.handle_icmp(icmp, is_ours, main, now.instant);
         }
@@ -277,7 +277,7 @@ impl Puncher {
     #[must_use]
     pub fn findings(&self, now: Now) -> Option<Findings> {
         match &self.state {
-            State::Searching(search) => Some(self.bearings.complete(search.findings(now.instant))),
+            State::Searching(search) => Some(self.context.complete(search.findings(now.instant))),
             State::Idle | State::Connected(_) => None,
         }
     }
@@ -291,11 +291,11 @@ impl Puncher {
     /// Lets the search do what is due.
     fn work(&mut self, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
-        let ground = self.bearings.ground(search.is_eager(now.instant), now);
-        search.handle_timeout(&ground, &mut self.outbox);
+        let context = self.context.for_search(search.is_eager(now.instant), now);
+        search.handle_timeout(&context, &mut self.outbox);
         let outbox = &self.outbox;
         self.checks.retain(|c| outbox.is_open(c.pair.socket));
-        if let Some(trouble) = search.diagnose(&self.bearings, now.instant) {
+        if let Some(trouble) = search.diagnose(&self.context, now.instant) {
             self.outbox.tell(Event::Trouble(trouble));
         }
         if search.evidence.finds_peer_gone(now.instant) {
@@ -328,13 +328,13 @@ impl Puncher {
         self.outbox.epoch += 1;
         self.outbox.heard_from = None;
         self.declined.clear();
-        self.bearings.candidates.handle_search(haste.is_kept());
+        self.context.candidates.handle_search(haste.is_kept());
         self.outbox.close_all_but(self.used.map(|pair| pair.socket));
         if haste != Haste::Patient {
             self.eager_at = Some(now.instant);
         }
         self.checks.set_pace(if haste.is_kept() { &PACE_KEPT } else { &PACE });
-        let search = Search::new(&self.bearings.ground(haste != Haste::Patient, now), self.memory, haste);
+        let search = Search::new(&self.context.for_search(haste != Haste::Patient, now), self.memory, haste);
         self.set_state(State::Searching(Box::new(search)), why);
         self.add_configured(paced_from, now.instant);
         self.handle_timeout(now);
@@ -354,15 +354,15 @@ impl Puncher {
         let Some(proof) = self.checks.proof(pair) else { return };
         // A longer one may have waited in a socket; if not, the keeper will learn it.
         let rtt = proof.rtt.min(PROMPT);
-        let keeper = PathKeeper::new(self.bearings.role, rtt, self.traffic, now.instant);
+        let keeper = PathKeeper::new(self.context.role, rtt, self.traffic, now.instant);
         let link = Link::new(pair, peer_epoch, proof.observed, keeper, now.instant);
         self.set_state(State::Connected(Box::new(link)), "nominated");
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
         (self.used, self.peer_is_direct) = (Some(pair), peer_is_direct);
         let main_outside = proof.observed.filter(|_| pair.socket == SocketId::MAIN).map(|seen| seen.port());
-        self.bearings.note_path(self.outbox.epoch, peer_epoch, main_outside);
-        self.bearings.candidates.handle_path(pair.remote.ip());
+        self.context.note_path(self.outbox.epoch, peer_epoch, main_outside);
+        self.context.candidates.handle_path(pair.remote.ip());
         self.outbox.close_all_but(Some(pair.socket));
         self.outbox.tell(Event::Connected(Connected {
             pair,
@@ -376,7 +376,7 @@ impl Puncher {
 
     /// Tests the main pairs, and the pair that was last in use where that is another one.
     fn add_configured(&mut self, paced_from: Instant, now: Instant) {
-        let candidates = &self.bearings.candidates;
+        let candidates = &self.context.candidates;
         let main = candidates.all().map(|remote| Pair { socket: SocketId::MAIN, remote });
         // What was in use a moment ago is proven, wherever the peer is.
         let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());

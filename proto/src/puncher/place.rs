@@ -10,7 +10,7 @@ impl Puncher {
     /// last in use.
     #[must_use]
     pub fn heading(&self) -> Option<SocketAddr> {
-        self.used.map(|pair| pair.remote).or(self.bearings.candidates.first())
+        self.used.map(|pair| pair.remote).or(self.context.candidates.first())
     }
 
     /// Takes note of the own address toward [`Self::heading`], if the system knows it. Where it is another one than was
@@ -21,7 +21,7 @@ impl Puncher {
         }
         ip.into_iter().for_each(|ip| self.outbox.set_own(ip));
         let toward = self.heading().map(|heading| heading.ip());
-        if !self.bearings.set_local(toward, ip) {
+        if !self.context.set_local(toward, ip) {
             return;
         }
         (self.keepalive, self.lifetime) = Default::default();
@@ -29,7 +29,7 @@ impl Puncher {
             State::Idle => {}
             State::Searching(search) => {
                 search.evidence.forget_closed();
-                self.bearings.note_loss(true, now.instant);
+                self.context.note_loss(true, now.instant);
             }
             State::Connected(_) => self.lose_path(Loss::Rerouted, now),
         }
@@ -38,7 +38,7 @@ impl Puncher {
     /// Takes note of an address of the peer that no machine on the internet has, and to which no network of this machine
     /// leads. A search says so at once.
     pub fn set_not_public(&mut self, address: Option<(IpAddr, NotPublic)>) {
-        self.bearings.not_public = address;
+        self.context.not_public = address;
     }
 
     /// Whether an ICMP error makes it worth a look whether the peer's program still has its port. ICMP itself is no
@@ -72,7 +72,7 @@ impl Puncher {
                 self.checks.proof(pair).and_then(|proof| proof.observed)
             }
         };
-        let own = self.bearings.local.zip(self.outbox.port(pair.socket));
+        let own = self.context.local.zip(self.outbox.port(pair.socket));
         observed.is_some() && observed == own.map(|(ip, port)| SocketAddr::new(ip, port))
     }
 
@@ -81,7 +81,7 @@ impl Puncher {
     fn is_neighbour(&self) -> bool {
         let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());
         let ip = self.used.map(|pair| pair.remote.ip());
-        let is_here = ip.is_some_and(|ip| ip.is_loopback() || self.bearings.local == Some(ip));
-        is_kept && self.peer_is_direct && is_here && !self.bearings.has_moved()
+        let is_here = ip.is_some_and(|ip| ip.is_loopback() || self.context.local == Some(ip));
+        is_kept && self.peer_is_direct && is_here && !self.context.has_moved()
     }
 }

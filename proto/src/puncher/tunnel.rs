@@ -52,12 +52,12 @@ impl Puncher {
 
     /// Remembers a pair to turn to: those first at which the user said that the peer is.
     pub(super) fn decline(&mut self, pair: Pair) {
-        let Self { declined, checks, bearings, .. } = self;
+        let Self { declined, checks, context, .. } = self;
         declined.retain(|declined| checks.proof(*declined).is_some());
         if declined.contains(&pair) || declined.len() == MAX_DECLINED {
             return;
         }
-        let rank = |pair: &Pair| bearings.candidates.origin(pair.remote);
+        let rank = |pair: &Pair| context.candidates.origin(pair.remote);
         let place = declined.iter().position(|other| rank(other) > rank(&pair)).unwrap_or(declined.len());
         declined.insert(place, pair);
     }
@@ -65,7 +65,7 @@ impl Puncher {
     /// Returns the runs of the program on both sides, as far as they are proven.
     pub(super) fn instances(&self) -> Instances {
         let (own, peers) = (self.outbox.instance, self.peers.current().map_or(0, |peer| peer.id));
-        match self.bearings.role {
+        match self.context.role {
             Role::Serve => Instances { serve: own, open: peers },
             Role::Open => Instances { serve: peers, open: own },
         }

@@ -100,7 +100,7 @@ impl Puncher {
                 return self.lose_path(Loss::Silent(silent), now);
             }
         }
-        if self.bearings.role == Role::Open {
+        if self.context.role == Role::Open {
             self.improve(now);
         }
     }
@@ -127,7 +127,7 @@ impl Puncher {
             return;
         }
         link.survey = (now.instant + SURVEYS[times.min(SURVEYS.len() - 1)], times + 1);
-        for remote in self.bearings.candidates.all() {
+        for remote in self.context.candidates.all() {
             let pair = Pair { socket: SocketId::MAIN, remote };
             if pair != link.pair {
                 self.checks.add_reflexive(pair, now.instant);
@@ -138,8 +138,8 @@ impl Puncher {
     pub(in crate::puncher) fn lose_path(&mut self, loss: Loss, now: Now) {
         self.outbox.tell(Event::PathLost(loss));
         let silent = if let Loss::Silent(silent) = loss { silent } else { Duration::ZERO };
-        self.bearings.candidates.handle_loss(now.instant.checked_sub(silent).unwrap_or(now.instant));
-        self.bearings.note_loss(matches!(loss, Loss::Moved | Loss::Rerouted), now.instant);
+        self.context.candidates.handle_loss(now.instant.checked_sub(silent).unwrap_or(now.instant));
+        self.context.note_loss(matches!(loss, Loss::Moved | Loss::Rerouted), now.instant);
         let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
         self.start_search(now, now.instant, haste, "the path is lost");
     }
@@ -182,7 +182,7 @@ impl Puncher {
 
     pub(in crate::puncher) fn link_deadline(&self, link: &Link) -> Instant {
         let kept = link.keeper.deadline();
-        match self.bearings.role {
+        match self.context.role {
             Role::Serve => kept,
             Role::Open => {
                 let renew_at = link.renew_at(&self.lifetime);

@@ -20,7 +20,7 @@ use self::{
 };
 use crate::puncher::{
     Findings, Icmp, Limits, Memory, Method, Pair, SocketId, Trouble,
-    bearings::{Bearings, Ground},
+    context::{Context, SearchContext},
     evidence::Evidence,
     outbox::Outbox,
 };
@@ -83,22 +83,22 @@ pub(in crate::puncher) struct Search {
 
 impl Search {
     /// Begins a search.
-    pub(in crate::puncher) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste) -> Self {
-        let now = ground.now.instant;
+    pub(in crate::puncher) fn new(context: &SearchContext<'_>, memory: Option<Memory>, haste: Haste) -> Self {
+        let now = context.now.instant;
         let eager_for = match haste {
             Haste::Eager => EAGER,
             Haste::Kept | Haste::Renewal => EAGER_KEPT,
             Haste::Patient => Duration::ZERO,
         };
         Self {
-            evidence: Evidence::new(ground.is_not_public && !haste.is_kept(), now),
+            evidence: Evidence::new(context.is_not_public && !haste.is_kept(), now),
             haste,
             began: now,
             eager_until: now + eager_for,
-            hops: HopDiscovery::new(ground.target(0), ground.local, now),
+            hops: HopDiscovery::new(context.target(0), context.local, now),
             slots: Slots::new(haste, now + if haste.is_kept() { KEPT_SLOTS } else { HEAD_START }),
             spare: Spare::new(haste.is_kept().then_some(now + KEPT_SLOTS), now),
-            birthday: Birthday::new(ground, memory, haste),
+            birthday: Birthday::new(context, memory, haste),
         }
     }
 
@@ -115,18 +115,18 @@ impl Search {
         now < self.eager_until
     }
 
-    pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
-        self.hops.follow(ground.candidates, ground.now.instant);
-        self.hops.handle_timeout(outbox, ground.now);
-        let low_ttl = self.hops.low_ttl(slot_at(ground.unix) / 2);
-        self.slots.handle_timeout(ground, low_ttl, outbox);
-        self.spare.handle_timeout(ground, outbox);
-        let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(ground.now.instant) };
+    pub(in crate::puncher) fn handle_timeout(&mut self, context: &SearchContext<'_>, outbox: &mut Outbox) {
+        self.hops.follow(context.candidates, context.now.instant);
+        self.hops.handle_timeout(outbox, context.now);
+        let low_ttl = self.hops.low_ttl(slot_at(context.unix) / 2);
+        self.slots.handle_timeout(context, low_ttl, outbox);
+        self.spare.handle_timeout(context, outbox);
+        let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(context.now.instant) };
         let sweepers = match self.spare.socket() {
-            Some(spare) if ground.has_moved => Sweepers { first: spare, other: Some(SocketId::MAIN) },
+            Some(spare) if context.has_moved => Sweepers { first: spare, other: Some(SocketId::MAIN) },
             spare => Sweepers { first: SocketId::MAIN, other: spare },
         };
-        self.birthday.handle_timeout(ground, ways, sweepers, outbox);
+        self.birthday.handle_timeout(context, ways, sweepers, outbox);
     }
 
     /// The network has changed: the way out may be another one.
@@ -172,10 +172,10 @@ impl Search {
     }
 
     /// Returns why there is no path if that is worth a word now, and was not said before.
-    pub(in crate::puncher) fn diagnose(&mut self, bearings: &Bearings, now: Instant) -> Option<Trouble> {
+    pub(in crate::puncher) fn diagnose(&mut self, context: &Context, now: Instant) -> Option<Trouble> {
         self.evidence
             .is_stuck(now)
-            .then(|| bearings.complete(self.findings(now)))
+            .then(|| context.complete(self.findings(now)))
             .and_then(|found| self.evidence.diagnose(found, now))
     }
 

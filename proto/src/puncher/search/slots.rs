@@ -14,8 +14,8 @@ use std::{
 
 use crate::puncher::{
     Pair, SocketId,
-    bearings::Ground,
     budget::Purpose,
+    context::SearchContext,
     outbox::{Outbox, OutgoingProbe},
     search::Haste,
     search::schedule::{slot_at, speaker, to_next_slot},
@@ -106,19 +106,19 @@ impl Slots {
 
     pub(in crate::puncher) fn handle_timeout(
         &mut self,
-        ground: &Ground<'_>,
+        context: &SearchContext<'_>,
         low_ttl: Option<u8>,
         outbox: &mut Outbox,
     ) {
-        let now = ground.now.instant;
+        let now = context.now.instant;
         if now >= self.next_at {
-            self.enter(ground, low_ttl, outbox);
+            self.enter(context, low_ttl, outbox);
         }
-        let is_left = |slot: &Slot| ground.candidates.main_of(slot.pair.remote.ip()).is_none();
+        let is_left = |slot: &Slot| context.candidates.main_of(slot.pair.remote.ip()).is_none();
         self.kept.iter().filter(|slot| is_left(slot)).for_each(|slot| outbox.close(slot.pair.socket));
         self.kept.retain(|slot| !is_left(slot));
         for slot in &mut self.kept {
-            slot.handle_timeout(ground, low_ttl, outbox);
+            slot.handle_timeout(context, low_ttl, outbox);
         }
     }
 
@@ -134,10 +134,10 @@ impl Slots {
         self.kept.iter().filter_map(Slot::next_at).fold(self.next_at, Instant::min)
     }
 
-    fn enter(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
-        let number = slot_at(ground.unix);
-        self.next_at = ground.now.instant + to_next_slot(ground.unix);
-        let every = match (ground.is_eager, ground.now.instant < self.dense_until) {
+    fn enter(&mut self, context: &SearchContext<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+        let number = slot_at(context.unix);
+        self.next_at = context.now.instant + to_next_slot(context.unix);
+        let every = match (context.is_eager, context.now.instant < self.dense_until) {
             (true, true) => 2,
             (true, false) => SOME,
             (false, _) => SPARSE,
@@ -147,11 +147,11 @@ impl Slots {
         }
         self.last = Some(number);
         // By the pairs of slots that are used: the parity of a number decides who speaks, and most are left out.
-        let Some(remote) = ground.target(number / every) else { return };
-        let (own, peers) = ground.schedule.pair(number, ground.role, ground.port, remote.port());
+        let Some(remote) = context.target(number / every) else { return };
+        let (own, peers) = context.schedule.pair(number, context.role, context.port, remote.port());
         let socket = outbox.open(own);
         let pair = Pair { socket, remote: SocketAddr::new(remote.ip(), peers) };
-        let (plan, speaks) = (self.plan, speaker(number) == ground.role);
+        let (plan, speaks) = (self.plan, speaker(number) == context.role);
         let is_reached = low_ttl.is_none();
         self.kept.push_back(Slot {
             number,
@@ -159,7 +159,7 @@ impl Slots {
             plan,
             speaks,
             is_reached,
-            began: ground.now.instant,
+            began: context.now.instant,
             sent: 0,
         });
         if self.kept.len() > KEPT
@@ -171,14 +171,14 @@ impl Slots {
 }
 
 impl Slot {
-    fn handle_timeout(&mut self, ground: &Ground<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
-        while self.next_at().is_some_and(|at| ground.now.instant >= at) {
+    fn handle_timeout(&mut self, context: &SearchContext<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+        while self.next_at().is_some_and(|at| context.now.instant >= at) {
             let ttl = low_ttl.filter(|_| self.sent < self.openers().len());
             let probe = OutgoingProbe {
                 ttl,
-                ..OutgoingProbe::new(self.pair, outbox.token(self.pair, ground.now.instant))
+                ..OutgoingProbe::new(self.pair, outbox.token(self.pair, context.now.instant))
             };
-            let sent = outbox.send(&probe, Purpose::Slot, ground.now).is_some();
+            let sent = outbox.send(&probe, Purpose::Slot, context.now).is_some();
             tracing::trace!(slot = self.number, pair = ?self.pair, ?ttl, sent, "slot");
             self.sent += 1;
         }

@@ -12,8 +12,8 @@ use std::{
 
 use crate::puncher::{
     Pair, SocketId,
-    bearings::Ground,
     budget::Purpose,
+    context::SearchContext,
     outbox::{Outbox, OutgoingProbe},
 };
 
@@ -59,10 +59,10 @@ impl Spare {
         }
     }
 
-    pub(in crate::puncher) fn handle_timeout(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
-        let now = ground.now.instant;
+    pub(in crate::puncher) fn handle_timeout(&mut self, context: &SearchContext<'_>, outbox: &mut Outbox) {
+        let now = context.now.instant;
         if matches!(self.state, State::Waiting) && now >= self.begin_at {
-            self.state = ground.spare.map_or(State::Off, |ports| State::Open {
+            self.state = context.spare.map_or(State::Off, |ports| State::Open {
                 socket: outbox.open(ports.own),
                 next_at: now,
                 sent: 0,
@@ -75,11 +75,11 @@ impl Spare {
         let age = now.saturating_duration_since(self.begin_at);
         let gap = PACE.iter().find(|(until, _)| age < *until).map_or(PACE[3].1, |(_, gap)| *gap);
         *next_at = now + gap;
-        let (Some(target), Some(ports)) = (ground.target(*sent), ground.spare) else { return };
+        let (Some(target), Some(ports)) = (context.target(*sent), context.spare) else { return };
         *sent += 1;
         let pair = Pair { socket: *socket, remote: SocketAddr::new(target.ip(), ports.peers) };
         let probe = OutgoingProbe::new(pair, outbox.token(pair, now));
-        let is_sent = outbox.send(&probe, Purpose::Spare, ground.now).is_some();
+        let is_sent = outbox.send(&probe, Purpose::Spare, context.now).is_some();
         tracing::trace!(?pair, is_sent, "spare");
     }
 

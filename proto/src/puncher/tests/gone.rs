@@ -96,7 +96,7 @@ fn whoever_moves_while_it_searches_knows_it_even_if_it_had_no_address_in_between
         wire.sides[SERVE].set_local(local, now);
         wire.run_for(Duration::from_secs(1));
     }
-    assert!(wire.sides[SERVE].bearings.has_moved());
+    assert!(wire.sides[SERVE].context.has_moved());
     assert!(!wire.is_gone_within(LONG));
 }
 
@@ -107,7 +107,7 @@ fn an_address_that_is_back_as_it_was_is_no_move() {
         let now = wire.now;
         wire.sides[SERVE].set_local(local, now);
     }
-    assert!(!wire.sides[SERVE].bearings.has_moved());
+    assert!(!wire.sides[SERVE].context.has_moved());
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::{
 use super::{Ways, hands::Half};
 use crate::puncher::{
     Pair, SocketId,
-    bearings::Ground,
     budget::Purpose,
+    context::SearchContext,
     outbox::{Outbox, OutgoingProbe},
 };
 
@@ -117,8 +117,8 @@ impl Campaign {
         self.targets[0]
     }
 
-    pub(super) fn handle_timeout(&mut self, ground: &Ground<'_>, ways: Ways, outbox: &mut Outbox) {
-        let now = ground.now.instant;
+    pub(super) fn handle_timeout(&mut self, context: &SearchContext<'_>, ways: Ways, outbox: &mut Outbox) {
+        let now = context.now.instant;
         if self.next_at.is_none_or(|at| now < at) {
             return;
         }
@@ -132,7 +132,7 @@ impl Campaign {
                 return self.next_at = Some(ready_at + GROUP);
             }
             if let Some(probe) = self.next_probe(ways, now, outbox)
-                && outbox.send(&probe, Purpose::Search, ground.now).is_some()
+                && outbox.send(&probe, Purpose::Search, context.now).is_some()
             {
                 outbox.dealt = Some((self.epoch, now));
             }

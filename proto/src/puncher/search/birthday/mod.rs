@@ -34,8 +34,8 @@ pub(super) use self::hands::most_sockets;
 use self::hands::{Half, Hands, Part};
 use crate::puncher::{
     Memory, Method, Pair, SocketId,
-    bearings::Ground,
     budget::MAPPING_LIFE,
+    context::SearchContext,
     outbox::Outbox,
     search::{Haste, KEPT_START},
 };
@@ -142,12 +142,12 @@ pub(in crate::puncher) struct Birthday {
 
 impl Birthday {
     /// Makes one that begins soon, or, if the search is a patient one, at the next window.
-    pub(in crate::puncher) fn new(ground: &Ground<'_>, memory: Option<Memory>, haste: Haste) -> Self {
-        let now = ground.now.instant;
+    pub(in crate::puncher) fn new(context: &SearchContext<'_>, memory: Option<Memory>, haste: Haste) -> Self {
+        let now = context.now.instant;
         let method = memory.map(|memory| memory.method);
         let met = method.and_then(Half::of);
         // A main socket that has another port outside was met by the peer's sweep, as one of the fan; or needs no fan.
-        let half = met.or((method == Some(Method::Base) && ground.is_translated).then_some(Half::Fan));
+        let half = met.or((method == Some(Method::Base) && context.is_translated).then_some(Half::Fan));
         let half = half.filter(|_| haste.is_kept());
         let start = match (haste, met) {
             (Haste::Patient, _) => None,
@@ -162,9 +162,9 @@ impl Birthday {
             half,
             passes,
             begin_at: start.map(|start| now + start),
-            window: window_at(ground.unix),
-            look_at: now + LOOK.min(to_window(ground.unix)),
-            known: ground.candidates.translated().collect(),
+            window: window_at(context.unix),
+            look_at: now + LOOK.min(to_window(context.unix)),
+            known: context.candidates.translated().collect(),
             turn: 0,
             campaign: None,
             former_passes: 0,
@@ -192,21 +192,21 @@ impl Birthday {
     /// Does what is due.
     pub(in crate::puncher) fn handle_timeout(
         &mut self,
-        ground: &Ground<'_>,
+        context: &SearchContext<'_>,
         ways: Ways,
         sweepers: Sweepers,
         outbox: &mut Outbox,
     ) {
-        let now = ground.now.instant;
-        self.look_at = now + LOOK.min(to_window(ground.unix));
-        self.follow(ground, outbox);
-        let is_window = self.finds_window(ground);
+        let now = context.now.instant;
+        self.look_at = now + LOOK.min(to_window(context.unix));
+        self.follow(context, outbox);
+        let is_window = self.finds_window(context);
         if is_window || self.begin_at.is_some_and(|at| now >= at) {
-            self.begin(ground, is_window, outbox);
+            self.begin(context, is_window, outbox);
         }
         if let Some(campaign) = &mut self.campaign {
             campaign.sweepers = sweepers;
-            campaign.handle_timeout(ground, ways, outbox);
+            campaign.handle_timeout(context, ways, outbox);
         }
     }
 
@@ -237,37 +237,37 @@ impl Birthday {
     }
 
     /// Follows a change of the candidates: what goes to an address that is none any more ends, and a better one has its turn.
-    fn follow(&mut self, ground: &Ground<'_>, outbox: &mut Outbox) {
-        let mut candidates = ground.candidates.translated();
+    fn follow(&mut self, context: &SearchContext<'_>, outbox: &mut Outbox) {
+        let mut candidates = context.candidates.translated();
         if candidates.clone().count() == self.known.len() && candidates.all(|c| self.known.contains(&c)) {
             return;
         }
-        let is_first_new = ground.target(0).is_some_and(|first| !self.known.contains(&first));
-        self.known = ground.candidates.translated().collect();
-        let now = ground.now.instant;
+        let is_first_new = context.target(0).is_some_and(|first| !self.known.contains(&first));
+        self.known = context.candidates.translated().collect();
+        let now = context.now.instant;
         if let Some(campaign) =
             self.campaign.as_ref().filter(|c| !is_first_new && self.known.contains(&c.target()))
         {
-            let others_wait = ground.is_eager && self.known.len() > 1;
+            let others_wait = context.is_eager && self.known.len() > 1;
             self.begin_at = if others_wait { Some(now.max(campaign.began + TURN)) } else { self.begin_at };
             return;
         }
         self.turn = 0;
         if self.campaign.is_some() || self.begin_at.is_none() {
             self.end(outbox);
-            self.begin_at = ground.is_eager.then_some(now);
+            self.begin_at = context.is_eager.then_some(now);
         }
     }
 
     /// Whether a window has opened for which a campaign is to begin: one that is just under way will do.
-    fn finds_window(&mut self, ground: &Ground<'_>) -> bool {
-        let window = window_at(ground.unix);
-        if window == self.window || since_window(ground.unix) >= WINDOW_OPEN {
+    fn finds_window(&mut self, context: &SearchContext<'_>) -> bool {
+        let window = window_at(context.unix);
+        if window == self.window || since_window(context.unix) >= WINDOW_OPEN {
             return false;
         }
         self.window = window;
         let began = self.campaign.as_ref().map(|campaign| campaign.began);
-        !ground.is_eager || began.is_none_or(|began| ground.now.instant >= began + TURN)
+        !context.is_eager || began.is_none_or(|began| context.now.instant >= began + TURN)
     }
 
     fn end(&mut self, outbox: &mut Outbox) {
@@ -278,55 +278,55 @@ impl Birthday {
     }
 
     /// Begins the next campaign; `is_window` if with a window.
-    fn begin(&mut self, ground: &Ground<'_>, is_window: bool, outbox: &mut Outbox) {
-        let now = ground.now.instant;
+    fn begin(&mut self, context: &SearchContext<'_>, is_window: bool, outbox: &mut Outbox) {
+        let now = context.now.instant;
         self.end(outbox);
-        (self.begin_at, self.window) = (None, window_at(ground.unix));
-        let Some(target) = ground.target(self.turn) else { return };
+        (self.begin_at, self.window) = (None, window_at(context.unix));
+        let Some(target) = context.target(self.turn) else { return };
         let candidates = self.known.len();
         let part = Part {
             all: outbox.limits().search(),
             room: outbox.room(target.ip(), now),
-            awaits_name: ground.awaits_name,
+            awaits_name: context.awaits_name,
             candidates,
             is_best: self.turn.is_multiple_of(candidates as u64),
         };
-        self.begin_at = next_after(ground.is_eager, is_window, part).map(|after| now + after);
+        self.begin_at = next_after(context.is_eager, is_window, part).map(|after| now + after);
         outbox.keep_free(part.kept_free());
-        let is_later = ground.spare.is_some() && self.turn >= candidates as u64;
+        let is_later = context.spare.is_some() && self.turn >= candidates as u64;
         // What has met the peer before comes first once; the NATs may be others now.
         let half = self.half.filter(|_| self.turn == 0);
         let hands = Hands::deal(part, half, is_later);
         tracing::debug!(self.turn, ?part, ?target, ?half, ?hands, aims = ?self.aims, "birthday begins");
-        self.campaign = Some(self.campaign(ground, target, half, hands, outbox));
+        self.campaign = Some(self.campaign(context, target, half, hands, outbox));
         self.turn += 1;
     }
 
     fn campaign(
         &self,
-        ground: &Ground<'_>,
+        context: &SearchContext<'_>,
         target: SocketAddr,
         half: Option<Half>,
         hands: Hands,
         outbox: &Outbox,
     ) -> Campaign {
-        let now = ground.now.instant;
+        let now = context.now.instant;
         // Mappings that may be alive are used again, whatever search they are from.
         let alive = outbox.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
-        let epoch = alive.unwrap_or(window_at(ground.unix));
+        let epoch = alive.unwrap_or(window_at(context.unix));
         let waits = now >= self.since + NEWCOMER;
-        let passes: &[Duration] = match (ground.is_eager, waits) {
+        let passes: &[Duration] = match (context.is_eager, waits) {
             (true, _) => self.passes,
             (false, false) => &WINDOW,
             (false, true) => &WAITING_WINDOW,
         };
         let (fan, swept) =
             if waits { (hands.fan * 2 / 5, hands.swept / 3) } else { (hands.fan, hands.swept) };
-        let peers_spare = ground.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
+        let peers_spare = context.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
         let targets: Vec<SocketAddr> =
             [target].into_iter().chain(peers_spare.filter(|_| hands.fans_to_spare)).collect();
         let more = if waits || targets.len() == 1 { 0 } else { hands.more_fan };
-        let deal = ground.schedule.deal(epoch, ground.role, ground.port);
+        let deal = context.schedule.deal(epoch, context.role, context.port);
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
         Campaign {
             epoch,

@@ -1,4 +1,4 @@
-//! Where we stand and when it is: what both the machine and its methods are told, and none of them changes.
+//! The context of a search: addresses, clocks and ports, which the puncher and its methods read alike.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,8 +14,9 @@ const CLOCK_LIFE: Duration = Duration::from_secs(600);
 /// Clocks further apart than this are not met halfway, ms: slots are not the way then.
 const MAX_AHEAD_MS: i64 = 60_000;
 
+/// What is known of both sides' addresses, ports and clocks.
 #[derive(Debug)]
-pub(super) struct Bearings {
+pub(super) struct Context {
     pub(super) role: Role,
     /// The main socket's port.
     pub(super) port: u16,
@@ -46,7 +47,7 @@ pub(super) struct SparePorts {
     pub(super) peers: u16,
 }
 
-impl Bearings {
+impl Context {
     pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
         let (candidates, local, known, ahead_ms, spare, is_translated, moved_at) = Default::default();
         let (own_changed, not_public) = Default::default();
@@ -66,7 +67,7 @@ impl Bearings {
         }
     }
 
-    /// Takes note of the own address toward that address of the peer, none without a network. Returns whether it is
+    /// Records the own address toward that address of the peer; `None` without a network. Returns whether it is
     /// another one than was last known, however long ago that was.
     pub(super) fn set_local(&mut self, toward: Option<IpAddr>, local: Option<IpAddr>) -> bool {
         self.local = local;
@@ -76,7 +77,7 @@ impl Bearings {
         has_moved
     }
 
-    /// Takes note of a path that those searches of both sides have found, and of the port outside that our main socket
+    /// Records a path that those searches of both sides have found, and of the port outside that our main socket
     /// has on it.
     pub(super) fn note_path(&mut self, own_epoch: u32, peers_epoch: u32, main_outside: Option<u16>) {
         self.own_changed = false;
@@ -86,7 +87,7 @@ impl Bearings {
         self.spare = Some(SparePorts { own, peers });
     }
 
-    /// Takes note that a path is lost; and whether because the main port is not what it was: our NAT may keep it for an
+    /// Records that a path is lost, and whether because the main port is not what it was: our NAT may keep it for an
     /// address that we had, for as long as we send from it without a pause.
     pub(super) fn note_loss(&mut self, has_moved: bool, now: Instant) {
         self.own_changed |= has_moved;
@@ -94,7 +95,7 @@ impl Bearings {
         self.moved_at = if has_moved { Some(now) } else { before };
     }
 
-    /// Takes note of the peer's wall clock, as an ack of that round trip shows it.
+    /// Records the peer's wall clock, as an ack of that round trip shows it.
     pub(super) fn note_clock(&mut self, peers_unix_ms: u64, rtt: Duration, now: Now) {
         let sealed = i128::from(peers_unix_ms) + i128::try_from(rtt.as_millis() / 2).unwrap_or(0);
         let ahead_ms = i64::try_from(sealed - i128::from(now.unix_ms())).ok();
@@ -111,9 +112,9 @@ impl Bearings {
         Findings { not_public: self.not_public, own_changed: self.own_changed, ..found }
     }
 
-    /// Returns what all methods stand on.
-    pub(super) fn ground(&self, is_eager: bool, now: Now) -> Ground<'_> {
-        Ground {
+    /// Returns what the methods of a search read now.
+    pub(super) fn for_search(&self, is_eager: bool, now: Now) -> SearchContext<'_> {
+        SearchContext {
             role: self.role,
             port: self.port,
             schedule: &self.schedule,
@@ -138,9 +139,9 @@ impl Bearings {
     }
 }
 
-/// What all methods stand on.
+/// The context of a search at one moment, as its methods read it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ground<'a> {
+pub(super) struct SearchContext<'a> {
     pub(super) role: Role,
     /// Our main port.
     pub(super) port: u16,
@@ -163,7 +164,7 @@ pub(super) struct Ground<'a> {
     pub(super) is_not_public: bool,
 }
 
-impl Ground<'_> {
+impl SearchContext<'_> {
     /// Returns the peer's address whose turn it is.
     pub(super) fn target(&self, turn: u64) -> Option<SocketAddr> {
         self.candidates.turn(turn)
