@@ -312,13 +312,13 @@ impl Classic {
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        self.outbox.push_back(Output::Event(event));
+        self.outputs.push_back(Output::Event(event));
     }
 
     pub(super) fn transmit(&mut self, payload: Vec<u8>) {
         if self.transmits < super::MAX_TRANSMITS {
             self.transmits += 1;
-            self.outbox.push_back(Output::Transmit(Transmit { to: self.remote, payload }));
+            self.outputs.push_back(Output::Transmit(Transmit { to: self.remote, payload }));
         } else {
             self.dropped.unsent += 1;
         }

@@ -88,7 +88,7 @@ pub struct Classic {
     /// Whether it was told, since the peer was last heard, that it runs pinhole.
     is_pinhole_told: bool,
     dropped: Dropped,
-    outbox: VecDeque<Output>,
+    outputs: VecDeque<Output>,
     transmits: usize,
 }
 
@@ -111,7 +111,7 @@ impl Classic {
             has_knocked: false,
             is_pinhole_told: false,
             dropped: Dropped::default(),
-            outbox: VecDeque::new(),
+            outputs: VecDeque::new(),
             transmits: 0,
         }
     }
@@ -255,7 +255,7 @@ impl Classic {
 
     /// Returns what is to be done, until there is only to be waited.
     pub fn poll_output(&mut self) -> Output {
-        let Some(output) = self.outbox.pop_front() else { return Output::Timeout(self.deadline()) };
+        let Some(output) = self.outputs.pop_front() else { return Output::Timeout(self.deadline()) };
         if matches!(output, Output::Transmit(_)) {
             self.transmits -= 1;
         }

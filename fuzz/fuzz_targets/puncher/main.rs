@@ -27,7 +27,7 @@ use self::{
     rules::{PORT, Rules},
 };
 
-/// Datagrams for one input: what the outbox holds.
+/// Datagrams for one input: what the transmit queue holds.
 const MAX_TRANSMITS: usize = 128;
 
 /// Sockets opened or closed by one input: a fan goes and another comes, and the slots' with them.

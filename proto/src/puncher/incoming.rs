@@ -7,8 +7,8 @@ use super::{
     budget::Purpose,
     checks::{CALM, LATE, PROMPT, Proof, Source},
     numbers::{Arrival, Turn},
-    outbox::OutgoingProbe,
     peers::{Sender, clock_distance},
+    transmits::OutgoingProbe,
 };
 use crate::probe::{Kind, Probe};
 
@@ -23,10 +23,10 @@ impl Puncher {
         if !self.context.candidates.has_named_ip(pair.remote.ip()) || !self.peers.is_fresh(probe, now) {
             return;
         }
-        if self.outbox.heard_from.is_some() {
+        if self.transmits.heard_from.is_some() {
             return;
         }
-        let trouble = if probe.instance == self.outbox.instance {
+        let trouble = if probe.instance == self.transmits.instance {
             Trouble::OwnEcho { from: pair.remote }
         } else {
             Trouble::SameRole { role: self.context.role }
@@ -45,7 +45,7 @@ impl Puncher {
             && search.evidence.finds_old_script()
         {
             let role = self.context.role;
-            self.outbox.tell(Event::Trouble(Trouble::OldScript { from, role }));
+            self.transmits.emit(Event::Trouble(Trouble::OldScript { from, role }));
         }
     }
 
@@ -67,7 +67,7 @@ impl Puncher {
             None => search.evidence.handle_unopened(pair.remote, version),
         };
         if let Some(trouble) = trouble {
-            self.outbox.tell(Event::Trouble(trouble));
+            self.transmits.emit(Event::Trouble(trouble));
         }
     }
 
@@ -113,7 +113,7 @@ impl Puncher {
 
     fn note_heard(&mut self, pair: Pair, probe: &Probe, turn: Turn, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
-        self.outbox.heard_from = Some(pair.remote);
+        self.transmits.heard_from = Some(pair.remote);
         self.context.candidates.handle_heard(pair.remote.ip());
         let main =
             self.context.candidates.main_of(pair.remote.ip()).filter(|_| pair.socket == SocketId::MAIN);
@@ -122,7 +122,7 @@ impl Puncher {
         let first = search.handle_heard(pair, expected, now.instant);
         search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.context.port, p.port())));
         if first {
-            self.outbox.tell(Event::Heard { from: pair.remote });
+            self.transmits.emit(Event::Heard { from: pair.remote });
         }
     }
 
@@ -142,7 +142,7 @@ impl Puncher {
                 }
                 self.context.candidates.handle_loss(link.keeper.heard_at());
             }
-            self.outbox.tell(Event::PeerSearching);
+            self.transmits.emit(Event::PeerSearching);
             self.context.note_loss(false, now.instant);
             self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
         }
@@ -181,7 +181,7 @@ impl Puncher {
         if self.handle_kept(pair, probe, now) {
             return;
         }
-        let age = self.outbox.age(pair, probe.token, now.instant).filter(|age| *age < LATE);
+        let age = self.transmits.age(pair, probe.token, now.instant).filter(|age| *age < LATE);
         let Some((rtt, sent_at)) = age.and_then(|age| Some((age, now.instant.checked_sub(age)?))) else {
             self.dropped.useless += 1;
             return;
@@ -258,7 +258,7 @@ impl Puncher {
         }
         self.peers.retire();
         self.checks.retain(|c| c.source == Source::Configured);
-        self.outbox.tell(Event::PeerLeft);
+        self.transmits.emit(Event::PeerLeft);
         let paced_from = now.instant.checked_sub(CALM).unwrap_or(now.instant);
         self.start_search(now, paced_from, Haste::Eager, "the peer left");
     }
@@ -285,10 +285,10 @@ impl Puncher {
     /// The newer run wins. This one waits for its end, and does not fight.
     pub(super) fn handle_displaced(&mut self, probe: &Probe, sender: Sender, now: Now) {
         let waits = matches!(&self.state, State::Searching(search) if search.haste() == Haste::Patient);
-        if sender != Sender::Current || probe.token != self.outbox.instance || waits {
+        if sender != Sender::Current || probe.token != self.transmits.instance || waits {
             return;
         }
-        self.outbox.tell(Event::Displaced);
+        self.transmits.emit(Event::Displaced);
         let paced_from = now.instant.checked_sub(CALM * 20).unwrap_or(now.instant);
         self.start_search(now, paced_from, Haste::Patient, "displaced by another run");
         if let State::Searching(search) = &mut self.state {

@@ -29,13 +29,13 @@ mod evidence;
 mod incoming;
 mod interface;
 mod numbers;
-mod outbox;
 mod path;
 mod peers;
 mod place;
 mod replay;
 mod search;
 mod tokens;
+mod transmits;
 mod tunnel;
 
 use std::{
@@ -59,13 +59,13 @@ use self::{
     budget::Purpose,
     checks::{Checks, HURRY, PACE, PACE_KEPT, PROMPT},
     context::Context,
-    outbox::{Outbox, OutgoingProbe},
     path::Link,
     path::keepalive::Keepalive,
     path::keeper::PathKeeper,
     path::lifetime::Lifetime,
     peers::Peers,
     search::{Haste, Search},
+    transmits::{OutgoingProbe, TransmitQueue},
 };
 use crate::{
     Now, Role,
@@ -91,7 +91,7 @@ pub struct Puncher {
     state: State,
     checks: Checks,
     peers: Peers,
-    outbox: Outbox,
+    transmits: TransmitQueue,
     /// What worked the last time.
     memory: Option<Memory>,
     /// The pair in use, or last in use: its socket stays open until another one takes its place.
@@ -119,14 +119,15 @@ impl Puncher {
     /// Makes a machine that does nothing until [`Puncher::search`].
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let outbox = Outbox::new(config.role, config.seal.clone(), config.seed, config.port, config.limits);
+        let transmits =
+            TransmitQueue::new(config.role, config.seal.clone(), config.seed, config.port, config.limits);
         Self {
             context: Context::new(config.role, config.port, config.schedule),
             seal: config.seal,
             state: State::Idle,
             checks: Checks::default(),
             peers: Peers::new(),
-            outbox,
+            transmits,
             memory: config.memory,
             used: None,
             peer_is_direct: false,
@@ -197,13 +198,13 @@ impl Puncher {
             }
         }
         self.checks.clear();
-        self.outbox.close_all_but(None);
+        self.transmits.close_all_but(None);
         self.set_state(State::Idle, "leaving");
     }
 
     /// Takes a datagram that arrived on one of our sockets.
     pub fn handle_datagram(&mut self, pair: Pair, datagram: &[u8], now: Now) {
-        if matches!(self.state, State::Idle) || !self.outbox.is_open(pair.socket) {
+        if matches!(self.state, State::Idle) || !self.transmits.is_open(pair.socket) {
             return;
         }
         if classify(datagram) == Class::OldScript {
@@ -220,7 +221,7 @@ impl Puncher {
     /// Takes note of what the network says about a datagram of ours. It is believed as far as it quotes what we sent: it
     /// changes how careful we are, how far our openers go, and what the user is told.
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
-        let is_ours = self.outbox.is_ours(icmp.quoted);
+        let is_ours = self.transmits.is_ours(icmp.quoted);
         let main = self.context.candidates.main_of(icmp.offender);
         if let State::Searching(search) = &mut self.state {
             search.handle_icmp(icmp, is_ours, main, now.instant);
@@ -236,7 +237,7 @@ impl Puncher {
 
     /// Takes note that a socket could not be opened.
     pub fn handle_open_failed(&mut self, socket: SocketId) {
-        self.outbox.forget(socket);
+        self.transmits.forget(socket);
         self.checks.retain(|c| c.pair.socket != socket);
         if let State::Searching(search) = &mut self.state {
             search.handle_open_failed(socket);
@@ -255,13 +256,13 @@ impl Puncher {
 
     /// Returns what to do next; call until it answers [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
-        self.outbox.pop().unwrap_or_else(|| Output::Timeout(self.deadline()))
+        self.transmits.pop().unwrap_or_else(|| Output::Timeout(self.deadline()))
     }
 
     /// Returns the counts of what arrived and was not used.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
-        Dropped { unsent: self.outbox.unsent(), ..self.dropped }
+        Dropped { unsent: self.transmits.unsent(), ..self.dropped }
     }
 
     /// Returns the nominated pair.
@@ -292,14 +293,14 @@ impl Puncher {
     fn work(&mut self, now: Now) {
         let State::Searching(search) = &mut self.state else { return };
         let context = self.context.for_search(search.is_eager(now.instant), now);
-        search.handle_timeout(&context, &mut self.outbox);
-        let outbox = &self.outbox;
-        self.checks.retain(|c| outbox.is_open(c.pair.socket));
+        search.handle_timeout(&context, &mut self.transmits);
+        let transmits = &self.transmits;
+        self.checks.retain(|c| transmits.is_open(c.pair.socket));
         if let Some(trouble) = search.diagnose(&self.context, now.instant) {
-            self.outbox.tell(Event::Trouble(trouble));
+            self.transmits.emit(Event::Trouble(trouble));
         }
         if search.evidence.finds_peer_gone(now.instant) {
-            self.outbox.tell(Event::PeerGone);
+            self.transmits.emit(Event::PeerGone);
         }
     }
 
@@ -308,12 +309,12 @@ impl Puncher {
         self.checks.renounce_all_but(self.peers.current().map(|p| p.id));
         match &self.state {
             State::Connected(_) => {
-                self.outbox.tell(Event::PeerRestarted);
+                self.transmits.emit(Event::PeerRestarted);
                 self.enter_search(now, now.instant, Haste::Eager, "the peer restarted");
             }
             // The tunnel that waits for a path is the former run's.
             State::Searching(search) if search.haste().is_kept() => {
-                self.outbox.tell(Event::PeerRestarted);
+                self.transmits.emit(Event::PeerRestarted);
             }
             State::Searching(_) | State::Idle => {}
         }
@@ -325,11 +326,11 @@ impl Puncher {
     }
 
     fn enter_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
-        self.outbox.epoch += 1;
-        self.outbox.heard_from = None;
+        self.transmits.epoch += 1;
+        self.transmits.heard_from = None;
         self.declined.clear();
         self.context.candidates.handle_search(haste.is_kept());
-        self.outbox.close_all_but(self.used.map(|pair| pair.socket));
+        self.transmits.close_all_but(self.used.map(|pair| pair.socket));
         if haste != Haste::Patient {
             self.eager_at = Some(now.instant);
         }
@@ -361,10 +362,10 @@ impl Puncher {
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
         (self.used, self.peer_is_direct) = (Some(pair), peer_is_direct);
         let main_outside = proof.observed.filter(|_| pair.socket == SocketId::MAIN).map(|seen| seen.port());
-        self.context.note_path(self.outbox.epoch, peer_epoch, main_outside);
+        self.context.note_path(self.transmits.epoch, peer_epoch, main_outside);
         self.context.candidates.handle_path(pair.remote.ip());
-        self.outbox.close_all_but(Some(pair.socket));
-        self.outbox.tell(Event::Connected(Connected {
+        self.transmits.close_all_but(Some(pair.socket));
+        self.transmits.emit(Event::Connected(Connected {
             pair,
             method,
             rtt: proof.rtt,
@@ -388,7 +389,7 @@ impl Puncher {
 
     /// Tests a pair, whether or not it has a place among the checks: the token itself tells whether an answer is one to it.
     fn send_test(&mut self, pair: Pair, nominate: bool, now: Now) {
-        let token = self.outbox.token(pair, now.instant);
+        let token = self.transmits.token(pair, now.instant);
         let mut chosen = None;
         if let Some(check) = self.checks.get_mut(pair) {
             chosen = if nominate { check.choose() } else { None };
@@ -411,14 +412,14 @@ impl Puncher {
     /// Returns whether it leaves.
     fn send_for(&mut self, purpose: Purpose, probe: OutgoingProbe, now: Now) -> bool {
         let direct = self.is_direct(probe.pair);
-        self.outbox.send(&OutgoingProbe { direct, ..probe }, purpose, now).is_some()
+        self.transmits.send(&OutgoingProbe { direct, ..probe }, purpose, now).is_some()
     }
 
     fn tell(&mut self, trouble: Trouble) {
         if let State::Searching(search) = &mut self.state
             && let Some(told) = search.evidence.tell(trouble)
         {
-            self.outbox.tell(Event::Trouble(told));
+            self.transmits.emit(Event::Trouble(told));
         }
     }
 
@@ -428,7 +429,7 @@ impl Puncher {
             State::Searching(_) => "searching",
             State::Connected(_) => "connected",
         };
-        let epoch = self.outbox.epoch;
+        let epoch = self.transmits.epoch;
         tracing::debug!(from = name(&self.state), to = name(&new), why, epoch, "puncher");
         self.state = new;
     }

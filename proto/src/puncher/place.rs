@@ -19,7 +19,7 @@ impl Puncher {
         if ip.is_none() && self.connected_pair().is_some() {
             return; // no network at the moment; it may come back as it was
         }
-        ip.into_iter().for_each(|ip| self.outbox.set_own(ip));
+        ip.into_iter().for_each(|ip| self.transmits.set_own(ip));
         let toward = self.heading().map(|heading| heading.ip());
         if !self.context.set_local(toward, ip) {
             return;
@@ -51,7 +51,7 @@ impl Puncher {
             && icmp.offender == icmp.pair.remote.ip()
             && self.used == Some(icmp.pair)
             && self.is_neighbour()
-            && self.outbox.is_ours(icmp.quoted)
+            && self.transmits.is_ours(icmp.quoted)
     }
 
     /// Takes note that no socket of this machine has the peer's port. Where that lasts and nothing is heard, the peer's
@@ -72,7 +72,7 @@ impl Puncher {
                 self.checks.proof(pair).and_then(|proof| proof.observed)
             }
         };
-        let own = self.context.local.zip(self.outbox.port(pair.socket));
+        let own = self.context.local.zip(self.transmits.port(pair.socket));
         observed.is_some() && observed == own.map(|(ip, port)| SocketAddr::new(ip, port))
     }
 

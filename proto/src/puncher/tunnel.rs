@@ -11,7 +11,7 @@ const MAX_DECLINED: usize = MAX_CHECKS;
 impl Puncher {
     /// Sets whether a tunnel to the peer stands: the peer is told.
     pub(crate) fn set_tunnel(&mut self, stands: bool) {
-        self.outbox.has_tunnel = stands;
+        self.transmits.has_tunnel = stands;
     }
 
     /// Whether the peer's current run had a tunnel to us by its newest word.
@@ -64,7 +64,7 @@ impl Puncher {
 
     /// Returns the runs of the program on both sides, as far as they are proven.
     pub(super) fn instances(&self) -> Instances {
-        let (own, peers) = (self.outbox.instance, self.peers.current().map_or(0, |peer| peer.id));
+        let (own, peers) = (self.transmits.instance, self.peers.current().map_or(0, |peer| peer.id));
         match self.context.role {
             Role::Serve => Instances { serve: own, open: peers },
             Role::Open => Instances { serve: peers, open: own },

@@ -14,10 +14,10 @@ use crate::probe::Probe;
 use crate::puncher::{
     Event, Loss, Now, Pair, Puncher, Role, SocketId, State,
     checks::PROMPT,
-    outbox::OutgoingProbe,
     path::keeper::{Care, PathKeeper},
     path::lifetime::Lifetime,
     search::Haste,
+    transmits::OutgoingProbe,
 };
 
 /// Tests in a row that the peer must have seen come from another address before our NAT is taken to have moved us.
@@ -108,7 +108,7 @@ impl Puncher {
     /// Tests the path in use.
     pub(in crate::puncher) fn send_kept_test(&mut self, now: Now) {
         let State::Connected(link) = &mut self.state else { return };
-        let token = self.outbox.random();
+        let token = self.transmits.random();
         link.keeper.handle_sent(token, &self.keepalive, now.instant);
         let probe = OutgoingProbe::new(link.pair, token);
         self.send(probe, now);
@@ -136,7 +136,7 @@ impl Puncher {
     }
 
     pub(in crate::puncher) fn lose_path(&mut self, loss: Loss, now: Now) {
-        self.outbox.tell(Event::PathLost(loss));
+        self.transmits.emit(Event::PathLost(loss));
         let silent = if let Loss::Silent(silent) = loss { silent } else { Duration::ZERO };
         self.context.candidates.handle_loss(now.instant.checked_sub(silent).unwrap_or(now.instant));
         self.context.note_loss(matches!(loss, Loss::Moved | Loss::Rerouted), now.instant);

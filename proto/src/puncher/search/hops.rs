@@ -17,7 +17,7 @@ use crate::puncher::{
     Icmp, IcmpKind, Pair, SocketId,
     budget::Purpose,
     candidates::Candidates,
-    outbox::{Outbox, OutgoingProbe},
+    transmits::{OutgoingProbe, TransmitQueue},
 };
 use crate::{Now, nat::Reach};
 
@@ -87,7 +87,7 @@ impl HopDiscovery {
         }
     }
 
-    pub(in crate::puncher) fn handle_timeout(&mut self, outbox: &mut Outbox, now: Now) {
+    pub(in crate::puncher) fn handle_timeout(&mut self, transmits: &mut TransmitQueue, now: Now) {
         let Some(peer) = self.peer else { return self.next_at = None };
         while self.next_at.is_some_and(|at| now.instant >= at) {
             if self.cursor == 0 {
@@ -95,8 +95,8 @@ impl HopDiscovery {
             }
             let ttl = u8::try_from(self.cursor + 1).unwrap_or(MAX_TTL);
             let pair = Pair { socket: SocketId::MAIN, remote: peer };
-            let probe = OutgoingProbe { ttl: Some(ttl), ..OutgoingProbe::new(pair, outbox.random()) };
-            let nonce = outbox.send(&probe, Purpose::Talk, now);
+            let probe = OutgoingProbe { ttl: Some(ttl), ..OutgoingProbe::new(pair, transmits.random()) };
+            let nonce = transmits.send(&probe, Purpose::Talk, now);
             match self.hops.get_mut(self.cursor) {
                 Some(hop) => hop.nonce = nonce,
                 None => self.hops.push(Hop { nonce, dropped_by: None, reached: false }),
@@ -193,7 +193,7 @@ mod tests {
 
     struct Rig {
         hops: HopDiscovery,
-        outbox: Outbox,
+        transmits: TransmitQueue,
         now: Now,
     }
 
@@ -202,9 +202,9 @@ mod tests {
         fn new(local: &str) -> Self {
             let now = Now { instant: Instant::now(), unix: Duration::ZERO };
             let seal = ProbeSeal::new(&key::of_test("one key"));
-            let outbox = Outbox::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
+            let transmits = TransmitQueue::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
             let peer = SocketAddr::new(ip(PEER), 5555);
-            Self { hops: HopDiscovery::new(Some(peer), Some(ip(local)), now.instant), outbox, now }
+            Self { hops: HopDiscovery::new(Some(peer), Some(ip(local)), now.instant), transmits, now }
         }
 
         /// Sends the probes of one round and lets the named routers answer; returns how long it took to begin.
@@ -213,9 +213,9 @@ mod tests {
             while self.hops.rounds == rounds {
                 let at = self.hops.deadline().expect("it goes on");
                 self.now = self.now.after(at - self.now.instant);
-                self.hops.handle_timeout(&mut self.outbox, self.now);
+                self.hops.handle_timeout(&mut self.transmits, self.now);
             }
-            while let Some(Output::Transmit(transmit)) = self.outbox.pop() {
+            while let Some(Output::Transmit(transmit)) = self.transmits.pop() {
                 let answer = answers.iter().find(|(ttl, _)| Some(*ttl) == transmit.ttl);
                 if let Some((_, offender)) = answer {
                     let reached = *offender == PEER;

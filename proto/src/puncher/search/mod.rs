@@ -22,7 +22,7 @@ use crate::puncher::{
     Findings, Icmp, Limits, Memory, Method, Pair, SocketId, Trouble,
     context::{Context, SearchContext},
     evidence::Evidence,
-    outbox::Outbox,
+    transmits::TransmitQueue,
 };
 
 /// For this long a search uses every slot and sweeps again and again; after that it is patient.
@@ -115,18 +115,22 @@ impl Search {
         now < self.eager_until
     }
 
-    pub(in crate::puncher) fn handle_timeout(&mut self, context: &SearchContext<'_>, outbox: &mut Outbox) {
+    pub(in crate::puncher) fn handle_timeout(
+        &mut self,
+        context: &SearchContext<'_>,
+        transmits: &mut TransmitQueue,
+    ) {
         self.hops.follow(context.candidates, context.now.instant);
-        self.hops.handle_timeout(outbox, context.now);
+        self.hops.handle_timeout(transmits, context.now);
         let low_ttl = self.hops.low_ttl(slot_at(context.unix) / 2);
-        self.slots.handle_timeout(context, low_ttl, outbox);
-        self.spare.handle_timeout(context, outbox);
+        self.slots.handle_timeout(context, low_ttl, transmits);
+        self.spare.handle_timeout(context, transmits);
         let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(context.now.instant) };
         let sweepers = match self.spare.socket() {
             Some(spare) if context.has_moved => Sweepers { first: spare, other: Some(SocketId::MAIN) },
             spare => Sweepers { first: SocketId::MAIN, other: spare },
         };
-        self.birthday.handle_timeout(context, ways, sweepers, outbox);
+        self.birthday.handle_timeout(context, ways, sweepers, transmits);
     }
 
     /// The network has changed: the way out may be another one.

@@ -16,9 +16,9 @@ use crate::puncher::{
     Pair, SocketId,
     budget::Purpose,
     context::SearchContext,
-    outbox::{Outbox, OutgoingProbe},
     search::Haste,
     search::schedule::{slot_at, speaker, to_next_slot},
+    transmits::{OutgoingProbe, TransmitQueue},
 };
 
 /// When things happen in a slot, counted from its beginning.
@@ -108,17 +108,17 @@ impl Slots {
         &mut self,
         context: &SearchContext<'_>,
         low_ttl: Option<u8>,
-        outbox: &mut Outbox,
+        transmits: &mut TransmitQueue,
     ) {
         let now = context.now.instant;
         if now >= self.next_at {
-            self.enter(context, low_ttl, outbox);
+            self.enter(context, low_ttl, transmits);
         }
         let is_left = |slot: &Slot| context.candidates.main_of(slot.pair.remote.ip()).is_none();
-        self.kept.iter().filter(|slot| is_left(slot)).for_each(|slot| outbox.close(slot.pair.socket));
+        self.kept.iter().filter(|slot| is_left(slot)).for_each(|slot| transmits.close(slot.pair.socket));
         self.kept.retain(|slot| !is_left(slot));
         for slot in &mut self.kept {
-            slot.handle_timeout(context, low_ttl, outbox);
+            slot.handle_timeout(context, low_ttl, transmits);
         }
     }
 
@@ -134,7 +134,7 @@ impl Slots {
         self.kept.iter().filter_map(Slot::next_at).fold(self.next_at, Instant::min)
     }
 
-    fn enter(&mut self, context: &SearchContext<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+    fn enter(&mut self, context: &SearchContext<'_>, low_ttl: Option<u8>, transmits: &mut TransmitQueue) {
         let number = slot_at(context.unix);
         self.next_at = context.now.instant + to_next_slot(context.unix);
         let every = match (context.is_eager, context.now.instant < self.dense_until) {
@@ -149,7 +149,7 @@ impl Slots {
         // By the pairs of slots that are used: the parity of a number decides who speaks, and most are left out.
         let Some(remote) = context.target(number / every) else { return };
         let (own, peers) = context.schedule.pair(number, context.role, context.port, remote.port());
-        let socket = outbox.open(own);
+        let socket = transmits.open(own);
         let pair = Pair { socket, remote: SocketAddr::new(remote.ip(), peers) };
         let (plan, speaks) = (self.plan, speaker(number) == context.role);
         let is_reached = low_ttl.is_none();
@@ -165,20 +165,25 @@ impl Slots {
         if self.kept.len() > KEPT
             && let Some(old) = self.kept.pop_front()
         {
-            outbox.close(old.pair.socket);
+            transmits.close(old.pair.socket);
         }
     }
 }
 
 impl Slot {
-    fn handle_timeout(&mut self, context: &SearchContext<'_>, low_ttl: Option<u8>, outbox: &mut Outbox) {
+    fn handle_timeout(
+        &mut self,
+        context: &SearchContext<'_>,
+        low_ttl: Option<u8>,
+        transmits: &mut TransmitQueue,
+    ) {
         while self.next_at().is_some_and(|at| context.now.instant >= at) {
             let ttl = low_ttl.filter(|_| self.sent < self.openers().len());
             let probe = OutgoingProbe {
                 ttl,
-                ..OutgoingProbe::new(self.pair, outbox.token(self.pair, context.now.instant))
+                ..OutgoingProbe::new(self.pair, transmits.token(self.pair, context.now.instant))
             };
-            let sent = outbox.send(&probe, Purpose::Slot, context.now).is_some();
+            let sent = transmits.send(&probe, Purpose::Slot, context.now).is_some();
             tracing::trace!(slot = self.number, pair = ?self.pair, ?ttl, sent, "slot");
             self.sent += 1;
         }

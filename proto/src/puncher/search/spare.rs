@@ -14,7 +14,7 @@ use crate::puncher::{
     Pair, SocketId,
     budget::Purpose,
     context::SearchContext,
-    outbox::{Outbox, OutgoingProbe},
+    transmits::{OutgoingProbe, TransmitQueue},
 };
 
 /// Up to this long after the beginning, this much between two probes.
@@ -59,11 +59,15 @@ impl Spare {
         }
     }
 
-    pub(in crate::puncher) fn handle_timeout(&mut self, context: &SearchContext<'_>, outbox: &mut Outbox) {
+    pub(in crate::puncher) fn handle_timeout(
+        &mut self,
+        context: &SearchContext<'_>,
+        transmits: &mut TransmitQueue,
+    ) {
         let now = context.now.instant;
         if matches!(self.state, State::Waiting) && now >= self.begin_at {
             self.state = context.spare.map_or(State::Off, |ports| State::Open {
-                socket: outbox.open(ports.own),
+                socket: transmits.open(ports.own),
                 next_at: now,
                 sent: 0,
             });
@@ -78,8 +82,8 @@ impl Spare {
         let (Some(target), Some(ports)) = (context.target(*sent), context.spare) else { return };
         *sent += 1;
         let pair = Pair { socket: *socket, remote: SocketAddr::new(target.ip(), ports.peers) };
-        let probe = OutgoingProbe::new(pair, outbox.token(pair, now));
-        let is_sent = outbox.send(&probe, Purpose::Spare, context.now).is_some();
+        let probe = OutgoingProbe::new(pair, transmits.token(pair, now));
+        let is_sent = transmits.send(&probe, Purpose::Spare, context.now).is_some();
         tracing::trace!(?pair, is_sent, "spare");
     }
 

@@ -10,7 +10,7 @@ use crate::puncher::{
     Pair, SocketId,
     budget::Purpose,
     context::SearchContext,
-    outbox::{Outbox, OutgoingProbe},
+    transmits::{OutgoingProbe, TransmitQueue},
 };
 
 /// In so many passes a side does what has met the peer the last time, and that alone: it is twice as fast.
@@ -53,12 +53,17 @@ pub(super) enum Fanned {
 
 impl Fanned {
     /// Returns the socket; opens it at its first turn, if its mapping has room.
-    fn socket(&mut self, remote: SocketAddr, now: Instant, outbox: &mut Outbox) -> Option<SocketId> {
+    fn socket(
+        &mut self,
+        remote: SocketAddr,
+        now: Instant,
+        transmits: &mut TransmitQueue,
+    ) -> Option<SocketId> {
         match *self {
             Self::Open(socket) => Some(socket),
             Self::Failed => None,
             Self::Closed(port) => {
-                let socket = outbox.has_room(port, remote, now).then(|| outbox.open(port))?;
+                let socket = transmits.has_room(port, remote, now).then(|| transmits.open(port))?;
                 *self = Self::Open(socket);
                 Some(socket)
             }
@@ -117,28 +122,33 @@ impl Campaign {
         self.targets[0]
     }
 
-    pub(super) fn handle_timeout(&mut self, context: &SearchContext<'_>, ways: Ways, outbox: &mut Outbox) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        context: &SearchContext<'_>,
+        ways: Ways,
+        transmits: &mut TransmitQueue,
+    ) {
         let now = context.now.instant;
         if self.next_at.is_none_or(|at| now < at) {
             return;
         }
         if self.pass == self.passes.len() {
             self.next_at = None;
-            return self.close(outbox);
+            return self.close(transmits);
         }
         while self.cursor < self.probes().iter().sum() {
-            let ready_at = outbox.ready_at(now).max(self.due_at().unwrap_or(now));
+            let ready_at = transmits.ready_at(now).max(self.due_at().unwrap_or(now));
             if now < ready_at {
                 return self.next_at = Some(ready_at + GROUP);
             }
-            if let Some(probe) = self.next_probe(ways, now, outbox)
-                && outbox.send(&probe, Purpose::Search, context.now).is_some()
+            if let Some(probe) = self.next_probe(ways, now, transmits)
+                && transmits.send(&probe, Purpose::Search, context.now).is_some()
             {
-                outbox.dealt = Some((self.epoch, now));
+                transmits.dealt = Some((self.epoch, now));
             }
             self.cursor += 1;
         }
-        tracing::debug!(pass = self.pass, probes = ?self.probes(), ?ways, unsent = outbox.unsent(), "birthday");
+        tracing::debug!(pass = self.pass, probes = ?self.probes(), ?ways, unsent = transmits.unsent(), "birthday");
         self.cursor = 0;
         self.pass += 1;
         let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
@@ -168,7 +178,12 @@ impl Campaign {
 
     /// Returns the probe whose turn it is. Fan and sweep take turns: a line on which the carrier allows few mappings
     /// gives some of them to both.
-    fn next_probe(&mut self, ways: Ways, now: Instant, outbox: &mut Outbox) -> Option<OutgoingProbe> {
+    fn next_probe(
+        &mut self,
+        ways: Ways,
+        now: Instant,
+        transmits: &mut TransmitQueue,
+    ) -> Option<OutgoingProbe> {
         let [fanned, swept] = self.probes();
         let both = fanned.min(swept);
         let (fans, index) = match self.cursor {
@@ -181,8 +196,8 @@ impl Campaign {
             if !arrives && ways.low_ttl.is_none() {
                 return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first
             }
-            let pair = Pair { socket: self.fan[index].socket(remote, now, outbox)?, remote };
-            let token = outbox.token(pair, now);
+            let pair = Pair { socket: self.fan[index].socket(remote, now, transmits)?, remote };
+            let token = transmits.token(pair, now);
             return Some(OutgoingProbe {
                 ttl: ways.low_ttl.filter(|_| !arrives),
                 ..OutgoingProbe::new(pair, token)
@@ -198,7 +213,7 @@ impl Campaign {
         let remote = SocketAddr::new(self.targets[0].ip(), *port);
         let ttl = ways.low_ttl.filter(|_| ways.is_answering && !self.ventures(index));
         let pair = Pair { socket, remote };
-        Some(OutgoingProbe { ttl, ..OutgoingProbe::new(pair, outbox.token(pair, now)) })
+        Some(OutgoingProbe { ttl, ..OutgoingProbe::new(pair, transmits.token(pair, now)) })
     }
 
     /// Returns the socket of a turn of the fan, and where it sends. All to the main port come first: a full table has room
@@ -209,10 +224,10 @@ impl Campaign {
         (turn - target * self.first, self.targets[target])
     }
 
-    pub(super) fn close(&mut self, outbox: &mut Outbox) {
+    pub(super) fn close(&mut self, transmits: &mut TransmitQueue) {
         for fanned in std::mem::take(&mut self.fan) {
             if let Fanned::Open(socket) = fanned {
-                outbox.close(socket);
+                transmits.close(socket);
             }
         }
     }

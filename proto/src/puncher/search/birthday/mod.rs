@@ -36,8 +36,8 @@ use crate::puncher::{
     Memory, Method, Pair, SocketId,
     budget::MAPPING_LIFE,
     context::SearchContext,
-    outbox::Outbox,
     search::{Haste, KEPT_START},
+    transmits::TransmitQueue,
 };
 
 /// The plain pair has this long for itself before a search widens: a slow round trip, so that ICMP has told by then
@@ -195,18 +195,18 @@ impl Birthday {
         context: &SearchContext<'_>,
         ways: Ways,
         sweepers: Sweepers,
-        outbox: &mut Outbox,
+        transmits: &mut TransmitQueue,
     ) {
         let now = context.now.instant;
         self.look_at = now + LOOK.min(to_window(context.unix));
-        self.follow(context, outbox);
+        self.follow(context, transmits);
         let is_window = self.finds_window(context);
         if is_window || self.begin_at.is_some_and(|at| now >= at) {
-            self.begin(context, is_window, outbox);
+            self.begin(context, is_window, transmits);
         }
         if let Some(campaign) = &mut self.campaign {
             campaign.sweepers = sweepers;
-            campaign.handle_timeout(context, ways, outbox);
+            campaign.handle_timeout(context, ways, transmits);
         }
     }
 
@@ -237,7 +237,7 @@ impl Birthday {
     }
 
     /// Follows a change of the candidates: what goes to an address that is none any more ends, and a better one has its turn.
-    fn follow(&mut self, context: &SearchContext<'_>, outbox: &mut Outbox) {
+    fn follow(&mut self, context: &SearchContext<'_>, transmits: &mut TransmitQueue) {
         let mut candidates = context.candidates.translated();
         if candidates.clone().count() == self.known.len() && candidates.all(|c| self.known.contains(&c)) {
             return;
@@ -254,7 +254,7 @@ impl Birthday {
         }
         self.turn = 0;
         if self.campaign.is_some() || self.begin_at.is_none() {
-            self.end(outbox);
+            self.end(transmits);
             self.begin_at = context.is_eager.then_some(now);
         }
     }
@@ -270,35 +270,35 @@ impl Birthday {
         !context.is_eager || began.is_none_or(|began| context.now.instant >= began + TURN)
     }
 
-    fn end(&mut self, outbox: &mut Outbox) {
+    fn end(&mut self, transmits: &mut TransmitQueue) {
         if let Some(mut campaign) = self.campaign.take() {
             self.former_passes += campaign.pass;
-            campaign.close(outbox);
+            campaign.close(transmits);
         }
     }
 
     /// Begins the next campaign; `is_window` if with a window.
-    fn begin(&mut self, context: &SearchContext<'_>, is_window: bool, outbox: &mut Outbox) {
+    fn begin(&mut self, context: &SearchContext<'_>, is_window: bool, transmits: &mut TransmitQueue) {
         let now = context.now.instant;
-        self.end(outbox);
+        self.end(transmits);
         (self.begin_at, self.window) = (None, window_at(context.unix));
         let Some(target) = context.target(self.turn) else { return };
         let candidates = self.known.len();
         let part = Part {
-            all: outbox.limits().search(),
-            room: outbox.room(target.ip(), now),
+            all: transmits.limits().search(),
+            room: transmits.room(target.ip(), now),
             awaits_name: context.awaits_name,
             candidates,
             is_best: self.turn.is_multiple_of(candidates as u64),
         };
         self.begin_at = next_after(context.is_eager, is_window, part).map(|after| now + after);
-        outbox.keep_free(part.kept_free());
+        transmits.keep_free(part.kept_free());
         let is_later = context.spare.is_some() && self.turn >= candidates as u64;
         // What has met the peer before comes first once; the NATs may be others now.
         let half = self.half.filter(|_| self.turn == 0);
         let hands = Hands::deal(part, half, is_later);
         tracing::debug!(self.turn, ?part, ?target, ?half, ?hands, aims = ?self.aims, "birthday begins");
-        self.campaign = Some(self.campaign(context, target, half, hands, outbox));
+        self.campaign = Some(self.campaign(context, target, half, hands, transmits));
         self.turn += 1;
     }
 
@@ -308,11 +308,11 @@ impl Birthday {
         target: SocketAddr,
         half: Option<Half>,
         hands: Hands,
-        outbox: &Outbox,
+        transmits: &TransmitQueue,
     ) -> Campaign {
         let now = context.now.instant;
         // Mappings that may be alive are used again, whatever search they are from.
-        let alive = outbox.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
+        let alive = transmits.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
         let epoch = alive.unwrap_or(window_at(context.unix));
         let waits = now >= self.since + NEWCOMER;
         let passes: &[Duration] = match (context.is_eager, waits) {

@@ -1,4 +1,4 @@
-//! Everything that leaves: datagrams sealed and numbered, sockets opened and closed, all in one order.
+//! The transmit queue: datagrams sealed and numbered, sockets to open and to close, events, all in one order.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -45,8 +45,9 @@ impl OutgoingProbe {
     }
 }
 
+/// Seals what is to be sent, within the bounds, and queues it until it is polled.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct TransmitQueue {
     role: Role,
     seal: ProbeSeal,
     rng: rand_chacha::ChaCha20Rng,
@@ -68,11 +69,12 @@ pub(super) struct Outbox {
     /// The last birthday's epoch, and when it was last used.
     pub(super) dealt: Option<(u64, Instant)>,
     queue: VecDeque<Output>,
-    transmits: usize,
+    /// Datagrams in the queue.
+    waiting: usize,
     unsent: u64,
 }
 
-impl Outbox {
+impl TransmitQueue {
     pub(super) fn new(role: Role, seal: ProbeSeal, seed: [u8; 32], port: u16, limits: Limits) -> Self {
         let mut rng = rand_chacha::ChaCha20Rng::from_seed(seed);
         let instance = rng.next_u64();
@@ -94,7 +96,7 @@ impl Outbox {
             recent: VecDeque::new(),
             dealt: None,
             queue: VecDeque::new(),
-            transmits: 0,
+            waiting: 0,
             unsent: 0,
         }
     }
@@ -140,17 +142,17 @@ impl Outbox {
         quoted.get(1..25).is_some_and(|nonce| self.recent.iter().any(|ours| ours == nonce))
     }
 
-    /// Takes note of the own address toward the peer.
+    /// Records the own address toward the peer.
     pub(super) fn set_own(&mut self, own: IpAddr) {
         self.budget.set_own(own);
     }
 
-    /// Whether a try in the blue from that port would find room for its mapping.
+    /// Whether a probe of a fan or a sweep from that port would find room for its mapping.
     pub(super) fn has_room(&mut self, port: u16, remote: SocketAddr, now: Instant) -> bool {
         self.budget.has_room((port, remote), Purpose::Search, now)
     }
 
-    /// Has campaigns leave so many mappings free from now on.
+    /// Has campaigns leave that many mappings free from now on.
     pub(super) fn keep_free(&mut self, mappings: usize) {
         self.budget.keep_free(mappings);
     }
@@ -162,17 +164,17 @@ impl Outbox {
 
     fn admit(&mut self, pair: Pair, purpose: Purpose, now: Instant) -> bool {
         let port = self.port(pair.socket);
-        let is_admitted = self.transmits < MAX_TRANSMITS
+        let is_admitted = self.waiting < MAX_TRANSMITS
             && port.is_some_and(|port| self.budget.admit((port, pair.remote), purpose, now));
         if is_admitted {
-            self.transmits += 1;
+            self.waiting += 1;
         } else {
             self.unsent += 1;
         }
         is_admitted
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         self.queue.push_back(Output::Event(event));
     }
 
@@ -204,7 +206,7 @@ impl Outbox {
         }
     }
 
-    /// Takes note that a socket could not be opened.
+    /// Records that a socket could not be opened.
     pub(super) fn forget(&mut self, socket: SocketId) {
         if socket != SocketId::MAIN {
             self.sockets.remove(&socket);
@@ -239,7 +241,7 @@ impl Outbox {
         self.budget.limits()
     }
 
-    /// When the pace lets another try in the blue leave.
+    /// When the pace lets another probe of a fan or a sweep leave.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         self.budget.ready_at(Purpose::Search, now)
     }
@@ -252,7 +254,7 @@ impl Outbox {
     pub(super) fn pop(&mut self) -> Option<Output> {
         let output = self.queue.pop_front()?;
         if matches!(output, Output::Transmit(_)) {
-            self.transmits -= 1;
+            self.waiting -= 1;
         }
         Some(output)
     }
