@@ -13,7 +13,7 @@ use anyhow::Context;
 use pinhole::{
     Role,
     endpoint::TaskEnd,
-    proto::{key::WeakPhrase, nat::Cause, puncher::Diagnosis},
+    proto::{key::WeakPhrase, nat::Cause, puncher::NoPathCause},
 };
 
 use super::words;
@@ -341,9 +341,9 @@ pub(super) enum Message {
         "this program may have {0} files open at most, too few for a whole search: raise the limit (`ulimit -Hn`)"
     )]
     FewDescriptors(u64),
-    #[error("{}", words::no_path(&Diagnosis::Prohibited { by: *.0 }))]
+    #[error("{}", words::no_path(&NoPathCause::Prohibited { by: *.0 }))]
     RouterForbids(IpAddr),
-    #[error("{}", words::no_path(&Diagnosis::Unreachable { by: *.0 }))]
+    #[error("{}", words::no_path(&NoPathCause::Unreachable { by: *.0 }))]
     RouterKnowsNoWay(IpAddr),
     #[error(
         "A tunnel works between the two sides: they met after {seconds:.1} s {how}; round trip {rtt}{slowed}."

@@ -9,7 +9,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::{
     Event, Peer,
-    proto::puncher::{Connected, Findings, Loss, Trouble},
+    proto::puncher::{Connected, Loss, SearchReport, Trouble},
 };
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ impl Reporter {
     }
 
     /// Says that it is over, and why, as far as this side can tell.
-    pub(super) fn gave_up(&mut self, wait: Duration, found: Option<&Findings>) {
+    pub(super) fn gave_up(&mut self, wait: Duration, found: Option<&SearchReport>) {
         let text = words::gave_up(wait, found);
         self.line(Level::Error, &text);
         if self.json {
@@ -249,7 +249,7 @@ fn to_json(event: &Event) -> Value {
         Event::PeerLeft => json!({}),
         Event::PeerRestarted => json!({}),
         Event::Trouble(Trouble::NoPath(found)) => {
-            json!({"kind": "no_path", "cause": found.diagnosis().name(), "found": to_json_findings(found)})
+            json!({"kind": "no_path", "cause": found.cause().name(), "found": to_json_report(found)})
         }
         Event::Trouble(trouble) => json!({"kind": trouble.name()}),
         Event::Resolved { host, ok } => json!({"host": host, "ok": ok}),
@@ -289,14 +289,14 @@ fn to_json_connected(connected: &Connected, took: Option<Duration>) -> Value {
     object
 }
 
-fn to_json_gave_up(found: Option<&Findings>, text: &str) -> Value {
-    let cause = found.map(|found| found.diagnosis().name());
-    let found = found.map(to_json_findings);
+fn to_json_gave_up(found: Option<&SearchReport>, text: &str) -> Value {
+    let cause = found.map(|found| found.cause().name());
+    let found = found.map(to_json_report);
     json!({"event": "gave_up", "schema": SCHEMA, "cause": cause, "found": found, "text": text})
 }
 
 /// Returns what the search has seen, as one JSON object.
-fn to_json_findings(found: &Findings) -> Value {
+fn to_json_report(found: &SearchReport) -> Value {
     let port = |moved: Option<(u16, u16)>| moved.map(|(expected, seen)| json!([expected, seen]));
     json!({
         "heard_from": found.heard_from.map(|a| a.to_string()),
@@ -328,7 +328,7 @@ mod tests {
     fn a_status_is_one_sentence_and_comes_with_changes_of_state_alone() {
         let from = SocketAddr::from(([203, 0, 113, 9], 5555));
         let trouble = |trouble| status(&Event::Trouble(trouble)).expect("a state");
-        assert_eq!(trouble(Trouble::NoPath(Findings::default())), "nothing from the peer so far.");
+        assert_eq!(trouble(Trouble::NoPath(SearchReport::default())), "nothing from the peer so far.");
         let wrong_key = trouble(Trouble::WrongKey { from });
         assert!(wrong_key.contains("203.0.113.9:5555") && !wrong_key.contains("Compare"), "{wrong_key}");
         assert_eq!(

@@ -133,7 +133,7 @@ impl Watch<'_> {
                 _ = tick.tick(), if reporter.is_live() => reporter.tick(peer),
                 () = clock::until(held_back) => reporter.handle_timeout(),
                 () = clock::until(course.give_up), if peer.current().is_none() => {
-                    let found = peer.findings().await;
+                    let found = peer.search_report().await;
                     reporter.gave_up(wait.unwrap_or_default(), found.as_ref());
                     return Ok(End::Outcome(Outcome::NoPath));
                 }

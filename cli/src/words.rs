@@ -16,7 +16,7 @@ use pinhole::{
     proto::{
         control::Services,
         key::PhraseError,
-        puncher::{Connected, Findings, Loss, Method},
+        puncher::{Connected, Loss, Method, SearchReport},
     },
     status::snapshot::Side,
 };
@@ -175,10 +175,10 @@ pub(super) fn listening(address: SocketAddr, spec: &OpenSpec) -> Message {
     }
 }
 
-pub(super) fn gave_up(wait: Duration, found: Option<&Findings>) -> String {
+pub(super) fn gave_up(wait: Duration, found: Option<&SearchReport>) -> String {
     let seconds = wait.as_secs_f64();
     match found {
-        Some(found) => format!("no tunnel after {seconds} s, giving up: {}", no_path(&found.diagnosis())),
+        Some(found) => format!("no tunnel after {seconds} s, giving up: {}", no_path(&found.cause())),
         None => format!("no tunnel after {seconds} s: giving up"),
     }
 }
@@ -357,11 +357,11 @@ mod tests {
         assert!(way_out(Trouble::SameRole { role: Role::Serve }).contains("-l"));
         assert!(way_out(Trouble::SameRole { role: Role::Open }).contains("-c"));
         assert!(way_out(Trouble::OwnEcho { from }).contains("the other"));
-        let found = Findings::default();
+        let found = SearchReport::default();
         assert!(way_out(Trouble::NoPath(found)).contains("firewall"));
-        let swept = Findings { has_swept: true, ..found };
+        let swept = SearchReport { has_swept: true, ..found };
         assert!(way_out(Trouble::NoPath(swept)).contains("forward the UDP port"));
-        let moved = Findings { heard_from: Some(from), peer_port_moved: Some((5555, 61_000)), ..found };
+        let moved = SearchReport { heard_from: Some(from), peer_port_moved: Some((5555, 61_000)), ..found };
         assert!(way_out(Trouble::NoPath(moved)).contains("61000"));
     }
 }

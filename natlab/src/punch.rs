@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pinhole_proto::puncher::{Findings, Icmp, IcmpKind, Limits, Method, Pair};
+use pinhole_proto::puncher::{Icmp, IcmpKind, Limits, Method, Pair, SearchReport};
 
 use self::host::Host;
 use crate::{Arrival, Delivery, IcmpError, LinkSpec, NatSpec, Network, Place, Side, chance::Chance};
@@ -125,7 +125,7 @@ pub struct Outcome {
     /// Most flows alive at once in any box of each side.
     pub flow_peak: [usize; 2],
     /// What each side would say about the lack of a path.
-    pub findings: [Option<Findings>; 2],
+    pub reports: [Option<SearchReport>; 2],
 }
 
 /// Where two sides have met.
@@ -274,9 +274,9 @@ impl Game {
             packets: [0, 1].map(|side| self.hosts[side].sent_at.len() as u64),
             packets_in_a_second: [0, 1].map(|side| most_in_a_second(&self.hosts[side].sent_at)),
             flow_peak: Side::BOTH.map(|side| self.flow_peak(punch, side)),
-            findings: [0, 1].map(|side| {
+            reports: [0, 1].map(|side| {
                 let host = &self.hosts[side];
-                host.puncher.findings(host.clock(self.network.now(), self.began))
+                host.puncher.search_report(host.clock(self.network.now(), self.began))
             }),
         }
     }

@@ -10,7 +10,7 @@ use pinhole::{
     endpoint::{DEFAULT_PORT, PeerAddress, Purpose},
     hub,
     proto::{
-        puncher::{Connected, Diagnosis, Findings, Limits, Trouble},
+        puncher::{Connected, Limits, NoPathCause, SearchReport, Trouble},
         survey::{LIFETIME_MAPPINGS, MAX_MAPPINGS, MOST_LIFETIME, Outcome},
     },
 };
@@ -36,7 +36,7 @@ pub(super) enum Meeting {
     /// Both sides are checked.
     Checked { outcome: Box<Outcome>, connected: Connected, has_watched: bool },
     /// The two did not meet; what this side has found out, if it searched.
-    Apart(Option<Findings>),
+    Apart(Option<SearchReport>),
     /// What was said on the way says it all.
     Told(String),
     /// They met, and then something came between.
@@ -133,7 +133,7 @@ async fn search(peer: &Peer, wait: Duration) -> Result<(Tunnel, Connected), Meet
             event = events.next() => event,
             () = clock::until(Some(until)) => return Err(match wrong_start {
                 Some(told) => Meeting::Told(told),
-                None => Meeting::Apart(peer.findings().await),
+                None => Meeting::Apart(peer.search_report().await),
             }),
             end = peer.ended() => return Err(Meeting::Told(Message::PartEnded(end).to_string())),
         };
@@ -197,7 +197,7 @@ fn introduce(args: &CheckArgs, peer: &str) {
 }
 
 /// The sentence for two sides that did not meet.
-pub(in super::super) fn apart(wait: Duration, why: Option<&Diagnosis>) -> String {
+pub(in super::super) fn apart(wait: Duration, why: Option<&NoPathCause>) -> String {
     let seconds = wait.as_secs_f64();
     match why {
         Some(why) => {

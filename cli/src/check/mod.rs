@@ -73,10 +73,10 @@ async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
             report.value["pair"] = pair.json();
             report
         }
-        Meeting::Apart(findings) => {
-            let diagnosis = findings.map(|found| found.diagnosis());
-            let mut report = Report::new(&own, meet::apart(args.wait, diagnosis.as_ref()), Vec::new());
-            report.value["cause"] = json!(diagnosis.map(|why| why.name()));
+        Meeting::Apart(search_report) => {
+            let cause = search_report.map(|found| found.cause());
+            let mut report = Report::new(&own, meet::apart(args.wait, cause.as_ref()), Vec::new());
+            report.value["cause"] = json!(cause.map(|why| why.name()));
             report
         }
         Meeting::Told(sentence) => Report::new(&own, sentence, Vec::new()),

@@ -24,7 +24,7 @@ use pinhole::{
         control::Services,
         key::{Instances, Phrase, PhraseError},
         nat::{Cause, NotPublic},
-        puncher::{Connected, Diagnosis, Loss, Method, Pair, SocketId, Trouble},
+        puncher::{Connected, Loss, Method, NoPathCause, Pair, SocketId, Trouble},
         stream::Reply,
     },
     status::snapshot::Side,
@@ -34,7 +34,7 @@ use strum::IntoEnumIterator;
 
 use self::{
     kinds::message,
-    search::{diagnoses, troubles},
+    search::{causes, troubles},
 };
 use super::{Kind, Message};
 use crate::{check, classic, tunnel, words};
@@ -310,7 +310,7 @@ fn checks() -> Vec<String> {
     }
     let stun = stun.iter().map(|error| format!("{}: {error}", Message::Stun));
     let wait = 120 * SECOND;
-    let apart = [check::apart(wait, None), check::apart(wait, Some(&Diagnosis::Silent))];
+    let apart = [check::apart(wait, None), check::apart(wait, Some(&NoPathCause::Silent))];
     all.iter().map(check::broken).chain(stun).chain(apart).chain(check::stun_sentences()).collect()
 }
 
@@ -319,7 +319,7 @@ fn said() -> BTreeSet<String> {
     let mut said: BTreeSet<String> =
         Kind::iter().filter(|kind| *kind != Kind::Stun).map(|kind| message(kind).to_string()).collect();
     said.extend(events().iter().filter_map(words::describe));
-    said.extend(diagnoses().iter().map(words::no_path));
+    said.extend(causes().iter().map(words::no_path));
     said.extend(starts().into_iter().map(|error| tunnel::advise(error).to_string()));
     said.extend([words::gave_up(30 * SECOND, None)]);
     let useless = Message::KeyFileIsOpen {

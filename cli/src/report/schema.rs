@@ -71,7 +71,7 @@ fn samples() -> Vec<Event> {
         Event::TunnelLost(TunnelEnd::Broken),
         Event::PeerLeft,
         Event::PeerRestarted,
-        Event::Trouble(Trouble::NoPath(Findings::default())),
+        Event::Trouble(Trouble::NoPath(SearchReport::default())),
         Event::Resolved { host, ok: true },
         Event::ConnectionRefused { listener: remote, too_many: true },
         Event::ServiceFailed { service: service.clone(), reply: Reply::Refused },
@@ -89,9 +89,10 @@ fn printed() -> BTreeMap<String, Fields> {
     let fields = |json: &Value| -> Fields {
         json.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
     };
-    let gave_up = to_json_gave_up(Some(&Findings::default()), "a sentence");
+    let gave_up = to_json_gave_up(Some(&SearchReport::default()), "a sentence");
     let objects = samples().iter().map(to_json).chain([gave_up]).collect::<Vec<_>>();
-    let mut printed = BTreeMap::from([("found".to_owned(), fields(&to_json_findings(&Findings::default())))]);
+    let mut printed =
+        BTreeMap::from([("found".to_owned(), fields(&to_json_report(&SearchReport::default())))]);
     for object in &objects {
         let name = object["event"].as_str().expect("a name").to_owned();
         assert_eq!(object["schema"], SCHEMA, "{name}");
@@ -135,7 +136,7 @@ fn the_schema_s_document_names_every_word_that_a_field_may_have() {
         Trouble::OldScript { from, role: Role::Open },
         Trouble::SameRole { role: Role::Open },
         Trouble::OwnEcho { from },
-        Trouble::NoPath(Findings::default()),
+        Trouble::NoPath(SearchReport::default()),
         Trouble::Clock { apart: Duration::ZERO },
     ];
     let losses =

@@ -6,7 +6,7 @@ use pinhole::{
     Role,
     proto::{
         nat::NotPublic,
-        puncher::{Diagnosis, Trouble},
+        puncher::{NoPathCause, Trouble},
     },
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn describe_trouble(trouble: &Trouble) -> String {
         Trouble::OwnEcho { from } => format!(
             "our own packets come back from {from}: PEER is this side's own public address. Name the other side's; if both machines are behind one router, name the other's local address"
         ),
-        Trouble::NoPath(found) => format!("{} Still trying", sentence(&no_path(&found.diagnosis()))),
+        Trouble::NoPath(found) => format!("{} Still trying", sentence(&no_path(&found.cause()))),
         Trouble::Clock { apart } => {
             format!("the two machines' clocks are {} apart; that works, but set them right", span(*apart))
         }
@@ -54,9 +54,9 @@ pub(crate) fn describe_trouble(trouble: &Trouble) -> String {
 }
 
 /// Why there is no path yet, as far as this side can tell, and what to do.
-pub(crate) fn no_path(diagnosis: &Diagnosis) -> String {
-    match diagnosis {
-        Diagnosis::OneWay { from, peer_hears: false, peer_port_moved, .. } => {
+pub(crate) fn no_path(cause: &NoPathCause) -> String {
+    match cause {
+        NoPathCause::OneWay { from, peer_hears: false, peer_port_moved, .. } => {
             let moved = peer_port_moved.map_or_else(String::new, |(expected, seen)| {
                 format!(" (its router made port {seen} of {expected})")
             });
@@ -64,7 +64,7 @@ pub(crate) fn no_path(diagnosis: &Diagnosis) -> String {
                 "the peer is heard from {from}{moved}, but does not hear us: a router or firewall on either side does not let our packets through. To mend that, {FORWARD}"
             )
         }
-        Diagnosis::OneWay { from, peer_hears: true, own_port_moved, .. } => {
+        NoPathCause::OneWay { from, peer_hears: true, own_port_moved, .. } => {
             let moved = own_port_moved.map_or_else(String::new, |(own, seen)| {
                 format!(" Our router makes port {seen} of {own}.")
             });
@@ -72,32 +72,32 @@ pub(crate) fn no_path(diagnosis: &Diagnosis) -> String {
                 "both sides hear each other, the peer from {from}, but no pair of ports carries packets both ways.{moved} To mend that, {FORWARD}"
             )
         }
-        Diagnosis::SendRefused => {
+        NoPathCause::SendRefused => {
             "this machine does not let us send to the peer: look at its own firewall, VPN and routes (`ip route get PEER`)".into()
         }
-        Diagnosis::Prohibited { by } => format!(
+        NoPathCause::Prohibited { by } => format!(
             "{by} refuses our UDP packets: a firewall there forbids them. Allow outgoing UDP, or use another network"
         ),
-        Diagnosis::Unreachable { by } => {
+        NoPathCause::Unreachable { by } => {
             format!("{by} says that there is no way to the peer's network: is PEER right, and is it online?")
         }
-        Diagnosis::NotPublic { ip, why } => not_public(*ip, *why),
-        Diagnosis::Moved => {
+        NoPathCause::NotPublic { ip, why } => not_public(*ip, *why),
+        NoPathCause::Moved => {
             "nothing from the peer since this machine's own address changed: the other side looks for us at the address that it was given, and its router may let in nobody else. Start it again there with our new public address as PEER; a name that follows us (dynamic DNS) saves that the next time".into()
         }
-        Diagnosis::OwnSideBlocks { router } => format!(
+        NoPathCause::OwnSideBlocks { router } => format!(
             "our own router {router} answers, but nothing behind it does. Does pinhole run on the other side, with *our* public address as PEER? If it does, this network lets no UDP out, or no answers in: allow outgoing UDP at the router, or use another network"
         ),
-        Diagnosis::Refused => format!(
+        NoPathCause::Refused => format!(
             "PEER's router or machine answers that nobody is there: is PEER the *other* side's public address, and does pinhole run there, with *our* public address as PEER and the same UDP port? If so, {FORWARD}"
         ),
-        Diagnosis::Vanished => {
+        NoPathCause::Vanished => {
             "nothing from the peer since the path was lost: its machine, its network or ours is down, or its address has changed".into()
         }
-        Diagnosis::Silent => {
+        NoPathCause::Silent => {
             "nothing from the peer so far. Does pinhole run there, with *our* public address as PEER and the same UDP port? Does a firewall block UDP?".into()
         }
-        Diagnosis::Unmet => format!(
+        NoPathCause::Unmet => format!(
             "nothing from the peer, by any method. Does pinhole run there, with *our* public address as PEER and the same UDP port? If it does, either a firewall on its side blocks UDP (it is told so there), or both routers give each connection an unpredictable port, and then nothing but this helps: {FORWARD}"
         ),
     }

@@ -374,9 +374,9 @@ impl Bench {
         if let Some(pair) = self.puncher.connected_pair() {
             self.rules.check_connected(pair);
         }
-        if let Some(findings) = self.puncher.findings(self.now) {
+        if let Some(search_report) = self.puncher.search_report(self.now) {
             assert!(self.deadline.is_some(), "a search that waits for nothing");
-            assert!(!findings.diagnosis().name().is_empty());
+            assert!(!search_report.cause().name().is_empty());
         }
     }
 

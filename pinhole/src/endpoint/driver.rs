@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use pinhole_proto::{
     Role, Session,
     nat::NotPublic,
-    puncher::{Findings, Health, Icmp, SocketId, Transmit},
+    puncher::{Health, Icmp, SearchReport, SocketId, Transmit},
     session::{self, Output, Vitals},
 };
 use tokio::{
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Say what the search has found out.
-    Findings(oneshot::Sender<Option<Findings>>),
+    SearchReport(oneshot::Sender<Option<SearchReport>>),
     /// Say how the path is.
     Health(oneshot::Sender<Option<Health>>),
     /// Look the peer's name up at once, and say what is known then.
@@ -259,8 +259,8 @@ impl Driver {
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Findings(answer) => {
-                let _nobody_waits = answer.send(self.session.findings(now()));
+            Command::SearchReport(answer) => {
+                let _nobody_waits = answer.send(self.session.search_report(now()));
             }
             Command::Health(answer) => {
                 let _nobody_waits = answer.send(self.session.health());

@@ -8,7 +8,7 @@ use std::{
 use pinhole_proto::{
     Role, Session,
     control::Services,
-    puncher::{self, Findings},
+    puncher::{self, SearchReport},
     session,
 };
 use pinhole_quic::{Credentials, Goodbye, Shared};
@@ -208,9 +208,9 @@ impl Peer {
     }
 
     /// Returns what the search has found out about the way to the peer; `None` while a pair is in use.
-    pub async fn findings(&self) -> Option<Findings> {
+    pub async fn search_report(&self) -> Option<SearchReport> {
         let (answer, found) = oneshot::channel();
-        self.commands.send(Command::Findings(answer)).await.ok()?;
+        self.commands.send(Command::SearchReport(answer)).await.ok()?;
         found.await.ok().flatten()
     }
 
@@ -226,7 +226,7 @@ impl Peer {
     /// and `false` when it has ended.
     pub async fn answers(&self) -> bool {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Findings(answer)).await.is_ok() && answered.await.is_ok()
+        self.commands.send(Command::SearchReport(answer)).await.is_ok() && answered.await.is_ok()
     }
 
     /// Waits until the peer's task has ended, which it does not by itself: the handle is of no use any more, and its

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pinhole_proto::{
-    puncher::Findings,
+    puncher::SearchReport,
     stream::{Reply, Request},
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,7 +35,7 @@ pub struct Carrier {
 #[non_exhaustive]
 pub enum NotCarried {
     /// There was no tunnel in time; what the search has found, if one is under way.
-    NoTunnel(Option<Findings>),
+    NoTunnel(Option<SearchReport>),
     /// The peer has refused it.
     Refused(Reply),
     /// It was cut or reset, by either end or with the tunnel.
@@ -85,7 +85,7 @@ impl Carrier {
         let tunnel = match in_time.map(|tunnel| tunnel.ok().and_then(|tunnel| tunnel.clone())) {
             Ok(Some(tunnel)) => tunnel,
             Ok(None) => return Err(NotCarried::Broken),
-            Err(_) => return Err(NotCarried::NoTunnel(self.findings().await)),
+            Err(_) => return Err(NotCarried::NoTunnel(self.search_report().await)),
         };
         match self.answering.check(&tunnel, &request).await {
             Ok(()) => {}
@@ -110,9 +110,9 @@ impl Carrier {
         }
     }
 
-    async fn findings(&self) -> Option<Findings> {
+    async fn search_report(&self) -> Option<SearchReport> {
         let (answer, found) = oneshot::channel();
-        self.commands.upgrade()?.send(Command::Findings(answer)).await.ok()?;
+        self.commands.upgrade()?.send(Command::SearchReport(answer)).await.ok()?;
         found.await.ok().flatten()
     }
 }

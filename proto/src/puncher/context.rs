@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Findings, Schedule, budget::MAPPING_LIFE, candidates::Candidates};
+use super::{Schedule, SearchReport, budget::MAPPING_LIFE, candidates::Candidates};
 use crate::{Now, Role, nat::NotPublic};
 
 /// What was learned of the peer's clock is used for this long: one of the two may be set right.
@@ -108,8 +108,8 @@ impl Context {
     }
 
     /// Adds to what a search has found out what is known of both sides' addresses.
-    pub(super) fn complete(&self, found: Findings) -> Findings {
-        Findings { not_public: self.not_public, own_changed: self.own_changed, ..found }
+    pub(super) fn complete(&self, found: SearchReport) -> SearchReport {
+        SearchReport { not_public: self.not_public, own_changed: self.own_changed, ..found }
     }
 
     /// Returns what the methods of a search read now.

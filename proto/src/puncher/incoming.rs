@@ -42,7 +42,7 @@ impl Puncher {
             return;
         }
         if let State::Searching(search) = &mut self.state
-            && search.evidence.finds_old_script()
+            && search.observations.finds_old_script()
         {
             let role = self.context.role;
             self.transmits.emit(Event::Trouble(Trouble::OldScript { from, role }));
@@ -61,10 +61,10 @@ impl Puncher {
         let opened = |sibling: &Sibling| Some((sibling.seal.open(datagram).ok()?, sibling.checks));
         let trouble = match self.sibling.as_ref().and_then(opened) {
             Some((probe, checks)) if self.peers.is_fresh(&probe, now) => {
-                search.evidence.handle_other_verb(pair.remote, checks)
+                search.observations.handle_other_verb(pair.remote, checks)
             }
             Some(_) => None,
-            None => search.evidence.handle_unopened(pair.remote, version),
+            None => search.observations.handle_unopened(pair.remote, version),
         };
         if let Some(trouble) = trouble {
             self.transmits.emit(Event::Trouble(trouble));
@@ -120,7 +120,7 @@ impl Puncher {
         // A port of a copy is nothing to aim at.
         let expected = turn == Turn::Again || main.is_none_or(|p| p.port() == pair.remote.port());
         let first = search.handle_heard(pair, expected, now.instant);
-        search.evidence.handle_word(pair.remote, probe, main.map(|p| (self.context.port, p.port())));
+        search.observations.handle_word(pair.remote, probe, main.map(|p| (self.context.port, p.port())));
         if first {
             self.transmits.emit(Event::Heard { from: pair.remote });
         }
@@ -267,7 +267,7 @@ impl Puncher {
     /// at the peer's IP, or over the pair last in use: elsewhere it may be a stranger with a copy.
     pub(super) fn handle_rival(&mut self, pair: Pair, probe: &Probe, now: Now) {
         if let State::Searching(search) = &self.state
-            && search.evidence.is_silent_for(SILENCE, now.instant)
+            && search.observations.is_silent_for(SILENCE, now.instant)
         {
             return self.peers.forgive();
         }
@@ -292,7 +292,7 @@ impl Puncher {
         let paced_from = now.instant.checked_sub(CALM * 20).unwrap_or(now.instant);
         self.start_search(now, paced_from, Haste::Patient, "displaced by another run");
         if let State::Searching(search) = &mut self.state {
-            search.evidence.be_content();
+            search.observations.be_content();
         }
     }
 }

@@ -24,15 +24,15 @@ mod budget;
 mod candidates;
 mod checks;
 mod context;
-mod diagnosis;
-mod evidence;
 mod incoming;
 mod interface;
 mod numbers;
+mod observations;
 mod path;
 mod peers;
 mod place;
 mod replay;
+mod report;
 mod search;
 mod tokens;
 mod transmits;
@@ -45,14 +45,14 @@ use std::{
 
 pub use budget::Limits;
 pub use candidates::{Candidate, CandidateKind, MAX_PEER_ADDRESSES};
-pub use diagnosis::{Diagnosis, Findings};
-pub use evidence::{SILENCE, Trouble};
 pub use interface::{
     Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, Sibling, SocketId,
     Traffic, Transmit,
 };
+pub use observations::{SILENCE, Trouble};
 pub use path::health::Health;
 pub use peers::FRESH;
+pub use report::{NoPathCause, SearchReport};
 pub use search::schedule::{SLOT, Schedule};
 
 use self::{
@@ -231,7 +231,7 @@ impl Puncher {
     /// Takes note that the system did not let us send: a local firewall, or no route.
     pub fn handle_send_refused(&mut self, now: Now) {
         if let State::Searching(search) = &mut self.state {
-            search.evidence.handle_send_refused(now.instant);
+            search.observations.handle_send_refused(now.instant);
         }
     }
 
@@ -276,17 +276,11 @@ impl Puncher {
 
     /// Returns what the search has found out about the way to the peer; none when there is no search.
     #[must_use]
-    pub fn findings(&self, now: Now) -> Option<Findings> {
+    pub fn search_report(&self, now: Now) -> Option<SearchReport> {
         match &self.state {
-            State::Searching(search) => Some(self.context.complete(search.findings(now.instant))),
+            State::Searching(search) => Some(self.context.complete(search.search_report(now.instant))),
             State::Idle | State::Connected(_) => None,
         }
-    }
-
-    /// Returns the silence after which a path at rest is tested.
-    #[must_use]
-    pub fn keepalive(&self) -> Duration {
-        self.keepalive.interval()
     }
 
     /// Lets the search do what is due.
@@ -296,10 +290,10 @@ impl Puncher {
         search.handle_timeout(&context, &mut self.transmits);
         let transmits = &self.transmits;
         self.checks.retain(|c| transmits.is_open(c.pair.socket));
-        if let Some(trouble) = search.diagnose(&self.context, now.instant) {
+        if let Some(trouble) = search.find_cause(&self.context, now.instant) {
             self.transmits.emit(Event::Trouble(trouble));
         }
-        if search.evidence.finds_peer_gone(now.instant) {
+        if search.observations.finds_peer_gone(now.instant) {
             self.transmits.emit(Event::PeerGone);
         }
     }
@@ -347,7 +341,7 @@ impl Puncher {
             return;
         }
         let (took, method) = match &self.state {
-            State::Searching(search) => (search.evidence.took(now.instant), search.method(pair)),
+            State::Searching(search) => (search.observations.took(now.instant), search.method(pair)),
             State::Idle | State::Connected(_) => (Duration::ZERO, Method::Base),
         };
         let again = self.memory.filter(|_| self.used == Some(pair)).map(|memory| memory.method);
@@ -417,7 +411,7 @@ impl Puncher {
 
     fn tell(&mut self, trouble: Trouble) {
         if let State::Searching(search) = &mut self.state
-            && let Some(told) = search.evidence.tell(trouble)
+            && let Some(told) = search.observations.tell(trouble)
         {
             self.transmits.emit(Event::Trouble(told));
         }

@@ -28,7 +28,7 @@ impl Puncher {
         match &mut self.state {
             State::Idle => {}
             State::Searching(search) => {
-                search.evidence.forget_closed();
+                search.observations.forget_closed();
                 self.context.note_loss(true, now.instant);
             }
             State::Connected(_) => self.lose_path(Loss::Rerouted, now),
@@ -60,7 +60,7 @@ impl Puncher {
         if self.is_neighbour()
             && let State::Searching(search) = &mut self.state
         {
-            search.evidence.handle_closed(now.instant);
+            search.observations.handle_closed(now.instant);
         }
     }
 

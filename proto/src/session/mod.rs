@@ -35,7 +35,7 @@ pub use self::{
 use crate::{
     Now, Puncher, Role,
     nat::NotPublic,
-    puncher::{self, Connected, Findings, Health, Icmp, Pair, SocketId},
+    puncher::{self, Connected, Health, Icmp, Pair, SearchReport, SocketId},
 };
 
 /// QUIC's keys are renewed this often while a tunnel is used, as WireGuard's are (its whitepaper, section 6.1).
@@ -317,8 +317,8 @@ impl Session {
 
     /// Returns what the search has found out about the way to the peer; `None` when there is no search.
     #[must_use]
-    pub fn findings(&self, now: Now) -> Option<Findings> {
-        self.puncher.findings(now)
+    pub fn search_report(&self, now: Now) -> Option<SearchReport> {
+        self.puncher.search_report(now)
     }
 
     /// Returns how the path in use is.

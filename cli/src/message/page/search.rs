@@ -1,4 +1,4 @@
-//! One trouble and one diagnosis of each kind.
+//! One trouble and one cause of each kind.
 
 use super::*;
 
@@ -33,10 +33,10 @@ pub(super) fn troubles() -> Vec<Trouble> {
 }
 
 /// Why there is no path.
-pub(super) fn diagnoses() -> Vec<Diagnosis> {
+pub(super) fn causes() -> Vec<NoPathCause> {
     let (from, moved) = (peer(), Some((5555, 61_000)));
-    let not_public = |why| Diagnosis::NotPublic { ip: router(), why };
-    let one_way = |peer_hears, own_port_moved, peer_port_moved| Diagnosis::OneWay {
+    let not_public = |why| NoPathCause::NotPublic { ip: router(), why };
+    let one_way = |peer_hears, own_port_moved, peer_port_moved| NoPathCause::OneWay {
         from,
         peer_hears,
         own_port_moved,
@@ -47,36 +47,36 @@ pub(super) fn diagnoses() -> Vec<Diagnosis> {
         one_way(false, None, moved),
         one_way(true, None, None),
         one_way(true, moved, None),
-        Diagnosis::SendRefused,
-        Diagnosis::Prohibited { by: router() },
-        Diagnosis::Unreachable { by: router() },
+        NoPathCause::SendRefused,
+        NoPathCause::Prohibited { by: router() },
+        NoPathCause::Unreachable { by: router() },
         not_public(NotPublic::Private),
         not_public(NotPublic::Carrier),
         not_public(NotPublic::Link),
         not_public(NotPublic::Reserved),
-        Diagnosis::Moved,
-        Diagnosis::OwnSideBlocks { router: router() },
-        Diagnosis::Refused,
-        Diagnosis::Vanished,
-        Diagnosis::Silent,
-        Diagnosis::Unmet,
+        NoPathCause::Moved,
+        NoPathCause::OwnSideBlocks { router: router() },
+        NoPathCause::Refused,
+        NoPathCause::Vanished,
+        NoPathCause::Silent,
+        NoPathCause::Unmet,
     ];
-    for diagnosis in &all {
-        match diagnosis {
-            Diagnosis::OneWay { .. }
-            | Diagnosis::SendRefused
-            | Diagnosis::Prohibited { .. }
-            | Diagnosis::Unreachable { .. }
-            | Diagnosis::NotPublic {
+    for cause in &all {
+        match cause {
+            NoPathCause::OneWay { .. }
+            | NoPathCause::SendRefused
+            | NoPathCause::Prohibited { .. }
+            | NoPathCause::Unreachable { .. }
+            | NoPathCause::NotPublic {
                 why: NotPublic::Private | NotPublic::Carrier | NotPublic::Link | NotPublic::Reserved,
                 ..
             }
-            | Diagnosis::Moved
-            | Diagnosis::OwnSideBlocks { .. }
-            | Diagnosis::Refused
-            | Diagnosis::Vanished
-            | Diagnosis::Silent
-            | Diagnosis::Unmet => {}
+            | NoPathCause::Moved
+            | NoPathCause::OwnSideBlocks { .. }
+            | NoPathCause::Refused
+            | NoPathCause::Vanished
+            | NoPathCause::Silent
+            | NoPathCause::Unmet => {}
         }
     }
     all

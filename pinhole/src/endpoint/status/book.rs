@@ -293,7 +293,7 @@ fn has_no_end(event: &Event, role: Role) -> bool {
 mod tests {
     use pinhole_proto::{
         key::Instances,
-        puncher::{Findings, Method, Pair, SocketId},
+        puncher::{Method, Pair, SearchReport, SocketId},
         stream::Reply,
     };
 
@@ -395,7 +395,7 @@ mod tests {
     fn a_trouble_stays_until_its_end_is_told() {
         let (mut book, now) = book();
         let failed = |service: &str| Event::ServiceFailed { service: service.into(), reply: Reply::Refused };
-        let no_path = Event::Trouble(Trouble::NoPath(Findings::default()));
+        let no_path = Event::Trouble(Trouble::NoPath(SearchReport::default()));
         for event in [failed("22"), failed("80"), no_path.clone(), no_path] {
             book.handle_event(&event, now);
         }

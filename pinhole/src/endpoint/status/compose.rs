@@ -240,7 +240,7 @@ fn why(event: &Event) -> Option<String> {
 
 fn trouble(wrong: &Wrong, now: Now, describe: &dyn Fn(&Event) -> Option<String>) -> snapshot::TroubleEntry {
     let cause = if let Event::Trouble(Trouble::NoPath(found)) = &wrong.event {
-        Some(found.diagnosis().name().to_owned())
+        Some(found.cause().name().to_owned())
     } else {
         None
     };

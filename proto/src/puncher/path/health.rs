@@ -34,4 +34,10 @@ impl Puncher {
             State::Idle | State::Searching(_) => None,
         }
     }
+
+    /// Returns the silence after which a path at rest is tested.
+    #[must_use]
+    pub fn keepalive(&self) -> Duration {
+        self.keepalive.interval()
+    }
 }

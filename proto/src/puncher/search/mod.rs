@@ -19,9 +19,9 @@ use self::{
     spare::Spare,
 };
 use crate::puncher::{
-    Findings, Icmp, Limits, Memory, Method, Pair, SocketId, Trouble,
+    Icmp, Limits, Memory, Method, Pair, SearchReport, SocketId, Trouble,
     context::{Context, SearchContext},
-    evidence::Evidence,
+    observations::Observations,
     transmits::TransmitQueue,
 };
 
@@ -71,7 +71,7 @@ impl Haste {
 
 #[derive(Debug)]
 pub(in crate::puncher) struct Search {
-    pub(in crate::puncher) evidence: Evidence,
+    pub(in crate::puncher) observations: Observations,
     haste: Haste,
     began: Instant,
     eager_until: Instant,
@@ -91,7 +91,7 @@ impl Search {
             Haste::Patient => Duration::ZERO,
         };
         Self {
-            evidence: Evidence::new(context.is_not_public && !haste.is_kept(), now),
+            observations: Observations::new(context.is_not_public && !haste.is_kept(), now),
             haste,
             began: now,
             eager_until: now + eager_for,
@@ -125,7 +125,7 @@ impl Search {
         let low_ttl = self.hops.low_ttl(slot_at(context.unix) / 2);
         self.slots.handle_timeout(context, low_ttl, transmits);
         self.spare.handle_timeout(context, transmits);
-        let ways = Ways { low_ttl, is_answering: self.evidence.is_answering(context.now.instant) };
+        let ways = Ways { low_ttl, is_answering: self.observations.is_answering(context.now.instant) };
         let sweepers = match self.spare.socket() {
             Some(spare) if context.has_moved => Sweepers { first: spare, other: Some(SocketId::MAIN) },
             spare => Sweepers { first: SocketId::MAIN, other: spare },
@@ -147,7 +147,7 @@ impl Search {
         now: Instant,
     ) {
         self.hops.handle_icmp(icmp);
-        self.evidence.handle_icmp(icmp, is_ours, main, now);
+        self.observations.handle_icmp(icmp, is_ours, main, now);
     }
 
     /// Takes note of a sealed word of the peer; true for the first one.
@@ -155,7 +155,7 @@ impl Search {
         if !expected {
             self.birthday.aim(pair.remote.port());
         }
-        let first = self.evidence.handle_heard(now);
+        let first = self.observations.handle_heard(now);
         if first {
             self.birthday.hold(now);
         }
@@ -168,19 +168,19 @@ impl Search {
         self.birthday.handle_open_failed(socket);
     }
 
-    pub(in crate::puncher) fn findings(&self, now: Instant) -> Findings {
+    pub(in crate::puncher) fn search_report(&self, now: Instant) -> SearchReport {
         let ends_at = self.hops.ends_at();
         let has_swept = self.birthday.passes() >= THOROUGH;
         let had_path = self.haste.is_kept();
-        Findings { ends_at, has_swept, had_path, ..self.evidence.findings(now) }
+        SearchReport { ends_at, has_swept, had_path, ..self.observations.search_report(now) }
     }
 
     /// Returns why there is no path if that is worth a word now, and was not said before.
-    pub(in crate::puncher) fn diagnose(&mut self, context: &Context, now: Instant) -> Option<Trouble> {
-        self.evidence
+    pub(in crate::puncher) fn find_cause(&mut self, context: &Context, now: Instant) -> Option<Trouble> {
+        self.observations
             .is_stuck(now)
-            .then(|| context.complete(self.findings(now)))
-            .and_then(|found| self.evidence.diagnose(found, now))
+            .then(|| context.complete(self.search_report(now)))
+            .and_then(|found| self.observations.find_cause(found, now))
     }
 
     pub(in crate::puncher) fn method(&self, pair: Pair) -> Method {
@@ -196,8 +196,8 @@ impl Search {
         let hops = self.hops.deadline();
         let others = self.slots.deadline().min(self.birthday.deadline());
         hops.into_iter()
-            .chain(self.evidence.gone_at())
+            .chain(self.observations.gone_at())
             .chain(self.spare.deadline())
-            .fold(others.min(self.evidence.look_at()), Instant::min)
+            .fold(others.min(self.observations.look_at()), Instant::min)
     }
 }

@@ -355,7 +355,7 @@ fn a_peer_that_is_heard_after_an_echo_has_its_troubles_told() {
     wire.inject(SERVE, OPEN_ADDRESS, &own);
     wire.start(OPEN);
     wire.run_for(Duration::from_secs(60));
-    let is_told = |trouble| matches!(trouble, Trouble::NoPath(found) if matches!(found.diagnosis(), Diagnosis::OneWay { .. }));
+    let is_told = |trouble| matches!(trouble, Trouble::NoPath(found) if matches!(found.cause(), NoPathCause::OneWay { .. }));
     assert!(wire.troubles(SERVE).any(is_told), "{:?}", wire.events[SERVE]);
 }
 

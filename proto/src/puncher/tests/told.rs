@@ -102,16 +102,16 @@ fn silence_is_told_and_told_once_more_when_every_method_has_failed() {
     wire.start(OPEN);
     let told = |wire: &Wire| {
         let causes = wire.troubles(OPEN).map(|trouble| {
-            if let Trouble::NoPath(found) = trouble { found.diagnosis() } else { panic!("{trouble:?}") }
+            if let Trouble::NoPath(found) = trouble { found.cause() } else { panic!("{trouble:?}") }
         });
         causes.collect::<Vec<_>>()
     };
     wire.run_for(SILENCE - MS);
     assert_eq!(told(&wire), []);
     wire.run_for(2 * MS);
-    assert_eq!(told(&wire), [Diagnosis::Silent]);
+    assert_eq!(told(&wire), [NoPathCause::Silent]);
     wire.run_for(Duration::from_secs(3600));
-    assert_eq!(told(&wire), [Diagnosis::Silent, Diagnosis::Unmet]);
+    assert_eq!(told(&wire), [NoPathCause::Silent, NoPathCause::Unmet]);
 }
 
 #[test]
@@ -122,11 +122,11 @@ fn a_peer_at_an_address_that_leads_nowhere_is_told_at_once_and_once() {
     wire.start(SERVE);
     let told = |wire: &Wire| {
         let found = |trouble| {
-            if let Trouble::NoPath(found) = trouble { found.diagnosis() } else { panic!("{trouble:?}") }
+            if let Trouble::NoPath(found) = trouble { found.cause() } else { panic!("{trouble:?}") }
         };
         wire.troubles(SERVE).map(found).collect::<Vec<_>>()
     };
-    let expected = [Diagnosis::NotPublic { ip, why: NotPublic::Private }];
+    let expected = [NoPathCause::NotPublic { ip, why: NotPublic::Private }];
     assert_eq!(told(&wire), expected);
     wire.run_for(Duration::from_secs(600));
     assert_eq!(told(&wire), expected);
@@ -146,7 +146,7 @@ fn where_the_own_address_has_changed_that_is_the_reason_that_is_told() {
     wire.sides[OPEN].set_local(address("192.0.2.7:0").ip().into(), wire.now);
     wire.run_for(SILENCE + MS);
     let reason = wire.troubles(OPEN).next();
-    let is_moved = matches!(reason, Some(Trouble::NoPath(found)) if found.diagnosis() == Diagnosis::Moved);
+    let is_moved = matches!(reason, Some(Trouble::NoPath(found)) if found.cause() == NoPathCause::Moved);
     assert!(is_moved, "{reason:?}");
     wire.block = None;
     wire.run_until_connected();
@@ -163,6 +163,6 @@ fn a_search_that_runs_into_a_new_window_has_tried_no_less() {
     wire.start(OPEN);
     wire.run_for(Duration::from_secs(34));
     let last = wire.troubles(OPEN).last();
-    let is_unmet = matches!(last, Some(Trouble::NoPath(found)) if found.diagnosis() == Diagnosis::Unmet);
+    let is_unmet = matches!(last, Some(Trouble::NoPath(found)) if found.cause() == NoPathCause::Unmet);
     assert!(is_unmet, "{last:?}");
 }

@@ -1,12 +1,12 @@
-//! From what one side has seen to the one thing to say about it.
+//! The report of a search, and the one cause that says most of why there is no path yet.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::nat::NotPublic;
 
-/// What one side can tell about the way to the other while there is no path.
+/// The report of a search: what one side has seen of the way to the other while there is no path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Findings {
+pub struct SearchReport {
     /// Where the peer's last word came from, if one came.
     pub heard_from: Option<SocketAddr>,
     /// The peer says that it hears us.
@@ -38,7 +38,7 @@ pub struct Findings {
 
 /// Why there is no path, as far as one side can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Diagnosis {
+pub enum NoPathCause {
     /// We hear the peer, and no pair carries packets both ways.
     OneWay {
         /// Where the peer is heard from.
@@ -86,36 +86,36 @@ pub enum Diagnosis {
     Unmet,
 }
 
-impl Findings {
-    /// Picks the one thing that says most.
+impl SearchReport {
+    /// Returns the cause that says most.
     #[must_use]
-    pub fn diagnosis(&self) -> Diagnosis {
+    pub fn cause(&self) -> NoPathCause {
         let &Self { peer_hears, own_port_moved, peer_port_moved, .. } = self;
         if let Some(from) = self.heard_from {
-            return Diagnosis::OneWay { from, peer_hears, own_port_moved, peer_port_moved };
+            return NoPathCause::OneWay { from, peer_hears, own_port_moved, peer_port_moved };
         }
         if self.is_send_refused {
-            return Diagnosis::SendRefused;
+            return NoPathCause::SendRefused;
         }
         if self.is_refused && !self.had_path {
-            return Diagnosis::Refused;
+            return NoPathCause::Refused;
         }
         if let Some((ip, why)) = self.not_public.filter(|_| !self.had_path) {
-            return Diagnosis::NotPublic { ip, why };
+            return NoPathCause::NotPublic { ip, why };
         }
-        let told = self.prohibited_by.map(|by| Diagnosis::Prohibited { by });
-        told.or_else(|| self.unreachable_by.map(|by| Diagnosis::Unreachable { by }))
-            .or_else(|| self.own_changed.then_some(Diagnosis::Moved))
-            .or_else(|| self.ends_at.map(|router| Diagnosis::OwnSideBlocks { router }))
+        let told = self.prohibited_by.map(|by| NoPathCause::Prohibited { by });
+        told.or_else(|| self.unreachable_by.map(|by| NoPathCause::Unreachable { by }))
+            .or_else(|| self.own_changed.then_some(NoPathCause::Moved))
+            .or_else(|| self.ends_at.map(|router| NoPathCause::OwnSideBlocks { router }))
             .unwrap_or(match (self.had_path, self.has_swept) {
-                (true, _) => Diagnosis::Vanished,
-                (false, true) => Diagnosis::Unmet,
-                (false, false) => Diagnosis::Silent,
+                (true, _) => NoPathCause::Vanished,
+                (false, true) => NoPathCause::Unmet,
+                (false, false) => NoPathCause::Silent,
             })
     }
 }
 
-impl Diagnosis {
+impl NoPathCause {
     /// Names it for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -1,4 +1,4 @@
-//! What a search has seen so far, and what the user should hear about it.
+//! The observations of a search, and what the user should hear about them.
 
 use std::{
     mem::{Discriminant, discriminant},
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Diagnosis, Findings, Icmp, IcmpKind};
+use super::{Icmp, IcmpKind, NoPathCause, SearchReport};
 use crate::{
     Role,
     probe::{Kind, Probe},
@@ -76,7 +76,7 @@ pub enum Trouble {
         from: SocketAddr,
     },
     /// No pair was found by now.
-    NoPath(Findings),
+    NoPath(SearchReport),
     /// The two wall clocks are far apart.
     Clock {
         /// How far.
@@ -101,9 +101,9 @@ impl Trouble {
     }
 }
 
-/// The evidence of one search.
+/// The observations of one search.
 #[derive(Debug)]
-pub(super) struct Evidence {
+pub(super) struct Observations {
     since: Instant,
     /// When the peer was first heard in this search.
     heard_at: Option<Instant>,
@@ -114,8 +114,8 @@ pub(super) struct Evidence {
     told: Vec<Discriminant<Trouble>>,
     /// When it is next looked why there is no path, and which reasons were told.
     look_at: Instant,
-    told_causes: Vec<Discriminant<Diagnosis>>,
-    findings: Findings,
+    told_causes: Vec<Discriminant<NoPathCause>>,
+    report: SearchReport,
     /// When the peer's IP last refused a datagram of ours, in a way that only somebody on the way could say.
     refused_at: Option<Instant>,
     prohibited: Option<(IpAddr, Instant)>,
@@ -128,7 +128,7 @@ pub(super) struct Evidence {
     is_content: bool,
 }
 
-impl Evidence {
+impl Observations {
     /// Begins a search. Where its end is clear from the beginning, it is first looked at once.
     pub(super) fn new(is_clear: bool, now: Instant) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl Evidence {
             told: Vec::new(),
             look_at: if is_clear { now } else { now + SILENCE },
             told_causes: Vec::new(),
-            findings: Findings::default(),
+            report: SearchReport::default(),
             refused_at: None,
             prohibited: None,
             unreachable: None,
@@ -170,18 +170,18 @@ impl Evidence {
         self.heard_at.is_none() && now >= self.since + time
     }
 
-    pub(super) fn findings(&self, now: Instant) -> Findings {
+    pub(super) fn search_report(&self, now: Instant) -> SearchReport {
         let lasts = |at: &Instant| now < *at + REFUSAL_LIFE;
-        Findings {
+        SearchReport {
             is_refused: self.refused_at.is_some_and(|at| lasts(&at)),
             prohibited_by: self.prohibited.filter(|(_, at)| lasts(at)).map(|(by, _)| by),
             unreachable_by: self.unreachable.filter(|(_, at)| lasts(at)).map(|(by, _)| by),
             is_send_refused: self.send_refused_at.is_some_and(|at| now < at + LOOK),
-            ..self.findings
+            ..self.report
         }
     }
 
-    /// Takes note of a sealed word of the peer; true for the first one. It refutes that nobody is there, and that the other
+    /// Records a sealed word of the peer; true for the first one. It refutes that nobody is there, and that the other
     /// end is no peer but ourselves, one in our role, or one that runs another verb.
     pub(super) fn handle_heard(&mut self, now: Instant) -> bool {
         let first = self.heard_at.is_none();
@@ -200,10 +200,10 @@ impl Evidence {
         first
     }
 
-    /// Takes note of what a word of the peer says about the two ways. The ports are our main one and the peer's, where
+    /// Records what a word of the peer says about the two ways. The ports are our main one and the peer's, where
     /// the word came over our main socket from the peer's IP.
     pub(super) fn handle_word(&mut self, from: SocketAddr, probe: &Probe, main_ports: Option<(u16, u16)>) {
-        let found = &mut self.findings;
+        let found = &mut self.report;
         found.heard_from = Some(from);
         found.peer_hears |= probe.heard;
         let Some((own, peers)) = main_ports else { return };
@@ -244,7 +244,7 @@ impl Evidence {
         self.is_content = true;
     }
 
-    /// Takes note that the peer's port, on this very machine, is closed.
+    /// Records that the peer's port, on this very machine, is closed.
     pub(super) fn handle_closed(&mut self, now: Instant) {
         let since = self.closed.filter(|(_, last)| now < *last + CLOSED_LIFE).map(|(first, _)| first);
         self.closed = Some((since.unwrap_or(now), now));
@@ -260,12 +260,12 @@ impl Evidence {
         self.refused_at.is_some_and(|at| now < at + REFUSAL_LIFE)
     }
 
-    /// Takes note that the system did not let us send.
+    /// Records that the system did not let us send.
     pub(super) fn handle_send_refused(&mut self, now: Instant) {
         self.send_refused_at = Some(now);
     }
 
-    /// Takes note of a probe-like datagram from the peer's IP that did not open.
+    /// Records a probe-like datagram from the peer's IP that did not open.
     pub(super) fn handle_unopened(&mut self, from: SocketAddr, version: u8) -> Option<Trouble> {
         self.unopened = self.unopened.saturating_add(1);
         if self.unopened < SUSPICIOUS || self.heard_at.is_some() {
@@ -277,7 +277,7 @@ impl Evidence {
         })
     }
 
-    /// Takes note of a probe from the peer's IP that the other verb has sealed a moment ago.
+    /// Records a probe from the peer's IP that the other verb has sealed a moment ago.
     pub(super) fn handle_other_verb(&mut self, from: SocketAddr, checks: bool) -> Option<Trouble> {
         if self.heard_at.is_some() {
             return None;
@@ -285,7 +285,7 @@ impl Evidence {
         self.tell(Trouble::OtherVerb { from, checks })
     }
 
-    /// Takes note of a heartbeat of the old script; true for the first one, unless the peer itself was heard.
+    /// Records a heartbeat of the old script; true for the first one, unless the peer itself was heard.
     pub(super) fn finds_old_script(&mut self) -> bool {
         self.heard_at.is_none() && !std::mem::replace(&mut self.is_old_script_told, true)
     }
@@ -298,14 +298,14 @@ impl Evidence {
     /// Returns the reason why there is no path, if it is another than those told before. Two sides in one role, or our own
     /// echo, say more than any of them. What does not open, and what another verb has sealed, hides none: it may be forged, or
     /// handed on.
-    pub(super) fn diagnose(&mut self, found: Findings, now: Instant) -> Option<Trouble> {
+    pub(super) fn find_cause(&mut self, found: SearchReport, now: Instant) -> Option<Trouble> {
         self.look_at = now + LOOK;
         let nowhere = SocketAddr::from(([0; 4], 0));
         let hiding = [Trouble::OwnEcho { from: nowhere }, Trouble::SameRole { role: Role::Serve }];
         let hides =
             |told: &Discriminant<Trouble>| hiding.iter().any(|trouble| discriminant(trouble) == *told);
-        let cause = discriminant(&found.diagnosis());
-        let is_known = self.is_content || self.is_gone_told && found.diagnosis() == Diagnosis::Refused;
+        let cause = discriminant(&found.cause());
+        let is_known = self.is_content || self.is_gone_told && found.cause() == NoPathCause::Refused;
         let is_new = !is_known && !self.told_causes.contains(&cause) && !self.told.iter().any(hides);
         if is_new {
             self.told_causes.push(cause);
