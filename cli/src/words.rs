@@ -269,7 +269,7 @@ pub(super) fn method(name: &str) -> &str {
     match Method::named(name) {
         Some(Method::Base) => "at the ports that were named",
         Some(Method::Slot) => "at ports drawn from the key and the time",
-        Some(Method::Spare) => "at the ports kept in reserve",
+        Some(Method::Reserve) => "at the ports kept in reserve",
         Some(Method::Fan) => "by many sockets here",
         Some(Method::Sweep) => "by trying many ports there",
         None => name,

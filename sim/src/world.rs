@@ -70,7 +70,7 @@ pub struct World {
     pub(super) was_slow: bool,
     /// Whether each side's NATs have ever forgotten all their flows.
     pub(super) has_forgotten: [bool; 2],
-    /// Whether a host got another address while there was no path: the spare ports were in use by then.
+    /// Whether a host got another address while there was no path: the reserve ports were in use by then.
     pub(super) has_moved_apart: bool,
     pub(super) began: Instant,
     pub(super) now: Instant,

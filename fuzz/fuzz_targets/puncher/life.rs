@@ -214,7 +214,7 @@ pub(crate) enum AnyMethod {
     Slot,
     Fan,
     Sweep,
-    Spare,
+    Reserve,
 }
 
 impl Place {
@@ -315,7 +315,7 @@ impl From<AnyMemory> for Memory {
             AnyMethod::Slot => Method::Slot,
             AnyMethod::Fan => Method::Fan,
             AnyMethod::Sweep => Method::Sweep,
-            AnyMethod::Spare => Method::Spare,
+            AnyMethod::Reserve => Method::Reserve,
         };
         Self { method, peer_port: memory.peer_port }
     }

@@ -27,8 +27,8 @@ pub(super) const MORE_FAN: usize = 240;
 /// Mappings kept back for slots.
 const FOR_SLOTS: usize = 36;
 
-/// Mappings kept back for spare pairs: one for each lost path.
-const FOR_SPARE: usize = 4;
+/// Mappings kept back for reserve pairs: one for each lost path.
+const FOR_RESERVE: usize = 4;
 
 /// Mappings kept back for answers to the peer, and for tests of what was heard. They get no others while a search has all
 /// of its own: hundreds of the peer's sockets may reach us, and slots must go on.
@@ -42,7 +42,7 @@ const TALK_AT_ONCE: u32 = 12;
 const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TALK_AT_ONCE as u64));
 
 /// Own addresses that we had within [`MAPPING_LIFE`] and for each of which as many more as [`FOR_SLOTS`], [`FOR_TALK`]
-/// and [`FOR_SPARE`] may be alive.
+/// and [`FOR_RESERVE`] may be alive.
 const MAX_FORMER: usize = 4;
 
 /// Answers to undated words of an unknown run, which may be recordings: so many at once, and then one in [`UNDATED_GAP`].
@@ -88,21 +88,21 @@ impl Limits {
     /// Fewer than this leave no room to search; whoever asks for less gets these.
     pub const LEAST: Self = Self { mappings: 192, packets_per_second: 20 };
 
-    /// Returns how many sockets a search has open at most: those of a fan, of slots and of spare pairs, the main one, and
+    /// Returns how many sockets a search has open at most: those of a fan, of slots and of reserve pairs, the main one, and
     /// that of the path that was in use.
     #[must_use]
     pub fn sockets(self) -> usize {
-        search::most_sockets(self) + FOR_SPARE + 2
+        search::most_sockets(self) + FOR_RESERVE + 2
     }
 
     /// Mappings that campaigns may make; that of the main pair counts among them.
     pub(super) fn search(self) -> usize {
-        usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_SPARE - FOR_ARRIVALS
+        usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_RESERVE - FOR_ARRIVALS
     }
 
     /// All that we make ourselves.
     fn all(self) -> usize {
-        self.search() + FOR_SLOTS + FOR_TALK + FOR_SPARE
+        self.search() + FOR_SLOTS + FOR_TALK + FOR_RESERVE
     }
 }
 
@@ -113,8 +113,8 @@ pub(super) enum Purpose {
     Talk,
     /// The same over a pair that is neither named nor proven.
     Unproven,
-    /// The spare pair.
-    Spare,
+    /// The reserve pair.
+    Reserve,
     /// The fresh pair of a slot.
     Slot,
     /// A try in the blue: it must leave room for the others.
@@ -203,7 +203,7 @@ impl Budget {
         let has_purse = match purpose {
             Purpose::Undated => self.undated.admit(Purpose::Talk, now),
             Purpose::Unproven => self.unproven_pace.admit(Purpose::Talk, now),
-            Purpose::Talk | Purpose::Spare | Purpose::Slot | Purpose::Search => true,
+            Purpose::Talk | Purpose::Reserve | Purpose::Slot | Purpose::Search => true,
         };
         if !has_room || !has_purse || !self.pace.admit(purpose, now) {
             return false;
@@ -242,7 +242,7 @@ impl Budget {
                 let is_soon = || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE;
                 self.has_usual_room(purpose) || self.used_but_for_slots() < search + FOR_TALK && is_soon()
             }
-            Purpose::Spare => used < self.limits.all(),
+            Purpose::Reserve => used < self.limits.all(),
             Purpose::Undated => {
                 self.answers.len() < UNDATED_MAPPINGS && self.alive() < usize::from(self.limits.mappings)
             }
@@ -275,8 +275,8 @@ impl Budget {
 
     /// The same, but for some of each former address: with a table full of those nothing at all could be sent.
     fn used(&self) -> usize {
-        let spared = (FOR_SLOTS + FOR_TALK + FOR_SPARE) * self.former.len().min(MAX_FORMER);
-        self.alive() - spared.min(self.alive() - self.mappings.len()) - self.answers.len()
+        let left_out = (FOR_SLOTS + FOR_TALK + FOR_RESERVE) * self.former.len().min(MAX_FORMER);
+        self.alive() - left_out.min(self.alive() - self.mappings.len()) - self.answers.len()
     }
 
     /// The same without what is kept back for slots.
@@ -368,7 +368,7 @@ mod tests {
             assert_eq!(at_once, TALK_AT_ONCE as usize);
             assert_eq!(admitted(Purpose::Slot, 20_000, 100), FOR_SLOTS);
             assert_eq!(admitted(Purpose::Talk, 30_000, 10), 0, "the next one is to be had soon");
-            assert_eq!(admitted(Purpose::Spare, 40_000, 100), FOR_SPARE + FOR_TALK - at_once);
+            assert_eq!(admitted(Purpose::Reserve, 40_000, 100), FOR_RESERVE + FOR_TALK - at_once);
         }
     }
 
@@ -386,7 +386,7 @@ mod tests {
         let room = Limits::DEFAULT.search();
         assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room);
         assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Search), 0);
-        assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Slot), FOR_SLOTS + FOR_TALK + FOR_SPARE);
+        assert_eq!(admitted(&mut budget, "192.168.0.3", Purpose::Slot), FOR_SLOTS + FOR_TALK + FOR_RESERVE);
         assert_eq!(admitted(&mut budget, "192.168.0.2", Purpose::Search), room, "the same as before");
     }
 

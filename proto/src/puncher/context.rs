@@ -28,8 +28,8 @@ pub(super) struct Context {
     known: Option<(IpAddr, IpAddr)>,
     /// The peer's wall clock minus ours, ms, where an ack has told, and when.
     ahead_ms: Option<(i64, Instant)>,
-    /// The spare ports since the last path.
-    spare: Option<SparePorts>,
+    /// The reserve ports since the last path.
+    reserve: Option<ReservePorts>,
     /// Whether our main socket had another port outside on the last path.
     is_translated: bool,
     /// Our main port was seen to be another one outside, or to belong to another address, then.
@@ -42,14 +42,14 @@ pub(super) struct Context {
 
 /// The ports that both sides have beside the main ones once they have had a path: ours and the peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SparePorts {
+pub(super) struct ReservePorts {
     pub(super) own: u16,
     pub(super) peers: u16,
 }
 
 impl Context {
     pub(super) fn new(role: Role, port: u16, schedule: Schedule) -> Self {
-        let (candidates, local, known, ahead_ms, spare, is_translated, moved_at) = Default::default();
+        let (candidates, local, known, ahead_ms, reserve, is_translated, moved_at) = Default::default();
         let (own_changed, not_public) = Default::default();
         Self {
             role,
@@ -59,7 +59,7 @@ impl Context {
             local,
             known,
             ahead_ms,
-            spare,
+            reserve,
             is_translated,
             moved_at,
             own_changed,
@@ -83,8 +83,9 @@ impl Context {
         self.own_changed = false;
         self.is_translated = main_outside.is_some_and(|port| port != self.port);
         let peers_port = self.candidates.main_port().unwrap_or(self.port);
-        let (own, peers) = self.schedule.spare(self.role, (own_epoch, self.port), (peers_epoch, peers_port));
-        self.spare = Some(SparePorts { own, peers });
+        let (own, peers) =
+            self.schedule.reserve(self.role, (own_epoch, self.port), (peers_epoch, peers_port));
+        self.reserve = Some(ReservePorts { own, peers });
     }
 
     /// Records that a path is lost, and whether because the main port is not what it was: our NAT may keep it for an
@@ -124,7 +125,7 @@ impl Context {
             now,
             unix: self.halfway(now),
             is_eager,
-            spare: self.spare,
+            reserve: self.reserve,
             is_translated: self.is_translated,
             has_moved: self.has_moved(),
             is_not_public: self.not_public.is_some(),
@@ -155,7 +156,7 @@ pub(super) struct SearchContext<'a> {
     /// The wall clock, halfway to the peer's where that is known.
     pub(super) unix: Duration,
     pub(super) is_eager: bool,
-    pub(super) spare: Option<SparePorts>,
+    pub(super) reserve: Option<ReservePorts>,
     /// Our main socket had another port outside on the last path.
     pub(super) is_translated: bool,
     /// Our NAT may keep our main port for an address that we had.

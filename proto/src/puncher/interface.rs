@@ -77,7 +77,7 @@ pub enum Method {
     /// By a slot's fresh pair of ports.
     Slot,
     /// By the ports that both sides have kept in reserve since their last path.
-    Spare,
+    Reserve,
     /// By one of many sockets of ours toward the peer's main port.
     Fan,
     /// By probing many ports of the peer.
@@ -86,7 +86,7 @@ pub enum Method {
 
 impl Method {
     /// All of them, in the order in which a search begins with them.
-    pub const ALL: [Self; 5] = [Self::Base, Self::Slot, Self::Spare, Self::Fan, Self::Sweep];
+    pub const ALL: [Self; 5] = [Self::Base, Self::Slot, Self::Reserve, Self::Fan, Self::Sweep];
 
     /// Names it for programs.
     #[must_use]
@@ -94,7 +94,7 @@ impl Method {
         match self {
             Self::Base => "base",
             Self::Slot => "slot",
-            Self::Spare => "spare",
+            Self::Reserve => "spare",
             Self::Fan => "fan",
             Self::Sweep => "sweep",
         }

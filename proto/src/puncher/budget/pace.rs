@@ -63,7 +63,7 @@ impl Pace {
     /// The level at which a token may be taken: half of the bucket is for talk alone.
     fn needed(&self, purpose: Purpose) -> u64 {
         match purpose {
-            Purpose::Talk | Purpose::Unproven | Purpose::Spare | Purpose::Slot => self.token,
+            Purpose::Talk | Purpose::Unproven | Purpose::Reserve | Purpose::Slot => self.token,
             Purpose::Search | Purpose::Undated => self.token + self.full / 2,
         }
     }

@@ -2,9 +2,9 @@
 
 pub(in crate::puncher) mod birthday;
 mod hops;
+mod reserve;
 pub(in crate::puncher) mod schedule;
 mod slots;
-mod spare;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,9 +14,9 @@ use std::{
 use self::{
     birthday::{Birthday, HEAD_START, Sweepers, Ways},
     hops::HopDiscovery,
+    reserve::Reserve,
     schedule::slot_at,
     slots::Slots,
-    spare::Spare,
 };
 use crate::puncher::{
     Icmp, Limits, Memory, Method, Pair, SearchReport, SocketId, Trouble,
@@ -40,7 +40,7 @@ pub(in crate::puncher) const KEPT_START: Duration = Duration::from_millis(1500);
 /// A renewal looks for a fresh path for this long; after that any will do.
 const RENEWAL: Duration = Duration::from_secs(20);
 
-/// Slots and the spare pair begin after this: a path that only seemed dead is back by then.
+/// Slots and the reserve pair begin after this: a path that only seemed dead is back by then.
 const KEPT_SLOTS: Duration = Duration::from_millis(200);
 
 /// Most sockets that the methods of a search have open at a time: a fan's, and those of slots, one of which begins before
@@ -77,7 +77,7 @@ pub(in crate::puncher) struct Search {
     eager_until: Instant,
     hops: HopDiscovery,
     slots: Slots,
-    spare: Spare,
+    reserve: Reserve,
     birthday: Birthday,
 }
 
@@ -97,7 +97,7 @@ impl Search {
             eager_until: now + eager_for,
             hops: HopDiscovery::new(context.target(0), context.local, now),
             slots: Slots::new(haste, now + if haste.is_kept() { KEPT_SLOTS } else { HEAD_START }),
-            spare: Spare::new(haste.is_kept().then_some(now + KEPT_SLOTS), now),
+            reserve: Reserve::new(haste.is_kept().then_some(now + KEPT_SLOTS), now),
             birthday: Birthday::new(context, memory, haste),
         }
     }
@@ -124,11 +124,11 @@ impl Search {
         self.hops.handle_timeout(transmits, context.now);
         let low_ttl = self.hops.low_ttl(slot_at(context.unix) / 2);
         self.slots.handle_timeout(context, low_ttl, transmits);
-        self.spare.handle_timeout(context, transmits);
+        self.reserve.handle_timeout(context, transmits);
         let ways = Ways { low_ttl, is_answering: self.observations.is_answering(context.now.instant) };
-        let sweepers = match self.spare.socket() {
-            Some(spare) if context.has_moved => Sweepers { first: spare, other: Some(SocketId::MAIN) },
-            spare => Sweepers { first: SocketId::MAIN, other: spare },
+        let sweepers = match self.reserve.socket() {
+            Some(reserve) if context.has_moved => Sweepers { first: reserve, other: Some(SocketId::MAIN) },
+            reserve => Sweepers { first: SocketId::MAIN, other: reserve },
         };
         self.birthday.handle_timeout(context, ways, sweepers, transmits);
     }
@@ -164,7 +164,7 @@ impl Search {
 
     pub(in crate::puncher) fn handle_open_failed(&mut self, socket: SocketId) {
         self.slots.handle_open_failed(socket);
-        self.spare.handle_open_failed(socket);
+        self.reserve.handle_open_failed(socket);
         self.birthday.handle_open_failed(socket);
     }
 
@@ -187,9 +187,9 @@ impl Search {
         if self.slots.has(pair.socket) {
             return Method::Slot;
         }
-        let is_spare = self.spare.socket() == Some(pair.socket);
+        let is_reserve = self.reserve.socket() == Some(pair.socket);
         let by_chance = self.birthday.method(pair);
-        by_chance.unwrap_or(if is_spare { Method::Spare } else { Method::Base })
+        by_chance.unwrap_or(if is_reserve { Method::Reserve } else { Method::Base })
     }
 
     pub(in crate::puncher) fn deadline(&self) -> Instant {
@@ -197,7 +197,7 @@ impl Search {
         let others = self.slots.deadline().min(self.birthday.deadline());
         hops.into_iter()
             .chain(self.observations.gone_at())
-            .chain(self.spare.deadline())
+            .chain(self.reserve.deadline())
             .fold(others.min(self.observations.look_at()), Instant::min)
     }
 }

@@ -23,8 +23,8 @@ const SLOT_PORTS: RangeInclusive<u16> = 16_384..=24_575;
 /// The ports of fans.
 const FAN_PORTS: RangeInclusive<u16> = 24_576..=32_767;
 
-/// The spare ports.
-const SPARE_PORTS: RangeInclusive<u16> = 12_288..=16_383;
+/// The reserve ports.
+const RESERVE_PORTS: RangeInclusive<u16> = 12_288..=16_383;
 
 /// Tells the ports and roles of each slot, and the sockets of each fan; secret, because whoever knows it knows where to
 /// disturb.
@@ -51,15 +51,15 @@ impl Schedule {
         by_role(role, serve, open)
     }
 
-    /// Returns the own spare port and the peer's after a path that these searches have found; each with the main port of
+    /// Returns the own reserve port and the peer's after a path that these searches have found; each with the main port of
     /// its side. Each path has others: what a NAT remembers of the former must not be in their way.
-    pub(in crate::puncher) fn spare(&self, role: Role, own: (u32, u16), peers: (u32, u16)) -> (u16, u16) {
+    pub(in crate::puncher) fn reserve(&self, role: Role, own: (u32, u16), peers: (u32, u16)) -> (u16, u16) {
         let (serve, open) = by_role(role, own, peers);
         let words = |(epoch, port): (u32, u16)| (epoch.to_be_bytes(), port.to_be_bytes());
         let ((serve_epoch, serve_port), (open_epoch, open_port)) = (words(serve), words(open));
         let question = [b"spare".as_slice(), &serve_epoch, &open_epoch, &serve_port, &open_port].concat();
         let drawn: [u8; 4] = self.expand(&question);
-        let [serve, open] = [[drawn[0], drawn[1]], [drawn[2], drawn[3]]].map(|two| nth(&SPARE_PORTS, two));
+        let [serve, open] = [[drawn[0], drawn[1]], [drawn[2], drawn[3]]].map(|two| nth(&RESERVE_PORTS, two));
         by_role(role, serve, open)
     }
 
@@ -169,16 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_see_the_same_spare_ports_and_others_after_each_path() {
+    fn both_sides_see_the_same_reserve_ports_and_others_after_each_path() {
         let schedule = schedule("pinned");
         let paths = [((1, 5555), (1, 5555)), ((1, 5555), (2, 5555)), ((1, 6666), (1, 5555))];
-        let spares = paths.map(|(serve, open)| {
-            let (own, peers) = schedule.spare(Role::Serve, serve, open);
-            assert_eq!(schedule.spare(Role::Open, open, serve), (peers, own));
-            assert!(SPARE_PORTS.contains(&own) && SPARE_PORTS.contains(&peers));
+        let drawn = paths.map(|(serve, open)| {
+            let (own, peers) = schedule.reserve(Role::Serve, serve, open);
+            assert_eq!(schedule.reserve(Role::Open, open, serve), (peers, own));
+            assert!(RESERVE_PORTS.contains(&own) && RESERVE_PORTS.contains(&peers));
             (own, peers)
         });
-        assert_eq!(spares, [(13_515, 15_511), (12_359, 12_620), (12_851, 14_072)], "part of the protocol");
+        assert_eq!(drawn, [(13_515, 15_511), (12_359, 12_620), (12_851, 14_072)], "part of the protocol");
     }
 
     #[test]

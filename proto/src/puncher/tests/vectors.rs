@@ -265,7 +265,7 @@ fn reserve_ports(key: &Key) -> Value {
     let schedule = Schedule::new(key);
     [((1, 5555), (1, 5555)), ((7, 5555), (70_000, 40_001))]
         .map(|(serve, open)| {
-            let ports = schedule.spare(Role::Serve, serve, open);
+            let ports = schedule.reserve(Role::Serve, serve, open);
             json!({
                 "epochs": [serve.0, open.0],
                 "main ports": [serve.1, open.1],

@@ -16,7 +16,7 @@ use crate::puncher::{
 /// In so many passes a side does what has met the peer the last time, and that alone: it is twice as fast.
 const HALF_PASSES: usize = 4;
 
-/// From this pass on further sockets, as many as find room, send to the peer's spare port where the own fan has met the
+/// From this pass on further sockets, as many as find room, send to the peer's reserve port where the own fan has met the
 /// peer before: the first ones have missed, or the peer cannot sweep much.
 const MORE_FROM_PASS: usize = 1;
 
@@ -75,7 +75,7 @@ impl Fanned {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::puncher) struct Sweepers {
     pub(in crate::puncher) first: SocketId,
-    /// The other one of the main and the spare socket.
+    /// The other one of the main and the reserve socket.
     pub(in crate::puncher) other: Option<SocketId>,
 }
 

@@ -29,7 +29,7 @@ impl Half {
         match method {
             Method::Fan => Some(Self::Fan),
             Method::Sweep => Some(Self::Sweep),
-            Method::Base | Method::Slot | Method::Spare => None,
+            Method::Base | Method::Slot | Method::Reserve => None,
         }
     }
 }
@@ -77,12 +77,12 @@ impl Part {
 /// How the mappings of a campaign are shared out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hands {
-    /// Sockets of the fan, and whether each sends to the peer's spare port as well.
+    /// Sockets of the fan, and whether each sends to the peer's reserve port as well.
     pub(super) fan: usize,
-    pub(super) fans_to_spare: bool,
+    pub(super) fans_to_reserve: bool,
     /// Most mappings of these: the peer's main port comes first.
     pub(super) fanned: usize,
-    /// Further ones, later, toward the spare port alone.
+    /// Further ones, later, toward the reserve port alone.
     pub(super) more_fan: usize,
     /// Ports that are swept, and how many of them, later, from the other one of the own two ports as well.
     pub(super) swept: usize,
@@ -90,14 +90,14 @@ pub(super) struct Hands {
 }
 
 impl Hands {
-    /// `half` is what is known to do; `is_later` if that has failed, where both sides have spare ports. A small part is for
+    /// `half` is what is known to do; `is_later` if that has failed, where both sides have reserve ports. A small part is for
     /// what is known alone.
     pub(super) fn deal(part: Part, half: Option<Half>, is_later: bool) -> Self {
         let (size, is_whole) = (part.size(), part.is_whole());
         let [even, less] = [EVEN_SHARE, HALF_SHARE].map(|share| (size / share).min(MAX_FAN));
         let one_target = |fan: usize| Self {
             fan,
-            fans_to_spare: false,
+            fans_to_reserve: false,
             fanned: fan,
             more_fan: 0,
             swept: size - fan,
@@ -105,7 +105,7 @@ impl Hands {
         };
         let two_targets = |fan: usize, more_fan: usize| {
             let fanned = (2 * fan).min(size);
-            Self { fans_to_spare: true, fanned, more_fan, swept: size - fanned, ..one_target(fan) }
+            Self { fans_to_reserve: true, fanned, more_fan, swept: size - fanned, ..one_target(fan) }
         };
         match half {
             Some(Half::Fan) if is_whole => two_targets(even, MORE),

@@ -13,8 +13,8 @@
 //! sweeps from, and a router that remembers one of them may move that port for the whole sweep (Linux gives a new flow
 //! the port of the newest one).
 //!
-//! Two sides that have had a path know spare ports (`spare`). A side whose main port is not its own any more sweeps from
-//! its spare one. The other side need not know: if it was its fan that met the peer, each socket of that sends to both
+//! Two sides that have had a path know reserve ports (`reserve`). A side whose main port is not its own any more sweeps from
+//! its reserve one. The other side need not know: if it was its fan that met the peer, each socket of that sends to both
 //! ports from then on.
 //!
 //! The sweep goes in steps of the golden ratio: after n probes no gap is much wider than 64,512/n, so that a fan in a
@@ -293,7 +293,7 @@ impl Birthday {
         };
         self.begin_at = next_after(context.is_eager, is_window, part).map(|after| now + after);
         transmits.keep_free(part.kept_free());
-        let is_later = context.spare.is_some() && self.turn >= candidates as u64;
+        let is_later = context.reserve.is_some() && self.turn >= candidates as u64;
         // What has met the peer before comes first once; the NATs may be others now.
         let half = self.half.filter(|_| self.turn == 0);
         let hands = Hands::deal(part, half, is_later);
@@ -322,9 +322,9 @@ impl Birthday {
         };
         let (fan, swept) =
             if waits { (hands.fan * 2 / 5, hands.swept / 3) } else { (hands.fan, hands.swept) };
-        let peers_spare = context.spare.map(|spare| SocketAddr::new(target.ip(), spare.peers));
+        let peers_reserve = context.reserve.map(|reserve| SocketAddr::new(target.ip(), reserve.peers));
         let targets: Vec<SocketAddr> =
-            [target].into_iter().chain(peers_spare.filter(|_| hands.fans_to_spare)).collect();
+            [target].into_iter().chain(peers_reserve.filter(|_| hands.fans_to_reserve)).collect();
         let more = if waits || targets.len() == 1 { 0 } else { hands.more_fan };
         let deal = context.schedule.deal(epoch, context.role, context.port);
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());

@@ -1,9 +1,10 @@
-//! The spare pair: fresh ports that both sides have agreed on with their last path, for when that is lost.
+//! The reserve pair: fresh ports that both sides have agreed on with their last path, for when that is lost. Programs
+//! know the method as `spare`.
 //!
 //! A new lease, or another program's flow, may have taken our main port at our NAT, and nothing that is sent from there
-//! arrives where the peer expects it. The spare port of each path is another one and was never used. The pair of both is
+//! arrives where the peer expects it. The reserve port of each path is another one and was never used. The pair of both is
 //! tested beside the main pair, whatever the clocks say; and a side that knows that its main port is lost sweeps from
-//! its spare one (`birthday`).
+//! its reserve one (`birthday`).
 
 use std::{
     net::SocketAddr,
@@ -26,7 +27,7 @@ const PACE: [(Duration, Duration); 4] = [
 ];
 
 #[derive(Debug)]
-pub(in crate::puncher) struct Spare {
+pub(in crate::puncher) struct Reserve {
     begin_at: Instant,
     state: State,
 }
@@ -44,14 +45,14 @@ enum State {
     Off,
 }
 
-impl Spare {
+impl Reserve {
     /// Makes one that begins at that time; or never, where the two sides have no path behind them.
     pub(in crate::puncher) fn new(begin_at: Option<Instant>, now: Instant) -> Self {
         let state = if begin_at.is_some() { State::Waiting } else { State::Off };
         Self { begin_at: begin_at.unwrap_or(now), state }
     }
 
-    /// Returns the socket on the spare port.
+    /// Returns the socket on the reserve port.
     pub(in crate::puncher) fn socket(&self) -> Option<SocketId> {
         match self.state {
             State::Open { socket, .. } => Some(socket),
@@ -66,7 +67,7 @@ impl Spare {
     ) {
         let now = context.now.instant;
         if matches!(self.state, State::Waiting) && now >= self.begin_at {
-            self.state = context.spare.map_or(State::Off, |ports| State::Open {
+            self.state = context.reserve.map_or(State::Off, |ports| State::Open {
                 socket: transmits.open(ports.own),
                 next_at: now,
                 sent: 0,
@@ -79,12 +80,12 @@ impl Spare {
         let age = now.saturating_duration_since(self.begin_at);
         let gap = PACE.iter().find(|(until, _)| age < *until).map_or(PACE[3].1, |(_, gap)| *gap);
         *next_at = now + gap;
-        let (Some(target), Some(ports)) = (context.target(*sent), context.spare) else { return };
+        let (Some(target), Some(ports)) = (context.target(*sent), context.reserve) else { return };
         *sent += 1;
         let pair = Pair { socket: *socket, remote: SocketAddr::new(target.ip(), ports.peers) };
         let probe = OutgoingProbe::new(pair, transmits.token(pair, now));
-        let is_sent = transmits.send(&probe, Purpose::Spare, context.now).is_some();
-        tracing::trace!(?pair, is_sent, "spare");
+        let is_sent = transmits.send(&probe, Purpose::Reserve, context.now).is_some();
+        tracing::trace!(?pair, is_sent, "reserve");
     }
 
     pub(in crate::puncher) fn handle_open_failed(&mut self, failed: SocketId) {
