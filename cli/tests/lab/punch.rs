@@ -79,7 +79,7 @@ fn two_unpredictable_nats_are_told_what_helps() {
     }
 }
 
-/// How long two sides try: five passes of a search take 22 s on an idle machine.
+/// How long two sides try: five rounds of a search take 22 s on an idle machine.
 const TRIES: Duration = Duration::from_secs(34);
 
 /// Lets both sides try for a while and returns what they say at the end.

@@ -36,7 +36,7 @@ const MAX_CHANGES: usize = 2 * (480 + 240 + 8);
 /// Events of one input: each kind once.
 const MAX_EVENTS: usize = 8;
 
-/// Timeouts at one moment until the deadline is in the future: a pass of a birthday each that a sleeping machine
+/// Timeouts at one moment until the deadline is in the future: a round of a birthday each that a sleeping machine
 /// has missed, with room to spare.
 const MAX_CATCH_UP: usize = 32;
 

@@ -95,7 +95,7 @@ impl Limits {
         search::most_sockets(self) + FOR_RESERVE + 2
     }
 
-    /// Mappings that campaigns may make; that of the main pair counts among them.
+    /// Mappings that attempts may make; that of the main pair counts among them.
     pub(super) fn search(self) -> usize {
         usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_RESERVE - FOR_ARRIVALS
     }
@@ -261,7 +261,7 @@ impl Budget {
         self.kept_free = mappings;
     }
 
-    /// Returns how many mappings toward that IP a campaign may have: those that it has, and those that are free.
+    /// Returns how many mappings toward that IP an attempt may have: those that it has, and those that are free.
     pub(super) fn room(&mut self, toward: IpAddr, now: Instant) -> usize {
         self.forget_dead(now);
         let own = self.mappings.keys().filter(|(_, remote)| remote.ip() == toward).count();

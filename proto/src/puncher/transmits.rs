@@ -152,12 +152,12 @@ impl TransmitQueue {
         self.budget.has_room((port, remote), Purpose::Search, now)
     }
 
-    /// Has campaigns leave that many mappings free from now on.
+    /// Has attempts leave that many mappings free from now on.
     pub(super) fn keep_free(&mut self, mappings: usize) {
         self.budget.keep_free(mappings);
     }
 
-    /// Returns how many mappings toward that IP a campaign may have.
+    /// Returns how many mappings toward that IP an attempt may have.
     pub(super) fn room(&mut self, toward: IpAddr, now: Instant) -> usize {
         self.budget.room(toward, now)
     }

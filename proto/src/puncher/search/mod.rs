@@ -28,7 +28,7 @@ use crate::puncher::{
 /// For this long a search uses every slot and sweeps again and again; after that it is patient.
 pub(in crate::puncher) const EAGER: Duration = Duration::from_secs(60);
 
-/// After so many passes a sweep that has met nothing says something: the other side has had the time to start, too.
+/// After this many rounds a sweep that has met nothing says something: the other side has had the time to start, too.
 const THOROUGH: usize = 5;
 
 /// For this long a search for a tunnel's lost path does so: routers take minutes to start anew.
@@ -170,7 +170,7 @@ impl Search {
 
     pub(in crate::puncher) fn search_report(&self, now: Instant) -> SearchReport {
         let ends_at = self.hops.ends_at();
-        let has_swept = self.birthday.passes() >= THOROUGH;
+        let has_swept = self.birthday.rounds() >= THOROUGH;
         let had_path = self.haste.is_kept();
         SearchReport { ends_at, has_swept, had_path, ..self.observations.search_report(now) }
     }

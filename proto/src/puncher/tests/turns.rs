@@ -47,7 +47,7 @@ fn a_name_that_gives_another_address_at_once_is_swept_there_at_once() {
 }
 
 #[test]
-fn a_dead_address_costs_no_more_than_one_campaign_s_part() {
+fn a_dead_address_costs_no_more_than_one_attempt_s_part() {
     for minutes in 0..12 {
         let mut lone = Lone::start(Limits::DEFAULT, UNIX + Duration::from_secs(60 * minutes));
         lone.set_peer(&[DEAD, &OPEN_ADDRESS.to_string()]); // of two the smaller one is the first

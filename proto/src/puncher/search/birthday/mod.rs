@@ -3,12 +3,12 @@
 //! Where one NAT gives each flow an unpredictable outside port, no single pair can be hit, but many at once can: that
 //! side *fans* out, many sockets toward the one port of the other side that is known, and the other side *sweeps*
 //! many ports of it from there. With 477 sockets 955 probes meet at least once in 999 of 1,000 tries. Nobody knows
-//! which kind its own NAT is, so both sides do both, in passes; each later pass uses the same mappings again, and so
+//! which kind its own NAT is, so both sides do both, in rounds; each later round uses the same mappings again, and so
 //! does a later search while they may be alive.
 //!
 //! What may reach the other router depends on what it says. One that is silent is sent to at full TTL. One that
 //! answers for itself (ICMP) might remember what it got, so that our probes only open our own NAT; the sweep of the
-//! other side, to which our router is silent, finds them. Should both answer, nothing would ever pass: later passes
+//! other side, to which our router is silent, finds them. Should both answer, nothing would ever pass: later rounds
 //! probe every other port of the sweep to arrive. Not those of the fan: they all go to the one port that the other side
 //! sweeps from, and a router that remembers one of them may move that port for the whole sweep (Linux gives a new flow
 //! the port of the newest one).
@@ -20,18 +20,18 @@
 //! The sweep goes in steps of the golden ratio: after n probes no gap is much wider than 64,512/n, so that a fan in a
 //! row or in a block (RFC 7422) is met for certain after a few hundred, and one at random as fast as any other way.
 
-mod campaign;
-mod hands;
+mod allocation;
+mod attempt;
 
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-pub(in crate::puncher) use self::campaign::Sweepers;
-use self::campaign::{Campaign, Fanned};
-pub(super) use self::hands::most_sockets;
-use self::hands::{Half, Hands, Part};
+pub(super) use self::allocation::most_sockets;
+use self::allocation::{Allocation, Half, Part};
+pub(in crate::puncher) use self::attempt::Sweepers;
+use self::attempt::{Attempt, Fanned};
 use crate::puncher::{
     Memory, Method, Pair, SocketId,
     budget::MAPPING_LIFE,
@@ -47,20 +47,20 @@ pub(in crate::puncher) const HEAD_START: Duration = Duration::from_millis(400);
 /// The same where the plain pair has failed the last time.
 const SHORT_START: Duration = Duration::from_millis(250);
 
-/// When the passes of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
+/// When the rounds of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
 /// are spread over their time, so that a newcomer's fan is met soon whenever it comes.
 const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
 
 /// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
 const KEPT: [Duration; 50] = {
-    let mut passes = [Duration::ZERO; 50];
+    let mut rounds = [Duration::ZERO; 50];
     let mut index = 1;
-    while index < passes.len() {
+    while index < rounds.len() {
         let gap = if index < 5 { 3 } else { 6 };
-        passes[index] = Duration::from_secs(passes[index - 1].as_secs() + gap);
+        rounds[index] = Duration::from_secs(rounds[index - 1].as_secs() + gap);
         index += 1;
     }
-    passes
+    rounds
 };
 
 /// A side that is not eager any more tries once in so many seconds of UTC, at the same time as the other one.
@@ -74,23 +74,23 @@ const WINDOW_OPEN: Duration = Duration::from_secs(20);
 /// The wall clock is looked at again after this long: it may be set, and a machine may sleep.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// A campaign of an eager search lasts this long where other candidates wait for their turn: five passes.
+/// An attempt of an eager search lasts this long where other candidates wait for their turn: five rounds.
 const TURN: Duration = Duration::from_secs(20);
 
-/// The same in a window: both of its passes. Mappings that the first of two campaigns has made outlive the second, so
+/// The same in a window: both of its rounds. Mappings that the first of two attempts has made outlive the second, so
 /// that it does not matter which comes first on either side.
 const WINDOW_TURN: Duration = Duration::from_secs(12);
 
-/// A campaign that had to leave a part of the mappings to others is made whole after this long: nobody has wanted them.
+/// An attempt that had to leave a part of the mappings to others is made whole after this long: nobody has wanted them.
 const WHOLE_AGAIN: Duration = Duration::from_secs(90);
 
-/// When the passes of a newcomer within a window begin; clocks may be 5 s apart.
+/// When the rounds of a newcomer within a window begin; clocks may be 5 s apart.
 const WINDOW: [Duration; 2] = seconds([0, 8]);
 
-/// When the only pass of a side begins that has waited longer than [`NEWCOMER`]. It is in the middle of the other's.
+/// When the only round of a side begins that has waited longer than [`NEWCOMER`]. It is in the middle of the other's.
 const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 
-/// After this long a side that waits makes one pass in each window, with two fifths of its fan, a third of its sweep:
+/// After this long a side that waits makes one round in each window, with two fifths of its fan, a third of its sweep:
 /// a sixth of the packets, and most newcomers are still met in the first window.
 const NEWCOMER: Duration = Duration::from_secs(3600);
 
@@ -120,22 +120,22 @@ const fn seconds<const N: usize>(list: [u64; N]) -> [Duration; N] {
 #[derive(Debug)]
 pub(in crate::puncher) struct Birthday {
     since: Instant,
-    /// What has found the path that both sides have had; for the first campaign.
+    /// What has found the path that both sides have had; for the first attempt.
     half: Option<Half>,
-    /// When the passes of the campaigns of an eager search begin.
-    passes: &'static [Duration],
-    /// When the next campaign begins, where it does not wait for a window.
+    /// When the rounds of the attempts of an eager search begin.
+    rounds: &'static [Duration],
+    /// When the next attempt begins, where it does not wait for a window.
     begin_at: Option<Instant>,
-    /// The last window in which a campaign has begun, or the search.
+    /// The last window in which an attempt has begun, or the search.
     window: u64,
     /// When to look at the wall clock again.
     look_at: Instant,
-    /// The candidates as they were last seen, and the campaigns since then: they take turns.
+    /// The candidates as they were last seen, and the attempts since then: they take turns.
     known: Vec<SocketAddr>,
     turn: u64,
-    campaign: Option<Campaign>,
-    /// Passes of the campaigns before this one.
-    former_passes: usize,
+    attempt: Option<Attempt>,
+    /// Rounds of the attempts before this one.
+    former_rounds: usize,
     /// Outside ports of the peer that are known, the newest last.
     aims: Vec<u16>,
 }
@@ -155,19 +155,19 @@ impl Birthday {
             (Haste::Kept | Haste::Renewal, None) => Some(KEPT_START),
             (Haste::Eager, None) => Some(HEAD_START),
         };
-        let passes: &[Duration] = if half.is_some() { &KEPT } else { &EAGER };
+        let rounds: &[Duration] = if half.is_some() { &KEPT } else { &EAGER };
         let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
         Self {
             since: now,
             half,
-            passes,
+            rounds,
             begin_at: start.map(|start| now + start),
             window: window_at(context.unix),
             look_at: now + LOOK.min(to_window(context.unix)),
             known: context.candidates.translated().collect(),
             turn: 0,
-            campaign: None,
-            former_passes: 0,
+            attempt: None,
+            former_rounds: 0,
             aims,
         }
     }
@@ -184,7 +184,7 @@ impl Birthday {
 
     /// The peer was heard for the first time: the pair that it was heard on has its chance before the search widens.
     pub(in crate::puncher) fn hold(&mut self, now: Instant) {
-        if self.campaign.is_none() {
+        if self.attempt.is_none() {
             self.begin_at = self.begin_at.map(|at| at.max(now + HEAD_START));
         }
     }
@@ -204,36 +204,36 @@ impl Birthday {
         if is_window || self.begin_at.is_some_and(|at| now >= at) {
             self.begin(context, is_window, transmits);
         }
-        if let Some(campaign) = &mut self.campaign {
-            campaign.sweepers = sweepers;
-            campaign.handle_timeout(context, ways, transmits);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.sweepers = sweepers;
+            attempt.handle_timeout(context, ways, transmits);
         }
     }
 
     pub(in crate::puncher) fn handle_open_failed(&mut self, socket: SocketId) {
-        if let Some(campaign) = &mut self.campaign {
-            campaign.handle_open_failed(socket);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.handle_open_failed(socket);
         }
     }
 
     /// Returns how a pair of ours came about.
     pub(in crate::puncher) fn method(&self, pair: Pair) -> Option<Method> {
-        let campaign = self.campaign.as_ref()?;
-        if campaign.fan.contains(&Fanned::Open(pair.socket)) {
+        let attempt = self.attempt.as_ref()?;
+        if attempt.fan.contains(&Fanned::Open(pair.socket)) {
             return Some(Method::Fan);
         }
-        let is_swept = campaign.sweepers.has(pair.socket) && campaign.sweep.contains(&pair.remote.port());
+        let is_swept = attempt.sweepers.has(pair.socket) && attempt.sweep.contains(&pair.remote.port());
         is_swept.then_some(Method::Sweep)
     }
 
     pub(in crate::puncher) fn deadline(&self) -> Instant {
-        let campaign = self.campaign.as_ref().and_then(|c| c.next_at);
-        campaign.into_iter().chain(self.begin_at).fold(self.look_at, Instant::min)
+        let attempt = self.attempt.as_ref().and_then(|c| c.next_at);
+        attempt.into_iter().chain(self.begin_at).fold(self.look_at, Instant::min)
     }
 
-    /// Passes over all mappings that were finished, of all campaigns.
-    pub(in crate::puncher) fn passes(&self) -> usize {
-        self.former_passes + self.campaign.as_ref().map_or(0, |c| c.pass)
+    /// Rounds over all mappings that were finished, of all attempts.
+    pub(in crate::puncher) fn rounds(&self) -> usize {
+        self.former_rounds + self.attempt.as_ref().map_or(0, |c| c.round)
     }
 
     /// Follows a change of the candidates: what goes to an address that is none any more ends, and a better one has its turn.
@@ -245,39 +245,39 @@ impl Birthday {
         let is_first_new = context.target(0).is_some_and(|first| !self.known.contains(&first));
         self.known = context.candidates.translated().collect();
         let now = context.now.instant;
-        if let Some(campaign) =
-            self.campaign.as_ref().filter(|c| !is_first_new && self.known.contains(&c.target()))
+        if let Some(attempt) =
+            self.attempt.as_ref().filter(|c| !is_first_new && self.known.contains(&c.target()))
         {
             let others_wait = context.is_eager && self.known.len() > 1;
-            self.begin_at = if others_wait { Some(now.max(campaign.began + TURN)) } else { self.begin_at };
+            self.begin_at = if others_wait { Some(now.max(attempt.began + TURN)) } else { self.begin_at };
             return;
         }
         self.turn = 0;
-        if self.campaign.is_some() || self.begin_at.is_none() {
+        if self.attempt.is_some() || self.begin_at.is_none() {
             self.end(transmits);
             self.begin_at = context.is_eager.then_some(now);
         }
     }
 
-    /// Whether a window has opened for which a campaign is to begin: one that is just under way will do.
+    /// Whether a window has opened for which an attempt is to begin: one that is just under way will do.
     fn finds_window(&mut self, context: &SearchContext<'_>) -> bool {
         let window = window_at(context.unix);
         if window == self.window || since_window(context.unix) >= WINDOW_OPEN {
             return false;
         }
         self.window = window;
-        let began = self.campaign.as_ref().map(|campaign| campaign.began);
+        let began = self.attempt.as_ref().map(|attempt| attempt.began);
         !context.is_eager || began.is_none_or(|began| context.now.instant >= began + TURN)
     }
 
     fn end(&mut self, transmits: &mut TransmitQueue) {
-        if let Some(mut campaign) = self.campaign.take() {
-            self.former_passes += campaign.pass;
-            campaign.close(transmits);
+        if let Some(mut attempt) = self.attempt.take() {
+            self.former_rounds += attempt.round;
+            attempt.close(transmits);
         }
     }
 
-    /// Begins the next campaign; `is_window` if with a window.
+    /// Begins the next attempt; `is_window` if with a window.
     fn begin(&mut self, context: &SearchContext<'_>, is_window: bool, transmits: &mut TransmitQueue) {
         let now = context.now.instant;
         self.end(transmits);
@@ -296,58 +296,61 @@ impl Birthday {
         let is_later = context.reserve.is_some() && self.turn >= candidates as u64;
         // What has met the peer before comes first once; the NATs may be others now.
         let half = self.half.filter(|_| self.turn == 0);
-        let hands = Hands::deal(part, half, is_later);
-        tracing::debug!(self.turn, ?part, ?target, ?half, ?hands, aims = ?self.aims, "birthday begins");
-        self.campaign = Some(self.campaign(context, target, half, hands, transmits));
+        let allocation = Allocation::new(part, half, is_later);
+        tracing::debug!(self.turn, ?part, ?target, ?half, ?allocation, aims = ?self.aims, "birthday begins");
+        self.attempt = Some(self.attempt(context, target, half, allocation, transmits));
         self.turn += 1;
     }
 
-    fn campaign(
+    fn attempt(
         &self,
         context: &SearchContext<'_>,
         target: SocketAddr,
         half: Option<Half>,
-        hands: Hands,
+        allocation: Allocation,
         transmits: &TransmitQueue,
-    ) -> Campaign {
+    ) -> Attempt {
         let now = context.now.instant;
         // Mappings that may be alive are used again, whatever search they are from.
         let alive = transmits.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
         let epoch = alive.unwrap_or(window_at(context.unix));
         let waits = now >= self.since + NEWCOMER;
-        let passes: &[Duration] = match (context.is_eager, waits) {
-            (true, _) => self.passes,
+        let rounds: &[Duration] = match (context.is_eager, waits) {
+            (true, _) => self.rounds,
             (false, false) => &WINDOW,
             (false, true) => &WAITING_WINDOW,
         };
-        let (fan, swept) =
-            if waits { (hands.fan * 2 / 5, hands.swept / 3) } else { (hands.fan, hands.swept) };
+        let (fan, swept) = if waits {
+            (allocation.fan * 2 / 5, allocation.swept / 3)
+        } else {
+            (allocation.fan, allocation.swept)
+        };
         let peers_reserve = context.reserve.map(|reserve| SocketAddr::new(target.ip(), reserve.peers));
         let targets: Vec<SocketAddr> =
-            [target].into_iter().chain(peers_reserve.filter(|_| hands.fans_to_reserve)).collect();
-        let more = if waits || targets.len() == 1 { 0 } else { hands.more_fan };
+            [target].into_iter().chain(peers_reserve.filter(|_| allocation.fans_to_reserve)).collect();
+        let more = if waits || targets.len() == 1 { 0 } else { allocation.more_fan };
         let deal = context.schedule.deal(epoch, context.role, context.port);
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
-        Campaign {
+        Attempt {
             epoch,
             half,
-            fanned: hands.fanned.min(fan * targets.len()),
+            fanned: allocation.fanned.min(fan * targets.len()),
             targets,
             fan: deal.fan.into_iter().take(fan + more).map(Fanned::Closed).collect(),
             first: fan,
             sweepers: Sweepers::default(),
             sweep: ports.take(swept).collect(),
-            swept_twice: hands.swept_twice.min(swept),
+            swept_twice: allocation.swept_twice.min(swept),
             began: now,
-            passes,
-            pass: 0,
+            rounds,
+            round: 0,
             cursor: 0,
-            next_at: Some(now + passes[0]),
+            next_at: Some(now + rounds[0]),
         }
     }
 }
 
-/// Time from the beginning of a campaign to the next one; `None` if that waits for a window.
+/// Time from the beginning of an attempt to the next one; `None` if that waits for a window.
 fn next_after(is_eager: bool, is_window: bool, part: Part) -> Option<Duration> {
     match (is_eager, part.candidates > 1) {
         (true, true) => Some(TURN),

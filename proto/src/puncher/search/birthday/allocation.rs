@@ -1,11 +1,11 @@
-//! How many mappings a campaign may make, and what for.
+//! The allocation of an attempt: how many mappings it may make, and what for.
 
 use crate::puncher::{
     Limits, Method,
     budget::{MAX_FAN, MORE_FAN},
 };
 
-/// Of the mappings of a campaign one in so many is a socket of the fan, as long as nobody knows which half will meet the
+/// Of the mappings of an attempt one in so many is a socket of the fan, as long as nobody knows which half will meet the
 /// peer; and where the fan is known to do.
 const EVEN_SHARE: usize = 3;
 
@@ -34,7 +34,7 @@ impl Half {
     }
 }
 
-/// What of the mappings that a search may make one campaign gets.
+/// The part of a search's mappings that one attempt gets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     /// All that a search may make.
@@ -45,7 +45,7 @@ pub(super) struct Part {
     pub(super) awaits_name: bool,
     /// Candidates that take turns, one at least.
     pub(super) candidates: usize,
-    /// Whether the campaign is for the best of them.
+    /// Whether the attempt is for the best of them.
     pub(super) is_best: bool,
 }
 
@@ -74,9 +74,9 @@ impl Part {
     }
 }
 
-/// How the mappings of a campaign are shared out.
+/// How the mappings of an attempt are allocated.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hands {
+pub(super) struct Allocation {
     /// Sockets of the fan, and whether each sends to the peer's reserve port as well.
     pub(super) fan: usize,
     pub(super) fans_to_reserve: bool,
@@ -89,10 +89,10 @@ pub(super) struct Hands {
     pub(super) swept_twice: usize,
 }
 
-impl Hands {
+impl Allocation {
     /// `half` is what is known to do; `is_later` if that has failed, where both sides have reserve ports. A small part is for
     /// what is known alone.
-    pub(super) fn deal(part: Part, half: Option<Half>, is_later: bool) -> Self {
+    pub(super) fn new(part: Part, half: Option<Half>, is_later: bool) -> Self {
         let (size, is_whole) = (part.size(), part.is_whole());
         let [even, less] = [EVEN_SHARE, HALF_SHARE].map(|share| (size / share).min(MAX_FAN));
         let one_target = |fan: usize| Self {
@@ -126,11 +126,11 @@ impl Hands {
 pub(in crate::puncher::search) fn most_sockets(limits: Limits) -> usize {
     let all = limits.search();
     let part = |awaits_name| Part { all, room: all, awaits_name, candidates: 1, is_best: true };
-    let deals = [None, Some(Half::Fan), Some(Half::Sweep)].into_iter().flat_map(|half| {
+    let allocations = [None, Some(Half::Fan), Some(Half::Sweep)].into_iter().flat_map(|half| {
         [(false, false), (false, true), (true, false)]
-            .map(|(awaits_name, is_later)| Hands::deal(part(awaits_name), half, is_later))
+            .map(|(awaits_name, is_later)| Allocation::new(part(awaits_name), half, is_later))
     });
-    deals.map(|hands| hands.fan + hands.more_fan).max().unwrap_or(0)
+    allocations.map(|allocation| allocation.fan + allocation.more_fan).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn the_default_bounds_leave_room_for_a_birthday_that_succeeds_in_999_of_1000_tries() {
-        let hands = Hands::deal(part(false, 1, true), None, false);
-        assert_eq!((hands.fan, hands.swept), (477, 955));
+        let allocation = Allocation::new(part(false, 1, true), None, false);
+        assert_eq!((allocation.fan, allocation.swept), (477, 955));
         let failure: f64 = (0..955).map(|swept| 1.0 - 477.0 / (64_512.0 - f64::from(swept))).product();
         assert!(failure < 0.001, "{failure}");
     }
@@ -168,9 +168,9 @@ mod tests {
         for half in [None, Some(Half::Fan), Some(Half::Sweep)] {
             for is_later in [false, true] {
                 let small = part(true, 1, true);
-                let hands = Hands::deal(small, half, is_later);
-                let sum = hands.fanned + hands.more_fan + hands.swept + hands.swept_twice;
-                assert!(sum <= small.size(), "{half:?}, {is_later}: {hands:?}");
+                let allocation = Allocation::new(small, half, is_later);
+                let sum = allocation.fanned + allocation.more_fan + allocation.swept + allocation.swept_twice;
+                assert!(sum <= small.size(), "{half:?}, {is_later}: {allocation:?}");
             }
         }
     }

@@ -1,11 +1,11 @@
-//! One set of mappings of a birthday, and the passes over it.
+//! One set of mappings of a birthday, and the rounds over it.
 
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use super::{Ways, hands::Half};
+use super::{Ways, allocation::Half};
 use crate::puncher::{
     Pair, SocketId,
     budget::Purpose,
@@ -13,28 +13,28 @@ use crate::puncher::{
     transmits::{OutgoingProbe, TransmitQueue},
 };
 
-/// In so many passes a side does what has met the peer the last time, and that alone: it is twice as fast.
-const HALF_PASSES: usize = 4;
+/// In so many rounds a side does what has met the peer the last time, and that alone: it is twice as fast.
+const HALF_ROUNDS: usize = 4;
 
-/// From this pass on further sockets, as many as find room, send to the peer's reserve port where the own fan has met the
+/// From this round on further sockets, as many as find room, send to the peer's reserve port where the own fan has met the
 /// peer before: the first ones have missed, or the peer cannot sweep much.
-const MORE_FROM_PASS: usize = 1;
+const MORE_FROM_ROUND: usize = 1;
 
 /// Should both routers answer for themselves, nothing would ever pass: one swept port in so many is probed to arrive.
 /// Not more: a router that takes strangers' packets for its own remembers them, and gives those ports to nobody.
 const VENTURE_SHARE: u64 = 2;
 
-/// They are from this pass on, or in the last one of fewer: most of those who can meet otherwise have met by then.
+/// They are from this round on, or in the last one of fewer: most of those who can meet otherwise have met by then.
 const VENTURES_FROM: usize = 2;
 
 /// For so many seconds the same ones are, and then others: by that time the router has forgotten the former ones (Linux
 /// after 30 s), to which the fan of a peer that came meanwhile can have none.
 const VENTURE_TURN: u64 = 40;
 
-/// They are probed to arrive in passes that begin in so many first seconds of that.
+/// They are probed to arrive in rounds that begin in so many first seconds of that.
 const VENTURE: u64 = 15;
 
-/// After its last pass a campaign's sockets stay open for this long: the peer's sweep may still meet them. Linux forgets
+/// After its last round an attempt's sockets stay open for this long: the peer's sweep may still meet them. Linux forgets
 /// their mappings by then.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -91,16 +91,16 @@ impl Sweepers {
     }
 }
 
-/// One set of mappings and the passes over it.
+/// One set of mappings and the rounds over it.
 #[derive(Debug)]
-pub(super) struct Campaign {
+pub(super) struct Attempt {
     pub(super) epoch: u64,
-    /// What is enough for the first passes, as far as the two NATs are what they were.
+    /// What is enough for the first rounds, as far as the two NATs are what they were.
     pub(super) half: Option<Half>,
     /// Ports of the peer that the fan sends to: one, or two.
     pub(super) targets: Vec<SocketAddr>,
     pub(super) fan: Vec<Fanned>,
-    /// So many of the fan send to all targets, from the first pass on; the others to the last target, later.
+    /// So many of the fan send to all targets, from the first round on; the others to the last target, later.
     pub(super) first: usize,
     /// Most mappings of those.
     pub(super) fanned: usize,
@@ -109,14 +109,14 @@ pub(super) struct Campaign {
     /// So many of these are swept from the other sweeper as well, later.
     pub(super) swept_twice: usize,
     pub(super) began: Instant,
-    pub(super) passes: &'static [Duration],
-    pub(super) pass: usize,
-    /// Turns of this pass so far.
+    pub(super) rounds: &'static [Duration],
+    pub(super) round: usize,
+    /// Turns of this round so far.
     pub(super) cursor: usize,
     pub(super) next_at: Option<Instant>,
 }
 
-impl Campaign {
+impl Attempt {
     /// Returns the address of the peer that this is for.
     pub(super) fn target(&self) -> SocketAddr {
         self.targets[0]
@@ -132,7 +132,7 @@ impl Campaign {
         if self.next_at.is_none_or(|at| now < at) {
             return;
         }
-        if self.pass == self.passes.len() {
+        if self.round == self.rounds.len() {
             self.next_at = None;
             return self.close(transmits);
         }
@@ -148,28 +148,28 @@ impl Campaign {
             }
             self.cursor += 1;
         }
-        tracing::debug!(pass = self.pass, probes = ?self.probes(), ?ways, unsent = transmits.unsent(), "birthday");
+        tracing::debug!(round = self.round, probes = ?self.probes(), ?ways, unsent = transmits.unsent(), "birthday");
         self.cursor = 0;
-        self.pass += 1;
-        let next = self.passes.get(self.pass).map(|after| now.max(self.began + *after));
+        self.round += 1;
+        let next = self.rounds.get(self.round).map(|after| now.max(self.began + *after));
         self.next_at = Some(next.unwrap_or(now + LINGER));
     }
 
-    /// When the next turn is due if this pass is spread over the time until the next one.
+    /// When the next turn is due if this round is spread over the time until the next one.
     fn due_at(&self) -> Option<Instant> {
-        let (begins, ends) = (*self.passes.get(self.pass)?, *self.passes.get(self.pass + 1)?);
+        let (begins, ends) = (*self.rounds.get(self.round)?, *self.rounds.get(self.round + 1)?);
         let turns = u32::try_from(self.probes().iter().sum::<usize>()).ok().filter(|turns| *turns > 0)?;
         let turn = u32::try_from(self.cursor).ok()?;
         Some(self.began + begins + (ends - begins) / turns * turn)
     }
 
-    /// Probes of this pass: of the fan, and of the sweep.
+    /// Probes of this round: of the fan, and of the sweep.
     fn probes(&self) -> [usize; 2] {
-        let more = if self.pass < MORE_FROM_PASS { 0 } else { self.fan.len() - self.first };
-        let is_late = self.pass >= MORE_FROM_PASS && self.sweepers.other.is_some();
+        let more = if self.round < MORE_FROM_ROUND { 0 } else { self.fan.len() - self.first };
+        let is_late = self.round >= MORE_FROM_ROUND && self.sweepers.other.is_some();
         let twice = if is_late { self.swept_twice } else { 0 };
         let (fan, sweep) = (self.fanned + more, self.sweep.len() + twice);
-        match self.half.filter(|_| self.pass < HALF_PASSES) {
+        match self.half.filter(|_| self.round < HALF_ROUNDS) {
             Some(Half::Fan) => [fan, 0],
             Some(Half::Sweep) => [0, sweep],
             None => [fan, sweep],
@@ -232,22 +232,22 @@ impl Campaign {
         }
     }
 
-    /// Whether a packet of the fan may reach the other router. Half of the first pass must not even where that is
+    /// Whether a packet of the fan may reach the other router. Half of the first round must not even where that is
     /// silent: its answer may have been lost.
     fn may_arrive(&self, ways: Ways, index: usize) -> bool {
         match (ways.is_answering, ways.low_ttl) {
-            (_, None) => self.pass > 0,
+            (_, None) => self.round > 0,
             (true, Some(_)) => false,
-            (false, Some(_)) => self.pass > 0 || index.is_multiple_of(2),
+            (false, Some(_)) => self.round > 0 || index.is_multiple_of(2),
         }
     }
 
     /// Whether a probe of the sweep is to arrive though the other router answers for itself.
     fn ventures(&self, index: usize) -> bool {
-        let begins = self.passes.get(self.pass).map_or(0, Duration::as_secs);
+        let begins = self.rounds.get(self.round).map_or(0, Duration::as_secs);
         let is_in_turn = index as u64 % VENTURE_SHARE == begins / VENTURE_TURN % VENTURE_SHARE;
-        let from = VENTURES_FROM.min(self.passes.len() - 1);
-        self.pass >= from && begins % VENTURE_TURN < VENTURE && is_in_turn
+        let from = VENTURES_FROM.min(self.rounds.len() - 1);
+        self.round >= from && begins % VENTURE_TURN < VENTURE && is_in_turn
     }
 
     pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
