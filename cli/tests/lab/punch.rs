@@ -84,11 +84,11 @@ const TRIES: Duration = Duration::from_secs(34);
 
 /// Lets both sides try for a while and returns what they say at the end.
 fn gave_up(ground: &Ground) -> [String; 2] {
-    let patient = |mut command: std::process::Command| {
+    let tries = |mut command: std::process::Command| {
         command.args(["--wait", &TRIES.as_secs().to_string(), "--json"]);
         Run::start(command)
     };
-    let runs = [patient(ground.serve(9)), patient(ground.open())];
+    let runs = [tries(ground.serve(9)), tries(ground.open())];
     runs.map(|run| {
         let ended = run.ends_within(TRIES + Duration::from_secs(20));
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);

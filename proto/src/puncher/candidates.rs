@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Haste, Puncher, State, checks::Source, numbers::Origin};
+use super::{Puncher, SearchMode, State, checks::Source, numbers::Origin};
 use crate::{Now, nat::Reach};
 
 /// Addresses that a peer's name may resolve to and that are tried at the same time.
@@ -32,7 +32,7 @@ const NAME_FOLLOWS: Duration = Duration::from_secs(90);
 
 /// A change of the peer's name begins a search for a tunnel's path anew at most once in this time; otherwise the search
 /// goes on with the new addresses.
-const KEPT_AGAIN: Duration = Duration::from_secs(30);
+const RECONNECT_AGAIN: Duration = Duration::from_secs(30);
 
 /// A change of the peer's name makes a search eager again at most once in this time.
 const EAGER_AGAIN: Duration = Duration::from_secs(600);
@@ -285,23 +285,27 @@ impl Puncher {
         if !self.context.candidates.set_named(addresses, kind, now.instant) {
             return;
         }
-        let Some(haste) = self.haste_of_change(now.instant) else { return self.join_candidates(now) };
+        let Some(mode) = self.mode_after_change(now.instant) else { return self.join_candidates(now) };
         self.renamed_at = Some(now.instant);
         self.forget_removed();
-        self.enter_search(now, now.instant, haste, "the peer's addresses have changed");
+        self.enter_search(now, now.instant, mode, "the peer's addresses have changed");
     }
 
     /// Says how a search is to begin anew whose peer has other addresses; `None` if none goes on, or it need not.
-    fn haste_of_change(&self, now: Instant) -> Option<Haste> {
+    fn mode_after_change(&self, now: Instant) -> Option<SearchMode> {
         let State::Searching(search) = &self.state else { return None };
         let is_over = |at: Option<Instant>, time| at.is_none_or(|at| now >= at + time);
-        match search.haste() {
-            Haste::Kept | Haste::Renewal => is_over(self.renamed_at, KEPT_AGAIN).then_some(Haste::Kept),
+        match search.mode() {
+            SearchMode::Reconnect | SearchMode::Refresh => {
+                is_over(self.renamed_at, RECONNECT_AGAIN).then_some(SearchMode::Reconnect)
+            }
             // It has the rest of its time for the new addresses.
-            Haste::Eager | Haste::Patient if search.is_eager(now) => None,
+            SearchMode::Initial | SearchMode::Background if search.is_eager(now) => None,
             // A name that changes all the time must not keep the search eager for ever.
-            Haste::Eager | Haste::Patient if is_over(self.eager_at, EAGER_AGAIN) => Some(Haste::Eager),
-            Haste::Eager | Haste::Patient => Some(Haste::Patient),
+            SearchMode::Initial | SearchMode::Background if is_over(self.eager_at, EAGER_AGAIN) => {
+                Some(SearchMode::Initial)
+            }
+            SearchMode::Initial | SearchMode::Background => Some(SearchMode::Background),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use self::pace::{PACE, PACE_KEPT};
+pub(super) use self::pace::{PACE, PACE_RECONNECT};
 use self::pace::{Pace, gap};
 use super::{Pair, SocketId, tokens::TICK};
 
@@ -174,14 +174,14 @@ impl Checks {
         &mut self,
         instance: Option<u64>,
         used: Option<Pair>,
-        renews: bool,
+        refreshes: bool,
         now: Instant,
     ) {
         if self.list.iter().any(|c| c.nominated_at.is_some()) {
             return;
         }
         let proven = |c: &Check| c.proof.filter(|p| Some(p.instance) == instance).map(|p| p.rtt);
-        let but = used.filter(|_| renews).map(|pair| pair.socket);
+        let but = used.filter(|_| refreshes).map(|pair| pair.socket);
         let wanted = self.list.iter_mut().filter(|c| Some(c.pair.socket) != but);
         let own_first = !self.nominated.is_multiple_of(2);
         let best = wanted.filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, check)| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Event, Haste, Now, Pair, Puncher, Role, SILENCE, Sibling, SocketId, State, Trouble,
+    Event, Now, Pair, Puncher, Role, SILENCE, SearchMode, Sibling, SocketId, State, Trouble,
     budget::Purpose,
     checks::{CALM, LATE, PROMPT, Proof, Source},
     numbers::{Arrival, Turn},
@@ -144,7 +144,7 @@ impl Puncher {
             }
             self.transmits.emit(Event::PeerSearching);
             self.context.note_loss(false, now.instant);
-            self.start_search(now, now.instant, Haste::Kept, "the peer searches again");
+            self.start_search(now, now.instant, SearchMode::Reconnect, "the peer searches again");
         }
         let is_current = sender == Sender::Current;
         // A test of the path in use by the run that uses it needs no test in return; and where our word that it is in use
@@ -178,7 +178,7 @@ impl Puncher {
     }
 
     pub(super) fn handle_ack(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
-        if self.handle_kept(pair, probe, now) {
+        if self.handle_path_ack(pair, probe, now) {
             return;
         }
         let age = self.transmits.age(pair, probe.token, now.instant).filter(|age| *age < LATE);
@@ -234,8 +234,8 @@ impl Puncher {
         if let State::Searching(search) = &self.state
             && self.context.role == Role::Open
         {
-            let renews = search.is_renewal(now.instant);
-            self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, renews, now.instant);
+            let refreshes = search.is_refresh(now.instant);
+            self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, refreshes, now.instant);
         }
         self.handle_timeout(now);
     }
@@ -260,7 +260,7 @@ impl Puncher {
         self.checks.retain(|c| c.source == Source::Configured);
         self.transmits.emit(Event::PeerLeft);
         let paced_from = now.instant.checked_sub(CALM).unwrap_or(now.instant);
-        self.start_search(now, paced_from, Haste::Eager, "the peer left");
+        self.start_search(now, paced_from, SearchMode::Initial, "the peer left");
     }
 
     /// A run that was displaced is still there. It is told so, unless the one that displaced it has fallen silent; but only
@@ -284,13 +284,14 @@ impl Puncher {
 
     /// The newer run wins. This one waits for its end, and does not fight.
     pub(super) fn handle_displaced(&mut self, probe: &Probe, sender: Sender, now: Now) {
-        let waits = matches!(&self.state, State::Searching(search) if search.haste() == Haste::Patient);
+        let waits =
+            matches!(&self.state, State::Searching(search) if search.mode() == SearchMode::Background);
         if sender != Sender::Current || probe.token != self.transmits.instance || waits {
             return;
         }
         self.transmits.emit(Event::Displaced);
         let paced_from = now.instant.checked_sub(CALM * 20).unwrap_or(now.instant);
-        self.start_search(now, paced_from, Haste::Patient, "displaced by another run");
+        self.start_search(now, paced_from, SearchMode::Background, "displaced by another run");
         if let State::Searching(search) = &mut self.state {
             search.observations.be_content();
         }

@@ -57,14 +57,14 @@ pub use search::schedule::{SLOT, Schedule};
 
 use self::{
     budget::Purpose,
-    checks::{Checks, HURRY, PACE, PACE_KEPT, PROMPT},
+    checks::{Checks, HURRY, PACE, PACE_RECONNECT, PROMPT},
     context::Context,
     path::Link,
     path::keepalive::Keepalive,
     path::keeper::PathKeeper,
     path::lifetime::Lifetime,
     peers::Peers,
-    search::{Haste, Search},
+    search::{Search, SearchMode},
     transmits::{OutgoingProbe, TransmitQueue},
 };
 use crate::{
@@ -157,7 +157,7 @@ impl Puncher {
                     return;
                 }
                 self.changed_at = Some(now.instant);
-                self.send_kept_test(now);
+                self.send_path_test(now);
             }
             State::Connected(_) | State::Idle => return,
         }
@@ -168,7 +168,7 @@ impl Puncher {
     pub fn search(&mut self, now: Now) {
         self.peers.start(now);
         self.peers.forgive();
-        self.start_search(now, now.instant, Haste::Eager, "command");
+        self.start_search(now, now.instant, SearchMode::Initial, "command");
     }
 
     /// Takes note of what the tunnel has sent and received by now. Wanted before each other call while a pair is in
@@ -250,7 +250,7 @@ impl Puncher {
         for (pair, nominate) in self.checks.due(now.instant) {
             self.send_test(pair, nominate, now);
         }
-        self.keep(now);
+        self.watch_path(now);
         self.work(now);
     }
 
@@ -304,32 +304,33 @@ impl Puncher {
         match &self.state {
             State::Connected(_) => {
                 self.transmits.emit(Event::PeerRestarted);
-                self.enter_search(now, now.instant, Haste::Eager, "the peer restarted");
+                self.enter_search(now, now.instant, SearchMode::Initial, "the peer restarted");
             }
             // The tunnel that waits for a path is the former run's.
-            State::Searching(search) if search.haste().is_kept() => {
+            State::Searching(search) if search.mode().keeps_tunnel() => {
                 self.transmits.emit(Event::PeerRestarted);
             }
             State::Searching(_) | State::Idle => {}
         }
     }
 
-    fn start_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
+    fn start_search(&mut self, now: Now, paced_from: Instant, mode: SearchMode, why: &'static str) {
         self.checks.clear();
-        self.enter_search(now, paced_from, haste, why);
+        self.enter_search(now, paced_from, mode, why);
     }
 
-    fn enter_search(&mut self, now: Now, paced_from: Instant, haste: Haste, why: &'static str) {
+    fn enter_search(&mut self, now: Now, paced_from: Instant, mode: SearchMode, why: &'static str) {
         self.transmits.epoch += 1;
         self.transmits.heard_from = None;
         self.declined.clear();
-        self.context.candidates.handle_search(haste.is_kept());
+        self.context.candidates.handle_search(mode.keeps_tunnel());
         self.transmits.close_all_but(self.used.map(|pair| pair.socket));
-        if haste != Haste::Patient {
+        if mode != SearchMode::Background {
             self.eager_at = Some(now.instant);
         }
-        self.checks.set_pace(if haste.is_kept() { &PACE_KEPT } else { &PACE });
-        let search = Search::new(&self.context.for_search(haste != Haste::Patient, now), self.memory, haste);
+        self.checks.set_pace(if mode.keeps_tunnel() { &PACE_RECONNECT } else { &PACE });
+        let search =
+            Search::new(&self.context.for_search(mode != SearchMode::Background, now), self.memory, mode);
         self.set_state(State::Searching(Box::new(search)), why);
         self.add_configured(paced_from, now.instant);
         self.handle_timeout(now);
@@ -374,8 +375,8 @@ impl Puncher {
         let candidates = &self.context.candidates;
         let main = candidates.all().map(|remote| Pair { socket: SocketId::MAIN, remote });
         // What was in use a moment ago is proven, wherever the peer is.
-        let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());
-        let used = self.used.filter(|pair| is_kept || candidates.main_of(pair.remote.ip()).is_some());
+        let keeps_tunnel = matches!(&self.state, State::Searching(search) if search.mode().keeps_tunnel());
+        let used = self.used.filter(|pair| keeps_tunnel || candidates.main_of(pair.remote.ip()).is_some());
         for pair in main.chain(used) {
             self.checks.add_configured(pair, paced_from, now);
         }

@@ -79,9 +79,9 @@ impl Puncher {
     /// Whether a tunnel waits for a path to a peer that runs on this very machine, as far as that is certain: the address
     /// is our own, no NAT leads it elsewhere, and we have not moved.
     fn is_neighbour(&self) -> bool {
-        let is_kept = matches!(&self.state, State::Searching(search) if search.haste().is_kept());
+        let keeps_tunnel = matches!(&self.state, State::Searching(search) if search.mode().keeps_tunnel());
         let ip = self.used.map(|pair| pair.remote.ip());
         let is_here = ip.is_some_and(|ip| ip.is_loopback() || self.context.local == Some(ip));
-        is_kept && self.peer_is_direct && is_here && !self.context.has_moved()
+        keeps_tunnel && self.peer_is_direct && is_here && !self.context.has_moved()
     }
 }

@@ -9,7 +9,7 @@ use std::{
 const EVERY: Duration = Duration::from_secs(30);
 
 /// The same while a tunnel waits for its path.
-const EVERY_KEPT: Duration = Duration::from_secs(5);
+const EVERY_RECONNECT: Duration = Duration::from_secs(5);
 
 /// The peer's name. One lookup is under way at a time: a name server that is down must not hold anything up.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ impl Name {
     }
 
     /// Returns whether a lookup begins now: none is under way.
-    pub(super) fn look_up(&mut self, is_kept: bool, now: Instant) -> bool {
-        self.next_at = Some(now + if is_kept { EVERY_KEPT } else { EVERY });
+    pub(super) fn look_up(&mut self, keeps_tunnel: bool, now: Instant) -> bool {
+        self.next_at = Some(now + if keeps_tunnel { EVERY_RECONNECT } else { EVERY });
         !std::mem::replace(&mut self.is_under_way, true)
     }
 

@@ -20,7 +20,7 @@ pub(in crate::puncher) const PACE: [(Duration, Duration); 5] = [
 ];
 
 /// The pace where a tunnel waits for its path: the network may return at any time.
-pub(in crate::puncher) const PACE_KEPT: [(Duration, Duration); 5] = [
+pub(in crate::puncher) const PACE_RECONNECT: [(Duration, Duration); 5] = [
     (Duration::from_secs(1), Duration::from_millis(50)),
     (HURRY, Duration::from_millis(200)),
     (Duration::from_secs(300), Duration::from_millis(500)),

@@ -11,15 +11,15 @@ const SHORTEST: Duration = Duration::from_secs(60);
 /// Two ages are the same if they differ by less than this share: a path at rest is looked at rarely.
 const TOLERANCE: u32 = 10;
 
-/// Renewals after which the rule must show again.
-const RENEWALS: u32 = 50;
+/// Refreshes after which the rule must show again.
+const REFRESHES: u32 = 50;
 
 #[derive(Debug, Default)]
 pub(in crate::puncher) struct Lifetime {
     last: Option<Duration>,
     known: Option<Duration>,
-    /// Renewals since it is known.
-    renewals: u32,
+    /// Refreshes since it is known.
+    refreshes: u32,
 }
 
 impl Lifetime {
@@ -29,20 +29,20 @@ impl Lifetime {
         let same =
             before.filter(|before| age >= SHORTEST && age.abs_diff(*before) < age.max(*before) / TOLERANCE);
         if let Some(before) = same {
-            (self.known, self.renewals) = (Some(age.min(before)), 0);
+            (self.known, self.refreshes) = (Some(age.min(before)), 0);
         }
     }
 
     /// Takes note that a path is renewed. Once in a while it is tried whether that is still needed.
-    pub(in crate::puncher) fn handle_renewal(&mut self) {
-        self.renewals += 1;
-        if self.renewals == RENEWALS {
+    pub(in crate::puncher) fn handle_refresh(&mut self) {
+        self.refreshes += 1;
+        if self.refreshes == REFRESHES {
             *self = Self::default();
         }
     }
 
     /// The age at which a path is to be renewed, if it is to be.
-    pub(in crate::puncher) fn renew_after(&self) -> Option<Duration> {
+    pub(in crate::puncher) fn refresh_after(&self) -> Option<Duration> {
         self.known.map(|known| known * 4 / 5)
     }
 }
@@ -56,11 +56,11 @@ mod tests {
         let mut lifetime = Lifetime::default();
         for age in [600, 30, 30, 5000, 610] {
             lifetime.handle_death(Duration::from_secs(age));
-            assert_eq!(lifetime.renew_after(), None);
+            assert_eq!(lifetime.refresh_after(), None);
         }
         lifetime.handle_death(Duration::from_secs(600));
-        assert_eq!(lifetime.renew_after(), Some(Duration::from_secs(480)));
-        (0..RENEWALS).for_each(|_| lifetime.handle_renewal());
-        assert_eq!(lifetime.renew_after(), None);
+        assert_eq!(lifetime.refresh_after(), Some(Duration::from_secs(480)));
+        (0..REFRESHES).for_each(|_| lifetime.handle_refresh());
+        assert_eq!(lifetime.refresh_after(), None);
     }
 }

@@ -16,7 +16,7 @@ use crate::puncher::{
     checks::PROMPT,
     path::keeper::{Care, PathKeeper},
     path::lifetime::Lifetime,
-    search::Haste,
+    search::SearchMode,
     transmits::OutgoingProbe,
 };
 
@@ -71,8 +71,8 @@ impl Link {
         if tests.len() < MOVED_TESTS { Moved::Perhaps } else { Moved::Yes }
     }
 
-    fn renew_at(&self, lifetime: &Lifetime) -> Option<Instant> {
-        lifetime.renew_after().map(|age| self.since + age)
+    fn refresh_at(&self, lifetime: &Lifetime) -> Option<Instant> {
+        lifetime.refresh_after().map(|age| self.since + age)
     }
 }
 
@@ -85,12 +85,12 @@ enum Moved {
 }
 
 impl Puncher {
-    /// Looks after the path in use.
-    pub(in crate::puncher) fn keep(&mut self, now: Now) {
+    /// Watches over the path in use: tests it, gives it up, looks for a better one.
+    pub(in crate::puncher) fn watch_path(&mut self, now: Now) {
         let State::Connected(link) = &mut self.state else { return };
         match link.keeper.poll(&self.keepalive, now.instant) {
             Care::None => {}
-            Care::Test => self.send_kept_test(now),
+            Care::Test => self.send_path_test(now),
             Care::Dead { silent, rested } => {
                 let age = now.instant.saturating_duration_since(link.since);
                 match rested {
@@ -106,7 +106,7 @@ impl Puncher {
     }
 
     /// Tests the path in use.
-    pub(in crate::puncher) fn send_kept_test(&mut self, now: Now) {
+    pub(in crate::puncher) fn send_path_test(&mut self, now: Now) {
         let State::Connected(link) = &mut self.state else { return };
         let token = self.transmits.random();
         link.keeper.handle_sent(token, &self.keepalive, now.instant);
@@ -118,8 +118,8 @@ impl Puncher {
     /// chooses.
     fn improve(&mut self, now: Now) {
         let State::Connected(link) = &mut self.state else { return };
-        if link.renew_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
-            self.lifetime.handle_renewal();
+        if link.refresh_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
+            self.lifetime.handle_refresh();
             return self.lose_path(Loss::Aged, now);
         }
         let (at, times) = link.survey;
@@ -140,12 +140,12 @@ impl Puncher {
         let silent = if let Loss::Silent(silent) = loss { silent } else { Duration::ZERO };
         self.context.candidates.handle_loss(now.instant.checked_sub(silent).unwrap_or(now.instant));
         self.context.note_loss(matches!(loss, Loss::Moved | Loss::Rerouted), now.instant);
-        let haste = if loss == Loss::Aged { Haste::Renewal } else { Haste::Kept };
-        self.start_search(now, now.instant, haste, "the path is lost");
+        let mode = if loss == Loss::Aged { SearchMode::Refresh } else { SearchMode::Reconnect };
+        self.start_search(now, now.instant, mode, "the path is lost");
     }
 
     /// Takes an ack of the keeper's; false if it is none.
-    pub(in crate::puncher) fn handle_kept(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
+    pub(in crate::puncher) fn handle_path_ack(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
         let State::Connected(link) = &mut self.state else { return false };
         if link.pair != pair {
             return false;
@@ -185,8 +185,8 @@ impl Puncher {
         match self.context.role {
             Role::Serve => kept,
             Role::Open => {
-                let renew_at = link.renew_at(&self.lifetime);
-                renew_at.into_iter().fold(kept.min(link.survey.0), Instant::min)
+                let refresh_at = link.refresh_at(&self.lifetime);
+                refresh_at.into_iter().fold(kept.min(link.survey.0), Instant::min)
             }
         }
     }

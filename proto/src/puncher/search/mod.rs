@@ -25,23 +25,23 @@ use crate::puncher::{
     transmits::TransmitQueue,
 };
 
-/// For this long a search uses every slot and sweeps again and again; after that it is patient.
+/// For this long a search uses every slot and sweeps again and again; after that it goes on in the background.
 pub(in crate::puncher) const EAGER: Duration = Duration::from_secs(60);
 
 /// After this many rounds a sweep that has met nothing says something: the other side has had the time to start, too.
 const THOROUGH: usize = 5;
 
-/// For this long a search for a tunnel's lost path does so: routers take minutes to start anew.
-const EAGER_KEPT: Duration = Duration::from_secs(300);
+/// The same where a tunnel waits for its path: routers take minutes to start anew.
+const EAGER_RECONNECT: Duration = Duration::from_secs(300);
 
-/// Where a tunnel waits for its path, the plain pairs have this long for themselves: most likely they will do.
-pub(in crate::puncher) const KEPT_START: Duration = Duration::from_millis(1500);
+/// Where a tunnel waits for its path, the main pairs have this long for themselves: most likely they will do.
+pub(in crate::puncher) const RECONNECT_START: Duration = Duration::from_millis(1500);
 
-/// A renewal looks for a fresh path for this long; after that any will do.
-const RENEWAL: Duration = Duration::from_secs(20);
+/// A refresh looks for a fresh path for this long; after that any will do.
+const REFRESH: Duration = Duration::from_secs(20);
 
 /// Slots and the reserve pair begin after this: a path that only seemed dead is back by then.
-const KEPT_SLOTS: Duration = Duration::from_millis(200);
+const RECONNECT_SLOTS: Duration = Duration::from_millis(200);
 
 /// Most sockets that the methods of a search have open at a time: a fan's, and those of slots, one of which begins before
 /// another one is closed.
@@ -49,30 +49,30 @@ pub(in crate::puncher) fn most_sockets(limits: Limits) -> usize {
     birthday::most_sockets(limits) + slots::KEPT + 1
 }
 
-/// How urgent a search is.
+/// The mode of a search: what it is for, and so how urgent it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::puncher) enum Haste {
+pub(in crate::puncher) enum SearchMode {
     /// A user waits: for a minute everything is tried.
-    Eager,
+    Initial,
     /// A tunnel waits for its path: what was in use is tried all the time, and everything for some minutes.
-    Kept,
+    Reconnect,
     /// The same, and the path in use still lives: it must be another one.
-    Renewal,
-    /// Nobody waits: everything at rare times.
-    Patient,
+    Refresh,
+    /// Nobody waits: everything at rare times, in the background.
+    Background,
 }
 
-impl Haste {
-    /// Whether a tunnel waits.
-    pub(in crate::puncher) fn is_kept(self) -> bool {
-        matches!(self, Self::Kept | Self::Renewal)
+impl SearchMode {
+    /// Whether a tunnel waits for the path that is searched.
+    pub(in crate::puncher) fn keeps_tunnel(self) -> bool {
+        matches!(self, Self::Reconnect | Self::Refresh)
     }
 }
 
 #[derive(Debug)]
 pub(in crate::puncher) struct Search {
     pub(in crate::puncher) observations: Observations,
-    haste: Haste,
+    mode: SearchMode,
     began: Instant,
     eager_until: Instant,
     hops: HopDiscovery,
@@ -83,32 +83,36 @@ pub(in crate::puncher) struct Search {
 
 impl Search {
     /// Begins a search.
-    pub(in crate::puncher) fn new(context: &SearchContext<'_>, memory: Option<Memory>, haste: Haste) -> Self {
+    pub(in crate::puncher) fn new(
+        context: &SearchContext<'_>,
+        memory: Option<Memory>,
+        mode: SearchMode,
+    ) -> Self {
         let now = context.now.instant;
-        let eager_for = match haste {
-            Haste::Eager => EAGER,
-            Haste::Kept | Haste::Renewal => EAGER_KEPT,
-            Haste::Patient => Duration::ZERO,
+        let eager_for = match mode {
+            SearchMode::Initial => EAGER,
+            SearchMode::Reconnect | SearchMode::Refresh => EAGER_RECONNECT,
+            SearchMode::Background => Duration::ZERO,
         };
         Self {
-            observations: Observations::new(context.is_not_public && !haste.is_kept(), now),
-            haste,
+            observations: Observations::new(context.is_not_public && !mode.keeps_tunnel(), now),
+            mode,
             began: now,
             eager_until: now + eager_for,
             hops: HopDiscovery::new(context.target(0), context.local, now),
-            slots: Slots::new(haste, now + if haste.is_kept() { KEPT_SLOTS } else { HEAD_START }),
-            reserve: Reserve::new(haste.is_kept().then_some(now + KEPT_SLOTS), now),
-            birthday: Birthday::new(context, memory, haste),
+            slots: Slots::new(mode, now + if mode.keeps_tunnel() { RECONNECT_SLOTS } else { HEAD_START }),
+            reserve: Reserve::new(mode.keeps_tunnel().then_some(now + RECONNECT_SLOTS), now),
+            birthday: Birthday::new(context, memory, mode),
         }
     }
 
-    pub(in crate::puncher) fn haste(&self) -> Haste {
-        self.haste
+    pub(in crate::puncher) fn mode(&self) -> SearchMode {
+        self.mode
     }
 
     /// Whether the pairs of the path in use must not be chosen again.
-    pub(in crate::puncher) fn is_renewal(&self, now: Instant) -> bool {
-        self.haste == Haste::Renewal && now < self.began + RENEWAL
+    pub(in crate::puncher) fn is_refresh(&self, now: Instant) -> bool {
+        self.mode == SearchMode::Refresh && now < self.began + REFRESH
     }
 
     pub(in crate::puncher) fn is_eager(&self, now: Instant) -> bool {
@@ -171,7 +175,7 @@ impl Search {
     pub(in crate::puncher) fn search_report(&self, now: Instant) -> SearchReport {
         let ends_at = self.hops.ends_at();
         let has_swept = self.birthday.rounds() >= THOROUGH;
-        let had_path = self.haste.is_kept();
+        let had_path = self.mode.keeps_tunnel();
         SearchReport { ends_at, has_swept, had_path, ..self.observations.search_report(now) }
     }
 

@@ -16,7 +16,7 @@ use crate::puncher::{
     Pair, SocketId,
     budget::Purpose,
     context::SearchContext,
-    search::Haste,
+    search::SearchMode,
     search::schedule::{slot_at, speaker, to_next_slot},
     transmits::{OutgoingProbe, TransmitQueue},
 };
@@ -42,7 +42,7 @@ const USUAL: Plan = Plan {
 
 /// Where a tunnel waits for its path, the clocks are known from it. Words come often: the side that has not noticed
 /// the loss yet may enter the slot at any time.
-const KEPT_PLAN: Plan = Plan {
+const RECONNECT_PLAN: Plan = Plan {
     openers: &ms([0, 250]),
     words: &ms([400, 600, 800, 1000, 1300, 1600, 1900, 2200, 2500, 2800]),
     late_openers: &ms([600, 1200]),
@@ -66,7 +66,7 @@ pub(super) const KEPT: usize = 4;
 const DENSE: Duration = Duration::from_secs(60);
 
 /// The same where a tunnel waits, which it may do for minutes.
-const DENSE_KEPT: Duration = Duration::from_secs(36);
+const DENSE_RECONNECT: Duration = Duration::from_secs(36);
 
 /// See [`DENSE`].
 const SOME: u64 = 8;
@@ -99,8 +99,9 @@ struct Slot {
 
 impl Slots {
     /// Makes one that begins at that time.
-    pub(in crate::puncher) fn new(haste: Haste, begin_at: Instant) -> Self {
-        let (plan, dense) = if haste.is_kept() { (&KEPT_PLAN, DENSE_KEPT) } else { (&USUAL, DENSE) };
+    pub(in crate::puncher) fn new(mode: SearchMode, begin_at: Instant) -> Self {
+        let (plan, dense) =
+            if mode.keeps_tunnel() { (&RECONNECT_PLAN, DENSE_RECONNECT) } else { (&USUAL, DENSE) };
         Self { plan, dense_until: begin_at + dense, kept: VecDeque::new(), last: None, next_at: begin_at }
     }
 

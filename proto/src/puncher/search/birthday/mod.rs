@@ -36,7 +36,7 @@ use crate::puncher::{
     Memory, Method, Pair, SocketId,
     budget::MAPPING_LIFE,
     context::SearchContext,
-    search::{Haste, KEPT_START},
+    search::{RECONNECT_START, SearchMode},
     transmits::TransmitQueue,
 };
 
@@ -52,7 +52,7 @@ const SHORT_START: Duration = Duration::from_millis(250);
 const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
 
 /// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
-const KEPT: [Duration; 50] = {
+const RECONNECT: [Duration; 50] = {
     let mut rounds = [Duration::ZERO; 50];
     let mut index = 1;
     while index < rounds.len() {
@@ -141,21 +141,25 @@ pub(in crate::puncher) struct Birthday {
 }
 
 impl Birthday {
-    /// Makes one that begins soon, or, if the search is a patient one, at the next window.
-    pub(in crate::puncher) fn new(context: &SearchContext<'_>, memory: Option<Memory>, haste: Haste) -> Self {
+    /// Makes one that begins soon, or, if the search begins in the background, at the next window.
+    pub(in crate::puncher) fn new(
+        context: &SearchContext<'_>,
+        memory: Option<Memory>,
+        mode: SearchMode,
+    ) -> Self {
         let now = context.now.instant;
         let method = memory.map(|memory| memory.method);
         let met = method.and_then(Half::of);
         // A main socket that has another port outside was met by the peer's sweep, as one of the fan; or needs no fan.
         let half = met.or((method == Some(Method::Base) && context.is_translated).then_some(Half::Fan));
-        let half = half.filter(|_| haste.is_kept());
-        let start = match (haste, met) {
-            (Haste::Patient, _) => None,
+        let half = half.filter(|_| mode.keeps_tunnel());
+        let start = match (mode, met) {
+            (SearchMode::Background, _) => None,
             (_, Some(_)) => Some(SHORT_START),
-            (Haste::Kept | Haste::Renewal, None) => Some(KEPT_START),
-            (Haste::Eager, None) => Some(HEAD_START),
+            (SearchMode::Reconnect | SearchMode::Refresh, None) => Some(RECONNECT_START),
+            (SearchMode::Initial, None) => Some(HEAD_START),
         };
-        let rounds: &[Duration] = if half.is_some() { &KEPT } else { &EAGER };
+        let rounds: &[Duration] = if half.is_some() { &RECONNECT } else { &EAGER };
         let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
         Self {
             since: now,
