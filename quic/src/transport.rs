@@ -7,7 +7,7 @@
 //! | grease of the QUIC bit | off | that bit tells QUIC from probes on one port (RFC 9287 is for others) |
 //! | congestion control | BBRv3, begun anew for each path; CUBIC below a round trip of 0.5 ms | 1 % of random loss costs CUBIC 97 % of a 100 Mbit/s × 50 ms link, and BBRv3 20 %; BBRv3 is slow where there is no network |
 //! | idle timeout | none | the Puncher watches over the path, and the session has the patience |
-//! | keepalive | none | the same: one keeper is enough |
+//! | keepalive | none | the same: path liveness is tested by the Puncher |
 //! | largest datagram | what this machine would send to the peer, up to [`LARGEST_DATAGRAM`]; found out by QUIC (RFC 8899) | Ethernet's 1,472 bytes are 1.4 % more than the library's 1,452 |
 //! | multipath | off | the Hub changes the path, and QUIC sees one that never changes (docs/design.md) |
 

@@ -96,12 +96,12 @@ impl Puncher {
         if sender == Sender::Current && self.used == Some(pair) {
             self.peer_is_direct = probe.direct;
         }
-        if let State::Connected(link) = &mut self.state
-            && link.pair == pair
+        if let State::Connected(selected) = &mut self.state
+            && selected.pair == pair
             && probe.kind == Kind::Probe
-            && probe.epoch <= link.peer_epoch
+            && probe.epoch <= selected.peer_epoch
         {
-            link.keeper.handle_heard(&self.keepalive, now.instant);
+            selected.liveness.handle_heard(&self.keepalive, now.instant);
         }
         match probe.kind {
             Kind::Probe => self.handle_test(pair, probe, (sender, turn), now),
@@ -136,11 +136,11 @@ impl Puncher {
         now: Now,
     ) {
         if sender == Sender::Current && self.peer_searches_again(probe) {
-            if let State::Connected(link) = &self.state {
-                if link.keeper.has_been_silent_at_rest(now.instant) {
+            if let State::Connected(selected) = &self.state {
+                if selected.liveness.has_been_silent_at_rest(now.instant) {
                     self.keepalive.handle_death(self.keepalive.interval(), now.instant);
                 }
-                self.context.candidates.handle_loss(link.keeper.heard_at());
+                self.context.candidates.handle_loss(selected.liveness.heard_at());
             }
             self.transmits.emit(Event::PeerSearching);
             self.context.note_loss(false, now.instant);
@@ -212,7 +212,7 @@ impl Puncher {
             check.proof = Some(proof);
         }
         let is_better = self.context.role == Role::Open
-            && matches!(&self.state, State::Connected(link) if link.keeper.is_slower_than(rtt));
+            && matches!(&self.state, State::Connected(selected) if selected.liveness.is_slower_than(rtt));
         if is_better && check.nominated_at.is_none() {
             check.nominate(now.instant);
         }
@@ -241,7 +241,7 @@ impl Puncher {
     }
 
     fn peer_searches_again(&self, probe: &Probe) -> bool {
-        matches!(&self.state, State::Connected(link) if probe.epoch > link.peer_epoch)
+        matches!(&self.state, State::Connected(selected) if probe.epoch > selected.peer_epoch)
     }
 
     pub(super) fn note_clock(&mut self, probe: &Probe, rtt: Duration, now: Now) {

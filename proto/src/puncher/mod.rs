@@ -13,7 +13,7 @@
 //! 3. *Proof.* A pair is proven when an ack came back over it with the token of a probe that was sent over it.
 //! 4. *Nomination.* The open side repeats its choice over a proven pair until the serve side, for which the pair
 //!    must be proven too, agrees. Then both sides are connected.
-//! 5. *Watch.* While connected it watches over the path (`keeper`) and keeps its mappings alive. It notices a new
+//! 5. *Watch.* While connected it watches over the path (`path::liveness`) and keeps its mappings alive. It notices a new
 //!    run of the peer's program, a peer that lost the path and searches again (its epoch has grown), and a NAT that
 //!    has moved us. Whoever notices first searches; the other joins. The path that was in use is tried first.
 //! 6. *Bye.* Whoever leaves says so; the other side searches on, calmly.
@@ -59,10 +59,10 @@ use self::{
     budget::Purpose,
     checks::{Checks, HURRY, PACE, PACE_RECONNECT, PROMPT},
     context::Context,
-    path::Link,
+    path::SelectedPair,
     path::keepalive::Keepalive,
-    path::keeper::PathKeeper,
     path::lifetime::Lifetime,
+    path::liveness::PathLiveness,
     peers::Peers,
     search::{Search, SearchMode},
     transmits::{OutgoingProbe, TransmitQueue},
@@ -80,7 +80,7 @@ enum State {
     /// Not started, or left.
     Idle,
     Searching(Box<Search>),
-    Connected(Box<Link>),
+    Connected(Box<SelectedPair>),
 }
 
 /// Finds, proves and nominates a pair; see the module's text.
@@ -152,7 +152,7 @@ impl Puncher {
                 self.checks.hurry(now.instant);
                 search.handle_network_change(self.context.local, now.instant);
             }
-            State::Connected(link) if link.keeper.is_at_rest() => {
+            State::Connected(selected) if selected.liveness.is_at_rest() => {
                 if self.changed_at.is_some_and(|at| now.instant < at + HURRY) {
                     return;
                 }
@@ -175,15 +175,15 @@ impl Puncher {
     /// use; and at once when the tunnel sends after a rest, if [`Self::awaits_traffic`].
     pub fn handle_traffic(&mut self, traffic: Traffic, now: Now) {
         self.traffic = traffic;
-        if let State::Connected(link) = &mut self.state {
-            link.keeper.handle_traffic(traffic, &self.keepalive, now.instant);
+        if let State::Connected(selected) = &mut self.state {
+            selected.liveness.handle_traffic(traffic, &self.keepalive, now.instant);
         }
     }
 
     /// Whether the tunnel's next datagram is worth a call of [`Self::handle_traffic`].
     #[must_use]
     pub fn awaits_traffic(&self) -> bool {
-        matches!(&self.state, State::Connected(link) if link.keeper.is_at_rest())
+        matches!(&self.state, State::Connected(selected) if selected.liveness.is_at_rest())
     }
 
     /// Says goodbye and stops.
@@ -269,7 +269,7 @@ impl Puncher {
     #[must_use]
     pub fn connected_pair(&self) -> Option<Pair> {
         match &self.state {
-            State::Connected(link) => Some(link.pair),
+            State::Connected(selected) => Some(selected.pair),
             State::Idle | State::Searching(_) => None,
         }
     }
@@ -348,11 +348,11 @@ impl Puncher {
         let again = self.memory.filter(|_| self.used == Some(pair)).map(|memory| memory.method);
         let method = again.unwrap_or(method);
         let Some(proof) = self.checks.proof(pair) else { return };
-        // A longer one may have waited in a socket; if not, the keeper will learn it.
+        // A longer one may have waited in a socket; if not, its tests will show it.
         let rtt = proof.rtt.min(PROMPT);
-        let keeper = PathKeeper::new(self.context.role, rtt, self.traffic, now.instant);
-        let link = Link::new(pair, peer_epoch, proof.observed, keeper, now.instant);
-        self.set_state(State::Connected(Box::new(link)), "nominated");
+        let liveness = PathLiveness::new(self.context.role, rtt, self.traffic, now.instant);
+        let selected = SelectedPair::new(pair, peer_epoch, proof.observed, liveness, now.instant);
+        self.set_state(State::Connected(Box::new(selected)), "nominated");
         self.checks.settle(pair, now.instant);
         self.memory = Some(Memory { method, peer_port: pair.remote.port() });
         (self.used, self.peer_is_direct) = (Some(pair), peer_is_direct);
@@ -433,7 +433,7 @@ impl Puncher {
         let checks = self.checks.deadline();
         let search = match &self.state {
             State::Searching(search) => Some(search.deadline()),
-            State::Connected(link) => Some(self.link_deadline(link)),
+            State::Connected(selected) => Some(self.path_deadline(selected)),
             State::Idle => None,
         };
         checks.into_iter().chain(search).min()

@@ -67,7 +67,7 @@ impl Puncher {
     /// Whether the peer sees us on that pair at the address of our own interface.
     pub(super) fn is_direct(&self, pair: Pair) -> bool {
         let observed = match &self.state {
-            State::Connected(link) if link.pair == pair => link.observed,
+            State::Connected(selected) if selected.pair == pair => selected.observed,
             State::Idle | State::Searching(_) | State::Connected(_) => {
                 self.checks.proof(pair).and_then(|proof| proof.observed)
             }

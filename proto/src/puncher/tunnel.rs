@@ -34,8 +34,8 @@ impl Puncher {
     /// Uses the next pair over which the peer's choice came, if there is one, because nothing of the tunnel arrives by this
     /// one: whoever was faster with a copy than the peer itself is no way to it.
     pub(crate) fn doubt_choice(&mut self, now: Now) {
-        let State::Connected(link) = &self.state else { return };
-        let (used, peer_epoch, is_direct) = (link.pair, link.peer_epoch, self.peer_is_direct);
+        let State::Connected(selected) = &self.state else { return };
+        let (used, peer_epoch, is_direct) = (selected.pair, selected.peer_epoch, self.peer_is_direct);
         let is_proven = |pair: Pair| pair != used && self.checks.proof(pair).is_some();
         let next = self.declined.iter().position(|pair| is_proven(*pair));
         if let Some(other) = next.and_then(|index| self.declined.remove(index)) {

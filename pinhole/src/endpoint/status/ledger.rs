@@ -99,13 +99,13 @@ impl Ledger {
 }
 
 impl Pages {
-    /// `keeper` is the round trip's time by the keeper's last tests: at rest QUIC's is an old one.
-    pub(super) fn take_sample(&mut self, sum: &Sum, keeper: Option<Duration>, now: Now) {
+    /// `tested` is the round trip's time by the last liveness tests: at rest QUIC's is an old one.
+    pub(super) fn take_sample(&mut self, sum: &Sum, tested: Option<Duration>, now: Now) {
         let carried = self.carried(sum);
         let tunnel = self.tunnel().filter(|_| self.book.path.is_some());
         let quic = tunnel.as_ref().and_then(Tunnel::numbers);
         let is_at_rest = self.rates.is_last(carried.sent, carried.received);
-        let rtt = if is_at_rest { keeper } else { quic.as_ref().map(|quic| quic.rtt) };
+        let rtt = if is_at_rest { tested } else { quic.as_ref().map(|quic| quic.rtt) };
         if let Some(rtt) = rtt {
             self.book.handle_rtt(rtt);
         }

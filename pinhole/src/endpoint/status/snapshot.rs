@@ -142,25 +142,25 @@ pub struct Path {
     pub chosen: Chosen,
     /// Time that finding it took, seconds: since the search began, or since the former path was lost.
     pub found_after_s: Option<f64>,
-    /// The round trip's time now, milliseconds: QUIC's estimate while something is carried, the keeper's at rest.
+    /// The round trip's time now, milliseconds: QUIC's estimate while something is carried, that of the liveness tests at rest.
     pub rtt_ms: Option<f64>,
     /// The least that was seen since the path is in use, milliseconds.
     pub rtt_least_ms: Option<f64>,
     /// The round trip's time as QUIC estimates it, milliseconds; an old one where nothing is carried.
     pub quic_rtt_ms: Option<f64>,
-    /// The round trip's time as the keeper's tests measure it, milliseconds.
+    /// The round trip's time as the liveness tests measure it, milliseconds.
     pub keeper_rtt_ms: Option<f64>,
-    /// Share of the keeper's last tests that were not answered, 0 to 1.
+    /// Share of the last liveness tests that were not answered, 0 to 1.
     pub keeper_loss: Option<f64>,
     /// Silence after which a path at rest is tested, seconds.
     pub keepalive_s: Option<f64>,
 }
 
 impl Path {
-    /// Takes the round trip's time from whoever knows it best.
+    /// Takes the round trip's time from where it is known best.
     pub(super) fn with_rtt_now(mut self, is_at_rest: bool) -> Self {
-        let (quic, keeper) = (self.quic_rtt_ms, self.keeper_rtt_ms);
-        self.rtt_ms = if is_at_rest { keeper.or(quic) } else { quic.or(keeper) };
+        let (quic, tests) = (self.quic_rtt_ms, self.keeper_rtt_ms);
+        self.rtt_ms = if is_at_rest { tests.or(quic) } else { quic.or(tests) };
         self
     }
 }

@@ -1,15 +1,15 @@
-//! How the path in use is, for whoever asks.
+//! The health of the path in use, as it is reported.
 
 use std::{net::SocketAddr, time::Duration};
 
 use crate::puncher::{Pair, Puncher, State};
 
-/// What the keeper knows of the path in use.
+/// The health of the path in use, by its liveness tests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Health {
     /// The path.
     pub pair: Pair,
-    /// Its round trip's time, smoothed over the keeper's tests.
+    /// Its round trip's time, smoothed over the liveness tests.
     pub rtt: Duration,
     /// Share of the last tests that were not answered, 0 to 1.
     pub loss: f64,
@@ -20,16 +20,16 @@ pub struct Health {
 }
 
 impl Puncher {
-    /// Returns how the path in use is; none while there is no such.
+    /// Returns the health of the path in use; `None` while there is none.
     #[must_use]
     pub fn health(&self) -> Option<Health> {
         match &self.state {
-            State::Connected(link) => Some(Health {
-                pair: link.pair,
-                rtt: link.keeper.rtt(),
-                loss: link.keeper.loss(),
+            State::Connected(selected) => Some(Health {
+                pair: selected.pair,
+                rtt: selected.liveness.rtt(),
+                loss: selected.liveness.loss(),
                 keepalive: self.keepalive.interval(),
-                observed: link.observed,
+                observed: selected.observed,
             }),
             State::Idle | State::Searching(_) => None,
         }

@@ -2,8 +2,8 @@
 
 pub(in crate::puncher) mod health;
 pub(in crate::puncher) mod keepalive;
-pub(in crate::puncher) mod keeper;
 pub(in crate::puncher) mod lifetime;
+pub(in crate::puncher) mod liveness;
 
 use std::{
     net::SocketAddr,
@@ -14,8 +14,8 @@ use crate::probe::Probe;
 use crate::puncher::{
     Event, Loss, Now, Pair, Puncher, Role, SocketId, State,
     checks::PROMPT,
-    path::keeper::{Care, PathKeeper},
     path::lifetime::Lifetime,
+    path::liveness::{Action, PathLiveness},
     search::SearchMode,
     transmits::OutgoingProbe,
 };
@@ -23,12 +23,13 @@ use crate::puncher::{
 /// Tests in a row that the peer must have seen come from another address before our NAT is taken to have moved us.
 const MOVED_TESTS: usize = 3;
 
-/// After so long a path is compared with the peer's other addresses; from the last one on again and again.
-const SURVEYS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(600)];
+/// Times between re-evaluations of a path: comparisons with the peer's other addresses. The last one repeats.
+const REEVALUATIONS: [Duration; 3] =
+    [Duration::from_secs(3), Duration::from_secs(30), Duration::from_secs(600)];
 
-/// The path in use.
+/// The selected pair (RFC 8445 §2): the path in use.
 #[derive(Debug)]
-pub(in crate::puncher) struct Link {
+pub(in crate::puncher) struct SelectedPair {
     pub(in crate::puncher) pair: Pair,
     pub(in crate::puncher) peer_epoch: u32,
     /// Our address as the peer saw it when the pair was proven.
@@ -37,20 +38,28 @@ pub(in crate::puncher) struct Link {
     moved: Option<(SocketAddr, Vec<u64>)>,
     since: Instant,
     /// When to look whether another of the peer's addresses is nearer, and how often that was done.
-    survey: (Instant, usize),
-    pub(in crate::puncher) keeper: PathKeeper,
+    reevaluation: (Instant, usize),
+    pub(in crate::puncher) liveness: PathLiveness,
 }
 
-impl Link {
+impl SelectedPair {
     /// Begins to use a pair.
     pub(in crate::puncher) fn new(
         pair: Pair,
         peer_epoch: u32,
         observed: Option<SocketAddr>,
-        keeper: PathKeeper,
+        liveness: PathLiveness,
         now: Instant,
     ) -> Self {
-        Self { pair, peer_epoch, observed, moved: None, since: now, survey: (now + SURVEYS[0], 1), keeper }
+        Self {
+            pair,
+            peer_epoch,
+            observed,
+            moved: None,
+            since: now,
+            reevaluation: (now + REEVALUATIONS[0], 1),
+            liveness,
+        }
     }
 
     /// Whether our NAT has given us another address, by what the peer has seen of a test. Somebody on the way may send a copy
@@ -76,7 +85,7 @@ impl Link {
     }
 }
 
-/// See [`Link::has_moved`].
+/// See [`SelectedPair::has_moved`].
 #[derive(Debug, PartialEq, Eq)]
 enum Moved {
     No,
@@ -87,12 +96,12 @@ enum Moved {
 impl Puncher {
     /// Watches over the path in use: tests it, gives it up, looks for a better one.
     pub(in crate::puncher) fn watch_path(&mut self, now: Now) {
-        let State::Connected(link) = &mut self.state else { return };
-        match link.keeper.poll(&self.keepalive, now.instant) {
-            Care::None => {}
-            Care::Test => self.send_path_test(now),
-            Care::Dead { silent, rested } => {
-                let age = now.instant.saturating_duration_since(link.since);
+        let State::Connected(selected) = &mut self.state else { return };
+        match selected.liveness.poll(&self.keepalive, now.instant) {
+            Action::None => {}
+            Action::Test => self.send_path_test(now),
+            Action::Dead { silent, rested } => {
+                let age = now.instant.saturating_duration_since(selected.since);
                 match rested {
                     Some(silence) => self.keepalive.handle_death(silence, now.instant),
                     None => self.lifetime.handle_death(age.saturating_sub(silent)),
@@ -107,29 +116,29 @@ impl Puncher {
 
     /// Tests the path in use.
     pub(in crate::puncher) fn send_path_test(&mut self, now: Now) {
-        let State::Connected(link) = &mut self.state else { return };
+        let State::Connected(selected) = &mut self.state else { return };
         let token = self.transmits.random();
-        link.keeper.handle_sent(token, &self.keepalive, now.instant);
-        let probe = OutgoingProbe::new(link.pair, token);
+        selected.liveness.handle_sent(token, &self.keepalive, now.instant);
+        let probe = OutgoingProbe::new(selected.pair, token);
         self.send(probe, now);
     }
 
     /// Looks for a path that is nearer, or younger where the network ends old ones. The open side does, since it
     /// chooses.
     fn improve(&mut self, now: Now) {
-        let State::Connected(link) = &mut self.state else { return };
-        if link.refresh_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
+        let State::Connected(selected) = &mut self.state else { return };
+        if selected.refresh_at(&self.lifetime).is_some_and(|at| now.instant >= at) {
             self.lifetime.handle_refresh();
             return self.lose_path(Loss::Aged, now);
         }
-        let (at, times) = link.survey;
+        let (at, times) = selected.reevaluation;
         if now.instant < at {
             return;
         }
-        link.survey = (now.instant + SURVEYS[times.min(SURVEYS.len() - 1)], times + 1);
+        selected.reevaluation = (now.instant + REEVALUATIONS[times.min(REEVALUATIONS.len() - 1)], times + 1);
         for remote in self.context.candidates.all() {
             let pair = Pair { socket: SocketId::MAIN, remote };
-            if pair != link.pair {
+            if pair != selected.pair {
                 self.checks.add_reflexive(pair, now.instant);
             }
         }
@@ -144,23 +153,24 @@ impl Puncher {
         self.start_search(now, now.instant, mode, "the path is lost");
     }
 
-    /// Takes an ack of the keeper's; false if it is none.
+    /// Takes an ack of a liveness test; false if it is none.
     pub(in crate::puncher) fn handle_path_ack(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
-        let State::Connected(link) = &mut self.state else { return false };
-        if link.pair != pair {
+        let State::Connected(selected) = &mut self.state else { return false };
+        if selected.pair != pair {
             return false;
         }
-        let is_prompt = link.keeper.awaits(probe.token, now.instant);
-        let moved = if is_prompt { link.has_moved(probe.token, probe.observed) } else { Moved::No };
+        let is_prompt = selected.liveness.awaits(probe.token, now.instant);
+        let moved = if is_prompt { selected.has_moved(probe.token, probe.observed) } else { Moved::No };
         if moved == Moved::Perhaps {
             return true; // the test stays unanswered, so others follow soon
         }
-        let Some((rtt, rested)) = link.keeper.handle_ack(probe.token, &self.keepalive, now.instant) else {
+        let Some((rtt, rested)) = selected.liveness.handle_ack(probe.token, &self.keepalive, now.instant)
+        else {
             return false;
         };
         match rested {
             // The peer had lost the path: this test has opened our NAT anew.
-            Some(silence) if probe.epoch > link.peer_epoch => {
+            Some(silence) if probe.epoch > selected.peer_epoch => {
                 self.keepalive.handle_death(silence, now.instant)
             }
             Some(silence) => self.keepalive.handle_answer(silence, now.instant),
@@ -180,13 +190,13 @@ impl Puncher {
         true
     }
 
-    pub(in crate::puncher) fn link_deadline(&self, link: &Link) -> Instant {
-        let kept = link.keeper.deadline();
+    pub(in crate::puncher) fn path_deadline(&self, selected: &SelectedPair) -> Instant {
+        let kept = selected.liveness.deadline();
         match self.context.role {
             Role::Serve => kept,
             Role::Open => {
-                let refresh_at = link.refresh_at(&self.lifetime);
-                refresh_at.into_iter().fold(kept.min(link.survey.0), Instant::min)
+                let refresh_at = selected.refresh_at(&self.lifetime);
+                refresh_at.into_iter().fold(kept.min(selected.reevaluation.0), Instant::min)
             }
         }
     }

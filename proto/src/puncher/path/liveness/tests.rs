@@ -4,9 +4,9 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A keeper, its clock, and what it did.
+/// The liveness of a path, its clock, and what it did.
 struct Watch {
-    keeper: PathKeeper,
+    liveness: PathLiveness,
     keepalive: Keepalive,
     began: Instant,
     now: Instant,
@@ -22,7 +22,7 @@ impl Watch {
     fn new(rtt: Duration) -> Self {
         let began = Instant::now();
         Self {
-            keeper: PathKeeper::new(Role::Open, rtt, Traffic::default(), began),
+            liveness: PathLiveness::new(Role::Open, rtt, Traffic::default(), began),
             keepalive: Keepalive::default(),
             began,
             now: began,
@@ -39,7 +39,7 @@ impl Watch {
         let mut acks: VecDeque<(Instant, u64)> = VecDeque::new();
         while self.dead_at.is_none() {
             let ack_at = acks.front().map(|(at, _)| *at);
-            let next = ack_at.map_or(self.keeper.deadline(), |at| at.min(self.keeper.deadline()));
+            let next = ack_at.map_or(self.liveness.deadline(), |at| at.min(self.liveness.deadline()));
             if next > until {
                 break;
             }
@@ -47,21 +47,21 @@ impl Watch {
             if ack_at == Some(next)
                 && let Some((_, token)) = acks.pop_front()
             {
-                if let Some((_, Some(silence))) = self.keeper.handle_ack(token, &self.keepalive, self.now) {
+                if let Some((_, Some(silence))) = self.liveness.handle_ack(token, &self.keepalive, self.now) {
                     self.keepalive.handle_answer(silence, self.now);
                 }
                 continue;
             }
-            self.keeper.handle_traffic(self.traffic, &self.keepalive, self.now);
-            match self.keeper.poll(&self.keepalive, self.now) {
-                Care::None => {}
-                Care::Test => {
+            self.liveness.handle_traffic(self.traffic, &self.keepalive, self.now);
+            match self.liveness.poll(&self.keepalive, self.now) {
+                Action::None => {}
+                Action::Test => {
                     self.tokens += 1;
                     self.tests.push(self.now - self.began);
                     acks.extend(rtt.map(|rtt| (self.now + rtt, self.tokens)));
-                    self.keeper.handle_sent(self.tokens, &self.keepalive, self.now);
+                    self.liveness.handle_sent(self.tokens, &self.keepalive, self.now);
                 }
-                Care::Dead { .. } => self.dead_at = Some(self.now - self.began),
+                Action::Dead { .. } => self.dead_at = Some(self.now - self.began),
             }
         }
         self.now = until.max(self.now);
@@ -69,7 +69,7 @@ impl Watch {
 
     fn send(&mut self) {
         self.traffic.sent += 1;
-        self.keeper.handle_traffic(self.traffic, &self.keepalive, self.now);
+        self.liveness.handle_traffic(self.traffic, &self.keepalive, self.now);
     }
 }
 
@@ -117,11 +117,11 @@ fn tests_become_rare_while_nothing_moves() {
 fn a_word_that_crosses_the_first_one_after_a_rest_does_not_end_the_rest_that_the_peer_sees() {
     let mut watch = Watch::new(40 * MS);
     watch.run_for(Duration::from_secs(60), Some(40 * MS));
-    let calm = watch.keeper.calm;
+    let calm = watch.liveness.calm;
     watch.send();
     watch.now += 10 * MS;
-    watch.keeper.handle_heard(&watch.keepalive, watch.now);
-    assert_eq!(watch.keeper.calm, calm);
+    watch.liveness.handle_heard(&watch.keepalive, watch.now);
+    assert_eq!(watch.liveness.calm, calm);
     let cut = watch.now - watch.began;
     watch.run_for(Duration::from_secs(30), None);
     assert!(watch.dead_at.expect("noticed") - cut <= Duration::from_secs(2), "{:?}", watch.dead_at);
@@ -133,7 +133,7 @@ fn whoever_has_slept_asks_before_it_judges() {
     watch.send();
     watch.now += Duration::from_secs(600);
     let tests = watch.tests.len();
-    assert_eq!(watch.keeper.poll(&watch.keepalive, watch.now), Care::Test);
+    assert_eq!(watch.liveness.poll(&watch.keepalive, watch.now), Action::Test);
     watch.run_for(Duration::from_secs(1), Some(40 * MS));
     assert!(watch.dead_at.is_none() && watch.tests.len() >= tests);
 }
@@ -146,7 +146,7 @@ fn an_answer_that_was_read_after_a_sleep_is_no_measure_of_a_round_trip_and_no_si
     let token = watch.tokens;
     assert!(token > 0);
     watch.now += Duration::from_secs(90);
-    assert!(watch.keeper.handle_ack(token, &watch.keepalive, watch.now).is_none());
+    assert!(watch.liveness.handle_ack(token, &watch.keepalive, watch.now).is_none());
     let awake = watch.now - watch.began;
     watch.send();
     watch.run_for(Duration::from_secs(30), None);

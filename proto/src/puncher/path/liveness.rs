@@ -1,4 +1,5 @@
-//! Watches the path in use: whether it still carries packets both ways, and what keeps its mappings alive.
+//! Path liveness: whether the path in use still carries packets both ways (as RFC 7675 has consent checked), and what
+//! keeps its mappings alive.
 //!
 //! Whatever the peer sends is a sign of life, the tunnel's own datagrams above all. A sealed test asks for one, and is
 //! to be acked, in two cases:
@@ -32,7 +33,7 @@ const DEAD_AFTER_TIMEOUTS: u32 = 4;
 /// Tests that a dead path has not answered: at 30 % of loss each way, 1 of 200 living ones does so.
 const TESTS: u32 = 8;
 
-/// As many more where every test gets lost.
+/// Further tests that a dead path has not answered, where every test gets lost.
 const TESTS_FOR_LOSS: u32 = 24;
 
 /// Shortest time for the tunnel's own datagrams to be answered before a test asks.
@@ -56,15 +57,15 @@ const MAX_TESTS: usize = 64;
 /// A path that is faster by a quarter and this much is worth a change.
 const BETTER_BY: Duration = Duration::from_millis(5);
 
-/// Whoever wakes up this much later than planned has slept, and its silence says nothing about the path.
+/// Lateness from which on a machine counts as one that has slept: silence says nothing about the path then.
 const SLEPT: Duration = Duration::from_secs(3);
 
-/// For this long after that, what arrives may have waited.
+/// Time after a sleep in which what arrives may have waited.
 const STALE: Duration = Duration::from_millis(100);
 
-/// What is to be done about the path.
+/// The next thing to do about the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::puncher) enum Care {
+pub(in crate::puncher) enum Action {
     /// Nothing now.
     None,
     /// Send a test.
@@ -78,9 +79,9 @@ pub(in crate::puncher) enum Care {
     },
 }
 
-/// See the module's text.
+/// The liveness of the path in use; see the module's text.
 #[derive(Debug)]
-pub(in crate::puncher) struct PathKeeper {
+pub(in crate::puncher) struct PathLiveness {
     role: Role,
     rtt: Rtt,
     traffic: Traffic,
@@ -109,7 +110,7 @@ struct Doubt {
     next_at: Instant,
 }
 
-impl PathKeeper {
+impl PathLiveness {
     /// Begins to watch a path that was proven a moment ago.
     pub(in crate::puncher) fn new(role: Role, rtt: Duration, traffic: Traffic, now: Instant) -> Self {
         Self {
@@ -128,7 +129,7 @@ impl PathKeeper {
         }
     }
 
-    /// Takes note of what the tunnel has sent and received by now.
+    /// Records what the tunnel has sent and received by now.
     pub(in crate::puncher) fn handle_traffic(
         &mut self,
         traffic: Traffic,
@@ -152,7 +153,7 @@ impl PathKeeper {
         self.plan(keepalive, now);
     }
 
-    /// Takes note of a probe of the peer on this path.
+    /// Records a probe of the peer on this path.
     pub(in crate::puncher) fn handle_heard(&mut self, keepalive: &Keepalive, now: Instant) {
         if self.has_slept(now) || now < self.stale_until {
             return; // it has waited
@@ -194,7 +195,7 @@ impl PathKeeper {
         Some((rtt, rested))
     }
 
-    /// Takes note of a test that leaves now.
+    /// Records a test that leaves now.
     pub(in crate::puncher) fn handle_sent(&mut self, token: u64, keepalive: &Keepalive, now: Instant) {
         if self.tests.len() == MAX_TESTS {
             self.tests.pop_front();
@@ -209,31 +210,31 @@ impl PathKeeper {
     }
 
     /// Says what is to be done now.
-    pub(in crate::puncher) fn poll(&mut self, keepalive: &Keepalive, now: Instant) -> Care {
+    pub(in crate::puncher) fn poll(&mut self, keepalive: &Keepalive, now: Instant) -> Action {
         if self.has_slept(now) {
             tracing::debug!(late = ?(now - self.wakes_at), "slept");
             (self.waiting_since, self.doubt) = (None, None);
             self.tests.clear();
             self.stale_until = now + STALE;
             self.plan(keepalive, now);
-            return Care::Test;
+            return Action::Test;
         }
         if now < self.wakes_at {
-            return Care::None;
+            return Action::None;
         }
-        let care = match self.doubt {
+        let action = match self.doubt {
             Some(doubt) if self.is_dead(doubt, now) => {
                 let silent = now.saturating_duration_since(self.heard_at);
-                return Care::Dead { silent, rested: self.rested(doubt) };
+                return Action::Dead { silent, rested: self.rested(doubt) };
             }
-            Some(doubt) if now >= doubt.next_at => Care::Test,
-            None if now >= self.doubts_at(keepalive) => Care::Test,
-            Some(_) | None => Care::None,
+            Some(doubt) if now >= doubt.next_at => Action::Test,
+            None if now >= self.doubts_at(keepalive) => Action::Test,
+            Some(_) | None => Action::None,
         };
-        if care == Care::None {
+        if action == Action::None {
             self.plan(keepalive, now);
         }
-        care
+        action
     }
 
     fn has_slept(&self, now: Instant) -> bool {
@@ -282,7 +283,7 @@ impl PathKeeper {
         rtt + BETTER_BY < self.rtt.smooth * 3 / 4
     }
 
-    /// Takes note of a sign of life. One that comes much sooner than a round trip after the tunnel has begun to send was
+    /// Records a sign of life. One that comes much sooner than a round trip after the tunnel has begun to send was
     /// under way by then, and answers nothing: the peer still thinks that the tunnel rests.
     fn note_life(&mut self, now: Instant) {
         (self.heard_at, self.doubt) = (now, None);
