@@ -109,7 +109,7 @@ fn gentle_bounds_are_kept_as_well() {
 }
 
 #[test]
-fn a_newcomer_meets_a_side_that_has_waited_for_hours_in_one_of_the_next_windows() {
+fn a_side_that_starts_meets_one_that_has_waited_for_hours_in_one_of_the_next_windows() {
     for (waits, comes) in [("home", "random"), ("random", "home"), ("spoilt", "random"), ("block", "reject")]
     {
         let spec = |name: &str| name.parse::<NatSpec>().expect("a preset");
@@ -128,7 +128,7 @@ fn a_newcomer_meets_a_side_that_has_waited_for_hours_in_one_of_the_next_windows(
 }
 
 #[test]
-fn a_newcomer_behind_a_spoilt_nat_meets_one_within_two_minutes() {
+fn a_side_that_starts_behind_a_spoilt_nat_meets_it_within_two_minutes() {
     let spoilt: NatSpec = "spoilt".parse().expect("a preset");
     for seed in 0..10 {
         let mut punch = ordinary(&spoilt, &spoilt, seed);

@@ -1,13 +1,13 @@
 //! Which runs of the peer's program are known, and which one is believed.
 //!
 //! Each run has a random instance number. A run becomes the current one only by proof: it has echoed a token of
-//! ours. Until then it is a newcomer, and gets answers, but changes nothing: otherwise a recorded probe of an
+//! ours. Until then it is unproven, and gets answers, but changes nothing: otherwise a recorded probe of an
 //! earlier run could end a live tunnel. A run that was followed by another is retired and not heard any more; should it
 //! be alive, it is told so.
 //!
 //! No datagram is let in twice over one pair. Whoever sees one may copy it, and his copy may come first: so a number
 //! counts over a few pairs ([`Numbers`]), and one that comes again gets one answer at most. What was heard last of a run outlives its
-//! place among the newcomers, and its retirement ([`Former`]). Words of an unknown run that are not dated now may be
+//! place among the unproven ones, and its retirement ([`Former`]). Words of an unknown run that are not dated now may be
 //! recordings of an earlier one: they are let in from IPs that the user named alone (a wrong clock must not keep two
 //! machines apart), answered out of a purse of their own, and take no place of a run that is dated now.
 
@@ -31,10 +31,10 @@ const LATE_MS: u64 = 2000;
 /// What two clocks that are read one after the other, and rounded, may disagree by, ms.
 const ROUNDING_MS: u64 = 10;
 
-/// Unproven runs kept in mind at a time. One is usual; more only under an attack with recordings.
-const MAX_NEWCOMERS: usize = 4;
+/// Most unproven runs that are remembered at a time. One is usual; more only under an attack with recordings.
+const MAX_UNPROVEN: usize = 4;
 
-/// Runs of which the newest sequence number is remembered when they are neither current nor newcomers any more.
+/// Runs of which the newest sequence number is remembered when they are neither current nor unproven any more.
 const MAX_FORMER: usize = 64;
 
 /// A retired run that still talks is told so once in this time.
@@ -58,13 +58,15 @@ pub(super) struct Instance {
 /// What is known of the sender of a probe that was let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sender {
+    /// The run that is believed.
     Current,
-    Newcomer,
-    /// A newcomer whose word is not dated now: it may be a recording.
+    /// A run that has proven nothing yet.
+    Unproven,
+    /// An unproven run whose word is not dated now: it may be a recording.
     Undated,
 }
 
-/// A run that is neither the current one nor a newcomer: up to which number its datagrams are known.
+/// A run that is neither the current one nor an unproven one: up to which number its datagrams are known.
 #[derive(Debug, Clone, Copy)]
 struct Former {
     id: u64,
@@ -75,9 +77,9 @@ struct Former {
 /// What a former run was. Where room is needed, the first kind goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// A newcomer that was never dated when it came.
+    /// An unproven run that was never dated when it came.
     Undated,
-    /// A newcomer that was; or a retired one that is forgiven.
+    /// An unproven run that was; or a retired one that is forgiven.
     Dated,
     /// Another one has followed it, or it has left. With the time when it was last told.
     Retired(Option<Instant>),
@@ -88,17 +90,17 @@ pub(super) struct Peers {
     /// Our start, on the clock that never jumps.
     started: Option<Instant>,
     current: Option<Instance>,
-    newcomers: VecDeque<Instance>,
+    unproven: VecDeque<Instance>,
     /// The oldest first.
     former: VecDeque<Former>,
 }
 
 impl Peers {
     pub(super) fn new() -> Self {
-        Self { started: None, current: None, newcomers: VecDeque::new(), former: VecDeque::new() }
+        Self { started: None, current: None, unproven: VecDeque::new(), former: VecDeque::new() }
     }
 
-    /// Takes note of our start; later ones change nothing.
+    /// Records our start; later calls change nothing.
     pub(super) fn start(&mut self, now: Now) {
         self.started.get_or_insert(now.instant);
     }
@@ -114,7 +116,7 @@ impl Peers {
         if !is_credible || self.is_retired(probe.instance) {
             return None;
         }
-        if !is_current && !self.newcomers.iter().any(|n| n.id == probe.instance) {
+        if !is_current && !self.unproven.iter().any(|n| n.id == probe.instance) {
             self.welcome(probe, is_dated, now)?;
         }
         let instance = self.instance_mut(probe.instance)?;
@@ -124,7 +126,7 @@ impl Peers {
         instance.is_dated |= is_dated;
         let sender = match (is_current, is_dated) {
             (true, _) => Sender::Current,
-            (false, true) => Sender::Newcomer,
+            (false, true) => Sender::Unproven,
             (false, false) => Sender::Undated,
         };
         Some((sender, turn))
@@ -156,9 +158,9 @@ impl Peers {
 
     /// Believes a run that has echoed our token. Returns true when it follows another one.
     pub(super) fn believe(&mut self, id: u64) -> bool {
-        let Some(index) = self.newcomers.iter().position(|n| n.id == id) else { return false };
-        let newcomer = self.newcomers.remove(index);
-        let former = std::mem::replace(&mut self.current, newcomer);
+        let Some(index) = self.unproven.iter().position(|n| n.id == id) else { return false };
+        let proven = self.unproven.remove(index);
+        let former = std::mem::replace(&mut self.current, proven);
         let restarted = former.is_some();
         former.iter().for_each(|former| self.part_with(former, Standing::Retired(None)));
         restarted
@@ -200,20 +202,20 @@ impl Peers {
         self.former.iter().any(|f| f.id == id && matches!(f.standing, Standing::Retired(_)))
     }
 
-    /// Gives a run a place among the newcomers, unless what it says is known, or all places are taken by better ones.
+    /// Gives a run a place among the unproven ones, unless what it says is known, or all places are taken by better ones.
     fn welcome(&mut self, probe: &Probe, is_dated: bool, now: Now) -> Option<()> {
         let known = self.former.iter().position(|former| former.id == probe.instance);
         let heard = known.map(|index| self.former[index].sequence);
         if heard.is_some_and(|heard| probe.sequence <= heard) {
             return None;
         }
-        if self.newcomers.len() == MAX_NEWCOMERS {
-            let undated = self.newcomers.iter().position(|newcomer| !newcomer.is_dated);
-            let left = self.newcomers.remove(undated.or(is_dated.then_some(0))?)?;
+        if self.unproven.len() == MAX_UNPROVEN {
+            let undated = self.unproven.iter().position(|run| !run.is_dated);
+            let left = self.unproven.remove(undated.or(is_dated.then_some(0))?)?;
             self.part_with(&left, if left.is_dated { Standing::Dated } else { Standing::Undated });
         }
         self.former.retain(|former| former.id != probe.instance);
-        self.newcomers.push_back(Instance {
+        self.unproven.push_back(Instance {
             id: probe.instance,
             epoch: probe.epoch,
             heard_at: now.instant,
@@ -236,7 +238,7 @@ impl Peers {
     }
 
     fn instance_mut(&mut self, id: u64) -> Option<&mut Instance> {
-        self.current.iter_mut().chain(&mut self.newcomers).find(|i| i.id == id)
+        self.current.iter_mut().chain(&mut self.unproven).find(|i| i.id == id)
     }
 }
 

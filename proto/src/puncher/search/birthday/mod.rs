@@ -48,7 +48,7 @@ pub(in crate::puncher) const HEAD_START: Duration = Duration::from_millis(400);
 const SHORT_START: Duration = Duration::from_millis(250);
 
 /// When the rounds of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
-/// are spread over their time, so that a newcomer's fan is met soon whenever it comes.
+/// are spread over their time, so that the fan of a peer that starts later is met soon.
 const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
 
 /// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
@@ -84,15 +84,15 @@ const WINDOW_TURN: Duration = Duration::from_secs(12);
 /// An attempt that had to leave a part of the mappings to others is made whole after this long: nobody has wanted them.
 const WHOLE_AGAIN: Duration = Duration::from_secs(90);
 
-/// When the rounds of a newcomer within a window begin; clocks may be 5 s apart.
+/// When the rounds of a side within a window begin; clocks may be 5 s apart.
 const WINDOW: [Duration; 2] = seconds([0, 8]);
 
-/// When the only round of a side begins that has waited longer than [`NEWCOMER`]. It is in the middle of the other's.
+/// When the only round of a side begins that has waited longer than [`LONG_WAIT`]. It is in the middle of the other's.
 const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 
 /// After this long a side that waits makes one round in each window, with two fifths of its fan, a third of its sweep:
-/// a sixth of the packets, and most newcomers are still met in the first window.
-const NEWCOMER: Duration = Duration::from_secs(3600);
+/// a sixth of the packets, and most peers that start then are still met in the first window.
+const LONG_WAIT: Duration = Duration::from_secs(3600);
 
 /// Ports above a known one that are swept first; below it half as many.
 const NEAR: u16 = 48;
@@ -318,7 +318,7 @@ impl Birthday {
         // Mappings that may be alive are used again, whatever search they are from.
         let alive = transmits.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
         let epoch = alive.unwrap_or(window_at(context.unix));
-        let waits = now >= self.since + NEWCOMER;
+        let waits = now >= self.since + LONG_WAIT;
         let rounds: &[Duration] = match (context.is_eager, waits) {
             (true, _) => self.rounds,
             (false, false) => &WINDOW,
