@@ -13,7 +13,7 @@ use pinhole::{
     bind::BindError,
     endpoint::{self, DEFAULT_PATIENCE, PeerAddress, PeerError, StartError},
     forward::{self, OpenSpec, ServeSpec},
-    hub::WANTED_BUFFER_BYTES,
+    mux::WANTED_BUFFER_BYTES,
     proto::nat::is_example,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -365,7 +365,7 @@ pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
 
 /// Says that the system caps the socket buffers, and the way out.
 fn warn_of_small_buffers(endpoint: &Endpoint, reporter: &mut Reporter) {
-    let granted = endpoint.hub().buffer_sizes();
+    let granted = endpoint.mux().buffer_sizes();
     if granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES {
         reporter.say(Level::Warning, &words::small_buffers(granted, WANTED_BUFFER_BYTES));
     }

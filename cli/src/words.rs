@@ -12,7 +12,7 @@ use pinhole::{
     bind::{BindError, Protocol},
     endpoint::DEFAULT_PORT,
     forward::{HELD_CONNECTIONS, HELD_FOR, OpenSpec, ServeSpec},
-    hub::BufferSizes,
+    mux::BufferSizes,
     proto::{
         control::Services,
         key::PhraseError,

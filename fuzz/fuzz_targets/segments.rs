@@ -1,4 +1,4 @@
-//! A coalesced read of the socket: any bytes in segments of any length, each kept for QUIC or taken out, as `Hub::sort`
+//! A coalesced read of the socket: any bytes in segments of any length, each kept for QUIC or taken out, as `Mux::sort`
 //! does it.
 
 #![no_main]
@@ -16,9 +16,9 @@ use self::{filter::Filter, segments::retain};
 
 // The files, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
 #[allow(dead_code, reason = "the program looks at probes, too")]
-#[path = "../../pinhole/src/hub/filter.rs"]
+#[path = "../../pinhole/src/mux/filter.rs"]
 mod filter;
-#[path = "../../pinhole/src/hub/segments.rs"]
+#[path = "../../pinhole/src/mux/segments.rs"]
 mod segments;
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::stretch(&Phrase::generate([7; 32])));

@@ -3,7 +3,7 @@
 //! Two machines, each behind a NAT of its own; each user knows the other's public IP and a key that both share.
 //! There is no server, no account and no relay. In the order of a life:
 //!
-//! 1. An [`Endpoint`] opens a UDP port ([`hub`]); each [`Peer`] of it punches: both sides probe each other until packets
+//! 1. An [`Endpoint`] opens a UDP port ([`mux`]); each [`Peer`] of it punches: both sides probe each other until packets
 //!    pass.
 //! 2. Over the proven pair it opens a [`Tunnel`]: QUIC with pinned keys.
 //! 3. A [`forward`] carries TCP connections through it, a stream each: [`forward::listen`] on the open side,
@@ -41,7 +41,7 @@ pub mod check;
 pub mod clock;
 pub mod endpoint;
 pub mod forward;
-pub mod hub;
+pub mod mux;
 mod sys;
 pub mod tunnel;
 

@@ -9,7 +9,7 @@
 //! | idle timeout | none | the Puncher watches over the path, and the session has the patience |
 //! | keepalive | none | the same: path liveness is tested by the Puncher |
 //! | largest datagram | what this machine would send to the peer, up to [`LARGEST_DATAGRAM`]; found out by QUIC (RFC 8899) | Ethernet's 1,472 bytes are 1.4 % more than the library's 1,452 |
-//! | multipath | off | the Hub changes the path, and QUIC sees one that never changes (docs/design.md) |
+//! | multipath | off | the Mux changes the path, and QUIC sees one that never changes (docs/design.md) |
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,7 +58,7 @@ const UNI_STREAMS: VarInt = VarInt::from_u32(4);
 /// Bounds of the first guess of the round trip's time, which decides when a lost first packet is sent again.
 const INITIAL_RTT: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(333);
 
-/// Configures what all connections of an endpoint share. The QUIC bit is not greased: the Hub needs it.
+/// Configures what all connections of an endpoint share. The QUIC bit is not greased: the Mux needs it.
 pub fn endpoint(credentials: &Credentials) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.grease_quic_bit(false);

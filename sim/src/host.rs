@@ -117,7 +117,7 @@ impl Host {
             program.leave(now, network);
         }
         self.memory = program.memory;
-        program.hub.close_all(network);
+        program.mux.close_all(network);
     }
 
     pub(super) fn say(&mut self, bytes: u64, now: Instant, network: &mut Network) {

@@ -142,7 +142,7 @@ impl World {
 
 /// Says which bound a program has exceeded.
 fn excess(program: &Program) -> Option<String> {
-    let (sockets, routes) = program.hub.sizes();
+    let (sockets, routes) = program.mux.sizes();
     let bounds = [
         ("probes a second", program.probes.peak, MAX_PROBES_A_SECOND),
         ("wakeups a second", program.wakes.peak, MAX_WAKES_A_SECOND),

@@ -8,8 +8,8 @@
 
 mod app;
 mod host;
-mod hub;
 mod judge;
+mod mux;
 mod op;
 mod plan;
 mod program;

@@ -20,7 +20,7 @@ use pinhole_quic::{Credentials, Goodbye, Shared, Way, tunnel_end};
 
 use super::{
     app::{App, TunnelId},
-    hub::{Hub, PORT},
+    mux::{Mux, PORT},
     quic::Quic,
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Program {
     side: Side,
     role: Role,
     pub(super) session: Session,
-    pub(super) hub: Hub,
+    pub(super) mux: Mux,
     pub(super) quic: Quic,
     shared: Shared,
     /// QUIC's own numbers of the session's connections.
@@ -103,7 +103,7 @@ impl Program {
             side,
             role,
             session,
-            hub: Hub::bind(Place::Host(side), network),
+            mux: Mux::bind(Place::Host(side), network),
             quic: Quic::new(&shared, self::seed(chance)),
             shared,
             connections: BTreeMap::new(),
@@ -125,10 +125,10 @@ impl Program {
     }
 
     pub(super) fn handle_datagram(&mut self, delivery: &Delivery, now: Now, network: &mut Network) {
-        let Some(socket) = self.hub.socket_at(delivery.port) else { return };
+        let Some(socket) = self.mux.socket_at(delivery.port) else { return };
         let pair = Pair { socket, remote: delivery.from.into() };
         match classify(&delivery.payload) {
-            Class::Quic if self.hub.is_proven(pair) => {
+            Class::Quic if self.mux.is_proven(pair) => {
                 if let Some(incoming) = self.quic.handle_datagram(&delivery.payload, now.instant) {
                     self.handle_incoming(incoming, now);
                 }
@@ -143,8 +143,8 @@ impl Program {
     }
 
     pub(super) fn handle_icmp(&mut self, error: &IcmpError, now: Now, network: &mut Network) {
-        let Some(socket) = self.hub.socket_at(error.port) else { return };
-        if self.session.connected_pair().is_some() || !self.hub.heeds_icmp(socket) {
+        let Some(socket) = self.mux.socket_at(error.port) else { return };
+        if self.session.connected_pair().is_some() || !self.mux.wants_icmp(socket) {
             return;
         }
         let kind = match error.kind {
@@ -244,22 +244,22 @@ impl Program {
             Output::Transmit(transmit) => {
                 self.probe_count += 1;
                 self.probes.note(now.instant);
-                self.hub.send(transmit.pair, transmit.ttl, transmit.payload.to_vec(), network);
+                self.mux.send(transmit.pair, transmit.ttl, transmit.payload.to_vec(), network);
             }
             Output::Open { socket, port } => {
-                if !self.hub.open(socket, port, network) {
+                if !self.mux.open(socket, port, network) {
                     self.session.handle_open_failed(socket);
                 }
             }
-            Output::Close(socket) => self.hub.close(socket, network),
+            Output::Close(socket) => self.mux.close(socket, network),
             Output::Locate => self.locate(now, network),
             Output::LookUp => self.resolved_at = Some(now.instant + LOOKUP),
-            Output::SetPlain(_) | Output::Timeout(_) => {}
+            Output::SetWithoutOffload(_) | Output::Timeout(_) => {}
             Output::Admit(over) => {
                 if self.role == Role::Serve {
                     self.quic.answer(self.shared.server(over.instances, way(over)));
                 }
-                self.hub.admit(over.pair, network);
+                self.mux.admit(over.pair, network);
                 self.memory = Some(Memory { method: over.method, peer_port: over.pair.remote.port() });
             }
             Output::Dial { connection, over } => {
@@ -342,7 +342,7 @@ impl Program {
     fn tell_vitals(&mut self, now: Now) {
         let tunnel = self.tunnel.and_then(|(handle, _)| self.quic.get(handle));
         let rtt = tunnel.and_then(|connection| connection.rtt(PathId::ZERO));
-        let traffic = Traffic { sent: self.hub.sent, received: self.shared.opened.count() };
+        let traffic = Traffic { sent: self.mux.sent, received: self.shared.opened.count() };
         let acknowledged = self.shared.paths.acknowledged();
         self.session.handle_vitals(Vitals { traffic, acknowledged, rtt }, now);
     }
@@ -364,7 +364,7 @@ impl Program {
         let (leaving, events) = self.quic.drive(now.instant);
         has_moved |= !leaving.is_empty() || !events.is_empty();
         for datagram in leaving {
-            self.hub.send_quic(datagram, network);
+            self.mux.send_quic(datagram, network);
             if self.session.awaits_traffic() {
                 self.tell_vitals(now);
             }

@@ -12,7 +12,7 @@ use pinhole_proto::key::Instances;
 
 use pinhole_quic::{Shared, Way};
 
-/// Where the peer is, as QUIC sees it: the Hub knows better.
+/// Where the peer is, as QUIC sees it: the Mux knows better.
 const PEER: std::net::SocketAddr =
     std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1);
 

@@ -88,8 +88,8 @@ impl World {
         let began = virtual_start();
         let mut network = Network::new(&setting.nats, setting.link, chance.next_u64(), began);
         for place in Side::BOTH.map(Place::Host) {
-            network.listen(place, super::hub::PORT);
-            network.close(place, super::hub::PORT); // until it starts
+            network.listen(place, super::mux::PORT);
+            network.close(place, super::mux::PORT); // until it starts
         }
         let hosts = Side::BOTH.map(|side| {
             let index = side.index();

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use pinhole::{
     check::{Clock, Machine, Port, StunSeen},
-    hub::{Hop, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
+    mux::{Hop, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
     proto::{
         nat::Reach,
         puncher::{IcmpKind, Limits},
@@ -253,7 +253,7 @@ fn clock_line(clock: Clock) -> String {
 mod tests {
     use std::net::IpAddr;
 
-    use pinhole::hub::BufferSizes;
+    use pinhole::mux::BufferSizes;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use pinhole::{
     check::{self, CheckError, Plan, Progress},
     clock,
     endpoint::{DEFAULT_PORT, PeerAddress, Purpose},
-    hub,
+    mux,
     proto::{
         puncher::{Connected, Limits, NoPathCause, SearchReport, Trouble},
         survey::{LIFETIME_MAPPINGS, MAX_MAPPINGS, MOST_LIFETIME, Outcome},
@@ -174,7 +174,7 @@ fn wrongly_started(trouble: &Trouble) -> String {
 
 /// Shares the mappings between the first look at the routers, the search, and the survey and the watch after it.
 fn share(limits: Limits) -> (Limits, [u16; 2]) {
-    let looked = u16::from(hub::HOPS);
+    let looked = u16::from(mux::HOPS);
     let limits =
         Limits { mappings: limits.mappings.saturating_sub(looked).max(Limits::LEAST.mappings), ..limits };
     let room = limits.mappings.saturating_sub(Limits::LEAST.mappings);

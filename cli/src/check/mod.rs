@@ -16,7 +16,7 @@ pub(super) use self::{
 use anyhow::Result;
 use pinhole::{
     check::{self, Machine},
-    hub,
+    mux,
 };
 use serde_json::{Value, json};
 
@@ -100,7 +100,7 @@ async fn look(args: &CheckArgs, whom: Option<&Whom>) -> Result<Own> {
     let machine = Machine::look(main, peer);
     let hops = match peer {
         Some(peer) if machine.source.is_some() => {
-            hub::hops(args.own_ip().into(), peer).await.or_say(|| Message::CannotTrace)?
+            mux::hops(args.own_ip().into(), peer).await.or_say(|| Message::CannotTrace)?
         }
         Some(_) | None => Vec::new(),
     };

@@ -19,7 +19,7 @@ use pinhole::{
     check::{CheckError, StunError},
     endpoint::{PeerError, StartError, TaskEnd},
     forward::{OpenSpec, ServeSpec},
-    hub::BufferSizes,
+    mux::BufferSizes,
     proto::{
         control::Services,
         key::{Instances, Phrase, PhraseError},

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{CheckError, Plan};
-use crate::hub::{PeerHub, SurveyArrival};
+use crate::mux::{PeerMux, SurveyArrival};
 
 /// Numbers of the sockets of a survey: far from those that the puncher gives.
 const FIRST_SOCKET: u16 = 60_000;
@@ -38,7 +38,7 @@ const MAX_HEARD: usize = 1024;
 
 /// One side's sockets and what they hear.
 pub(super) struct Hand {
-    hub: Arc<PeerHub>,
+    mux: Arc<PeerMux>,
     role: Role,
     seal: ProbeSeal,
     arrivals: mpsc::Receiver<SurveyArrival>,
@@ -58,10 +58,10 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub(super) fn new(hub: Arc<PeerHub>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
-        let arrivals = hub.survey_probes(seal.clone(), role.other());
+    pub(super) fn new(mux: Arc<PeerMux>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
+        let arrivals = mux.survey_probes(seal.clone(), role.other());
         Self {
-            hub,
+            mux,
             role,
             seal,
             arrivals,
@@ -88,7 +88,7 @@ impl Hand {
 
     /// Returns the address of the tunnel's socket, as this side knows it.
     pub(super) fn inside(&self, ip: IpAddr) -> SocketAddr {
-        SocketAddr::new(ip, self.hub.port(self.pair.socket).unwrap_or(0))
+        SocketAddr::new(ip, self.mux.port(self.pair.socket).unwrap_or(0))
     }
 
     /// Opens sockets and sends probes, within the totals of a check. What arrives of the peer's probes of that round counts from now on.
@@ -134,8 +134,8 @@ impl Hand {
         for _ in 0..count {
             self.opened += 1;
             let id = SocketId(FIRST_SOCKET + self.opened);
-            self.hub.open(id, 0).map_err(|error| CheckError::Socket(error.to_string()))?;
-            ports.push(self.hub.port(id).unwrap_or(0));
+            self.mux.open(id, 0).map_err(|error| CheckError::Socket(error.to_string()))?;
+            ports.push(self.mux.port(id).unwrap_or(0));
         }
         Ok(ports)
     }
@@ -159,7 +159,7 @@ impl Hand {
             ttl: probe.is_low.then_some(self.low_ttl),
             payload: self.seal.seal_survey_probe(self.role, self.instance, token(round, index), nonce),
         };
-        if let Err(error) = self.hub.send_probe(&transmit) {
+        if let Err(error) = self.mux.send_probe(&transmit) {
             tracing::debug!(%error, pair = ?transmit.pair, "survey probe not sent");
         }
     }

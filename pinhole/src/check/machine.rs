@@ -7,7 +7,7 @@ use pinhole_proto::nat::Reach;
 use super::{Clock, Gateway};
 use crate::{
     bind::BindError,
-    hub::{self, BufferSizes},
+    mux::{self, BufferSizes},
     sys,
 };
 
@@ -60,7 +60,7 @@ impl Machine {
     /// a tokio runtime.
     #[must_use]
     pub fn look(main: SocketAddr, peer: Option<SocketAddr>) -> Self {
-        let toward = peer.unwrap_or(hub::ELSEWHERE);
+        let toward = peer.unwrap_or(mux::ELSEWHERE);
         let way = way_to(main.ip(), toward);
         Self {
             addresses: addresses(),
@@ -82,7 +82,7 @@ impl Machine {
 
 impl Port {
     fn look(main: SocketAddr) -> Self {
-        match hub::try_port(main) {
+        match mux::try_port(main) {
             Ok(granted) => Self::Free(granted),
             Err(error) => {
                 Self::Taken { in_use: matches!(error, BindError::InUse { .. }), why: error.to_string() }

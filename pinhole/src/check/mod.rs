@@ -4,7 +4,7 @@
 //!
 //! 1. [`Machine::look`] asks this machine alone: addresses, the way out, the UDP port, buffers, the clock. No packet
 //!    leaves.
-//! 2. [`crate::hub::hops`] finds the first routers on the way to the peer, and so a carrier's NAT.
+//! 2. [`crate::mux::hops`] finds the first routers on the way to the peer, and so a carrier's NAT.
 //!    A STUN server may be asked as well (`ask_stun`, of the feature `stun`), if the user names one.
 //! 3. An endpoint of the purpose [`Check`](crate::endpoint::Purpose::Check) punches, and brings up a tunnel.
 //! 4. [`both_sides`] surveys both NATs over it ([`pinhole_proto::survey`]), and measures the path;

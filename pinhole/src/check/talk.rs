@@ -83,8 +83,8 @@ pub async fn both_sides(
     let role = peer.role();
     let seal = ProbeSeal::of_survey(&plan.key.for_check());
     let mappings = plan.mappings.min(MAX_MAPPINGS);
-    let hand = Hand::new(peer.shared_hub(), seal, role, connected.pair, plan);
-    let own_ip = match peer.hub().local_address().ip() {
+    let hand = Hand::new(peer.shared_mux(), seal, role, connected.pair, plan);
+    let own_ip = match peer.mux().local_address().ip() {
         ip if ip.is_unspecified() => source_toward(connected.pair.remote),
         ip => Some(ip),
     };
@@ -368,7 +368,7 @@ fn unix_ms() -> u64 {
 /// How far a datagram must go to open our own NATs and not reach the peer's: to the first router with a public address,
 /// one more where this machine has one itself, or else one past the last that answered.
 #[must_use]
-pub fn low_ttl(source: Option<IpAddr>, hops: &[crate::hub::Hop], peer: SocketAddr) -> u8 {
+pub fn low_ttl(source: Option<IpAddr>, hops: &[crate::mux::Hop], peer: SocketAddr) -> u8 {
     use pinhole_proto::nat::Reach;
     let is_public = |ip: IpAddr| Reach::of(ip) == Reach::Public;
     let heard = || hops.iter().filter_map(|hop| Some((hop.ttl, hop.router?)));
@@ -391,7 +391,7 @@ mod tests {
     use pinhole_proto::puncher::IcmpKind;
 
     use super::*;
-    use crate::hub::Hop;
+    use crate::mux::Hop;
 
     #[test]
     fn a_low_ttl_passes_the_own_nats_and_ends_before_the_peer() {

@@ -12,7 +12,7 @@ use pinhole_proto::{
 };
 
 use super::{Endpoint, PeerAddress, PeerError};
-use crate::{bind::BindError, hub::NoPlace};
+use crate::{bind::BindError, mux::NoPlace};
 
 /// UDP port of both sides unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5555;
@@ -210,8 +210,8 @@ pub enum StartError {
     /// The QUIC library could not start.
     #[error("QUIC cannot be started")]
     Quic(#[source] std::io::Error),
-    /// The endpoint has [`MAX_PEERS`](crate::hub::MAX_PEERS) peers.
-    #[error("the endpoint has {} peers, and takes no more", crate::hub::MAX_PEERS)]
+    /// The endpoint has [`MAX_PEERS`](crate::mux::MAX_PEERS) peers.
+    #[error("the endpoint has {} peers, and takes no more", crate::mux::MAX_PEERS)]
     TooManyPeers,
     /// Another peer of the endpoint has the key: it is the key that tells them apart.
     #[error("another peer of this endpoint has this key: give each peer a key of its own")]

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    hub::PeerHub,
+    mux::PeerMux,
     tunnel::{Tunnel, TunnelEnd},
 };
 
@@ -38,7 +38,7 @@ pub(super) enum Happened {
 pub(super) struct Connections {
     quic: noq::Endpoint,
     shared: Shared,
-    hub: Arc<PeerHub>,
+    mux: Arc<PeerMux>,
     /// First packets of handshakes that the peer begins.
     incoming: mpsc::Receiver<noq::Incoming>,
     handshakes: JoinSet<(ConnectionHandle, Handshake)>,
@@ -53,13 +53,13 @@ impl Connections {
     pub(super) fn new(
         quic: noq::Endpoint,
         shared: Shared,
-        hub: Arc<PeerHub>,
+        mux: Arc<PeerMux>,
         incoming: mpsc::Receiver<noq::Incoming>,
     ) -> Self {
         let (handshakes, under_way) = Default::default();
-        let address = hub.id().address();
+        let address = mux.id().address();
         quic.set_remote(address, Some(shared.remote(Instances::default(), Way::UNKNOWN)));
-        Self { quic, shared, hub, incoming, handshakes, under_way, established: None, tunnel: None }
+        Self { quic, shared, mux, incoming, handshakes, under_way, established: None, tunnel: None }
     }
 
     /// Waits until something happens. Returns none once the endpoint is closed. Whoever was established is held until
@@ -182,11 +182,11 @@ impl Connections {
 
     /// Returns where the peer is, as QUIC sees it.
     fn address(&self) -> SocketAddr {
-        self.hub.id().address()
+        self.mux.id().address()
     }
 
     fn way(&self, over: Connected) -> Way {
-        Way { rtt: over.rtt, largest_datagram: self.hub.largest_datagram(over.pair) }
+        Way { rtt: over.rtt, largest_datagram: self.mux.largest_datagram(over.pair) }
     }
 }
 

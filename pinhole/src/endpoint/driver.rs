@@ -23,7 +23,7 @@ use super::{
 use crate::{
     bind::BindError,
     clock::{now, until},
-    hub::{Arrivals, PeerHub},
+    mux::{Arrivals, PeerMux},
     sys,
     tunnel::Tunnel,
 };
@@ -70,7 +70,7 @@ pub(super) struct Driver {
     session: Session,
     role: Role,
     peer: PeerAddress,
-    hub: Arc<PeerHub>,
+    mux: Arc<PeerMux>,
     arrivals: Arrivals,
     connections: Connections,
     network: sys::Network,
@@ -86,7 +86,7 @@ impl Driver {
     pub(super) fn new(
         session: Session,
         (role, peer): (Role, PeerAddress),
-        (hub, arrivals): (Arc<PeerHub>, Arrivals),
+        (mux, arrivals): (Arc<PeerMux>, Arrivals),
         connections: Connections,
         owner: Owner,
     ) -> Self {
@@ -94,7 +94,7 @@ impl Driver {
             session,
             role,
             peer,
-            hub,
+            mux,
             arrivals,
             connections,
             network: sys::Network::watch(),
@@ -111,11 +111,11 @@ impl Driver {
         self.session.start(now());
         loop {
             // Before the first probe of a search leaves: a router next door answers within a millisecond.
-            self.hub.heed_icmp(self.session.connected_pair().is_none());
+            self.mux.subscribe_icmp(self.session.connected_pair().is_none());
             let deadline = self.drain();
             let awaits_traffic = self.session.awaits_traffic();
             tokio::select! {
-                () = self.hub.sends(), if awaits_traffic => {
+                () = self.mux.sends(), if awaits_traffic => {
                     self.tell_vitals();
                     self.locate();
                 }
@@ -163,26 +163,28 @@ impl Driver {
         loop {
             match self.session.poll_output(now()) {
                 Output::Transmit(transmit) => {
-                    if let Err(error) = self.hub.send_probe(&transmit) {
+                    if let Err(error) = self.mux.send_probe(&transmit) {
                         self.handle_unsent(&transmit, &error);
                     }
                 }
                 Output::Open { socket, port } => {
-                    if let Err(error) = self.hub.open(socket, port) {
+                    if let Err(error) = self.mux.open(socket, port) {
                         self.handle_open_failed(socket, &error);
                     }
                 }
-                Output::Close(socket) => self.hub.close(socket),
+                Output::Close(socket) => self.mux.close(socket),
                 Output::Locate => self.locate(),
                 Output::Admit(over) => {
                     if self.role == Role::Serve {
                         self.connections.answer(over); // before the first packet can get in
                     }
-                    self.hub.admit(over.pair);
+                    self.mux.admit(over.pair);
                     self.connections.set_path(Some(over.pair.remote));
                 }
                 Output::Dial { connection, over } => self.connections.dial(connection, over),
-                Output::SetPlain(is_plain) => self.hub.set_plain(is_plain),
+                Output::SetWithoutOffload(is_without_offload) => {
+                    self.mux.set_without_offload(is_without_offload)
+                }
                 Output::Abandon(connection) => self.connections.abandon(connection),
                 Output::End { connection, .. } => {
                     if self.connections.end(connection) {
@@ -291,7 +293,7 @@ impl Driver {
         self.session.handle_icmp(icmp, now());
         if self.session.doubts_peer(icmp) {
             self.locate();
-            if sys::is_closed(icmp.pair.remote.port(), self.hub.hub().local_address().port()) {
+            if sys::is_closed(icmp.pair.remote.port(), self.mux.mux().local_address().port()) {
                 self.session.handle_closed(now());
             }
         }
@@ -299,7 +301,7 @@ impl Driver {
 
     fn tell_vitals(&mut self) {
         let vitals = Vitals {
-            traffic: self.hub.traffic(),
+            traffic: self.mux.traffic(),
             acknowledged: self.connections.acknowledged(),
             rtt: self.connections.rtt(),
         };
@@ -309,7 +311,7 @@ impl Driver {
     /// Tells the session which own address the peer's packets would have to reach if there were no NAT, and whether the
     /// peer's is one that leads nowhere. Both change when the machine moves to another network.
     fn locate(&mut self) {
-        let (bound, peer) = (self.hub.hub().local_address().ip(), self.session.heading());
+        let (bound, peer) = (self.mux.mux().local_address().ip(), self.session.heading());
         let local = if bound.is_unspecified() { peer.and_then(source_toward) } else { Some(bound) };
         let not_public = peer.and_then(|peer| {
             let why = NotPublic::of(peer.ip())?;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{Builder, StartError, driver::Command};
-use crate::hub::{GatheringRuntime, Hub, PeerId, QuicSocket};
+use crate::mux::{GatheringRuntime, Mux, PeerId, QuicSocket};
 
 /// Time that a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) key: Key,
-    pub(super) hub: Arc<Hub>,
+    pub(super) mux: Arc<Mux>,
     pub(super) quic: noq::Endpoint,
     peers: Arc<Mutex<Peers>>,
     /// Gives handshakes that peers begin to their drivers.
@@ -50,12 +50,12 @@ struct Reached {
 impl Inner {
     pub(super) fn new(builder: Builder) -> Result<Self, StartError> {
         let Builder { key, address } = builder;
-        let hub = Hub::bind(address)?;
-        let quic = quic_endpoint(&key, &hub)?;
+        let mux = Mux::bind(address)?;
+        let quic = quic_endpoint(&key, &mux)?;
         let peers = Arc::<Mutex<Peers>>::default();
         let mut acceptor = JoinSet::new();
         acceptor.spawn(accept(quic.clone(), peers.clone()));
-        Ok(Self { key, hub, quic, peers, _acceptor: acceptor })
+        Ok(Self { key, mux, quic, peers, _acceptor: acceptor })
     }
 
     /// Takes note of a peer.
@@ -147,11 +147,11 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {
 
 /// Makes QUIC's endpoint. Each peer sets how it is answered, the open side's too, which ignores everybody; the endpoint's own
 /// configuration is for nobody: without one the library would answer with a stateless reset.
-fn quic_endpoint(key: &Key, hub: &Arc<Hub>) -> Result<noq::Endpoint, StartError> {
+fn quic_endpoint(key: &Key, mux: &Arc<Mux>) -> Result<noq::Endpoint, StartError> {
     let credentials = Credentials::new(key, random()?).map_err(|error| StartError::Tls(error.into()))?;
     let shared = Shared::new(credentials);
     let answer = Some(shared.server(Instances::default(), Way::UNKNOWN));
-    let socket = Box::new(QuicSocket::new(hub.clone()));
+    let socket = Box::new(QuicSocket::new(mux.clone()));
     let config = pinhole_quic::endpoint(&shared.credentials);
     noq::Endpoint::new_with_abstract_socket(config, answer, socket, Arc::new(GatheringRuntime))
         .map_err(StartError::Quic)

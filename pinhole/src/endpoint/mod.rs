@@ -35,7 +35,7 @@ pub use self::{
     peer::Peer,
     stream::{EventStream, Missed},
 };
-use crate::hub::Hub;
+use crate::mux::Mux;
 
 /// Our end of all tunnels: a UDP port, and QUIC on it.
 ///
@@ -85,8 +85,8 @@ impl Endpoint {
 
     /// Returns the owner of the sockets.
     #[must_use]
-    pub fn hub(&self) -> &Hub {
-        &self.inner.hub
+    pub fn mux(&self) -> &Mux {
+        &self.inner.mux
     }
 
     /// Ends all streams, says goodbye to all peers, and waits until that is under way: a second at the very most. The

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock,
-    hub::{Hub, PeerHub},
+    mux::{Mux, PeerMux},
     tunnel::{AskedStream, RecvStream, SendStream, StreamError, Tunnel},
 };
 
@@ -65,7 +65,7 @@ pub struct Peer {
     role: Role,
     address: PeerAddress,
     compress: Compress,
-    hub: Arc<PeerHub>,
+    mux: Arc<PeerMux>,
     commands: mpsc::Sender<Command>,
     life: Life,
     tunnel: watch::Receiver<Option<Tunnel>>,
@@ -85,19 +85,19 @@ impl Peer {
         let shared_key = config.key.clone().unwrap_or_else(|| inner.key.clone());
         let (key, sibling) = (config.purpose.key(&shared_key), config.purpose.sibling(&shared_key));
         let addresses = config.address.resolve().await?;
-        PeerAddress::check_foreign(&addresses, inner.hub.local_address())?;
+        PeerAddress::check_foreign(&addresses, inner.mux.local_address())?;
         let credentials = Credentials::new(&key, random()?).map_err(|error| StartError::Tls(error.into()))?;
         let shared = Shared::new(credentials);
-        let (hub, arrivals, seal) = inner.hub.join(&key, shared.opened.clone())?;
+        let (mux, arrivals, seal) = inner.mux.join(&key, shared.opened.clone())?;
         let (commands, from_owner) = mpsc::channel(COMMANDS);
         let (handshakes, incoming) = mpsc::channel(INCOMING);
-        inner.add(hub.id(), commands.downgrade(), handshakes)?;
+        inner.add(mux.id(), commands.downgrade(), handshakes)?;
         let puncher = puncher::Config {
             role: config.role,
             seal,
             schedule: puncher::Schedule::new(&key),
             seed: random()?,
-            port: inner.hub.local_address().port(),
+            port: inner.mux.local_address().port(),
             limits: config.limits,
             memory: config.memory,
             sibling: Some(sibling),
@@ -113,11 +113,11 @@ impl Peer {
         let control = Control::new(&config, own_services, heard, events.clone());
         let owner = Owner { commands: from_owner, published, control, events: events.clone() };
         let PeerConfig { role, address, compress, .. } = config;
-        let status = Status::new(ledger.clone(), address.clone(), &hub, HealthAsker::new(&commands));
+        let status = Status::new(ledger.clone(), address.clone(), &mux, HealthAsker::new(&commands));
         let first_listener = Mutex::new(Some(events.listen()));
-        let connections = Connections::new(inner.quic.clone(), shared, hub.clone(), incoming);
+        let connections = Connections::new(inner.quic.clone(), shared, mux.clone(), incoming);
         let driver =
-            Driver::new(session, (role, address.clone()), (hub.clone(), arrivals), connections, owner);
+            Driver::new(session, (role, address.clone()), (mux.clone(), arrivals), connections, owner);
         let life = Life::of([("driver", tokio::spawn(driver.run()))]);
         let mut sampler = JoinSet::new();
         sampler.spawn(async move { ledger.sample().await });
@@ -127,7 +127,7 @@ impl Peer {
             role,
             address,
             compress,
-            hub,
+            mux,
             commands,
             life,
             tunnel,
@@ -249,14 +249,14 @@ impl Peer {
 
     /// Returns the owner of the endpoint's sockets.
     #[must_use]
-    pub fn hub(&self) -> &Hub {
-        &self.inner.hub
+    pub fn mux(&self) -> &Mux {
+        &self.inner.mux
     }
 
     /// Ends all streams to the peer, says goodbye, and waits until that is under way: a second at the very most. Other peers
     /// of the endpoint go on.
     pub async fn close(self) {
-        let address = self.hub.id().address();
+        let address = self.mux.id().address();
         within_goodbye(async {
             // The puncher first: as long as it answers, the peer would connect to us again.
             leave(&self.commands).await;
@@ -270,8 +270,8 @@ impl Peer {
         self.compress
     }
 
-    pub(crate) fn shared_hub(&self) -> Arc<PeerHub> {
-        self.hub.clone()
+    pub(crate) fn shared_mux(&self) -> Arc<PeerMux> {
+        self.mux.clone()
     }
 
     pub(crate) fn tunnel(&self) -> watch::Receiver<Option<Tunnel>> {

@@ -17,8 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 use pinhole_proto::puncher::IcmpKind;
 
 pub(crate) use self::system::{
-    BUFFER_BOOKKEEPING, Network, TTL_BELONGS_TO_DATAGRAM, addresses, clock, gateway, heed_icmp, is_closed,
-    is_icmp_cause, leads_to, mtu, pace_nothing, send_with_ttl, take_icmp,
+    BUFFER_BOOKKEEPING, Network, TTL_BELONGS_TO_DATAGRAM, addresses, clock, gateway, is_closed,
+    is_icmp_cause, leads_to, mtu, pace_nothing, send_with_ttl, subscribe_icmp, take_icmp,
 };
 
 /// An ICMP error about a datagram of a socket.

@@ -97,7 +97,7 @@ pub(crate) fn send_with_ttl(
 
 /// Asks for nothing: no ICMP error is handed out for a socket that is not connected. A search learns less of the routers on
 /// the way, and has no low TTL.
-pub(crate) fn heed_icmp(_io: &tokio::net::UdpSocket, _on: bool) -> io::Result<()> {
+pub(crate) fn subscribe_icmp(_io: &tokio::net::UdpSocket, _on: bool) -> io::Result<()> {
     Ok(())
 }
 

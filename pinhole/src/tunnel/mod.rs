@@ -3,7 +3,7 @@
 //! The open side dials over the nominated pair and the serve side answers. Each TCP connection is one bidirectional
 //! stream; a stream that breaks is reset with a code, the whole tunnel is closed with a [`Goodbye`].
 //!
-//! The connection knows nothing of paths. When the one in use dies, the Hub sends by another one sooner or later;
+//! The connection knows nothing of paths. When the one in use dies, the Mux sends by another one sooner or later;
 //! until then nothing is acknowledged, and the streams wait.
 
 mod control;

@@ -107,7 +107,7 @@ async fn a_handshake_from_the_peers_forged_address_does_not_end_the_tunnel() {
     let (service, address) = service().await;
     let rig = Rig::to(address).await;
     let mut at_serve = rig.serve.events();
-    let counted = || rig.serve.hub().counters().strangers.load(std::sync::atomic::Ordering::Relaxed);
+    let counted = || rig.serve.mux().counters().strangers.load(std::sync::atomic::Ordering::Relaxed);
     let before = counted();
     for _ in 0..20 {
         for initial in &initials {

@@ -161,7 +161,7 @@ pub struct Transmit {
     pub pair: Pair,
     /// How many hops it may take, if not the system's usual number: it is to open our NAT, but not to reach theirs.
     pub ttl: Option<u8>,
-    /// The sealed probe; or, once in a while, a plain word for our own NAT.
+    /// The sealed probe.
     pub payload: [u8; PROBE_BYTES],
 }
 

@@ -64,7 +64,7 @@ pub enum Output {
     },
     /// Set whether QUIC's datagrams leave one by one and without ECN marks: a whole handshake got lost where probes
     /// came through, as behind devices that lose batches (GSO) or marked packets.
-    SetPlain(bool),
+    SetWithoutOffload(bool),
     /// Forget a handshake.
     Abandon(ConnectionHandle),
     /// Close the tunnel, and tell the peer that it is of no use any more.

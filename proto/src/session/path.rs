@@ -126,7 +126,7 @@ impl Session {
 
     fn shake_hands(&mut self, over: Connected, now: Instant) {
         let was_in_vain = self.handshakes.handle_connected(self.role, over, now);
-        self.outputs.push_back(Output::SetPlain(was_in_vain));
+        self.outputs.push_back(Output::SetWithoutOffload(was_in_vain));
         if self.role == Role::Open {
             let connection = self.begin();
             self.outputs.push_back(Output::Dial { connection, over });

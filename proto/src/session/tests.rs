@@ -164,8 +164,8 @@ fn is_up(output: &Output) -> bool {
     matches!(output, Output::Event(Event::TunnelUp { .. }))
 }
 
-fn is_plain(output: &Output) -> bool {
-    matches!(output, Output::SetPlain(true))
+fn is_without_offload(output: &Output) -> bool {
+    matches!(output, Output::SetWithoutOffload(true))
 }
 
 #[test]
@@ -214,15 +214,15 @@ fn while_a_tunnel_stands_whose_peer_has_lost_it_one_handshake_a_second_may_begin
 }
 
 #[test]
-fn after_a_whole_handshake_in_vain_the_next_one_leaves_plainly() {
+fn after_a_whole_handshake_in_vain_the_next_one_leaves_without_offload() {
     let (mut pairing, _) = Pairing::punched();
-    assert_eq!(pairing.count(OPEN, is_plain), 0);
+    assert_eq!(pairing.count(OPEN, is_without_offload), 0);
     pairing.run_for(Duration::from_secs(20));
     let failed = |output: &Output| {
         matches!(output, Output::Event(Event::HandshakeFailed { why: HandshakeError::Late }))
     };
     assert!(pairing.count(OPEN, failed) >= 1);
-    assert!(pairing.count(OPEN, is_plain) >= 1);
+    assert!(pairing.count(OPEN, is_without_offload) >= 1);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_path_that_is_lost_before_its_handshake_says_nothing_about_how_datagrams_lea
     let lost = pairing.wanted[OPEN].iter().rposition(|output| *output == Output::Locate);
     let after = &pairing.wanted[OPEN][lost.expect("the path was lost")..];
     let first = after.iter().position(dials).expect("it dials again");
-    assert!(!after[..first].iter().any(is_plain));
+    assert!(!after[..first].iter().any(is_without_offload));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     Event, Tunnel,
     clock::now,
     endpoint::{HealthAsker, PeerAddress, source_toward},
-    hub::PeerHub,
+    mux::PeerMux,
     tunnel::Numbers,
 };
 
@@ -42,7 +42,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 pub struct Status {
     ledger: Arc<Ledger>,
     peer: PeerAddress,
-    hub: Weak<PeerHub>,
+    mux: Weak<PeerMux>,
     driver: HealthAsker,
 }
 
@@ -50,10 +50,10 @@ impl Status {
     pub(crate) fn new(
         ledger: Arc<Ledger>,
         peer: PeerAddress,
-        hub: &Arc<PeerHub>,
+        mux: &Arc<PeerMux>,
         driver: HealthAsker,
     ) -> Self {
-        Self { ledger, peer, hub: Arc::downgrade(hub), driver }
+        Self { ledger, peer, mux: Arc::downgrade(mux), driver }
     }
 
     /// Says what the endpoint does now. `describe` makes sentences of events, as the user should read them.
@@ -66,13 +66,13 @@ impl Status {
         let pages = &mut *pages;
         pages.take_sample(&self.ledger.sum, health.map(|health| health.rtt), now);
         pages.book.expire(now.instant);
-        let hub = self.hub.upgrade();
+        let mux = self.mux.upgrade();
         let (book, quic) = (&pages.book, pages.tunnel().as_ref().and_then(Tunnel::numbers));
-        let path_socket = hub.as_ref().and_then(|hub| hub.path_socket());
+        let path_socket = mux.as_ref().and_then(|mux| mux.path_socket());
         let is_at_rest = pages.rates.now() == (0, 0);
         let path = book.path.as_ref().map(|used| path(used, path_socket, quic.as_ref(), health, now));
         let path = path.map(|path| path.with_rtt_now(is_at_rest));
-        let network = network(book, hub.as_deref(), path.as_ref(), health, self.peer.port);
+        let network = network(book, mux.as_deref(), path.as_ref(), health, self.peer.port);
         Snapshot {
             schema: snapshot::SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -142,13 +142,13 @@ fn as_seen_by(socket: SocketAddr, remote: SocketAddr) -> SocketAddr {
 
 fn network(
     book: &Book,
-    hub: Option<&PeerHub>,
+    mux: Option<&PeerMux>,
     path: Option<&snapshot::Path>,
     health: Option<Health>,
     peer_port: u16,
 ) -> snapshot::Network {
-    let hub = hub.map(PeerHub::hub);
-    let main = hub.map(|hub| hub.local_address());
+    let mux = mux.map(PeerMux::mux);
+    let main = mux.map(|mux| mux.local_address());
     let remote = path.map(|path| path.remote).or_else(|| book.addresses.first().copied());
     let local: Option<IpAddr> = match main {
         Some(main) if main.ip().is_unspecified() => remote.and_then(source_toward),
@@ -157,7 +157,7 @@ fn network(
     let observed = health.and_then(|h| h.observed).or(book.path.and_then(|used| used.connected.observed));
     let observed = observed.filter(|_| path.is_some());
     let used_local = path.and_then(|path| path.local);
-    let buffers = hub.map(|hub| hub.buffer_sizes());
+    let buffers = mux.map(|mux| mux.buffer_sizes());
     snapshot::Network {
         local,
         port: main.map_or(0, |main| main.port()),

@@ -24,7 +24,7 @@ use crate::sys::IcmpError;
 const CONTROL_BYTES: usize = 256;
 
 /// Turns the queue of errors on or off; off empties it.
-pub(crate) fn heed_icmp(io: &UdpSocket, on: bool) -> io::Result<()> {
+pub(crate) fn subscribe_icmp(io: &UdpSocket, on: bool) -> io::Result<()> {
     if io.local_addr()?.is_ipv6() {
         return Ok(setsockopt(io, sockopt::Ipv6RecvErr, &on)?);
     }

@@ -16,7 +16,7 @@ pub(crate) const BUFFER_BOOKKEEPING: usize = 2;
 
 pub(crate) use self::{
     clock::clock,
-    icmp::{heed_icmp, is_icmp_cause, take_icmp},
+    icmp::{is_icmp_cause, subscribe_icmp, take_icmp},
     interfaces::addresses,
     loopback::pace_nothing,
     mtu::mtu,

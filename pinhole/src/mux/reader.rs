@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{
     demux::Demux,
-    intake::{IcmpArrival, Intake},
     link::Link,
+    receive::{IcmpArrival, ReceiveQueues},
 };
 
 /// Reads in a row before the runtime gets its turn: a flood must not starve the rest.
@@ -23,7 +23,7 @@ const READS: usize = 32;
 #[derive(Debug, Clone)]
 pub(super) enum Sink {
     /// To the one peer whose socket it is.
-    Peer(Arc<Intake>),
+    Peer(Arc<ReceiveQueues>),
     /// To the peer that it is for: from the main socket.
     Any(Arc<Demux>),
 }
@@ -31,15 +31,15 @@ pub(super) enum Sink {
 impl Sink {
     fn push_icmp(&self, icmp: IcmpArrival) {
         match self {
-            Self::Peer(intake) => intake.push_icmp(icmp),
+            Self::Peer(queues) => queues.push_icmp(icmp),
             Self::Any(demux) => demux.push_icmp(&icmp),
         }
     }
 
-    fn divert(&self, socket: &Link, remote: SocketAddr, datagram: &[u8]) {
+    fn pass_on(&self, socket: &Link, remote: SocketAddr, datagram: &[u8]) {
         match self {
-            Self::Peer(intake) => intake.divert(Pair { socket: socket.id(), remote }, datagram),
-            Self::Any(demux) => demux.divert(remote, datagram),
+            Self::Peer(queues) => queues.pass_on(Pair { socket: socket.id(), remote }, datagram),
+            Self::Any(demux) => demux.pass_on(remote, datagram),
         }
     }
 }
@@ -98,7 +98,7 @@ fn read_datagrams(socket: &Link, sink: &Sink) -> bool {
     let mut buffer = [0; MAX_PROBE_BYTES + 1];
     for _ in 0..READS {
         match socket.try_recv(&mut buffer) {
-            Ok((length, remote)) => sink.divert(socket, remote, &buffer[..length]),
+            Ok((length, remote)) => sink.pass_on(socket, remote, &buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
             Err(error) => tracing::trace!(%error, "nothing read"), // most likely an ICMP error, which is read elsewhere
         }

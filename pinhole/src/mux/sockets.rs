@@ -39,7 +39,7 @@ pub(super) struct Sockets {
     adopted: Vec<Arc<Link>>,
     /// Hears when `adopted` changes.
     quic: Arc<Adoption>,
-    heeds_icmp: bool,
+    wants_icmp: bool,
 }
 
 /// Tells the QUIC library that it has other sockets to read.
@@ -88,7 +88,7 @@ impl Route {
 impl Sockets {
     pub(super) fn new(peer: PeerId, main: Arc<Link>, sink: Sink, quic: Arc<Adoption>) -> Self {
         let (routes, further, adopted) = Default::default();
-        Self { peer, main, sink, routes, further, newest: None, adopted, quic, heeds_icmp: false }
+        Self { peer, main, sink, routes, further, newest: None, adopted, quic, wants_icmp: false }
     }
 
     /// Takes a new socket of the puncher's. A former one of that number is gone.
@@ -97,7 +97,7 @@ impl Sockets {
         self.further.remove(&id);
         self.routes.open(id);
         self.follow();
-        socket.heed_icmp(self.heeds_icmp);
+        socket.subscribe_icmp(self.wants_icmp);
         let socket = Arc::new(socket);
         let reader = Reader::of_everything(socket.clone(), self.sink.clone());
         self.further.insert(id, (socket, Some(reader)));
@@ -128,20 +128,20 @@ impl Sockets {
     }
 
     /// Asks for ICMP errors about what leaves the further sockets, or no more. Returns whether that is news.
-    pub(super) fn heed_icmp(&mut self, on: bool) -> bool {
-        if on == self.heeds_icmp {
+    pub(super) fn subscribe_icmp(&mut self, on: bool) -> bool {
+        if on == self.wants_icmp {
             return false;
         }
-        self.heeds_icmp = on;
+        self.wants_icmp = on;
         for (socket, reader) in self.further.values() {
-            socket.heed_icmp(on && reader.is_some());
+            socket.subscribe_icmp(on && reader.is_some());
         }
         true
     }
 
     /// Whether ICMP errors are of interest.
-    pub(super) fn heeds_icmp(&self) -> bool {
-        self.heeds_icmp
+    pub(super) fn wants_icmp(&self) -> bool {
+        self.wants_icmp
     }
 
     /// Returns the sockets that QUIC reads, beside the main one.

@@ -1,7 +1,7 @@
 //! The local end of a pair: what a [`SocketId`] stands for.
 //!
 //! Today each is a UDP socket, of either family. Whatever else carries datagrams to a peer and from it (a relay, a
-//! connection of TCP) is another kind of [`Link`]; the Hub, the Puncher and QUIC see no difference.
+//! connection of TCP) is another kind of [`Link`]; the Mux, the Puncher and QUIC see no difference.
 
 mod icmp;
 mod mtu;
@@ -21,7 +21,7 @@ use tokio::io::{Interest, Ready};
 
 use self::udp::UdpLink;
 pub use self::udp::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES};
-use super::intake::IcmpArrival;
+use super::receive::IcmpArrival;
 use crate::bind::BindError;
 
 /// Wait before a full socket is tried again where the runtime cannot tell when it has room. A buffer of 208 KiB lasts
@@ -48,10 +48,10 @@ impl Link {
         udp.prepare_for_quic()
     }
 
-    /// Asks the system for the ICMP errors about what is sent from here, or to be spared them. Forgets those that wait.
-    pub(super) fn heed_icmp(&self, on: bool) {
+    /// Subscribes to the ICMP errors about what is sent from here, or unsubscribes. Forgets those that wait.
+    pub(super) fn subscribe_icmp(&self, on: bool) {
         let Self::Udp(udp) = self;
-        udp.heed_icmp(on);
+        udp.subscribe_icmp(on);
     }
 
     /// Sends one datagram if that can be done at once, with that number of hops if not the usual one.

@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use super::icmp;
 use crate::{
     bind::{BindError, Protocol},
-    hub::intake::{IcmpArrival, Short},
+    mux::receive::{IcmpArrival, Short},
     sys,
 };
 
@@ -40,7 +40,7 @@ pub struct BufferSizes {
 pub const KEPT_DESCRIPTORS: u64 = 16;
 
 #[derive(Debug)]
-pub(in crate::hub) struct UdpLink {
+pub(in crate::mux) struct UdpLink {
     id: SocketId,
     io: tokio::net::UdpSocket,
     local: SocketAddr,
@@ -82,10 +82,10 @@ impl UdpLink {
         UdpSocketState::new(UdpSockRef::from(&self.io))
     }
 
-    /// Asks the system for the ICMP errors about what is sent from here, or to be spared them. Forgets those that wait.
-    pub(super) fn heed_icmp(&self, on: bool) {
-        if let Err(error) = sys::heed_icmp(&self.io, on) {
-            tracing::debug!(%error, on, "ICMP errors cannot be had or left");
+    /// Subscribes to the ICMP errors about what is sent from here, or unsubscribes. Forgets those that wait.
+    pub(super) fn subscribe_icmp(&self, on: bool) {
+        if let Err(error) = sys::subscribe_icmp(&self.io, on) {
+            tracing::debug!(%error, on, "no subscription to ICMP errors");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What goes from the sockets to one peer's driver: probe-like datagrams and ICMP errors, in bounded queues.
+//! The receive queues of one peer: probe-like datagrams and ICMP errors, from the sockets to its driver, bounded.
 
 use std::{
     net::IpAddr,
@@ -17,13 +17,13 @@ use tokio::sync::mpsc;
 
 use super::filter::{Filter, Strays};
 
-/// Probe-like datagrams that wait for the driver: probes that open, and a few others. What is beyond is dropped.
+/// Most probe-like datagrams that wait for the driver: probes that open, and a few others. More are dropped.
 const PROBE_QUEUE: usize = 1024;
 
-/// ICMP errors that wait for the driver: half a second of the puncher's fastest sending.
+/// Most ICMP errors that wait for the driver: half a second of the puncher's fastest sending.
 const ICMP_QUEUE: usize = 256;
 
-/// Survey probes that wait to be counted: those of a whole round.
+/// Most survey probes that wait to be counted: those of a whole round.
 const SURVEY_QUEUE: usize = 1024;
 
 /// A survey probe, and where it arrived.
@@ -99,16 +99,16 @@ impl Short {
     }
 }
 
-/// The driver's ends of the queues.
+/// The driver's ends of one peer's receive queues.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     pub(crate) probes: mpsc::Receiver<Arrival>,
     pub(crate) icmp: mpsc::Receiver<IcmpArrival>,
 }
 
-/// Counts what arrived for an endpoint and was not let through.
+/// Counts of what arrived for an endpoint and was not let through.
 #[derive(Debug, Default)]
-pub struct HubCounters {
+pub struct MuxCounters {
     /// QUIC datagrams from addresses that no proof has opened, or without the mark of a holder of the key.
     pub strangers: AtomicU64,
     /// Datagrams that are neither QUIC nor a probe, or look like a probe and do not open.
@@ -117,7 +117,7 @@ pub struct HubCounters {
     pub overflow: AtomicU64,
 }
 
-impl HubCounters {
+impl MuxCounters {
     pub(super) fn count_stranger(&self) {
         count(&self.strangers);
     }
@@ -127,29 +127,29 @@ impl HubCounters {
     }
 }
 
-/// The sockets' ends of one peer's queues.
+/// The sockets' ends of one peer's receive queues.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(super) struct ReceiveQueues {
     probes: mpsc::Sender<Arrival>,
     icmp: mpsc::Sender<IcmpArrival>,
-    counters: Arc<HubCounters>,
+    counters: Arc<MuxCounters>,
     survey: OnceLock<SurveyQueue>,
     filter: Arc<Filter>,
     strays: Mutex<Strays>,
 }
 
-impl Intake {
-    pub(super) fn new(filter: Arc<Filter>, counters: Arc<HubCounters>) -> (Self, Arrivals) {
+impl ReceiveQueues {
+    pub(super) fn new(filter: Arc<Filter>, counters: Arc<MuxCounters>) -> (Self, Arrivals) {
         let (probes, probe_arrivals) = mpsc::channel(PROBE_QUEUE);
         let (icmp, icmp_arrivals) = mpsc::channel(ICMP_QUEUE);
         let (survey, strays) = Default::default();
-        let intake = Self { probes, icmp, counters, survey, filter, strays };
-        (intake, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
+        let queues = Self { probes, icmp, counters, survey, filter, strays };
+        (queues, Arrivals { probes: probe_arrivals, icmp: icmp_arrivals })
     }
 
-    /// Takes a datagram that has come to a socket of this peer's and that QUIC must not see: hands it to the driver if it
+    /// Passes on a datagram of this peer's own socket that QUIC must not see: to the driver if it
     /// looks like a probe, else counts it.
-    pub(super) fn divert(&self, pair: Pair, datagram: &[u8]) {
+    pub(super) fn pass_on(&self, pair: Pair, datagram: &[u8]) {
         match classify(datagram) {
             Class::Probe if self.takes_survey_probe(pair, datagram) => {}
             Class::Probe if self.filter.has_sealed(datagram) => self.push_probe(pair, datagram),

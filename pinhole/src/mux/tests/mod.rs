@@ -1,4 +1,4 @@
-//! The Hub with real sockets: on loopback, and through a laboratory's routers.
+//! The Mux with real sockets: on loopback, and through a laboratory's routers.
 
 #[cfg(not(pinhole_portable))]
 mod icmp;
@@ -25,7 +25,7 @@ use pinhole_proto::{
 use tokio::net::UdpSocket;
 
 use super::{
-    Arrivals, GatheringRuntime, Hub, PeerHub, PeerId, QuicSocket,
+    Arrivals, GatheringRuntime, Mux, PeerId, PeerMux, QuicSocket,
     filter::tests::{key, marked},
     sockets::{Route, Sockets},
 };
@@ -39,25 +39,25 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Nobody listens there.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// A Hub with one peer.
-pub(super) fn hub() -> (Arc<PeerHub>, Arrivals) {
-    hub_at((Ipv4Addr::LOCALHOST, 0).into())
+/// A Mux with one peer.
+pub(super) fn mux() -> (Arc<PeerMux>, Arrivals) {
+    mux_at((Ipv4Addr::LOCALHOST, 0).into())
 }
 
-fn hub_at(address: SocketAddr) -> (Arc<PeerHub>, Arrivals) {
-    joined(&Hub::bind(address).expect("a socket"), &key(), Opened::default())
+fn mux_at(address: SocketAddr) -> (Arc<PeerMux>, Arrivals) {
+    joined(&Mux::bind(address).expect("a socket"), &key(), Opened::default())
 }
 
-fn joined(hub: &Arc<Hub>, key: &Key, opened: Opened) -> (Arc<PeerHub>, Arrivals) {
-    let (peer, arrivals, _) = hub.join(key, opened).expect("room for a peer");
+fn joined(mux: &Arc<Mux>, key: &Key, opened: Opened) -> (Arc<PeerMux>, Arrivals) {
+    let (peer, arrivals, _) = mux.join(key, opened).expect("room for a peer");
     (peer, arrivals)
 }
 
-impl PeerHub {
+impl PeerMux {
     /// Sorts a read as [`QuicSocket`] does.
     pub(super) fn sort(&self, socket: SocketId, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
         let owner = Some(&self.share).filter(|_| socket != SocketId::MAIN);
-        self.hub.demux.sort(owner, socket, (buffer, meta), &mut VecDeque::new())
+        self.mux.demux.sort(owner, socket, (buffer, meta), &mut VecDeque::new())
     }
 
     fn sockets(&self) -> MutexGuard<'_, Sockets> {
@@ -69,7 +69,7 @@ impl PeerHub {
     }
 
     fn local_address(&self) -> SocketAddr {
-        self.hub.local_address()
+        self.mux.local_address()
     }
 }
 
@@ -89,8 +89,8 @@ async fn peer() -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-fn address(hub: &PeerHub, id: SocketId) -> SocketAddr {
-    hub.sockets().find(id).expect("an open socket").local_address()
+fn address(mux: &PeerMux, id: SocketId) -> SocketAddr {
+    mux.sockets().find(id).expect("an open socket").local_address()
 }
 
 async fn receive(peer: &UdpSocket) -> (usize, SocketAddr) {

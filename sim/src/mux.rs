@@ -1,4 +1,4 @@
-//! What the Hub does, without sockets: which there are, which pairs are open to QUIC, and by which one it sends.
+//! What the Mux does, without sockets: which there are, which pairs are open to QUIC, and by which one it sends.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -15,7 +15,7 @@ pub(super) const PORT: u16 = 5555;
 const FULL_TTL: u8 = 64;
 
 #[derive(Debug)]
-pub(super) struct Hub {
+pub(super) struct Mux {
     place: Place,
     /// All that are bound.
     ports: BTreeMap<SocketId, u16>,
@@ -24,7 +24,7 @@ pub(super) struct Hub {
     pub(super) sent: u64,
 }
 
-impl Hub {
+impl Mux {
     pub(super) fn bind(place: Place, network: &mut Network) -> Self {
         network.listen(place, PORT);
         let ports = BTreeMap::from([(SocketId::MAIN, PORT)]);
@@ -87,7 +87,7 @@ impl Hub {
     }
 
     /// Whether errors about what leaves from there are read during a search.
-    pub(super) fn heeds_icmp(&self, socket: SocketId) -> bool {
+    pub(super) fn wants_icmp(&self, socket: SocketId) -> bool {
         self.routes.is_held(socket)
     }
 

@@ -47,7 +47,7 @@ async fn a_tunnel_stands_on_further_sockets_of_ipv6() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_outlives_the_puncher_s_interest_in_its_socket() {
     let pairing = Pairing::new(Ipv4Addr::LOCALHOST, FAN, FAN).await;
-    pairing.ends.iter().for_each(|end| end.hub.close(FAN));
+    pairing.ends.iter().for_each(|end| end.mux.close(FAN));
     pairing.exchange().await;
 }
 
@@ -61,11 +61,11 @@ async fn a_tunnel_goes_on_under_new_keys_and_what_they_open_counts() {
 
 #[cfg(not(pinhole_portable))]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded() {
+async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_subscribed() {
     let pairing = Pairing::new(Ipv4Addr::LOCALHOST, SocketId::MAIN, SocketId::MAIN).await;
     let [serve, open] = &pairing.ends;
-    let floods = [flood(serve.hub.clone()), flood(open.hub.clone())];
-    let lost = || [serve, open].map(|end| end.hub.hub().counters().overflow.load(Ordering::Relaxed));
+    let floods = [flood(serve.mux.clone()), flood(open.mux.clone())];
+    let lost = || [serve, open].map(|end| end.mux.mux().counters().overflow.load(Ordering::Relaxed));
     within(async {
         while lost().contains(&0) {
             yield_now().await;
@@ -80,13 +80,13 @@ async fn a_flood_of_icmp_errors_does_not_hurt_a_tunnel_even_if_they_are_heeded()
 
 /// Has errors come back to the main socket, as fast as they can.
 #[cfg(not(pinhole_portable))]
-fn flood(hub: Arc<PeerHub>) -> AbortHandle {
-    hub.heed_icmp(true);
+fn flood(mux: Arc<PeerMux>) -> AbortHandle {
+    mux.subscribe_icmp(true);
     let nonsense = probe(SocketId::MAIN, NOBODY, None);
     let flood = async move {
         loop {
             for _ in 0..8 {
-                let _whatever = hub.send_probe(&nonsense);
+                let _whatever = mux.send_probe(&nonsense);
             }
             yield_now().await;
         }
@@ -100,7 +100,7 @@ struct Pairing {
 }
 
 struct End {
-    hub: Arc<PeerHub>,
+    mux: Arc<PeerMux>,
     quic: Endpoint,
     shared: Shared,
     /// Where the other end finds it.
@@ -114,7 +114,7 @@ impl Pairing {
         let ends = [End::new(ip, serve, true), End::new(ip, open, false)];
         yield_now().await; // the library waits for the main sockets already
         for (end, socket, remote) in [(&ends[0], serve, ends[1].at), (&ends[1], open, ends[0].at)] {
-            end.hub.admit(Pair { socket, remote });
+            end.mux.admit(Pair { socket, remote });
         }
         Self { ends }
     }
@@ -128,7 +128,7 @@ impl Pairing {
     async fn exchange_under(&self, keys: usize) -> [u64; 2] {
         let [serve, open] = &self.ends;
         let config = open.shared.client(Instances::default(), WAY);
-        let dialled = open.quic.connect_with(config, open.hub.id().address(), "x").expect("dial");
+        let dialled = open.quic.connect_with(config, open.mux.id().address(), "x").expect("dial");
         let accepted = async { serve.quic.accept().await.expect("a connection").await };
         let (ours, theirs) = within(async { tokio::join!(dialled, accepted) }).await;
         let (ours, theirs) = (ours.expect("connected"), theirs.expect("connected"));
@@ -165,19 +165,19 @@ impl Pairing {
 impl End {
     fn new(ip: IpAddr, socket: SocketId, serves: bool) -> Self {
         let shared = Shared::new(Credentials::new(&key(), [u8::from(serves); 16]).expect("TLS"));
-        let (hub, arrivals) = hub_at((ip, 0).into());
+        let (mux, arrivals) = mux_at((ip, 0).into());
         if socket != SocketId::MAIN {
-            hub.open(socket, ANY).expect("a socket");
+            mux.open(socket, ANY).expect("a socket");
         }
         let answer = serves.then(|| shared.server(Instances::default(), WAY));
         let quic = Endpoint::new_with_abstract_socket(
             pinhole_quic::endpoint(&shared.credentials),
             answer,
-            Box::new(QuicSocket::new(hub.hub().clone())),
+            Box::new(QuicSocket::new(mux.mux().clone())),
             Arc::new(GatheringRuntime),
         );
         let here: IpAddr = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-        let at = SocketAddr::new(here, address(&hub, socket).port());
-        Self { hub, quic: quic.expect("an endpoint"), shared, at, _arrivals: arrivals }
+        let at = SocketAddr::new(here, address(&mux, socket).port());
+        Self { mux, quic: quic.expect("an endpoint"), shared, at, _arrivals: arrivals }
     }
 }

@@ -14,41 +14,41 @@ use tokio::task::yield_now;
 use super::*;
 use crate::{
     bind::BindError,
-    hub::{intake::Arrival, link::Link},
+    mux::{link::Link, receive::Arrival},
 };
 
 #[tokio::test]
 async fn a_further_socket_sends_at_once_and_says_where_its_probes_arrive() {
-    let (hub, mut arrivals) = hub();
+    let (mux, mut arrivals) = mux();
     let (peer, remote) = peer().await;
-    hub.open(FAN, ANY).expect("a socket");
-    hub.send_probe(&probe(FAN, remote, None)).expect("sent without waiting");
+    mux.open(FAN, ANY).expect("a socket");
+    mux.send_probe(&probe(FAN, remote, None)).expect("sent without waiting");
     let (length, from) = receive(&peer).await;
-    assert_eq!((length, from), (PROBE_BYTES, address(&hub, FAN)));
+    assert_eq!((length, from), (PROBE_BYTES, address(&mux, FAN)));
     peer.send_to(&[0x80; PROBE_BYTES], from).await.expect("send");
     assert_eq!(next(&mut arrivals).await.pair, Pair { socket: FAN, remote });
 }
 
 #[tokio::test]
 async fn a_socket_can_be_had_on_a_port_of_choice_but_not_on_one_that_is_taken() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let (taken, at) = peer().await;
-    assert!(matches!(hub.open(FAN, at.port()), Err(BindError::InUse { .. })));
+    assert!(matches!(mux.open(FAN, at.port()), Err(BindError::InUse { .. })));
     drop(taken);
-    hub.open(FAN, at.port()).expect("the port");
-    assert_eq!(address(&hub, FAN), at);
+    mux.open(FAN, at.port()).expect("the port");
+    assert_eq!(address(&mux, FAN), at);
 }
 
 #[tokio::test]
 async fn a_closed_socket_gives_its_port_back_and_sends_no_more() {
-    let (hub, _arrivals) = hub();
-    hub.open(FAN, ANY).expect("a socket");
-    let port = address(&hub, FAN).port();
-    hub.close(FAN);
-    let error = hub.send_probe(&probe(FAN, NOBODY, None)).expect_err("closed");
+    let (mux, _arrivals) = mux();
+    mux.open(FAN, ANY).expect("a socket");
+    let port = address(&mux, FAN).port();
+    mux.close(FAN);
+    let error = mux.send_probe(&probe(FAN, NOBODY, None)).expect_err("closed");
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     within(async {
-        while hub.open(FAN, port).is_err() {
+        while mux.open(FAN, port).is_err() {
             yield_now().await;
         }
     })
@@ -57,32 +57,32 @@ async fn a_closed_socket_gives_its_port_back_and_sends_no_more() {
 
 #[tokio::test]
 async fn a_proof_opens_its_own_socket_to_quic_and_no_other() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let remote = NOBODY;
-    hub.open(FAN, ANY).expect("a socket");
-    hub.admit(Pair { socket: FAN, remote });
+    mux.open(FAN, ANY).expect("a socket");
+    mux.admit(Pair { socket: FAN, remote });
     let mut meta = RecvMeta::default();
     for (socket, passes) in [(FAN, true), (SocketId::MAIN, false), (SocketId(18), false)] {
         (meta.addr, meta.len, meta.stride) = (remote, 40, 40);
-        assert_eq!(hub.sort(socket, &mut marked(0x40, 1, 40), &mut meta), passes, "{socket:?}");
+        assert_eq!(mux.sort(socket, &mut marked(0x40, 1, 40), &mut meta), passes, "{socket:?}");
     }
 }
 
 #[tokio::test]
 async fn what_quic_sends_takes_the_newest_proof() {
-    let (hub, _arrivals) = hub();
-    hub.open(FAN, ANY).expect("a socket");
-    assert!(hub.route().is_none());
+    let (mux, _arrivals) = mux();
+    mux.open(FAN, ANY).expect("a socket");
+    assert!(mux.route().is_none());
     let pairs = [(FAN, 1), (SocketId::MAIN, 1), (SocketId::MAIN, 2), (FAN, 1)];
     for (socket, port) in pairs {
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        hub.admit(Pair { socket, remote });
-        assert_eq!(route(&hub), (socket, remote));
+        mux.admit(Pair { socket, remote });
+        assert_eq!(route(&mux), (socket, remote));
     }
 }
 
-fn route(hub: &PeerHub) -> (SocketId, SocketAddr) {
-    let route = hub.route().expect("a proven pair");
+fn route(mux: &PeerMux) -> (SocketId, SocketAddr) {
+    let route = mux.route().expect("a proven pair");
     (route.socket.id(), route.remote)
 }
 
@@ -96,38 +96,38 @@ impl Wake for Flag {
 
 #[tokio::test]
 async fn adoption_wakes_the_library_that_waits_for_the_main_socket() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let (peer, remote) = peer().await;
-    hub.open(FAN, ANY).expect("a socket");
-    let mut quic = QuicSocket::new(hub.hub().clone());
+    mux.open(FAN, ANY).expect("a socket");
+    let mut quic = QuicSocket::new(mux.mux().clone());
     let flag = Arc::new(Flag(AtomicBool::new(false)));
     let waker = flag.clone().into();
     let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
     let first =
         quic.poll_recv(&mut Context::from_waker(&waker), &mut [IoSliceMut::new(&mut room)], &mut meta);
     assert!(first.is_pending() && !flag.0.load(Ordering::SeqCst));
-    hub.admit(Pair { socket: FAN, remote });
+    mux.admit(Pair { socket: FAN, remote });
     assert!(flag.0.load(Ordering::SeqCst));
-    peer.send_to(&marked(0x40, 1, 40), address(&hub, FAN)).await.expect("send");
+    peer.send_to(&marked(0x40, 1, 40), address(&mux, FAN)).await.expect("send");
     assert_eq!(read(&mut quic).await, 0x40);
 }
 
 #[tokio::test]
 async fn no_socket_starves_another() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let ((one, one_at), (two, two_at)) = (peer().await, peer().await);
-    hub.open(FAN, ANY).expect("a socket");
-    hub.admit(Pair { socket: SocketId::MAIN, remote: one_at });
-    hub.admit(Pair { socket: FAN, remote: two_at });
+    mux.open(FAN, ANY).expect("a socket");
+    mux.admit(Pair { socket: SocketId::MAIN, remote: one_at });
+    mux.admit(Pair { socket: FAN, remote: two_at });
     for _ in 0..4 {
-        one.send_to(&marked(0x41, 1, 40), hub.local_address()).await.expect("send");
-        two.send_to(&marked(0x42, 2, 40), address(&hub, FAN)).await.expect("send");
+        one.send_to(&marked(0x41, 1, 40), mux.local_address()).await.expect("send");
+        two.send_to(&marked(0x42, 2, 40), address(&mux, FAN)).await.expect("send");
     }
     for socket in [SocketId::MAIN, FAN] {
-        let socket = hub.sockets().find(socket).expect("open").clone();
+        let socket = mux.sockets().find(socket).expect("open").clone();
         within(socket.udp().readable()).await.expect("readable");
     }
-    let mut quic = QuicSocket::new(hub.hub().clone());
+    let mut quic = QuicSocket::new(mux.mux().clone());
     for _ in 0..4 {
         assert_eq!((read(&mut quic).await, read(&mut quic).await), (0x41, 0x42));
     }
@@ -135,12 +135,12 @@ async fn no_socket_starves_another() {
 
 #[tokio::test]
 async fn an_adopted_socket_still_hands_probes_to_the_driver() {
-    let (hub, mut arrivals) = hub();
+    let (mux, mut arrivals) = mux();
     let (peer, remote) = peer().await;
-    hub.open(FAN, ANY).expect("a socket");
-    hub.admit(Pair { socket: FAN, remote });
-    let mut quic = QuicSocket::new(hub.hub().clone());
-    peer.send_to(&[0x80; PROBE_BYTES], address(&hub, FAN)).await.expect("send");
+    mux.open(FAN, ANY).expect("a socket");
+    mux.admit(Pair { socket: FAN, remote });
+    let mut quic = QuicSocket::new(mux.mux().clone());
+    peer.send_to(&[0x80; PROBE_BYTES], address(&mux, FAN)).await.expect("send");
     let (mut room, mut meta) = ([0; 2048], [RecvMeta::default()]);
     let mut parts = [IoSliceMut::new(&mut room)];
     let mut arrival = pin!(next(&mut arrivals));
@@ -154,41 +154,41 @@ async fn an_adopted_socket_still_hands_probes_to_the_driver() {
 
 #[tokio::test]
 async fn a_socket_that_the_puncher_closes_lives_until_its_route_is_replaced() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let (remote, later) = (NOBODY, SocketAddr::from((Ipv4Addr::LOCALHOST, 2)));
-    hub.open(FAN, ANY).expect("a socket");
-    hub.admit(Pair { socket: FAN, remote });
-    hub.close(FAN);
-    assert_eq!(route(&hub), (FAN, remote));
-    hub.admit(Pair { socket: SocketId::MAIN, remote: later });
-    assert_eq!(route(&hub), (SocketId::MAIN, later));
-    assert!(hub.sockets().find(FAN).is_none());
+    mux.open(FAN, ANY).expect("a socket");
+    mux.admit(Pair { socket: FAN, remote });
+    mux.close(FAN);
+    assert_eq!(route(&mux), (FAN, remote));
+    mux.admit(Pair { socket: SocketId::MAIN, remote: later });
+    assert_eq!(route(&mux), (SocketId::MAIN, later));
+    assert!(mux.sockets().find(FAN).is_none());
 }
 
 #[tokio::test]
 async fn a_number_that_is_used_again_means_the_new_socket() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let remote = NOBODY;
-    hub.open(FAN, ANY).expect("a socket");
-    hub.admit(Pair { socket: FAN, remote });
-    let former = hub.route().expect("a proven pair").socket;
-    hub.close(FAN);
-    hub.open(FAN, ANY).expect("a socket");
-    assert!(!Arc::ptr_eq(hub.sockets().find(FAN).expect("open"), &former));
-    assert!(!hub.sockets().is_proven(FAN, remote), "that was the former one");
+    mux.open(FAN, ANY).expect("a socket");
+    mux.admit(Pair { socket: FAN, remote });
+    let former = mux.route().expect("a proven pair").socket;
+    mux.close(FAN);
+    mux.open(FAN, ANY).expect("a socket");
+    assert!(!Arc::ptr_eq(mux.sockets().find(FAN).expect("open"), &former));
+    assert!(!mux.sockets().is_proven(FAN, remote), "that was the former one");
 }
 
 #[tokio::test]
 async fn thousands_of_reconnects_leave_no_socket_behind() {
-    let (hub, _arrivals) = hub();
-    let mut quic = QuicSocket::new(hub.hub().clone());
+    let (mux, _arrivals) = mux();
+    let mut quic = QuicSocket::new(mux.mux().clone());
     let mut sockets: Vec<Weak<Link>> = Vec::new();
     for n in 1..=3000 {
         let (id, remote) = (SocketId(n), SocketAddr::from((Ipv4Addr::LOCALHOST, n)));
-        hub.open(id, ANY).expect("a socket");
-        hub.admit(Pair { socket: id, remote });
-        sockets.push(Arc::downgrade(hub.sockets().find(id).expect("open")));
-        hub.close(id);
+        mux.open(id, ANY).expect("a socket");
+        mux.admit(Pair { socket: id, remote });
+        sockets.push(Arc::downgrade(mux.sockets().find(id).expect("open")));
+        mux.close(id);
         poll_once(&mut quic).await;
     }
     within(async {
@@ -201,17 +201,17 @@ async fn thousands_of_reconnects_leave_no_socket_behind() {
 
 #[tokio::test]
 async fn the_oldest_route_makes_room_and_keeps_a_socket_that_the_puncher_holds() {
-    let (hub, _arrivals) = hub();
-    hub.open(FAN, ANY).expect("a socket");
+    let (mux, _arrivals) = mux();
+    mux.open(FAN, ANY).expect("a socket");
     let remote = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    hub.admit(Pair { socket: FAN, remote: remote(1) });
+    mux.admit(Pair { socket: FAN, remote: remote(1) });
     for port in 2..=17 {
-        hub.admit(Pair { socket: SocketId::MAIN, remote: remote(port) });
+        mux.admit(Pair { socket: SocketId::MAIN, remote: remote(port) });
     }
-    assert!(!hub.sockets().is_proven(FAN, remote(1)));
-    assert!(hub.sockets().find(FAN).is_some());
-    hub.close(FAN);
-    assert!(hub.sockets().find(FAN).is_none());
+    assert!(!mux.sockets().is_proven(FAN, remote(1)));
+    assert!(mux.sockets().find(FAN).is_some());
+    mux.close(FAN);
+    assert!(mux.sockets().find(FAN).is_none());
 }
 
 async fn poll_once(quic: &mut QuicSocket) {

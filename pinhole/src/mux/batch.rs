@@ -240,7 +240,7 @@ mod tests {
     use pinhole_proto::puncher::SocketId;
 
     use super::*;
-    use crate::hub::peer::PeerId;
+    use crate::mux::peer::PeerId;
 
     /// What the library hands out at most at a time.
     const AT_A_TIME: usize = 10;

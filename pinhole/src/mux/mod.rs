@@ -1,26 +1,26 @@
-//! The one owner of an endpoint's UDP sockets.
+//! The socket multiplexer: the one owner of an endpoint's UDP sockets.
 //!
-//! The QUIC library reads and writes through the [`Hub`] as if it were one socket. On the way in, the Hub tells
+//! The QUIC library reads and writes through the [`Mux`] as if it were one socket. On the way in, the Mux tells
 //! probes from QUIC by their first bits, for every segment of a coalesced read, and lets QUIC through only from
 //! pairs that a proof has opened: a stranger's Initial never reaches the QUIC library and so gets no answer.
 //! On the way out, it takes the pair that was proven last.
 //!
 //! To the QUIC library each peer has one address that never changes (`PeerId::address`): which path carries a datagram
-//! is the Hub's business alone. A path that changes looks like loss and another round trip's time, and nothing else.
+//! is the Mux's business alone. A path that changes looks like loss and another round trip's time, and nothing else.
 //!
-//! The main socket lives as long as the Hub, and all peers share it (`demux`). Hundreds of others come and go with the
-//! punchers' methods, each for one peer (`PeerHub`); they are cheap until a proven pair needs them for QUIC.
+//! The main socket lives as long as the Mux, and all peers share it (`demux`). Hundreds of others come and go with the
+//! punchers' methods, each for one peer (`PeerMux`); they are cheap until a proven pair needs them for QUIC.
 //!
 //! Since probes and QUIC share the sockets at all times, a live tunnel can be punched again without a stop.
 
 mod batch;
 mod demux;
 mod filter;
-mod intake;
 mod link;
 mod peer;
 mod quic;
 mod reader;
+mod receive;
 mod segments;
 mod sockets;
 mod trace;
@@ -39,22 +39,22 @@ use pinhole_quic::Opened;
 
 pub(crate) use self::{
     batch::GatheringRuntime,
-    intake::{Arrivals, SurveyArrival},
-    peer::{PeerHub, PeerId},
+    peer::{PeerId, PeerMux},
     quic::QuicSocket,
+    receive::{Arrivals, SurveyArrival},
 };
 use self::{
     demux::Demux,
     filter::Filter,
-    intake::Intake,
     link::Link,
     peer::Share,
     reader::{Reader, Sink},
+    receive::ReceiveQueues,
     sockets::{Adoption, Sockets},
 };
 pub use self::{
-    intake::HubCounters,
     link::{BufferSizes, KEPT_DESCRIPTORS, WANTED_BUFFER_BYTES},
+    receive::MuxCounters,
     trace::{HOPS, Hop, hops},
 };
 use crate::bind::{BindError, Protocol};
@@ -68,7 +68,7 @@ const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)
 /// Some address beyond the next router.
 pub(crate) const ELSEWHERE: SocketAddr = SocketAddr::new(PEERS, 1);
 
-/// Peers of one Hub: each has a task, and a look at what arrives.
+/// Most peers of one Mux: each has a task, and a look at what arrives.
 pub const MAX_PEERS: usize = 256;
 
 /// Opens a port as a main socket has it, and closes it again. Returns the sizes of the buffers that it was granted.
@@ -78,9 +78,9 @@ pub(crate) fn try_port(address: SocketAddr) -> Result<BufferSizes, BindError> {
     Ok(socket.buffer_sizes())
 }
 
-/// Owns the sockets; shared by all peers and the QUIC library.
+/// The socket multiplexer: owns the sockets, shared by all peers and the QUIC library.
 #[derive(Debug)]
-pub struct Hub {
+pub struct Mux {
     main: Arc<Link>,
     /// What the QUIC library knows about the kernel.
     offload: Arc<UdpSocketState>,
@@ -90,12 +90,12 @@ pub struct Hub {
     last_peer: AtomicU16,
     /// Held while a peer is added.
     joining: Mutex<()>,
-    /// Whether ICMP errors about the main socket's datagrams are asked for.
-    heeds_icmp: Mutex<bool>,
+    /// Whether ICMP errors about the main socket's datagrams are subscribed to.
+    wants_icmp: Mutex<bool>,
     _main_errors: Reader,
 }
 
-/// Says why a peer has no place in a Hub.
+/// The reason why a peer has no place in a Mux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoPlace {
     /// There are [`MAX_PEERS`].
@@ -104,7 +104,7 @@ pub(crate) enum NoPlace {
     KeyTaken,
 }
 
-impl Hub {
+impl Mux {
     /// Binds the main socket. Must be called within a tokio runtime.
     pub(crate) fn bind(address: SocketAddr) -> Result<Arc<Self>, BindError> {
         let main = Arc::new(Link::bind_udp(SocketId::MAIN, address)?);
@@ -119,12 +119,12 @@ impl Hub {
             adoption: Arc::default(),
             last_peer: AtomicU16::new(0),
             joining: Mutex::new(()),
-            heeds_icmp: Mutex::new(false),
+            wants_icmp: Mutex::new(false),
             _main_errors: errors,
         }))
     }
 
-    /// Adds a peer with whom this side has a key. Returns its part of the Hub, what will arrive for it, and the seal of its
+    /// Adds a peer with whom this side has a key. Returns its part of the Mux, what will arrive for it, and the seal of its
     /// probes. What QUIC opens of it is counted by `opened`.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Hub {
         self: &Arc<Self>,
         key: &Key,
         opened: Opened,
-    ) -> Result<(Arc<PeerHub>, Arrivals, ProbeSeal), NoPlace> {
+    ) -> Result<(Arc<PeerMux>, Arrivals, ProbeSeal), NoPlace> {
         let _one_at_a_time = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
         if self.demux.count() >= MAX_PEERS {
             return Err(NoPlace::TooMany);
@@ -150,29 +150,29 @@ impl Hub {
         };
         let filter = Arc::new(Filter::new(key));
         let seal = filter.seal();
-        let (intake, arrivals) = Intake::new(filter.clone(), self.demux.counters.clone());
-        let intake = Arc::new(intake);
-        let sink = Sink::Peer(intake.clone());
+        let (queues, arrivals) = ReceiveQueues::new(filter.clone(), self.demux.counters.clone());
+        let queues = Arc::new(queues);
+        let sink = Sink::Peer(queues.clone());
         let sockets = Sockets::new(id, self.main.clone(), sink, self.adoption.clone());
-        let share = Share::new(id, (filter, intake), sockets, opened, self.offload.clone());
+        let share = Share::new(id, (filter, queues), sockets, opened, self.offload.clone());
         let share = Arc::new(share);
         self.demux.add(share.clone());
-        Ok((Arc::new(PeerHub { hub: self.clone(), share }), arrivals, seal))
+        Ok((Arc::new(PeerMux { mux: self.clone(), share }), arrivals, seal))
     }
 
     /// Removes a peer.
     fn leave(&self, share: &Arc<Share>) {
         self.demux.remove(share);
         self.adoption.handle_change();
-        self.heed_icmp();
+        self.subscribe_icmp();
     }
 
-    /// Asks for ICMP errors about what leaves the main socket as long as any peer wants them.
-    fn heed_icmp(&self) {
-        let mut heeds = self.heeds_icmp.lock().unwrap_or_else(PoisonError::into_inner);
-        let on = self.demux.peers().iter().any(|peer| peer.sockets().heeds_icmp());
-        if std::mem::replace(&mut *heeds, on) != on {
-            self.main.heed_icmp(on);
+    /// Subscribes to ICMP errors about what leaves the main socket as long as any peer wants them.
+    fn subscribe_icmp(&self) {
+        let mut wants = self.wants_icmp.lock().unwrap_or_else(PoisonError::into_inner);
+        let on = self.demux.peers().iter().any(|peer| peer.sockets().wants_icmp());
+        if std::mem::replace(&mut *wants, on) != on {
+            self.main.subscribe_icmp(on);
         }
     }
 
@@ -190,7 +190,7 @@ impl Hub {
 
     /// Returns the counts of what was not let through.
     #[must_use]
-    pub fn counters(&self) -> &HubCounters {
+    pub fn counters(&self) -> &MuxCounters {
         &self.demux.counters
     }
 }

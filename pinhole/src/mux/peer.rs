@@ -1,4 +1,4 @@
-//! One peer's part of the Hub.
+//! One peer's part of the Mux.
 
 use std::{
     io,
@@ -19,10 +19,10 @@ use pinhole_quic::Opened;
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Hub,
+    Mux,
     filter::Filter,
-    intake::{Intake, SurveyArrival},
     link::Link,
+    receive::{ReceiveQueues, SurveyArrival},
     sockets::{Route, Sockets},
 };
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
 /// IPs that are remembered of those that the main socket has sent probes to: those of a peer, and of its NAT.
 const MAX_IPS: usize = 32;
 
-/// Names a peer of a Hub.
+/// Names a peer of a Mux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PeerId(pub(super) u16);
 
@@ -50,12 +50,12 @@ impl PeerId {
     }
 }
 
-/// What the Hub has for one peer; shared with whoever reads the main socket and sends for QUIC.
+/// What the Mux has for one peer; shared with whoever reads the main socket and sends for QUIC.
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) id: PeerId,
     pub(super) filter: Arc<Filter>,
-    pub(super) intake: Arc<Intake>,
+    pub(super) queues: Arc<ReceiveQueues>,
     sockets: Mutex<Sockets>,
     /// IPs to which the main socket has sent probes, the oldest first.
     ips: Mutex<Vec<IpAddr>>,
@@ -64,7 +64,7 @@ pub(super) struct Share {
     /// What the QUIC library knows about the kernel, for the path in use.
     offload: RwLock<Arc<UdpSocketState>>,
     /// Each datagram leaves by itself and without marks.
-    is_plain: AtomicBool,
+    is_without_offload: AtomicBool,
 }
 
 /// Counts what the QUIC library sends.
@@ -79,7 +79,7 @@ struct Meter {
 impl Share {
     pub(super) fn new(
         id: PeerId,
-        (filter, intake): (Arc<Filter>, Arc<Intake>),
+        (filter, queues): (Arc<Filter>, Arc<ReceiveQueues>),
         sockets: Sockets,
         opened: Opened,
         offload: Arc<UdpSocketState>,
@@ -88,13 +88,13 @@ impl Share {
         Self {
             id,
             filter,
-            intake,
+            queues,
             sockets: Mutex::new(sockets),
             ips,
             traffic,
             opened,
             offload: RwLock::new(offload),
-            is_plain: AtomicBool::new(false),
+            is_without_offload: AtomicBool::new(false),
         }
     }
 
@@ -112,8 +112,8 @@ impl Share {
         self.sockets().route().cloned()
     }
 
-    pub(super) fn is_plain(&self) -> bool {
-        self.is_plain.load(Ordering::Relaxed)
+    pub(super) fn is_without_offload(&self) -> bool {
+        self.is_without_offload.load(Ordering::Relaxed)
     }
 
     pub(super) fn offload(&self) -> Arc<UdpSocketState> {
@@ -144,23 +144,23 @@ impl Share {
     }
 }
 
-/// One peer's part of the Hub: its further sockets, its routes, and the main socket, which it shares. It ends with this.
+/// One peer's part of the Mux: its further sockets, its routes, and the main socket, which it shares. It ends with this.
 #[derive(Debug)]
-pub(crate) struct PeerHub {
-    pub(super) hub: Arc<Hub>,
+pub(crate) struct PeerMux {
+    pub(super) mux: Arc<Mux>,
     pub(super) share: Arc<Share>,
 }
 
-impl Drop for PeerHub {
+impl Drop for PeerMux {
     fn drop(&mut self) {
-        self.hub.leave(&self.share);
+        self.mux.leave(&self.share);
     }
 }
 
-impl PeerHub {
+impl PeerMux {
     /// Opens a further socket on the main one's IP, for probes. It replaces a former one of that number.
     pub(crate) fn open(&self, id: SocketId, port: u16) -> Result<(), BindError> {
-        let main = self.hub.local_address();
+        let main = self.mux.local_address();
         let address = SocketAddr::new(main.ip(), port);
         if id == SocketId::MAIN {
             return Err(BindError::InUse { protocol: Protocol::Udp, address: main });
@@ -194,11 +194,11 @@ impl PeerHub {
         }
     }
 
-    /// Asks for ICMP errors about probes, or to be spared them: a search needs them, a tunnel does not.
-    pub(crate) fn heed_icmp(&self, on: bool) {
-        let is_news = self.share.sockets().heed_icmp(on);
+    /// Subscribes to ICMP errors about probes, or unsubscribes: a search needs them, a tunnel does not.
+    pub(crate) fn subscribe_icmp(&self, on: bool) {
+        let is_news = self.share.sockets().subscribe_icmp(on);
         if is_news {
-            self.hub.heed_icmp();
+            self.mux.subscribe_icmp();
         }
     }
 
@@ -225,7 +225,7 @@ impl PeerHub {
 
     /// Returns survey probes as they arrive, from now on.
     pub(crate) fn survey_probes(&self, seal: ProbeSeal, peer: Role) -> mpsc::Receiver<SurveyArrival> {
-        self.share.intake.receive_survey(seal, peer)
+        self.share.queues.receive_survey(seal, peer)
     }
 
     /// Returns the local port of a socket, if it is there.
@@ -260,13 +260,13 @@ impl PeerHub {
 
     /// Sets whether each datagram of the tunnel leaves by itself and without ECN marks. Slower; but there are devices that
     /// lose what is handed to them together (GSO), and networks that lose what is marked.
-    pub(crate) fn set_plain(&self, is_plain: bool) {
-        self.share.is_plain.store(is_plain, Ordering::Relaxed);
+    pub(crate) fn set_without_offload(&self, is_without_offload: bool) {
+        self.share.is_without_offload.store(is_without_offload, Ordering::Relaxed);
     }
 
-    /// Returns the whole Hub.
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+    /// Returns the whole Mux.
+    pub(crate) fn mux(&self) -> &Arc<Mux> {
+        &self.mux
     }
 
     /// Returns the name of the peer, by which QUIC knows it.

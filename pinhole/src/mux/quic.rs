@@ -1,4 +1,4 @@
-//! The Hub as the QUIC library sees it: one abstract socket.
+//! The Mux as the QUIC library sees it: one abstract socket.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use noq::{
     udp::{RecvMeta, Transmit},
 };
 
-use super::{Hub, LOCAL, batch, demux::Left, link::Link, peer::Share, sockets::Route};
+use super::{LOCAL, Mux, batch, demux::Left, link::Link, peer::Share, sockets::Route};
 use pinhole_quic::LARGEST_DATAGRAM;
 
 /// Reads of each socket in a row that may hold nothing for QUIC before the runtime gets its turn: a flood must not
@@ -28,10 +28,10 @@ const FRUITLESS_READS: usize = 8;
 const LARGEST_READ_SEGMENTS: NonZeroUsize =
     NonZeroUsize::new(65_535_usize.div_ceil(LARGEST_DATAGRAM as usize)).expect("not zero");
 
-/// Hands the Hub's QUIC traffic to the library.
+/// Hands the Mux's QUIC traffic to the library.
 #[derive(Debug)]
 pub(crate) struct QuicSocket {
-    hub: Arc<Hub>,
+    mux: Arc<Mux>,
     /// What it reads: the main socket, and those that peers have adopted, each with whose it is.
     sockets: Vec<(Option<Arc<Share>>, Arc<Link>)>,
     /// For which number of changes that holds.
@@ -43,18 +43,18 @@ pub(crate) struct QuicSocket {
 }
 
 impl QuicSocket {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, sockets: Vec::new(), version: None, first: 0, left: VecDeque::new() }
+    pub(crate) fn new(mux: Arc<Mux>) -> Self {
+        Self { mux, sockets: Vec::new(), version: None, first: 0, left: VecDeque::new() }
     }
 
     /// Brings what it reads up to date, and has the task woken when that changes.
     fn follow(&mut self, cx: &Context<'_>) {
-        let version = self.hub.adoption.listen(cx.waker());
+        let version = self.mux.adoption.listen(cx.waker());
         if self.version.replace(version) == Some(version) {
             return;
         }
-        self.sockets = vec![(None, self.hub.main.clone())];
-        for peer in self.hub.demux.peers() {
+        self.sockets = vec![(None, self.mux.main.clone())];
+        for peer in self.mux.demux.peers() {
             let adopted: Vec<_> = peer.sockets().adopted().to_vec();
             self.sockets.extend(adopted.into_iter().map(|socket| (Some(peer.clone()), socket)));
         }
@@ -86,13 +86,13 @@ impl QuicSocket {
         let mut all_pending = true;
         for index in (0..sockets.len()).map(|step| (self.first + step) % sockets.len()) {
             let (owner, socket) = &sockets[index];
-            let Poll::Ready(received) = socket.poll_recv(cx, &self.hub.offload, buffers, meta) else {
+            let Poll::Ready(received) = socket.poll_recv(cx, &self.mux.offload, buffers, meta) else {
                 continue;
             };
             all_pending = false;
             let received = received?;
             let (read, left) = ((&mut buffers[..received], &mut meta[..received]), &mut self.left);
-            let kept = keep_quic(&self.hub, owner.as_ref(), socket, read, left);
+            let kept = keep_quic(&self.mux, owner.as_ref(), socket, read, left);
             if kept > 0 {
                 self.first = index + 1;
                 return Poll::Ready(Ok(kept));
@@ -104,7 +104,7 @@ impl QuicSocket {
 
 impl AsyncUdpSocket for QuicSocket {
     fn create_sender(&self) -> Pin<Box<dyn UdpSender>> {
-        Box::pin(HubSender { hub: self.hub.clone(), peer: None, waiting: None })
+        Box::pin(MuxSender { mux: self.mux.clone(), peer: None, waiting: None })
     }
 
     fn poll_recv(
@@ -132,17 +132,17 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn max_receive_segments(&self) -> NonZeroUsize {
-        self.hub.offload.gro_segments().min(LARGEST_READ_SEGMENTS)
+        self.mux.offload.gro_segments().min(LARGEST_READ_SEGMENTS)
     }
 
     fn may_fragment(&self) -> bool {
-        self.hub.offload.may_fragment()
+        self.mux.offload.may_fragment()
     }
 }
 
 /// Sorts each read and moves those with something for QUIC to the front.
 fn keep_quic(
-    hub: &Hub,
+    mux: &Mux,
     owner: Option<&Arc<Share>>,
     socket: &Link,
     (buffers, meta): (&mut [IoSliceMut<'_>], &mut [RecvMeta]),
@@ -150,7 +150,7 @@ fn keep_quic(
 ) -> usize {
     let mut kept = 0;
     for index in 0..meta.len() {
-        if hub.demux.sort(owner, socket.id(), (&mut buffers[index], &mut meta[index]), left) {
+        if mux.demux.sort(owner, socket.id(), (&mut buffers[index], &mut meta[index]), left) {
             buffers.swap(kept, index);
             meta.swap(kept, index);
             kept += 1;
@@ -162,21 +162,21 @@ fn keep_quic(
 pub(super) type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 
 /// Sends for one task of the QUIC library; each has its own waker.
-struct HubSender {
-    hub: Arc<Hub>,
-    /// The peer to whom it has sent last. A connection's is always the same, and may outlive its part of the Hub: a
+struct MuxSender {
+    mux: Arc<Mux>,
+    /// The peer to whom it has sent last. A connection's is always the same, and may outlive its part of the Mux: a
     /// goodbye takes the last path.
     peer: Option<Arc<Share>>,
     waiting: Option<Writable>,
 }
 
-impl std::fmt::Debug for HubSender {
+impl std::fmt::Debug for MuxSender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HubSender")
+        f.write_str("MuxSender")
     }
 }
 
-impl UdpSender for HubSender {
+impl UdpSender for MuxSender {
     fn poll_send(
         mut self: Pin<&mut Self>,
         transmit: &Transmit<'_>,
@@ -185,17 +185,17 @@ impl UdpSender for HubSender {
         let Some(peer) = self.peer(transmit.destination) else { return Poll::Ready(Ok(())) };
         // Nothing is sent before a pair is proven: nobody would know where to.
         let Some(route) = peer.route() else { return Poll::Ready(Ok(())) };
-        let (offload, is_plain) = (peer.offload(), peer.is_plain());
-        if !is_plain && let Some(gathered) = batch::gather(&route, &offload, transmit) {
+        let (offload, is_without_offload) = (peer.offload(), peer.is_without_offload());
+        if !is_without_offload && let Some(gathered) = batch::gather(&route, &offload, transmit) {
             if gathered.is_ready() {
                 peer.count_sent();
             }
             return gathered;
         }
         let Route { socket, remote, .. } = route;
-        let ecn = transmit.ecn.filter(|_| !is_plain);
+        let ecn = transmit.ecn.filter(|_| !is_without_offload);
         let transmit = &Transmit { destination: remote, src_ip: None, ecn, ..*transmit };
-        if let Some(segment) = transmit.segment_size.filter(|_| is_plain) {
+        if let Some(segment) = transmit.segment_size.filter(|_| is_without_offload) {
             // Made before the library knew: what the socket has no room for is lost.
             for contents in transmit.contents.chunks(segment) {
                 let _lost =
@@ -229,18 +229,18 @@ impl UdpSender for HubSender {
 
     fn max_transmit_segments(&self) -> NonZeroUsize {
         match &self.peer {
-            Some(peer) if peer.is_plain() => NonZeroUsize::MIN,
+            Some(peer) if peer.is_without_offload() => NonZeroUsize::MIN,
             Some(peer) => peer.offload().max_gso_segments(),
-            None => self.hub.offload.max_gso_segments(),
+            None => self.mux.offload.max_gso_segments(),
         }
     }
 }
 
-impl HubSender {
+impl MuxSender {
     /// Returns the peer that QUIC knows by that address.
     fn peer(&mut self, address: SocketAddr) -> Option<Arc<Share>> {
         if self.peer.as_ref().is_none_or(|peer| peer.id.address() != address) {
-            self.peer = self.hub.demux.find(address);
+            self.peer = self.mux.demux.find(address);
         }
         self.peer.clone()
     }

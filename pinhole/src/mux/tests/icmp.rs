@@ -10,13 +10,13 @@ use super::*;
 
 #[tokio::test]
 async fn a_ttl_is_that_of_one_datagram() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let (peer, remote) = peer().await;
     setsockopt(&peer, sockopt::Ipv4RecvTtl, &true).expect("ttl");
-    hub.open(FAN, ANY).expect("a socket");
+    mux.open(FAN, ANY).expect("a socket");
     for socket in [SocketId::MAIN, FAN] {
         for (ttl, seen) in [(None, 64), (Some(3), 3), (Some(255), 255), (None, 64)] {
-            hub.send_probe(&probe(socket, remote, ttl)).expect("sent");
+            mux.send_probe(&probe(socket, remote, ttl)).expect("sent");
             within(peer.readable()).await.expect("readable");
             let mut room = [0; 2048];
             let mut parts = [IoSliceMut::new(&mut room)];
@@ -32,13 +32,13 @@ async fn a_ttl_is_that_of_one_datagram() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_told_with_what_was_sent() {
-    let (hub, mut arrivals) = hub();
-    hub.open(FAN, ANY).expect("a socket");
-    hub.heed_icmp(true);
+    let (mux, mut arrivals) = mux();
+    mux.open(FAN, ANY).expect("a socket");
+    mux.subscribe_icmp(true);
     let remote = NOBODY;
     for socket in [SocketId::MAIN, FAN] {
         let sent = probe(socket, remote, None);
-        hub.send_probe(&sent).expect("sent");
+        mux.send_probe(&sent).expect("sent");
         let arrival = within(arrivals.icmp.recv()).await.expect("an error");
         let icmp = arrival.icmp();
         assert_eq!((icmp.pair, icmp.kind), (sent.pair, IcmpKind::PortUnreachable));
@@ -48,12 +48,12 @@ async fn a_port_where_nobody_listens_is_told_with_what_was_sent() {
 
 #[tokio::test]
 async fn an_error_is_told_to_the_peer_whose_datagram_it_is_about() {
-    let (one, mut of_one) = hub();
+    let (one, mut of_one) = mux();
     let other_key = Key::stretch(&Phrase::generate([2; 32]));
-    let (two, mut of_two) = joined(one.hub(), &other_key, Opened::default());
+    let (two, mut of_two) = joined(one.mux(), &other_key, Opened::default());
     let elsewhere = SocketAddr::from(([127, 0, 0, 5], 1));
-    for hub in [&one, &two] {
-        hub.heed_icmp(true);
+    for mux in [&one, &two] {
+        mux.subscribe_icmp(true);
     }
     one.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
     two.send_probe(&probe(SocketId::MAIN, elsewhere, None)).expect("sent");
@@ -74,18 +74,18 @@ async fn over_ipv6_probes_arrive_and_errors_are_told_as_well() {
             "this machine has no IPv6",
         );
     };
-    let (hub, mut arrivals) = hub_at(here);
-    hub.open(FAN, ANY).expect("a socket");
-    hub.heed_icmp(true);
+    let (mux, mut arrivals) = mux_at(here);
+    mux.open(FAN, ANY).expect("a socket");
+    mux.subscribe_icmp(true);
     let (there, nobody) = (peer.local_addr().expect("bound"), SocketAddr::new(here.ip(), 1));
     for socket in [SocketId::MAIN, FAN] {
         for ttl in [None, Some(1)] {
-            hub.send_probe(&probe(socket, there, ttl)).expect("sent");
+            mux.send_probe(&probe(socket, there, ttl)).expect("sent");
             let (length, from) = receive(&peer).await;
-            assert_eq!((length, from), (PROBE_BYTES, address(&hub, socket)));
+            assert_eq!((length, from), (PROBE_BYTES, address(&mux, socket)));
         }
         let sent = probe(socket, nobody, None);
-        hub.send_probe(&sent).expect("sent");
+        mux.send_probe(&sent).expect("sent");
         let arrival = within(arrivals.icmp.recv()).await.expect("an error");
         let icmp = arrival.icmp();
         assert_eq!((icmp.pair, icmp.kind), (sent.pair, IcmpKind::PortUnreachable));
@@ -94,24 +94,24 @@ async fn over_ipv6_probes_arrive_and_errors_are_told_as_well() {
 }
 
 #[tokio::test]
-async fn sockets_that_are_opened_during_a_search_heed_errors_as_well() {
-    let (hub, mut arrivals) = hub();
-    hub.heed_icmp(true);
-    hub.open(FAN, ANY).expect("a socket");
-    hub.send_probe(&probe(FAN, NOBODY, None)).expect("sent");
+async fn sockets_that_are_opened_during_a_search_report_errors_as_well() {
+    let (mux, mut arrivals) = mux();
+    mux.subscribe_icmp(true);
+    mux.open(FAN, ANY).expect("a socket");
+    mux.send_probe(&probe(FAN, NOBODY, None)).expect("sent");
     assert_eq!(within(arrivals.icmp.recv()).await.expect("an error").pair.socket, FAN);
 }
 
 #[tokio::test]
 async fn every_datagram_gets_through_between_errors_about_others() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let (peer, remote) = peer().await;
-    hub.heed_icmp(true);
-    hub.open(FAN, ANY).expect("a socket");
+    mux.subscribe_icmp(true);
+    mux.open(FAN, ANY).expect("a socket");
     for socket in [SocketId::MAIN, FAN] {
         for _ in 0..200 {
-            hub.send_probe(&probe(socket, NOBODY, None)).expect("sent, whatever became of others");
-            hub.send_probe(&probe(socket, remote, None)).expect("sent, whatever became of others");
+            mux.send_probe(&probe(socket, NOBODY, None)).expect("sent, whatever became of others");
+            mux.send_probe(&probe(socket, remote, None)).expect("sent, whatever became of others");
             receive(&peer).await;
         }
     }
@@ -119,27 +119,27 @@ async fn every_datagram_gets_through_between_errors_about_others() {
 
 #[tokio::test]
 async fn errors_never_end_the_reading_of_quic() {
-    let (hub, _arrivals) = hub();
+    let (mux, _arrivals) = mux();
     let (peer, remote) = peer().await;
-    hub.heed_icmp(true);
-    hub.admit(Pair { socket: SocketId::MAIN, remote });
-    let mut quic = QuicSocket::new(hub.hub().clone());
+    mux.subscribe_icmp(true);
+    mux.admit(Pair { socket: SocketId::MAIN, remote });
+    let mut quic = QuicSocket::new(mux.mux().clone());
     for _ in 0..200 {
-        hub.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
-        peer.send_to(&marked(0x40, 1, 40), hub.local_address()).await.expect("send");
+        mux.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
+        peer.send_to(&marked(0x40, 1, 40), mux.local_address()).await.expect("send");
         assert_eq!(read(&mut quic).await, 0x40);
     }
 }
 
 #[tokio::test]
 async fn without_a_search_errors_cost_nothing() {
-    let (hub, mut arrivals) = hub();
-    hub.heed_icmp(true);
-    hub.open(FAN, ANY).expect("a socket");
-    hub.heed_icmp(false);
+    let (mux, mut arrivals) = mux();
+    mux.subscribe_icmp(true);
+    mux.open(FAN, ANY).expect("a socket");
+    mux.subscribe_icmp(false);
     for socket in [SocketId::MAIN, FAN] {
-        hub.send_probe(&probe(socket, NOBODY, None)).expect("sent");
-        let socket = hub.sockets().find(socket).expect("open").clone();
+        mux.send_probe(&probe(socket, NOBODY, None)).expect("sent");
+        let socket = mux.sockets().find(socket).expect("open").clone();
         let error = socket2::SockRef::from(socket.udp()).take_error().expect("readable");
         assert!(error.is_none(), "{error:?}");
         let queued = socket.take_queued_icmp().map(drop).expect_err("empty");
@@ -150,12 +150,12 @@ async fn without_a_search_errors_cost_nothing() {
 
 #[tokio::test]
 async fn a_full_socket_that_has_seen_an_error_is_not_tried_again_at_once() {
-    let (hub, mut arrivals) = hub();
-    hub.heed_icmp(true);
-    hub.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
+    let (mux, mut arrivals) = mux();
+    mux.subscribe_icmp(true);
+    mux.send_probe(&probe(SocketId::MAIN, NOBODY, None)).expect("sent");
     within(arrivals.icmp.recv()).await.expect("an error");
-    within(hub.hub().main.udp().writable()).await.expect("writable"); // once the runtime knows so, this never waits again
-    let mut room = std::pin::pin!(hub.hub().main.clone().room());
+    within(mux.mux().main.udp().writable()).await.expect("writable"); // once the runtime knows so, this never waits again
+    let mut room = std::pin::pin!(mux.mux().main.clone().room());
     assert!(poll_fn(|cx| std::task::Poll::Ready(room.as_mut().poll(cx))).await.is_pending());
     within(room).await.expect("room");
 }

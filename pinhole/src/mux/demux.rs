@@ -1,4 +1,4 @@
-//! Finds out for which peer something on the main socket is, and sorts coalesced reads into probes, QUIC and noise.
+//! The demultiplexer: for which peer something on the main socket is, and what of a coalesced read is a probe, QUIC or noise.
 //!
 //! Each peer has a key of its own, and that alone tells whose something is: an address may be forged, or a copy's.
 //!
@@ -26,8 +26,8 @@ use pinhole_proto::{
 
 use super::{
     filter::Strays,
-    intake::{HubCounters, IcmpArrival},
     peer::{PeerId, Share},
+    receive::{IcmpArrival, MuxCounters},
     segments::retain,
 };
 
@@ -36,7 +36,7 @@ use super::{
 pub(super) struct Demux {
     peers: RwLock<Vec<Arc<Share>>>,
     strays: Mutex<Strays>,
-    pub(super) counters: Arc<HubCounters>,
+    pub(super) counters: Arc<MuxCounters>,
 }
 
 /// A datagram for QUIC that came in one read with others, which are another peer's.
@@ -114,8 +114,8 @@ impl Demux {
                 }
                 None => {
                     match owner {
-                        Some(owner) => owner.intake.divert(Pair { socket, remote }, datagram),
-                        None => self.divert(remote, datagram),
+                        Some(owner) => owner.queues.pass_on(Pair { socket, remote }, datagram),
+                        None => self.pass_on(remote, datagram),
                     }
                     false
                 }
@@ -128,38 +128,38 @@ impl Demux {
         true
     }
 
-    /// Takes a datagram of the main socket that QUIC must not see: hands it to a driver if it looks like a probe, else counts
+    /// Passes on a datagram of the main socket that QUIC must not see: to a driver if it looks like a probe, else counts
     /// it.
-    pub(super) fn divert(&self, remote: SocketAddr, datagram: &[u8]) {
+    pub(super) fn pass_on(&self, remote: SocketAddr, datagram: &[u8]) {
         match classify(datagram) {
-            Class::Probe => self.divert_probe(remote, datagram),
-            Class::OldScript => self.divert_stray(remote, datagram),
+            Class::Probe => self.pass_on_probe(remote, datagram),
+            Class::OldScript => self.pass_on_stray(remote, datagram),
             Class::Quic => self.counters.count_stranger(),
             Class::Other => self.counters.count_noise(),
         }
     }
 
-    fn divert_probe(&self, remote: SocketAddr, datagram: &[u8]) {
+    fn pass_on_probe(&self, remote: SocketAddr, datagram: &[u8]) {
         let pair = Pair { socket: SocketId::MAIN, remote };
         let peers = self.all();
-        if peers.iter().any(|peer| peer.intake.takes_survey_probe(pair, datagram)) {
+        if peers.iter().any(|peer| peer.queues.takes_survey_probe(pair, datagram)) {
             return;
         }
         match peers.iter().find(|peer| peer.filter.has_sealed(datagram)) {
-            Some(peer) => peer.intake.push_probe(pair, datagram),
+            Some(peer) => peer.queues.push_probe(pair, datagram),
             None => {
                 drop(peers);
-                self.divert_stray(remote, datagram);
+                self.pass_on_stray(remote, datagram);
             }
         }
     }
 
-    fn divert_stray(&self, remote: SocketAddr, datagram: &[u8]) {
+    fn pass_on_stray(&self, remote: SocketAddr, datagram: &[u8]) {
         if !self.strays.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return self.counters.count_noise();
         }
         for peer in self.all().iter() {
-            peer.intake.push_probe(Pair { socket: SocketId::MAIN, remote }, datagram);
+            peer.queues.push_probe(Pair { socket: SocketId::MAIN, remote }, datagram);
         }
     }
 
@@ -169,9 +169,9 @@ impl Demux {
         let peers = self.all();
         let wrote_it = |peer: &&Arc<Share>| peer.filter.has_marked(icmp.quoted());
         let is_clear = peers.iter().any(|peer| wrote_it(&peer));
-        let concerned = peers.iter().filter(|peer| peer.knows(ip) && peer.sockets().heeds_icmp());
+        let concerned = peers.iter().filter(|peer| peer.knows(ip) && peer.sockets().wants_icmp());
         for peer in concerned.filter(|peer| !is_clear || wrote_it(peer)) {
-            peer.intake.push_icmp(icmp.clone());
+            peer.queues.push_icmp(icmp.clone());
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
     use pinhole_proto::probe::PROBE_BYTES;
 
     use super::*;
-    use crate::hub::{filter::tests::marked, tests::hub};
+    use crate::mux::{filter::tests::marked, tests::mux};
 
     const REMOTE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7);
 
@@ -203,8 +203,8 @@ mod tests {
 
     #[tokio::test]
     async fn each_segment_of_a_coalesced_read_is_sorted_by_itself() {
-        let (hub, mut arrivals) = hub();
-        hub.admit(Pair { socket: SocketId::MAIN, remote: REMOTE });
+        let (mux, mut arrivals) = mux();
+        mux.admit(Pair { socket: SocketId::MAIN, remote: REMOTE });
         let segment = |first: u8, tag: u8, length: usize| {
             let mut s = vec![tag; length];
             s[0] = first;
@@ -222,12 +222,12 @@ mod tests {
         ]
         .concat();
         let mut meta = meta(buffer.len(), PROBE_BYTES);
-        assert!(hub.sort(SocketId::MAIN, &mut buffer, &mut meta));
+        assert!(mux.sort(SocketId::MAIN, &mut buffer, &mut meta));
         assert_eq!(&buffer[..meta.len], &wanted.concat());
         assert_eq!(arrivals.probes.recv().await.expect("a probe").payload(), segment(0x80, 1, PROBE_BYTES));
-        assert_eq!(hub.hub().counters().noise.load(Ordering::Relaxed), 1);
+        assert_eq!(mux.mux().counters().noise.load(Ordering::Relaxed), 1);
         assert_eq!(
-            hub.hub().counters().strangers.load(Ordering::Relaxed),
+            mux.mux().counters().strangers.load(Ordering::Relaxed),
             2,
             "QUIC that nobody with the key has made"
         );
@@ -235,10 +235,10 @@ mod tests {
 
     #[tokio::test]
     async fn quic_from_an_unproven_address_never_reaches_the_library() {
-        let (hub, _arrivals) = hub();
+        let (mux, _arrivals) = mux();
         let mut initial = marked(0xc3, 1, 1200);
         let mut meta = meta(1200, 1200);
-        assert!(!hub.sort(SocketId::MAIN, &mut initial, &mut meta));
-        assert_eq!((meta.len, hub.hub().counters().strangers.load(Ordering::Relaxed)), (0, 1));
+        assert!(!mux.sort(SocketId::MAIN, &mut initial, &mut meta));
+        assert_eq!((meta.len, mux.mux().counters().strangers.load(Ordering::Relaxed)), (0, 1));
     }
 }

@@ -126,13 +126,13 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in crate::hub) fn key() -> Key {
+    pub(in crate::mux) fn key() -> Key {
         static KEY: LazyLock<Key> = LazyLock::new(|| Key::stretch(&Phrase::generate([1; 32])));
         KEY.clone()
     }
 
     /// Returns a datagram of QUIC's look that passes, of that length.
-    pub(in crate::hub) fn marked(first: u8, tag: u8, length: usize) -> Vec<u8> {
+    pub(in crate::mux) fn marked(first: u8, tag: u8, length: usize) -> Vec<u8> {
         let id = Marks::new(&key()).mark([tag; 4]);
         let mut datagram = vec![first];
         if first & 0x80 != 0 {

@@ -49,7 +49,7 @@ pub async fn hops(bind: IpAddr, to: SocketAddr) -> Result<Vec<Hop>, BindError> {
     let mut looks = JoinSet::new();
     for ttl in 1..=HOPS {
         let socket = Link::bind_udp(SocketId(ttl.into()), SocketAddr::new(bind, 0))?;
-        socket.heed_icmp(true);
+        socket.subscribe_icmp(true);
         looks.spawn(look(socket, to, ttl));
     }
     let mut hops = looks.join_all().await;

@@ -12,13 +12,13 @@ const PORT: u16 = 5555;
 fn complaints(lab: &Lab, ttls: &[Option<u8>]) -> Vec<(IcmpKind, IpAddr)> {
     let remote = SocketAddr::from((lab.side(Side::B).public_ip(), PORT));
     let work = async {
-        let (hub, mut arrivals) = hub_at((Ipv4Addr::UNSPECIFIED, PORT).into());
-        hub.heed_icmp(true);
-        hub.open(FAN, ANY).expect("a socket");
+        let (mux, mut arrivals) = mux_at((Ipv4Addr::UNSPECIFIED, PORT).into());
+        mux.subscribe_icmp(true);
+        mux.open(FAN, ANY).expect("a socket");
         let mut complaints = Vec::new();
         for (ttl, socket) in ttls.iter().zip([SocketId::MAIN, FAN].into_iter().cycle()) {
             let sent = probe(socket, remote, *ttl);
-            hub.send_probe(&sent).expect("sent");
+            mux.send_probe(&sent).expect("sent");
             let arrival = within(arrivals.icmp.recv()).await.expect("an answer");
             let icmp = arrival.icmp();
             assert_eq!(icmp.pair, sent.pair);
