@@ -43,7 +43,7 @@ const NEAR: Duration = Duration::from_micros(500);
 /// What is said to be in flight at most where there is no network, bytes. The controller itself sees no loss there and
 /// knows no end, and the further behind the reader a writer's bytes begin, the less of them is still in the processor's
 /// cache when they are sealed: with a send window of 16 MiB a gigabyte takes 6 % more of its time than with the megabyte
-/// that the gate makes of this.
+/// that the send scheduler makes of this.
 const NEAR_WINDOW: u64 = 384 << 10;
 
 /// Pacing rate that holds nothing up, bytes a second.

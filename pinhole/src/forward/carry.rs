@@ -93,8 +93,8 @@ impl Carrier {
             Err(Useless::Ended) => return Err(NotCarried::Broken),
         }
         let (mut send, recv) = tunnel.open_bare().await.map_err(|_| NotCarried::Broken)?;
-        let gate = tunnel.gate();
-        gate.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| NotCarried::Broken)?;
+        let scheduler = tunnel.scheduler();
+        scheduler.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| NotCarried::Broken)?;
         let carried = self.events.ledger().add_forward(&request.service, from).carry();
         let mut refusal = None;
         let refused = |reply| {
@@ -102,7 +102,8 @@ impl Carrier {
             self.events.tell(Event::ServiceFailed { service: request.service.clone(), reply });
         };
         let terms = Terms::of(&request);
-        let is_clean = splice::splice_behind_reply(conn, send, recv, &gate, &carried, &terms, refused).await;
+        let is_clean =
+            splice::splice_behind_reply(conn, send, recv, &scheduler, &carried, &terms, refused).await;
         match refusal {
             Some(reply) => Err(NotCarried::Refused(reply)),
             None if is_clean => Ok(()),

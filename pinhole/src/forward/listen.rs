@@ -190,13 +190,14 @@ impl Local {
             Err(Useless::Ended) => return,
         }
         let Ok((mut send, recv)) = tunnel.open_bare().await else { return };
-        let gate = tunnel.gate();
-        if gate.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
+        let scheduler = tunnel.scheduler();
+        if scheduler.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
             return;
         }
         let carried = self.meter.carry();
         let terms = Terms::of(&self.request);
-        let _is_clean = splice::splice_behind_reply(tcp, send, recv, &gate, &carried, &terms, refused).await;
+        let _is_clean =
+            splice::splice_behind_reply(tcp, send, recv, &scheduler, &carried, &terms, refused).await;
     }
 
     /// Waits for a tunnel that stands, at a place for that; `None` without a place, or when it takes too long.

@@ -28,7 +28,7 @@ use crate::{
     Event, Peer, Tunnel,
     endpoint::{Compress, Events, TaskEnd},
     status::{Carried, Meter},
-    tunnel::{Gate, answer, read_request},
+    tunnel::{SendScheduler, answer, read_request},
 };
 
 /// Time that a connection to the service may take.
@@ -124,11 +124,16 @@ impl Desk {
     async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
         tunnel.allow_streams();
         while let Ok((send, recv)) = tunnel.accept_bare().await {
-            tokio::spawn(self.clone().serve_stream(send, recv, tunnel.gate()));
+            tokio::spawn(self.clone().serve_stream(send, recv, tunnel.scheduler()));
         }
     }
 
-    async fn serve_stream(self: Arc<Self>, mut send: SendStream, mut recv: RecvStream, gate: Arc<Gate>) {
+    async fn serve_stream(
+        self: Arc<Self>,
+        mut send: SendStream,
+        mut recv: RecvStream,
+        scheduler: Arc<SendScheduler>,
+    ) {
         let request = read_request(&mut recv).await;
         let connected = match &request {
             Some(request) => self.connect(request).await,
@@ -139,7 +144,7 @@ impl Desk {
         match connected {
             Ok((conn, carried)) => {
                 if send.write_all(&[usual.code()]).await.is_ok() {
-                    splice(conn, send, recv, &gate, &carried, form).await;
+                    splice(conn, send, recv, &scheduler, &carried, form).await;
                 }
             }
             Err(why) => answer(&mut send, why).await,

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     status::Carried,
-    tunnel::{Gate, RESET},
+    tunnel::{RESET, SendScheduler},
 };
 
 /// Parts of a stream that are read at a time.
@@ -67,7 +67,7 @@ pub(super) async fn splice(
     conn: impl Conn,
     send: SendStream,
     recv: RecvStream,
-    gate: &Gate,
+    scheduler: &SendScheduler,
     carried: &Carried,
     form: Form,
 ) {
@@ -76,7 +76,7 @@ pub(super) async fn splice(
         let unwanted = ends.send.stopped();
         // Pinned here: whatever is moved from future to future has room in each of them.
         let down = pin!(downward(&mut ends.recv, &conn, carried, form.comes_in_pieces));
-        let up = pin!(upward(&conn, &mut ends.send, gate, carried, &form.terms));
+        let up = pin!(upward(&conn, &mut ends.send, scheduler, carried, &form.terms));
         tokio::select! {
             both = try_join(down, up) => both,
             broken = broken(&conn, unwanted) => Err(broken),
@@ -91,7 +91,7 @@ pub(super) async fn splice_behind_reply(
     conn: impl Conn,
     send: SendStream,
     recv: RecvStream,
-    gate: &Gate,
+    scheduler: &SendScheduler,
     carried: &Carried,
     terms: &Terms,
     refused: impl FnOnce(Reply),
@@ -114,7 +114,7 @@ pub(super) async fn splice_behind_reply(
                 None => Err(Broken("no reply")),
             }
         });
-        let up = pin!(upward(&conn, &mut ends.send, gate, carried, terms));
+        let up = pin!(upward(&conn, &mut ends.send, scheduler, carried, terms));
         // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
         tokio::select! {
             biased;

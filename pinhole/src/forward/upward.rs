@@ -20,7 +20,7 @@ use super::{
     thrift::{Effort, LEAST_SAMPLE_BYTES, Plan, Thrift, Written},
     urgency::Urgency,
 };
-use crate::{status::Carried, tunnel::Gate};
+use crate::{status::Carried, tunnel::SendScheduler};
 
 /// First read of a connection that was idle, bytes. Most interactive writes fit.
 const FIRST_READ: usize = 4 << 10;
@@ -72,12 +72,12 @@ impl Terms {
 pub(super) async fn upward(
     conn: &impl Conn,
     send: &mut SendStream,
-    gate: &Gate,
+    scheduler: &SendScheduler,
     carried: &Carried,
     terms: &Terms,
 ) -> Result<(), Broken> {
     let mut source = Source { conn, buffer: BytesMut::new(), size: FIRST_READ, end: None };
-    let mut sink = Sink::new(send, gate, carried, terms)?;
+    let mut sink = Sink::new(send, scheduler, carried, terms)?;
     loop {
         let most = sink.prepare();
         if !source.wait(most.is_some()).await? {
@@ -168,7 +168,7 @@ impl<C: Conn> Source<'_, C> {
 /// The stream.
 struct Sink<'a> {
     send: &'a mut SendStream,
-    gate: &'a Gate,
+    scheduler: &'a SendScheduler,
     carried: &'a Carried,
     terms: &'a Terms,
     urgency: Urgency,
@@ -180,14 +180,14 @@ struct Sink<'a> {
 impl<'a> Sink<'a> {
     fn new(
         send: &'a mut SendStream,
-        gate: &'a Gate,
+        scheduler: &'a SendScheduler,
         carried: &'a Carried,
         terms: &'a Terms,
     ) -> Result<Self, Broken> {
         let now = Instant::now();
         let (urgency, priority) = (Urgency::new(now), Urgency::at_first());
         set_priority(send, priority)?;
-        Ok(Self { send, gate, carried, terms, urgency, priority, thrift: Thrift::new(now), place: None })
+        Ok(Self { send, scheduler, carried, terms, urgency, priority, thrift: Thrift::new(now), place: None })
     }
 
     /// Returns the largest chunk that should be packed, if one should be; holds a place for as long.
@@ -235,7 +235,7 @@ impl<'a> Sink<'a> {
         }
         if self.terms.may_pack.load(Relaxed) {
             let now = Instant::now();
-            let written = Written { bytes, waited: now - begun, by_all: self.gate.written() };
+            let written = Written { bytes, waited: now - begun, by_all: self.scheduler.written() };
             self.thrift.handle_written(written, now);
         }
         Ok(())
@@ -277,7 +277,7 @@ impl<'a> Sink<'a> {
         if std::mem::replace(&mut self.priority, wanted) != wanted {
             set_priority(self.send, wanted)?;
         }
-        self.gate.write(self.send, chunks).await.map_err(|_| Broken("stream not writable"))
+        self.scheduler.write(self.send, chunks).await.map_err(|_| Broken("stream not writable"))
     }
 
     async fn finish(self) -> Result<(), Broken> {

@@ -7,7 +7,7 @@
 //! until then nothing is acknowledged, and the streams wait.
 
 mod control;
-mod gate;
+mod scheduler;
 mod stream;
 
 use std::{
@@ -25,7 +25,7 @@ pub use pinhole_quic::{
 };
 use pinhole_quic::{PathCount, tunnel_end};
 
-pub(crate) use self::gate::Gate;
+pub(crate) use self::scheduler::SendScheduler;
 pub use self::stream::{AskedStream, RecvStream, SendStream, StreamError};
 pub(crate) use self::stream::{answer, read_request};
 
@@ -48,7 +48,7 @@ pub(crate) const RESET: VarInt = VarInt::from_u32(1);
 pub struct Tunnel {
     connection: noq::Connection,
     path: Arc<Mutex<Path>>,
-    gate: Arc<Gate>,
+    scheduler: Arc<SendScheduler>,
 }
 
 /// A tunnel that is not kept alive by this.
@@ -56,14 +56,14 @@ pub struct Tunnel {
 pub(crate) struct WeakTunnel {
     connection: noq::WeakConnectionHandle,
     path: Arc<Mutex<Path>>,
-    gate: Weak<Gate>,
+    scheduler: Weak<SendScheduler>,
 }
 
 impl WeakTunnel {
     /// Returns the tunnel, if it is still there.
     pub(crate) fn upgrade(&self) -> Option<Tunnel> {
-        let (connection, gate) = (self.connection.upgrade()?, self.gate.upgrade()?);
-        Some(Tunnel { connection, path: self.path.clone(), gate })
+        let (connection, scheduler) = (self.connection.upgrade()?, self.scheduler.upgrade()?);
+        Some(Tunnel { connection, path: self.path.clone(), scheduler })
     }
 }
 
@@ -90,8 +90,8 @@ struct Path {
 impl Tunnel {
     pub(crate) fn new(connection: noq::Connection, remote: SocketAddr, paths: PathCount) -> Self {
         let path = Arc::new(Mutex::new(Path { remote, is_there: true }));
-        let gate = Arc::new(Gate::new(connection.clone(), paths));
-        Self { connection, path, gate }
+        let scheduler = Arc::new(SendScheduler::new(connection.clone(), paths));
+        Self { connection, path, scheduler }
     }
 
     /// Opens a stream to a service of the peer, which is the serve side. Waits while the peer allows no more of them, and
@@ -125,9 +125,9 @@ impl Tunnel {
         self.connection.set_max_concurrent_bi_streams(MAX_STREAMS.into());
     }
 
-    /// Returns where the tunnel's streams wait for their turn to write.
-    pub(crate) fn gate(&self) -> Arc<Gate> {
-        self.gate.clone()
+    /// Returns the scheduler by which the tunnel's streams write.
+    pub(crate) fn scheduler(&self) -> Arc<SendScheduler> {
+        self.scheduler.clone()
     }
 
     /// Waits for the peer's next stream, whose head is not read yet.
@@ -187,7 +187,7 @@ impl Tunnel {
     /// Returns a handle that does not keep it alive.
     pub(crate) fn downgrade(&self) -> WeakTunnel {
         let connection = self.connection.weak_handle();
-        WeakTunnel { connection, path: self.path.clone(), gate: Arc::downgrade(&self.gate) }
+        WeakTunnel { connection, path: self.path.clone(), scheduler: Arc::downgrade(&self.scheduler) }
     }
 
     /// Returns what QUIC knows of the way. Tests of the largest datagram are meant to get lost, and do not count.

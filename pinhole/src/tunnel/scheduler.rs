@@ -1,4 +1,4 @@
-//! Who may write into the connection's send window, and how large it is.
+//! The send scheduler: which streams may write into the connection's send window, and how large that is.
 //!
 //! All streams share one window of unacknowledged bytes. When it is full, the QUIC library wakes every blocked
 //! stream on every acknowledgement, and most of them in vain: a thousand busy connections would spend the CPU on
@@ -6,7 +6,7 @@
 //! the library, and the others wait here, in order.
 //!
 //! A stream may also be blocked by its own window, because its reader has stopped. From outside both look alike; a
-//! place that is not used within [`PATIENCE`] is therefore given to the next, and the stream waits on without it.
+//! permit that is not used within [`PATIENCE`] is therefore given to the next, and the stream waits on without it.
 //!
 //! The window follows what the path may have in flight: what is more only waits, and a copy that has filled it keeps
 //! everybody else's bytes out. Small writes have a [`RESERVE`] beyond it.
@@ -31,16 +31,16 @@ use tokio::{
 
 use pinhole_quic::{PathCount, SEND_WINDOW_BYTES};
 
-/// Streams with much to write that wait inside the library at a time.
-const BULK_PLACES: usize = 16;
+/// Most streams with much to write that wait inside the library at a time.
+const BULK_PERMITS: usize = 16;
 
-/// Streams with little to write that do: a keystroke must not queue behind copies.
-const SMALL_PLACES: usize = 64;
+/// Most streams with little to write that do: a keystroke must not queue behind copies.
+const SMALL_PERMITS: usize = 64;
 
 /// Writes up to this size are small, bytes.
 const SMALL: usize = 4 << 10;
 
-/// Time after which a blocked stream gives its place away.
+/// Time after which a blocked stream gives its permit back.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes beyond the send window that small writes may fill.
@@ -49,9 +49,9 @@ const RESERVE: u64 = 1 << 20;
 /// Least send window, bytes: two of the largest pieces that a connection hands over.
 const LEAST_WINDOW: u64 = 256 << 10;
 
-/// Lets streams of one tunnel write in order.
+/// The send scheduler of one tunnel: lets its streams write in order.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct SendScheduler {
     connection: noq::Connection,
     paths: PathCount,
     /// The send window that was set last.
@@ -62,14 +62,14 @@ pub(crate) struct Gate {
     written: AtomicU64,
 }
 
-impl Gate {
+impl SendScheduler {
     pub(super) fn new(connection: noq::Connection, paths: PathCount) -> Self {
         Self {
             connection,
             paths,
             window: Mutex::new(SEND_WINDOW_BYTES),
-            bulk: Semaphore::new(BULK_PLACES),
-            small: Semaphore::new(SMALL_PLACES),
+            bulk: Semaphore::new(BULK_PERMITS),
+            small: Semaphore::new(SMALL_PERMITS),
             written: AtomicU64::new(0),
         }
     }
@@ -78,11 +78,11 @@ impl Gate {
     pub(crate) async fn write(&self, send: &mut SendStream, chunks: &mut [Bytes]) -> Result<(), WriteError> {
         let bytes: usize = chunks.iter().map(Bytes::len).sum();
         let is_small = bytes <= SMALL;
-        let places = if is_small { &self.small } else { &self.bulk };
+        let permits = if is_small { &self.small } else { &self.bulk };
         let mut rest = chunks;
         {
             // Before the first attempt: one in vain is a stream that the library wakes from then on.
-            let _place = places.acquire().await;
+            let _permit = permits.acquire().await;
             if is_small {
                 self.write_at_once(send, &mut rest).await?;
             } else {
