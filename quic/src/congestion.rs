@@ -18,7 +18,7 @@ use std::{
 use noq_proto::RttEstimator;
 use noq_proto::congestion::{Bbr3Config, Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 
-use super::signs::Signs;
+use super::random_loss::RandomLossDetector;
 
 /// Loss is counted over this time.
 const SPAN: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl ControllerFactory for PathCount {
             in_flight: 0,
             unknown: 0,
             spell: Spell::new(now),
-            signs: Signs::new(now),
+            random_loss: RandomLossDetector::new(now),
             has_told_loss: false,
             is_near: false,
         })
@@ -128,7 +128,7 @@ struct Renewable {
     /// acknowledgement while the window is full, and two sides that both wait for one would wait for long.
     unknown: u64,
     spell: Spell,
-    signs: Signs,
+    random_loss: RandomLossDetector,
     /// `inner` knows of a loss that may turn out to be none.
     has_told_loss: bool,
     /// `inner` is loss-based, and nothing is paced.
@@ -142,7 +142,7 @@ impl Renewable {
             tracing::debug!(path, "congestion control begins anew");
             (self.path, self.inner, self.began) = (path, fresh(now, self.mtu), Some((now, None)));
             self.unknown = self.in_flight;
-            (self.spell, self.signs) = (Spell::new(now), Signs::new(now));
+            (self.spell, self.random_loss) = (Spell::new(now), RandomLossDetector::new(now));
             (self.has_told_loss, self.is_near) = (false, false);
         }
     }
@@ -196,7 +196,7 @@ impl Controller for Renewable {
         self.paths.note_acknowledged();
         self.in_flight = self.in_flight.saturating_sub(bytes);
         if self.knows_time(sent) {
-            self.signs.note_acked(now, sent);
+            self.random_loss.note_acked(now, sent);
             self.note_round_trip(now, sent);
             self.inner.on_ack(now, sent, bytes, pn, app_limited, rtt);
         } else {
@@ -243,7 +243,7 @@ impl Controller for Renewable {
         self.spell.lost += 1;
         self.in_flight = self.in_flight.saturating_sub(lost_bytes.into());
         if self.knows_number(pn) {
-            if !self.signs.note_lost(now) {
+            if !self.random_loss.note_lost(now) {
                 self.has_told_loss = true;
                 self.inner.on_packet_lost(lost_bytes, pn, now);
             }

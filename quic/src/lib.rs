@@ -10,7 +10,7 @@ mod credentials;
 mod ends;
 mod ids;
 mod initial;
-mod signs;
+mod random_loss;
 mod tls;
 mod transport;
 #[cfg(test)]

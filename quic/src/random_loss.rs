@@ -1,4 +1,4 @@
-//! What round trips and losses say about a path: whether a loss is chance.
+//! Random-loss detection: whether a loss is chance or congestion, by round trips and by how many packets get lost.
 //!
 //! A radio link loses packets and no buffer is full. To BBRv3 more than 2 % of a round's packets lost is congestion, and
 //! with one lost in a hundred some round has that soon; one lost in the first few even ends its search for the path's
@@ -29,8 +29,9 @@ const FULL_PERCENT: u32 = 150;
 /// are of milliseconds.
 const DELAYED: Duration = Duration::from_millis(30);
 
+/// Tells random losses of one path from those of congestion.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Signs {
+pub(crate) struct RandomLossDetector {
     /// The shortest round trip of this time and the one before.
     shortest: [Duration; 2],
     shortest_since: Instant,
@@ -43,7 +44,7 @@ pub(crate) struct Signs {
     counted_since: Instant,
 }
 
-impl Signs {
+impl RandomLossDetector {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             shortest: [Duration::MAX; 2],
@@ -56,7 +57,7 @@ impl Signs {
         }
     }
 
-    /// Takes note of an acknowledged packet.
+    /// Records an acknowledged packet.
     pub(crate) fn note_acked(&mut self, now: Instant, sent: Instant) {
         let round_trip = now.saturating_duration_since(sent);
         if now > self.shortest_since + MEMORY {
@@ -73,7 +74,7 @@ impl Signs {
         self.acked[0] += 1;
     }
 
-    /// Takes note of a lost packet. Returns whether that is chance, and no sign of congestion.
+    /// Records a lost packet. Returns whether that is chance, and no sign of congestion.
     pub(crate) fn note_lost(&mut self, now: Instant) -> bool {
         self.count(now);
         self.lost[0] += 1;
@@ -101,44 +102,49 @@ mod tests {
     const IDLE: Duration = Duration::from_millis(50);
 
     /// Packets each millisecond; the round trip is what `path` makes of the time and the number.
-    fn run(signs: &mut Signs, begun: Instant, ms: std::ops::Range<u64>, path: impl Fn(u64) -> Duration) {
+    fn run(
+        detector: &mut RandomLossDetector,
+        begun: Instant,
+        ms: std::ops::Range<u64>,
+        path: impl Fn(u64) -> Duration,
+    ) {
         for at in ms {
             let sent = begun + Duration::from_millis(at);
-            signs.note_acked(sent + path(at), sent);
+            detector.note_acked(sent + path(at), sent);
         }
     }
 
     #[test]
     fn what_fills_a_buffer_slows_every_packet_of_a_round_and_not_most_of_them() {
         let begun = Instant::now();
-        let mut signs = Signs::new(begun);
-        assert!(!signs.fills_buffers());
-        run(&mut signs, begun, 0..1000, |_| IDLE);
-        assert!(!signs.fills_buffers());
-        run(&mut signs, begun, 1000..2000, |at| if at % 20 == 0 { IDLE } else { 3 * IDLE });
-        assert!(!signs.fills_buffers(), "acknowledgements in heaps");
-        run(&mut signs, begun, 2000..3000, |_| 3 * IDLE);
-        assert!(signs.fills_buffers());
+        let mut detector = RandomLossDetector::new(begun);
+        assert!(!detector.fills_buffers());
+        run(&mut detector, begun, 0..1000, |_| IDLE);
+        assert!(!detector.fills_buffers());
+        run(&mut detector, begun, 1000..2000, |at| if at % 20 == 0 { IDLE } else { 3 * IDLE });
+        assert!(!detector.fills_buffers(), "acknowledgements in heaps");
+        run(&mut detector, begun, 2000..3000, |_| 3 * IDLE);
+        assert!(detector.fills_buffers());
     }
 
     #[test]
     fn a_longer_path_is_no_full_buffer_after_a_while() {
         let begun = Instant::now();
-        let mut signs = Signs::new(begun);
-        run(&mut signs, begun, 0..1000, |_| IDLE);
-        run(&mut signs, begun, 1000..30_000, |_| 3 * IDLE);
-        assert!(!signs.fills_buffers());
+        let mut detector = RandomLossDetector::new(begun);
+        run(&mut detector, begun, 0..1000, |_| IDLE);
+        run(&mut detector, begun, 1000..30_000, |_| 3 * IDLE);
+        assert!(!detector.fills_buffers());
     }
 
     #[test]
     fn one_lost_in_a_hundred_is_chance_and_one_in_ten_or_out_of_a_full_buffer_is_not() {
         let begun = Instant::now();
         let verdicts = |one_in: u64, round_trip: Duration| {
-            let mut signs = Signs::new(begun);
-            run(&mut signs, begun, 0..1000, |_| IDLE);
+            let mut detector = RandomLossDetector::new(begun);
+            run(&mut detector, begun, 0..1000, |_| IDLE);
             let verdict = |at: u64| {
-                run(&mut signs, begun, at..at + 1, |_| round_trip);
-                at.is_multiple_of(one_in).then(|| signs.note_lost(begun + Duration::from_millis(at)))
+                run(&mut detector, begun, at..at + 1, |_| round_trip);
+                at.is_multiple_of(one_in).then(|| detector.note_lost(begun + Duration::from_millis(at)))
             };
             (1000..5000).filter_map(verdict).filter(|is_chance| *is_chance).count()
         };
