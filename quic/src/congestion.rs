@@ -49,10 +49,10 @@ const NEAR_WINDOW: u64 = 384 << 10;
 /// Pacing rate that holds nothing up, bytes a second.
 const UNPACED: u64 = 1 << 40;
 
-/// Counts the paths that a tunnel has had and what the peer has acknowledged, and knows what the path in use may have in
+/// The feedback of a tunnel's congestion controller: how many paths there were, what was acknowledged, and what may be in
 /// flight. Cheap to clone; all clones count the same.
 #[derive(Debug, Clone, Default)]
-pub struct PathCount(Arc<Shared>);
+pub struct ControllerFeedback(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -61,9 +61,9 @@ struct Shared {
     window: AtomicU64,
 }
 
-impl PathCount {
-    /// The tunnel has another path from now on, or the former one again.
-    pub fn add(&self) {
+impl ControllerFeedback {
+    /// Counts a path: the tunnel has another one from now on, or the former one again. Congestion control begins anew.
+    pub fn count_path(&self) {
         self.0.paths.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -86,12 +86,12 @@ impl PathCount {
     }
 }
 
-impl ControllerFactory for PathCount {
+impl ControllerFactory for ControllerFeedback {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let inner = fresh(now, current_mtu);
         Box::new(Renewable {
             path: self.get(),
-            paths: (*self).clone(),
+            feedback: (*self).clone(),
             inner,
             mtu: current_mtu,
             began: None,
@@ -115,7 +115,7 @@ fn loss_based(now: Instant, mtu: u16) -> Box<dyn Controller> {
 
 #[derive(Debug)]
 struct Renewable {
-    paths: PathCount,
+    feedback: ControllerFeedback,
     /// The number of the path that `inner` knows.
     path: u64,
     inner: Box<dyn Controller>,
@@ -137,7 +137,7 @@ struct Renewable {
 
 impl Renewable {
     fn keep_up(&mut self, now: Instant) {
-        let path = self.paths.get();
+        let path = self.feedback.get();
         if path != self.path || self.spell.is_over(now) {
             tracing::debug!(path, "congestion control begins anew");
             (self.path, self.inner, self.began) = (path, fresh(now, self.mtu), Some((now, None)));
@@ -193,7 +193,7 @@ impl Controller for Renewable {
         rtt: &RttEstimator,
     ) {
         self.spell.acked += 1;
-        self.paths.note_acknowledged();
+        self.feedback.note_acknowledged();
         self.in_flight = self.in_flight.saturating_sub(bytes);
         if self.knows_time(sent) {
             self.random_loss.note_acked(now, sent);
@@ -215,7 +215,7 @@ impl Controller for Renewable {
         self.unknown = self.unknown.min(in_flight);
         self.inner.on_end_acks(now, in_flight - self.unknown, app_limited, largest_packet_num_acked);
         let most = if self.is_near { NEAR_WINDOW } else { u64::MAX };
-        self.paths.0.window.store(self.window().min(most), Ordering::Relaxed);
+        self.feedback.0.window.store(self.window().min(most), Ordering::Relaxed);
     }
 
     fn on_congestion_event(
@@ -281,8 +281,8 @@ impl Controller for Renewable {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        let paths = self.paths.clone();
-        Box::new(Self { paths, inner: self.inner.clone_box(), ..*self })
+        let feedback = self.feedback.clone();
+        Box::new(Self { feedback, inner: self.inner.clone_box(), ..*self })
     }
 
     fn initial_window(&self) -> u64 {
@@ -353,9 +353,9 @@ mod tests {
 
     #[test]
     fn on_another_path_it_begins_anew_and_the_losses_of_the_former_do_not_count() {
-        let paths = PathCount::default();
+        let feedback = ControllerFeedback::default();
         let began = Instant::now();
-        let mut controller = Arc::new(paths.clone()).build(began, PACKET);
+        let mut controller = Arc::new(feedback.clone()).build(began, PACKET);
         let window = controller.window();
         for number in 0..10 {
             controller.on_packet_sent(began, PACKET, number);
@@ -363,7 +363,7 @@ mod tests {
         let later = began + Duration::from_secs(90);
         controller.on_congestion_event(later, began, true, false, PACKET.into(), 0);
         assert!(controller.window() < window, "lost for so long: it is shy");
-        paths.add();
+        feedback.count_path();
         controller.on_packet_sent(later, PACKET, 10);
         controller.on_packet_lost(PACKET, 9, later);
         controller.on_congestion_event(later, began, true, false, PACKET.into(), 9);
@@ -372,19 +372,19 @@ mod tests {
 
     #[test]
     fn a_round_trip_without_a_network_hands_over_to_loss_based_control_until_the_path_changes() {
-        let paths = PathCount::default();
+        let feedback = ControllerFeedback::default();
         let began = Instant::now();
         let is_paced = |now: Instant, number: u64, round_trip: Duration, controller: &mut Renewable| {
             controller.on_packet_sent(now, PACKET, number);
             controller.note_round_trip(now + round_trip, now);
             controller.metrics().pacing_rate != Some(UNPACED)
         };
-        let controller = Arc::new(paths.clone()).build(began, PACKET);
+        let controller = Arc::new(feedback.clone()).build(began, PACKET);
         let mut controller = controller.into_any().downcast::<Renewable>().expect("ours");
         assert!(is_paced(began, 0, NEAR, &mut controller), "a local network");
         assert!(!is_paced(began, 1, NEAR / 2, &mut controller), "this machine");
         assert!(!is_paced(began, 2, NEAR * 100, &mut controller), "this machine, busy");
-        paths.add();
+        feedback.count_path();
         assert!(is_paced(began, 3, NEAR, &mut controller), "another path");
     }
 
@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn bbr_is_told_neither_of_a_loss_by_chance_nor_that_it_was_none() {
         let now = Instant::now();
-        let controller = Arc::new(PathCount::default()).build(now, PACKET);
+        let controller = Arc::new(ControllerFeedback::default()).build(now, PACKET);
         let mut controller = controller.into_any().downcast::<Renewable>().expect("ours");
         let told = Told::default();
         controller.inner = Box::new(told.clone());

@@ -18,7 +18,7 @@ use noq_proto::{
 };
 use pinhole_proto::key::Instances;
 
-use super::{congestion::PathCount, credentials::Credentials, initial::Opened};
+use super::{congestion::ControllerFeedback, credentials::Credentials, initial::Opened};
 
 /// Unread bytes of one stream that the peer may have sent, at first.
 const FIRST_STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -36,7 +36,7 @@ const _: () = assert!(STREAM_WINDOW_BYTES as usize / SMALLEST_PACKET_BYTES / 2 <
 pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
 /// Bytes handed to the library and not yet acknowledged, for all streams: this much memory a sender holds at most. Less
-/// on a path that has less in flight; see the gate.
+/// on a path that has less in flight; see the send scheduler of the tunnel.
 pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
 
 /// The largest datagram, bytes of UDP payload: Ethernet's. Between two NATs there are no jumbo frames, and with 8,972 bytes
@@ -88,7 +88,7 @@ pub struct Shared {
     /// From the key.
     pub credentials: Credentials,
     /// Tells congestion control of each path.
-    pub paths: PathCount,
+    pub feedback: ControllerFeedback,
     /// Counts what was opened.
     pub opened: Opened,
 }
@@ -96,7 +96,7 @@ pub struct Shared {
 impl Shared {
     /// Begins to count with those credentials.
     pub fn new(credentials: Credentials) -> Self {
-        Self { credentials, paths: PathCount::default(), opened: Opened::default() }
+        Self { credentials, feedback: ControllerFeedback::default(), opened: Opened::default() }
     }
 
     /// Configures a connection of the open side.
@@ -104,7 +104,7 @@ impl Shared {
         let mut config = ClientConfig::new(self.credentials.client(instances, self.opened.clone()));
         let ids = self.credentials.ids().clone();
         config
-            .transport_config(Arc::new(transport(way, 0, &self.paths)))
+            .transport_config(Arc::new(transport(way, 0, &self.feedback)))
             .initial_dst_cid_provider(Arc::new(move || ids.next()));
         config
     }
@@ -119,13 +119,13 @@ impl Shared {
     pub fn server(&self, instances: Instances, way: Way) -> ServerConfig {
         let crypto = self.credentials.server(instances, self.opened.clone());
         let mut config = ServerConfig::with_crypto(crypto);
-        config.transport_config(Arc::new(transport(way, MAX_STREAMS, &self.paths))).max_incoming(4);
+        config.transport_config(Arc::new(transport(way, MAX_STREAMS, &self.feedback))).max_incoming(4);
         config
     }
 }
 
 /// `streams` is the number that the peer may open: only the open side opens any.
-fn transport(way: Way, streams: u32, paths: &PathCount) -> TransportConfig {
+fn transport(way: Way, streams: u32, feedback: &ControllerFeedback) -> TransportConfig {
     let mut config = TransportConfig::default();
     let largest = way.largest_datagram.unwrap_or(LARGEST_DATAGRAM).clamp(LEAST_DATAGRAM, LARGEST_DATAGRAM);
     let mut discovery = MtuDiscoveryConfig::default();
@@ -143,7 +143,7 @@ fn transport(way: Way, streams: u32, paths: &PathCount) -> TransportConfig {
         .datagram_receive_buffer_size(None)
         .allow_spin(false)
         .max_idle_timeout(None)
-        .congestion_controller_factory(Arc::new(paths.clone()));
+        .congestion_controller_factory(Arc::new(feedback.clone()));
     config
 }
 
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn the_transport_has_the_settings_of_the_table() {
         let way = Way { rtt: Duration::from_millis(20), largest_datagram: None };
-        let shown = format!("{:?}", transport(way, 1, &PathCount::default()));
+        let shown = format!("{:?}", transport(way, 1, &ControllerFeedback::default()));
         for setting in [
             "stream_receive_window: 262144",
             "stream_receive_window_max: Some(8388608)",

@@ -278,7 +278,7 @@ impl Program {
                     self.reports.push(Report::Down(id, end));
                 }
             }
-            Output::ResetController => self.shared.paths.add(),
+            Output::ResetController => self.shared.feedback.count_path(),
             Output::Wake => self.quic.handle_network_change(now.instant),
             Output::Rekey => {
                 if let Some(connection) = self.tunnel.and_then(|(handle, _)| self.quic.get(handle)) {
@@ -343,7 +343,7 @@ impl Program {
         let tunnel = self.tunnel.and_then(|(handle, _)| self.quic.get(handle));
         let rtt = tunnel.and_then(|connection| connection.rtt(PathId::ZERO));
         let traffic = Traffic { sent: self.mux.sent, received: self.shared.opened.count() };
-        let acknowledged = self.shared.paths.acknowledged();
+        let acknowledged = self.shared.feedback.acknowledged();
         self.session.handle_vitals(Vitals { traffic, acknowledged, rtt }, now);
     }
 

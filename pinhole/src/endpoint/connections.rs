@@ -134,7 +134,7 @@ impl Connections {
     /// Makes the connection that is held the tunnel.
     pub(super) fn establish(&mut self, connection: ConnectionHandle, remote: SocketAddr) -> Option<Tunnel> {
         let (_, established) = self.established.take().filter(|(held, _)| *held == connection)?;
-        let tunnel = Tunnel::new(established, remote, self.shared.paths.clone());
+        let tunnel = Tunnel::new(established, remote, self.shared.feedback.clone());
         self.tunnel = Some((connection, tunnel.clone()));
         Some(tunnel)
     }
@@ -156,7 +156,7 @@ impl Connections {
     }
 
     pub(super) fn reset_controller(&self) {
-        self.shared.paths.add();
+        self.shared.feedback.count_path();
     }
 
     /// Has QUIC send again at once what is unanswered.
@@ -172,7 +172,7 @@ impl Connections {
 
     /// Returns how many packets the peer has acknowledged since the start.
     pub(super) fn acknowledged(&self) -> u64 {
-        self.shared.paths.acknowledged()
+        self.shared.feedback.acknowledged()
     }
 
     /// Returns the tunnel's round trip, as QUIC estimates it.

@@ -23,7 +23,7 @@ pub use pinhole_proto::session::{HandshakeError, TunnelEnd};
 pub use pinhole_quic::{
     CONNECTION_WINDOW_BYTES, Goodbye, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
-use pinhole_quic::{PathCount, tunnel_end};
+use pinhole_quic::{ControllerFeedback, tunnel_end};
 
 pub(crate) use self::scheduler::SendScheduler;
 pub use self::stream::{AskedStream, RecvStream, SendStream, StreamError};
@@ -88,9 +88,9 @@ struct Path {
 }
 
 impl Tunnel {
-    pub(crate) fn new(connection: noq::Connection, remote: SocketAddr, paths: PathCount) -> Self {
+    pub(crate) fn new(connection: noq::Connection, remote: SocketAddr, feedback: ControllerFeedback) -> Self {
         let path = Arc::new(Mutex::new(Path { remote, is_there: true }));
-        let scheduler = Arc::new(SendScheduler::new(connection.clone(), paths));
+        let scheduler = Arc::new(SendScheduler::new(connection.clone(), feedback));
         Self { connection, path, scheduler }
     }
 

@@ -29,7 +29,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use pinhole_quic::{PathCount, SEND_WINDOW_BYTES};
+use pinhole_quic::{ControllerFeedback, SEND_WINDOW_BYTES};
 
 /// Most streams with much to write that wait inside the library at a time.
 const BULK_PERMITS: usize = 16;
@@ -53,7 +53,7 @@ const LEAST_WINDOW: u64 = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct SendScheduler {
     connection: noq::Connection,
-    paths: PathCount,
+    feedback: ControllerFeedback,
     /// The send window that was set last.
     window: Mutex<u64>,
     bulk: Semaphore,
@@ -63,10 +63,10 @@ pub(crate) struct SendScheduler {
 }
 
 impl SendScheduler {
-    pub(super) fn new(connection: noq::Connection, paths: PathCount) -> Self {
+    pub(super) fn new(connection: noq::Connection, feedback: ControllerFeedback) -> Self {
         Self {
             connection,
-            paths,
+            feedback,
             window: Mutex::new(SEND_WINDOW_BYTES),
             bulk: Semaphore::new(BULK_PERMITS),
             small: Semaphore::new(SMALL_PERMITS),
@@ -130,7 +130,7 @@ impl SendScheduler {
 
     /// Lets the send window follow the path.
     fn adapt(&self) {
-        let Some(in_flight) = self.paths.window() else { return };
+        let Some(in_flight) = self.feedback.window() else { return };
         let wanted = send_window(in_flight);
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if wanted.abs_diff(*window) > *window / 8 {
