@@ -3,17 +3,17 @@
 use noq_proto::ConnectionError;
 use pinhole_proto::session::{HandshakeError, TunnelEnd};
 
-/// Says why a side closes the tunnel.
+/// The reason why a side closes the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Goodbye {
+pub enum CloseReason {
     /// The program ends.
     Leaving,
     /// The connection is of no use any more: the peer has restarted, or searches again.
     Replaced,
 }
 
-impl Goodbye {
+impl CloseReason {
     /// Returns the code on the wire. Not 0: the library says that of itself when a connection is dropped.
     pub fn code(self) -> u32 {
         match self {
@@ -23,7 +23,7 @@ impl Goodbye {
     }
 }
 
-/// Says in our own words why a handshake failed, never in those of the other side.
+/// Returns in our own words why a handshake failed, never in those of the other side.
 pub fn handshake_error(error: &ConnectionError) -> HandshakeError {
     match error {
         ConnectionError::TimedOut => HandshakeError::Late,
@@ -37,10 +37,12 @@ pub fn handshake_error(error: &ConnectionError) -> HandshakeError {
     }
 }
 
-/// Says how a connection ended.
+/// Returns how a connection ended.
 pub fn tunnel_end(error: &ConnectionError) -> TunnelEnd {
     match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code == Goodbye::Leaving.code().into() => {
+        ConnectionError::ApplicationClosed(close)
+            if close.error_code == CloseReason::Leaving.code().into() =>
+        {
             TunnelEnd::PeerLeft
         }
         ConnectionError::ApplicationClosed(_) => TunnelEnd::Replaced,

@@ -3,7 +3,7 @@
 //! - [`Credentials`]: what both sides pin, and the keys of QUIC's first packets, which follow from the shared key.
 //! - [`Shared`]: settings of endpoints, handshakes and connections, and why; [`Way`] is what is known of a path before.
 //! - [`ControllerFeedback`]: congestion control, begun anew for each path.
-//! - [`Goodbye`], [`tunnel_end`], [`handshake_error`]: how connections end.
+//! - [`CloseReason`], [`tunnel_end`], [`handshake_error`]: how connections end.
 
 mod congestion;
 mod credentials;
@@ -19,7 +19,7 @@ mod vectors;
 pub use self::{
     congestion::ControllerFeedback,
     credentials::Credentials,
-    ends::{Goodbye, handshake_error, tunnel_end},
+    ends::{CloseReason, handshake_error, tunnel_end},
     initial::Opened,
     transport::{
         CONNECTION_WINDOW_BYTES, LARGEST_DATAGRAM, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,

@@ -16,7 +16,7 @@ use pinhole_proto::{
     puncher::{self, Connected, Icmp, IcmpKind, Limits, Memory, Pair, Schedule, Traffic},
     session::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
 };
-use pinhole_quic::{Credentials, Goodbye, Shared, Way, tunnel_end};
+use pinhole_quic::{CloseReason, Credentials, Shared, Way, tunnel_end};
 
 use super::{
     app::{App, TunnelId},
@@ -206,7 +206,7 @@ impl Program {
     pub(super) fn leave(&mut self, now: Now, network: &mut Network) {
         self.session.leave(now);
         if let Some((handle, _)) = self.tunnel {
-            self.quic.close(handle, Goodbye::Leaving.code().into(), now.instant);
+            self.quic.close(handle, CloseReason::Leaving.code().into(), now.instant);
         }
         self.settle(now, network);
     }
@@ -274,7 +274,7 @@ impl Program {
             Output::End { connection, end } => {
                 self.connections.remove(&connection);
                 if let Some((handle, id)) = self.tunnel.take() {
-                    self.quic.close(handle, Goodbye::Replaced.code().into(), now.instant);
+                    self.quic.close(handle, CloseReason::Replaced.code().into(), now.instant);
                     self.reports.push(Report::Down(id, end));
                 }
             }

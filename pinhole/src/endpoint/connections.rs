@@ -7,7 +7,7 @@ use pinhole_proto::{
     puncher::Connected,
     session::{ConnectionHandle, HandshakeError},
 };
-use pinhole_quic::{Goodbye, Shared, Way, handshake_error};
+use pinhole_quic::{CloseReason, Shared, Way, handshake_error};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
@@ -144,7 +144,7 @@ impl Connections {
         let Some((_, tunnel)) = self.tunnel.take_if(|(handle, _)| *handle == connection) else {
             return false;
         };
-        tunnel.close(Goodbye::Replaced);
+        tunnel.close(CloseReason::Replaced);
         true
     }
 

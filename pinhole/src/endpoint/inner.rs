@@ -7,7 +7,7 @@ use std::{
 };
 
 use pinhole_proto::{Key, key::Instances};
-use pinhole_quic::{Credentials, Goodbye, Shared, Way};
+use pinhole_quic::{CloseReason, Credentials, Shared, Way};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -19,8 +19,8 @@ use tokio::{
 use super::{Builder, StartError, driver::Command};
 use crate::mux::{GatheringRuntime, Mux, PeerId, QuicSocket};
 
-/// Time that a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Longest time that closing may take.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// What all peers share.
 #[derive(Debug)]
@@ -74,14 +74,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Says goodbye to all peers, and waits until that is under way, within [`GOODBYE`].
+    /// Says goodbye to all peers, and waits until that is under way, within [`CLOSE_TIME`].
     pub(super) async fn close(&self) {
         let drivers = {
             let mut peers = lock(&self.peers);
             peers.is_closed = true;
             std::mem::take(&mut peers.drivers)
         };
-        within_goodbye(async {
+        within_close_time(async {
             // The punchers first: as long as they answer, the peers would connect to us again.
             let mut leaving = JoinSet::new();
             for Reached { commands, handshakes } in drivers.into_values() {
@@ -92,7 +92,7 @@ impl Inner {
                 });
             }
             leaving.join_all().await;
-            self.quic.close(Goodbye::Leaving.code().into(), b"");
+            self.quic.close(CloseReason::Leaving.code().into(), b"");
             self.quic.wait_all_draining().await;
         })
         .await;
@@ -107,10 +107,10 @@ pub(super) async fn leave(driver: &mpsc::Sender<Command>) {
     }
 }
 
-/// Waits for a goodbye, for as long as one may take.
-pub(super) async fn within_goodbye(goodbye: impl Future<Output = ()>) {
-    if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-        tracing::debug!("the goodbye took too long");
+/// Waits until something is closed, for [`CLOSE_TIME`] at most.
+pub(super) async fn within_close_time(close: impl Future<Output = ()>) {
+    if tokio::time::timeout(CLOSE_TIME, close).await.is_err() {
+        tracing::debug!("closing took too long");
     }
 }
 

@@ -11,7 +11,7 @@ use pinhole_proto::{
     puncher::{self, SearchReport},
     session,
 };
-use pinhole_quic::{Credentials, Goodbye, Shared};
+use pinhole_quic::{CloseReason, Credentials, Shared};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
@@ -23,7 +23,7 @@ use super::{
     control::{Control, Offered},
     driver::{Command, Driver, HealthAsker, Owner},
     event::{Event, Events, KEPT},
-    inner::{Inner, leave, random, within_goodbye},
+    inner::{Inner, leave, random, within_close_time},
     life::Life,
     status::{Ledger, Status},
 };
@@ -257,10 +257,10 @@ impl Peer {
     /// of the endpoint go on.
     pub async fn close(self) {
         let address = self.mux.id().address();
-        within_goodbye(async {
+        within_close_time(async {
             // The puncher first: as long as it answers, the peer would connect to us again.
             leave(&self.commands).await;
-            self.inner.quic.close_to(address, Goodbye::Leaving.code().into(), b"");
+            self.inner.quic.close_to(address, CloseReason::Leaving.code().into(), b"");
             self.inner.quic.wait_draining_to(address).await;
         })
         .await;

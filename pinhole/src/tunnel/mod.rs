@@ -1,7 +1,7 @@
 //! One authenticated QUIC connection. Everything of the QUIC library is behind this module.
 //!
 //! The open side dials over the nominated pair and the serve side answers. Each TCP connection is one bidirectional
-//! stream; a stream that breaks is reset with a code, the whole tunnel is closed with a [`Goodbye`].
+//! stream; a stream that breaks is reset with a code, the whole tunnel is closed with a [`CloseReason`].
 //!
 //! The connection knows nothing of paths. When the one in use dies, the Mux sends by another one sooner or later;
 //! until then nothing is acknowledged, and the streams wait.
@@ -21,7 +21,7 @@ use noq::VarInt;
 pub use pinhole_proto::session::{HandshakeError, TunnelEnd};
 
 pub use pinhole_quic::{
-    CONNECTION_WINDOW_BYTES, Goodbye, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, CloseReason, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 use pinhole_quic::{ControllerFeedback, tunnel_end};
 
@@ -136,8 +136,8 @@ impl Tunnel {
     }
 
     /// Closes the tunnel and tells the peer why. Streams end at once.
-    pub fn close(&self, goodbye: Goodbye) {
-        self.connection.close(goodbye.code().into(), b"");
+    pub fn close(&self, reason: CloseReason) {
+        self.connection.close(reason.code().into(), b"");
     }
 
     /// Waits until the tunnel has ended.
