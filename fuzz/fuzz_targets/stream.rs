@@ -33,8 +33,8 @@ fn check_name(bytes: &[u8]) {
     if !valid_name(service) {
         return;
     }
-    for (any, pieces) in [(false, false), (false, true), (true, false), (true, true)] {
-        let request = Request { service: service.to_owned(), any, pieces };
+    for (any, blocks) in [(false, false), (false, true), (true, false), (true, true)] {
+        let request = Request { service: service.to_owned(), any, blocks };
         assert_eq!(Request::decode(&request.encode()), Ok(request), "a valid name is not understood");
     }
 }

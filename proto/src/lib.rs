@@ -11,15 +11,15 @@
 //! 3. [`puncher`]: the machine that sends and answers probes until a pair is proven and nominated.
 //! 4. [`session`]: the machine that brings a tunnel up over such a pair, and keeps it.
 //! 5. [`control`]: what each side tells the other of itself when the tunnel stands.
-//! 6. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`piece`]: what may follow.
+//! 6. [`stream`]: the few bytes at the head of each tunnelled TCP connection; [`block`]: what may follow.
 //! 7. [`survey`]: what the two NATs do, found out by both sides together.
 //!
 //! [`nat`] is the vocabulary for what stands in between.
 
+pub mod block;
 pub mod control;
 pub mod key;
 pub mod nat;
-pub mod piece;
 pub mod probe;
 pub mod puncher;
 pub mod session;

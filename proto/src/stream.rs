@@ -7,7 +7,7 @@
 //! ```text
 //! request   0        1        2        2+n
 //!           +--------+--------+--------+      flags bit 0: any service will do if just one is offered
-//!           | flags  | n      | name   |      flags bit 2: the client's bytes come in pieces (see `piece`)
+//!           | flags  | n      | name   |      flags bit 2: the client's bytes come in blocks (see `block`)
 //!           +--------+--------+--------+      name: UTF-8, 1 to 64 bytes, printable
 //! reply     0
 //!           +--------+
@@ -26,7 +26,7 @@ pub const MAX_REQUEST_BYTES: usize = 2 + MAX_NAME_BYTES;
 const FLAG_ANY: u8 = 1;
 
 /// Bit 1 is that of [`CHECK_REQUEST`].
-const FLAG_PIECES: u8 = 4;
+const FLAG_BLOCKS: u8 = 4;
 
 /// The head of the stream by which two checks talk (see [`crate::survey`]): flags bit 1, and no name. Whoever forwards
 /// takes it for a malformed request.
@@ -39,8 +39,8 @@ pub struct Request {
     pub service: String,
     /// Whether another service may stand in where the name is unknown and only one is offered.
     pub any: bool,
-    /// Whether the client's bytes come in pieces ([`crate::piece`]). Then those of the service may as well.
-    pub pieces: bool,
+    /// Whether the client's bytes come in blocks ([`crate::block`]). Then those of the service may as well.
+    pub blocks: bool,
 }
 
 impl Request {
@@ -50,7 +50,7 @@ impl Request {
         let name = self.service.as_bytes();
         let length = u8::try_from(name.len()).expect("a valid name has at most 64 bytes");
         let mut out = Vec::with_capacity(2 + name.len());
-        let flags = [(self.any, FLAG_ANY), (self.pieces, FLAG_PIECES)];
+        let flags = [(self.any, FLAG_ANY), (self.blocks, FLAG_BLOCKS)];
         out.push(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
         out.push(length);
         out.extend_from_slice(name);
@@ -85,7 +85,7 @@ impl Request {
             return Err(BadRequest);
         }
         let has = |flag| head[0] & flag != 0;
-        Ok(Self { service: service.to_owned(), any: has(FLAG_ANY), pieces: has(FLAG_PIECES) })
+        Ok(Self { service: service.to_owned(), any: has(FLAG_ANY), blocks: has(FLAG_BLOCKS) })
     }
 }
 
@@ -108,9 +108,9 @@ pub struct BadRequest;
 pub enum Reply {
     /// The bytes of the service follow.
     Connected,
-    /// The same, in pieces ([`crate::piece`]); an answer to a client whose bytes come so. From now on the client's may be
+    /// The same, in blocks ([`crate::block`]); an answer to a client whose bytes come so. From now on the client's may be
     /// packed.
-    ConnectedInPieces,
+    ConnectedInBlocks,
     /// Nothing of that name is offered.
     NoSuchService,
     /// The service's machine refused the connection: it is down.
@@ -126,7 +126,7 @@ pub enum Reply {
 impl Reply {
     const ALL: [Self; 7] = [
         Self::Connected,
-        Self::ConnectedInPieces,
+        Self::ConnectedInBlocks,
         Self::NoSuchService,
         Self::Refused,
         Self::Unreachable,
@@ -143,7 +143,7 @@ impl Reply {
             Self::Refused => 2,
             Self::Unreachable => 3,
             Self::Unavailable => 4,
-            Self::ConnectedInPieces => 5,
+            Self::ConnectedInBlocks => 5,
             Self::Unresolved => 6,
         }
     }
@@ -158,7 +158,7 @@ impl Reply {
 impl std::fmt::Display for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Connected | Self::ConnectedInPieces => "connected",
+            Self::Connected | Self::ConnectedInBlocks => "connected",
             Self::NoSuchService => "the peer offers no service of that name",
             Self::Refused => "it refused the connection: is it running?",
             Self::Unreachable => "its machine does not answer, or there is no way to it from the serve side",
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn a_request_survives_the_wire() {
-        for (service, any, pieces) in [("22", true, false), ("web", false, true), ("größe", true, true)] {
-            let request = Request { service: service.into(), any, pieces };
+        for (service, any, blocks) in [("22", true, false), ("web", false, true), ("größe", true, true)] {
+            let request = Request { service: service.into(), any, blocks };
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }
     }
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn unknown_flags_are_ignored_and_unknown_replies_refuse() {
-        let request = Request { service: "ab".into(), any: false, pieces: false };
+        let request = Request { service: "ab".into(), any: false, blocks: false };
         assert_eq!(Request::decode(b"\xfa\x02ab"), Ok(request));
         assert_eq!(Reply::from_code(77), Reply::Unavailable);
         assert!(Reply::ALL.iter().all(|r| Reply::from_code(r.code()) == *r));

@@ -151,7 +151,7 @@ fn events() -> Vec<Event> {
             | Event::ServiceFailed {
                 reply:
                     Reply::Connected
-                    | Reply::ConnectedInPieces
+                    | Reply::ConnectedInBlocks
                     | Reply::NoSuchService
                     | Reply::Refused
                     | Reply::Unreachable

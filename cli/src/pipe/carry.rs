@@ -125,7 +125,7 @@ impl Pipes {
         pipe: &mut (impl AsyncWrite + Unpin),
     ) -> Answer {
         let wait = Duration::from_millis(request.wait_ms);
-        let request = StreamRequest { service: request.service, any: false, pieces: false };
+        let request = StreamRequest { service: request.service, any: false, blocks: false };
         let service = request.service.clone();
         let mut carried = pin!(self.carrier.carry(conn, from, request, wait));
         let quiet = tokio::time::sleep_until(Instant::now() + QUIET.min(wait));

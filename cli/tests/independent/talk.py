@@ -37,7 +37,7 @@ def talk_serve(key, own, remote):
     say("request", received[2:2 + length].decode(), "flags", flags)
     asked = received[2 + length:]
     if flags & 4:
-        asked = wire.plain_pieces(asked)
+        asked = wire.plain_blocks(asked)
     us.quic.write(0, bytes([wire.REPLIES["connected"]]) + asked, is_last=True)
     say("answered", asked.decode().strip())
     us.run_until(lambda: us.is_left and us.quic.closed is not None, "both goodbyes")

@@ -37,7 +37,7 @@ def sections(vectors):
         "hellos": lambda: hellos(vectors["hellos"]),
         "requests": lambda: requests(vectors["requests"]),
         "replies": lambda: [("", vectors["replies"], wire.REPLIES)],
-        "pieces": lambda: pieces(vectors["pieces"]),
+        "pieces": lambda: blocks(vectors["pieces"]),
     }
 
 
@@ -140,7 +140,7 @@ def requests(known):
         yield v, v["bytes"], made.hex()
 
 
-def pieces(known):
+def blocks(known):
     for v in known:
         head = wire.packed_head(v["length"], v["unpacked"]) if "unpacked" in v else wire.plain_head(v["length"])
         yield v, v["head"], head.hex()

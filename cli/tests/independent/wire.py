@@ -263,9 +263,9 @@ REPLIES = {"connected": 0, "no such service": 1, "refused": 2, "unreachable": 3,
            "connected in pieces": 5, "unresolved": 6}
 
 
-def request(service, any_service=False, pieces=False):
+def request(service, any_service=False, blocks=False):
     name = service.encode()
-    return bytes([any_service | pieces << 2, len(name)]) + name
+    return bytes([any_service | blocks << 2, len(name)]) + name
 
 
 # §13, the control stream
@@ -293,7 +293,7 @@ def first_hello(received):
     return version, features, offered, names
 
 
-# §14, pieces
+# §14, blocks
 
 
 def plain_head(length):
@@ -304,13 +304,13 @@ def plain_head(length):
     return (length | 0x800000).to_bytes(3, "big")
 
 
-def plain_pieces(data):
-    """The bytes of some pieces, none of which is packed."""
+def plain_blocks(data):
+    """The bytes of some blocks, none of which is packed."""
     out = b""
     while data:
         size = (data[0] >> 6) + 1
         if size == 4:
-            raise ValueError("a packed piece")
+            raise ValueError("a packed block")
         length = int.from_bytes(data[:size], "big") & (1 << 8 * size - 2) - 1
         out, data = out + data[size:size + length], data[size + length:]
     return out

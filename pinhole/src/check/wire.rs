@@ -31,7 +31,7 @@ impl Wire {
         read(&mut recv, &mut reply).await?;
         match Reply::from_code(reply[0]) {
             Reply::Connected => Ok(Self { send, recv }),
-            Reply::ConnectedInPieces
+            Reply::ConnectedInBlocks
             | Reply::NoSuchService
             | Reply::Refused
             | Reply::Unreachable

@@ -74,7 +74,7 @@ impl Carrier {
         request: Request,
         wait: Duration,
     ) -> Result<(), NotCarried> {
-        let request = Request { pieces: self.compress == Compress::Auto, ..request };
+        let request = Request { blocks: self.compress == Compress::Auto, ..request };
         conn.prepare();
         let mut tunnels = self.tunnel.clone();
         let in_time = tokio::select! {

@@ -82,8 +82,8 @@ pub fn listen(peer: &Peer, spec: &OpenSpec) -> Result<Listening, BindError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(tell_reached(peer.watch_peer_services(), spec.clone(), address, events.clone()));
     for listener in [Some(main), second].into_iter().flatten() {
-        let pieces = peer.compress() == Compress::Auto;
-        let request = Request { service: spec.service.clone(), any: spec.any, pieces };
+        let blocks = peer.compress() == Compress::Auto;
+        let request = Request { service: spec.service.clone(), any: spec.any, blocks };
         let (tunnel, events, meter) = (peer.tunnel(), events.clone(), meter.clone());
         let local = Local { address, request, tunnel, answering: Answering::new(peer), events, meter };
         tasks.spawn(accept(listener, Arc::new(local)));

@@ -139,8 +139,8 @@ impl Desk {
             Some(request) => self.connect(request).await,
             None => Err(Reply::Unavailable),
         };
-        let form = self.form(request.is_some_and(|request| request.pieces));
-        let usual = if form.terms.are_pieces() { Reply::ConnectedInPieces } else { Reply::Connected };
+        let form = self.form(request.is_some_and(|request| request.blocks));
+        let usual = if form.terms.are_blocks() { Reply::ConnectedInBlocks } else { Reply::Connected };
         match connected {
             Ok((conn, carried)) => {
                 if send.write_all(&[usual.code()]).await.is_ok() {
@@ -151,15 +151,15 @@ impl Desk {
         }
     }
 
-    /// Pieces are answered by pieces, unless nothing shall be packed.
-    fn form(&self, comes_in_pieces: bool) -> Form {
-        let terms = if comes_in_pieces && self.compress == Compress::Auto {
-            Terms::in_pieces()
+    /// Blocks are answered by blocks, unless nothing shall be packed.
+    fn form(&self, comes_in_blocks: bool) -> Form {
+        let terms = if comes_in_blocks && self.compress == Compress::Auto {
+            Terms::in_blocks()
         } else {
             Terms::plain()
         };
         terms.let_pack();
-        Form { terms, comes_in_pieces }
+        Form { terms, comes_in_blocks }
     }
 
     async fn connect(&self, request: &Request) -> Result<(Connected, Carried), Reply> {

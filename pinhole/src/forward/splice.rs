@@ -19,7 +19,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
-use pinhole_proto::{piece::BadPiece, stream::Reply};
+use pinhole_proto::{block::BadBlock, stream::Reply};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
@@ -35,7 +35,7 @@ use crate::{
 /// Parts of a stream that are read at a time.
 const PARTS: usize = 64;
 
-/// Parts that are written to a connection at a time: heads of pieces cut some of the above in two.
+/// Parts that are written to a connection at a time: heads of blocks cut some of the above in two.
 const WRITTEN: usize = PARTS + 8;
 
 /// Bytes that are read from a stream where its connection may hold no more: a packet at the most.
@@ -53,13 +53,13 @@ const SOON: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broken(pub(super) &'static str);
 
-/// Which directions of a connection come in pieces.
+/// Which directions of a connection come in blocks.
 #[derive(Debug)]
 pub(super) struct Form {
     /// What we send.
     pub(super) terms: Terms,
     /// What the other side sends.
-    pub(super) comes_in_pieces: bool,
+    pub(super) comes_in_blocks: bool,
 }
 
 /// Carries bytes in both directions until both have ended or one has broken.
@@ -75,7 +75,7 @@ pub(super) async fn splice(
     let ended = {
         let unwanted = ends.send.stopped();
         // Pinned here: whatever is moved from future to future has room in each of them.
-        let down = pin!(downward(&mut ends.recv, &conn, carried, form.comes_in_pieces));
+        let down = pin!(downward(&mut ends.recv, &conn, carried, form.comes_in_blocks));
         let up = pin!(upward(&conn, &mut ends.send, scheduler, carried, &form.terms));
         tokio::select! {
             both = try_join(down, up) => both,
@@ -102,11 +102,11 @@ pub(super) async fn splice_behind_reply(
         let down = pin!(async {
             match read_reply(&mut ends.recv).await {
                 Some(Reply::Connected) => downward(&mut ends.recv, &conn, carried, false).await,
-                Some(Reply::ConnectedInPieces) if terms.are_pieces() => {
+                Some(Reply::ConnectedInBlocks) if terms.are_blocks() => {
                     terms.let_pack();
                     downward(&mut ends.recv, &conn, carried, true).await
                 }
-                Some(Reply::ConnectedInPieces) => Err(Broken("pieces that nobody asked for")),
+                Some(Reply::ConnectedInBlocks) => Err(Broken("blocks that nobody asked for")),
                 Some(reply) => {
                     refused(reply);
                     Err(Broken("refused"))
@@ -176,9 +176,9 @@ async fn downward(
     recv: &mut RecvStream,
     conn: &impl Conn,
     carried: &Carried,
-    comes_in_pieces: bool,
+    comes_in_blocks: bool,
 ) -> Result<(), Broken> {
-    let mut unpacker = comes_in_pieces.then(Unpacker::new);
+    let mut unpacker = comes_in_blocks.then(Unpacker::new);
     while let Some(first) = recv.read_chunk(FEW).await.map_err(|_| Broken("stream read"))? {
         let mut parts = vec![first];
         let mut hand = None;
@@ -202,13 +202,13 @@ async fn downward(
         }
         conn::flush(conn).await.map_err(|_| Broken("connection not writable"))?;
     }
-    if unpacker.is_some_and(|unpacker| !unpacker.is_between_pieces()) {
-        return Err(Broken("end within a piece"));
+    if unpacker.is_some_and(|unpacker| !unpacker.is_between_blocks()) {
+        return Err(Broken("end within a block"));
     }
     conn::shutdown(conn).await.map_err(|_| Broken("connection not ended"))
 }
 
-/// Writes what is in pieces.
+/// Writes what is in blocks.
 async fn deliver(
     unpacker: &mut Unpacker,
     parts: &mut [Bytes],
@@ -219,7 +219,7 @@ async fn deliver(
     let mut rest = parts;
     while !rest.is_empty() {
         unpacker.wait_for_place().await;
-        rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed piece"))?;
+        rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed block"))?;
         deliver_all(&mut ready, conn, carried).await?;
         ready.clear();
         unpacker.give_place_back();
@@ -227,13 +227,13 @@ async fn deliver(
     Ok(())
 }
 
-/// Unpacks one packed piece, or plain ones as long as there is room. Returns what is left.
+/// Unpacks one packed block, or plain ones as long as there is room. Returns what is left.
 fn unpack_some<'a>(
     unpacker: &mut Unpacker,
     mut parts: &'a mut [Bytes],
     ready: &mut Vec<Bytes>,
     carried: &Carried,
-) -> Result<&'a mut [Bytes], BadPiece> {
+) -> Result<&'a mut [Bytes], BadBlock> {
     while let Some(part) = parts.first_mut() {
         while let Some(unpacked) = unpacker.next(part)? {
             ready.push(unpacked.bytes);
@@ -245,7 +245,7 @@ fn unpack_some<'a>(
             }
         }
         if !part.is_empty() {
-            return Ok(parts); // a packed piece begins, and needs a place
+            return Ok(parts); // a packed block begins, and needs a place
         }
         parts = &mut parts[1..];
     }

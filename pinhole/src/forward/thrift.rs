@@ -49,7 +49,7 @@ const BLOCK_TIME: Duration = Duration::from_millis(100);
 
 /// Least and largest block, bytes before packing.
 const LEAST_BLOCK_BYTES: u64 = 32 << 10;
-const LARGEST_BLOCK_BYTES: u64 = pinhole_proto::piece::MAX_UNPACKED_BYTES as u64;
+const LARGEST_BLOCK_BYTES: u64 = pinhole_proto::block::MAX_UNPACKED_BYTES as u64;
 
 /// What to do with the next chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

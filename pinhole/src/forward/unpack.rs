@@ -1,17 +1,17 @@
-//! From pieces to bytes: the receiving side of [`pinhole_proto::piece`].
+//! From blocks to bytes: the receiving side of [`pinhole_proto::block`].
 //!
-//! The peer may be hostile. What it announces takes no memory before it has come; a packed piece is unpacked when all of
+//! The peer may be hostile. What it announces takes no memory before it has come; a packed block is unpacked when all of
 //! it is there, into as many bytes as it has announced, 256 KiB at the most; and no second one before those have been
-//! passed on. All connections of the program together hold [`MOST`] packed pieces at a time, others wait.
+//! passed on. All connections of the program together hold [`MOST`] packed blocks at a time, others wait.
 
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use pinhole_proto::piece::{BadPiece, Head, MAX_HEAD_BYTES};
+use pinhole_proto::block::{BadBlock, Head, MAX_HEAD_BYTES};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zstd::bulk::Decompressor;
 
-/// Connections of this program that may take a packed piece in at a time. One of ours that packs has a place for that,
+/// Connections of this program that may take a packed block in at a time. One of ours that packs has a place for that,
 /// of which its program has half as many: between two of ours nobody waits here.
 const MOST: usize = 64;
 
@@ -21,19 +21,19 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Takes pieces apart as they come.
+/// Takes blocks apart as they come.
 #[derive(Debug)]
 pub(super) struct Unpacker {
     state: State,
-    /// Held from the head of a packed piece until its bytes are passed on.
+    /// Held from the head of a packed block until its bytes are passed on.
     place: Option<SemaphorePermit<'static>>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Within a head, or between two pieces.
+    /// Within a head, or between two blocks.
     Head { bytes: [u8; MAX_HEAD_BYTES], count: usize },
-    /// So many bytes of a plain piece are to come.
+    /// So many bytes of a plain block are to come.
     Plain(usize),
     /// So much of a packed one has come.
     Packed { bytes: Vec<u8>, length: usize, unpacked: usize },
@@ -66,7 +66,7 @@ impl Unpacker {
         Self { state: State::new(), place: None }
     }
 
-    /// Waits until the packed piece that has begun may be taken in, if one has.
+    /// Waits until the packed block that has begun may be taken in, if one has.
     pub(super) async fn wait_for_place(&mut self) {
         if self.needs_place() {
             self.place = PLACES.acquire().await.ok();
@@ -84,8 +84,8 @@ impl Unpacker {
         self.place.is_none() && matches!(self.state, State::Packed { .. })
     }
 
-    /// Returns the next bytes; none when all of the input is taken, or a packed piece begins and has no place.
-    pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Unpacked>, BadPiece> {
+    /// Returns the next bytes; none when all of the input is taken, or a packed block begins and has no place.
+    pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Unpacked>, BadBlock> {
         while !input.is_empty() && !self.needs_place() {
             match &mut self.state {
                 State::Head { bytes, count } => {
@@ -118,21 +118,21 @@ impl Unpacker {
     }
 
     /// Whether the input may end here.
-    pub(super) fn is_between_pieces(&self) -> bool {
+    pub(super) fn is_between_blocks(&self) -> bool {
         matches!(self.state, State::Head { count: 0, .. })
     }
 }
 
-fn unpack(packed: &[u8], length: usize) -> Result<Bytes, BadPiece> {
+fn unpack(packed: &[u8], length: usize) -> Result<Bytes, BadBlock> {
     DECOMPRESSOR.with_borrow_mut(|decompressor| {
         if decompressor.is_none() {
             *decompressor = Decompressor::new().ok();
         }
         let mut bytes = Vec::with_capacity(length);
-        let decompressor = decompressor.as_mut().ok_or(BadPiece)?;
+        let decompressor = decompressor.as_mut().ok_or(BadBlock)?;
         match decompressor.decompress_to_buffer(packed, &mut bytes) {
             Ok(written) if written == length => Ok(bytes.into()),
-            Ok(_) | Err(_) => Err(BadPiece),
+            Ok(_) | Err(_) => Err(BadBlock),
         }
     })
 }
@@ -150,7 +150,7 @@ mod tests {
         [Head::Plain(bytes.len()).encode(), bytes.to_vec()].concat()
     }
 
-    fn unpack_all(wire: &[u8], step: usize) -> Result<(Vec<u8>, usize), BadPiece> {
+    fn unpack_all(wire: &[u8], step: usize) -> Result<(Vec<u8>, usize), BadBlock> {
         let (mut unpacker, mut all, mut saved) = (Unpacker::new(), Vec::new(), 0);
         for part in wire.chunks(step) {
             let mut part = Bytes::copy_from_slice(part);
@@ -161,33 +161,33 @@ mod tests {
                 saved += unpacked.saved;
             }
         }
-        if unpacker.is_between_pieces() { Ok((all, saved)) } else { Err(BadPiece) }
+        if unpacker.is_between_blocks() { Ok((all, saved)) } else { Err(BadBlock) }
     }
 
     #[test]
-    fn pieces_are_the_same_bytes_however_they_are_cut() {
+    fn blocks_are_the_same_bytes_however_they_are_cut() {
         let text = "A hole through both NATs. ".repeat(5000).into_bytes();
         let wire = [plain(b"x"), packed(&text), plain(&text[..20_000]), packed(&text[..600])].concat();
         let wanted = [b"x", &text[..], &text[..20_000], &text[..600]].concat();
         for step in [1, 2, 7, 1400, wire.len()] {
-            let (all, saved) = unpack_all(&wire, step).expect("whole pieces");
+            let (all, saved) = unpack_all(&wire, step).expect("whole blocks");
             assert!(all == wanted, "in parts of {step}");
             assert!(saved > text.len() / 2);
         }
-        assert_eq!(unpack_all(&wire[..wire.len() - 1], 1400), Err(BadPiece), "cut off");
+        assert_eq!(unpack_all(&wire[..wire.len() - 1], 1400), Err(BadBlock), "cut off");
     }
 
     #[test]
-    fn no_piece_becomes_more_than_it_announces() {
+    fn no_block_becomes_more_than_it_announces() {
         let bomb = zstd::bulk::compress(&vec![0; 200 << 20], 3).expect("it compresses");
         let announced =
             |unpacked| [Head::Packed { length: bomb.len(), unpacked }.encode(), bomb.clone()].concat();
-        assert_eq!(unpack_all(&announced(256 << 10), 1400), Err(BadPiece));
+        assert_eq!(unpack_all(&announced(256 << 10), 1400), Err(BadBlock));
         let text = vec![7; 1000];
         let mut wire = packed(&text);
         wire[5] += 1;
-        assert_eq!(unpack_all(&wire, 1400), Err(BadPiece), "less than it announces");
+        assert_eq!(unpack_all(&wire, 1400), Err(BadBlock), "less than it announces");
         let noise = [Head::Packed { length: 4, unpacked: 100 }.encode(), vec![1, 2, 3, 4]].concat();
-        assert_eq!(unpack_all(&noise, 1400), Err(BadPiece));
+        assert_eq!(unpack_all(&noise, 1400), Err(BadBlock));
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use noq::SendStream;
-use pinhole_proto::{piece::Head, stream::Request};
+use pinhole_proto::{block::Head, stream::Request};
 use tokio::time::Instant;
 
 use super::{
@@ -34,37 +34,37 @@ const TOO_LITTLE: usize = 512;
 /// Time without a byte after which a connection is packed no more.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether what is sent comes in pieces, and whether these may be packed.
+/// Whether what is sent comes in blocks, and whether these may be packed.
 #[derive(Debug)]
 pub(super) struct Terms {
-    in_pieces: bool,
+    in_blocks: bool,
     may_pack: AtomicBool,
 }
 
 impl Terms {
     /// Bytes as they are.
     pub(super) fn plain() -> Self {
-        Self { in_pieces: false, may_pack: AtomicBool::new(false) }
+        Self { in_blocks: false, may_pack: AtomicBool::new(false) }
     }
 
-    /// In pieces, and not packed before [`Terms::let_pack`].
-    pub(super) fn in_pieces() -> Self {
-        Self { in_pieces: true, may_pack: AtomicBool::new(false) }
+    /// In blocks, and not packed before [`Terms::let_pack`].
+    pub(super) fn in_blocks() -> Self {
+        Self { in_blocks: true, may_pack: AtomicBool::new(false) }
     }
 
     /// As a request asks for.
     pub(super) fn of(request: &Request) -> Self {
-        if request.pieces { Self::in_pieces() } else { Self::plain() }
+        if request.blocks { Self::in_blocks() } else { Self::plain() }
     }
 
-    /// The other side has said that it takes packed pieces.
+    /// The other side has said that it takes packed blocks.
     pub(super) fn let_pack(&self) {
-        self.may_pack.store(self.in_pieces, Relaxed);
+        self.may_pack.store(self.in_blocks, Relaxed);
     }
 
-    /// Whether they come in pieces.
-    pub(super) fn are_pieces(&self) -> bool {
-        self.in_pieces
+    /// Whether they come in blocks.
+    pub(super) fn are_blocks(&self) -> bool {
+        self.in_blocks
     }
 }
 
@@ -210,7 +210,7 @@ impl<'a> Sink<'a> {
 
     async fn send(&mut self, chunk: Bytes) -> Result<(), Broken> {
         let bytes = chunk.len();
-        if !self.terms.in_pieces {
+        if !self.terms.in_blocks {
             self.write(&mut [chunk], bytes).await?;
             self.carried.sent(bytes);
             return Ok(());
@@ -269,7 +269,7 @@ impl<'a> Sink<'a> {
         }
         let now = Instant::now();
         self.thrift.handle_packed(outcome, now - begun, now);
-        (packed.len() + pinhole_proto::piece::MAX_HEAD_BYTES < bytes).then_some(packed)
+        (packed.len() + pinhole_proto::block::MAX_HEAD_BYTES < bytes).then_some(packed)
     }
 
     async fn write(&mut self, chunks: &mut [Bytes], bytes: usize) -> Result<(), Broken> {

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes beyond the send window that small writes may fill.
 const RESERVE: u64 = 1 << 20;
 
-/// Least send window, bytes: two of the largest pieces that a connection hands over.
+/// Least send window, bytes: two of the largest blocks that a connection hands over.
 const LEAST_WINDOW: u64 = 256 << 10;
 
 /// The send scheduler of one tunnel: lets its streams write in order.

@@ -119,7 +119,7 @@ pub(super) async fn open(tunnel: &Tunnel, service: &str) -> Result<(SendStream, 
     if !valid_name(service) {
         return Err(StreamError::BadName(service.to_owned()));
     }
-    let request = Request { service: service.to_owned(), any: false, pieces: false };
+    let request = Request { service: service.to_owned(), any: false, blocks: false };
     let (send, mut recv) = tunnel.open_bare().await?;
     let mut send = SendStream::new(send);
     let broken = || tunnel.end().map_or(StreamError::Broken, StreamError::Ended);
@@ -129,7 +129,7 @@ pub(super) async fn open(tunnel: &Tunnel, service: &str) -> Result<(SendStream, 
     recv.read_exact(&mut code).await.map_err(|_| broken())?;
     match Reply::from_code(code[0]) {
         Reply::Connected => asked.map_err(|_| broken()).map(|()| (send, RecvStream(recv))),
-        Reply::ConnectedInPieces => Err(StreamError::Broken), // nobody has asked for them
+        Reply::ConnectedInBlocks => Err(StreamError::Broken), // nobody has asked for them
         refusal @ (Reply::NoSuchService
         | Reply::Refused
         | Reply::Unreachable

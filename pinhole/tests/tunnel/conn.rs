@@ -30,7 +30,7 @@ async fn carry_one(
     conn: impl Conn,
 ) {
     const BYTES: usize = 1 << 20;
-    let request = Request { service: "it".into(), any: true, pieces: false };
+    let request = Request { service: "it".into(), any: true, blocks: false };
     let carrier = Carrier::new(&rig.open);
     let carried = tokio::spawn(async move { carrier.carry(conn, "test".into(), request, DEADLINE).await });
     let (mut tcp, _) = within(service.accept()).await.expect("a client");

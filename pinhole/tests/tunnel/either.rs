@@ -56,7 +56,7 @@ async fn an_open_side_that_offers_nothing_is_asked_for_nothing() {
     let refused = |e: &Event| matches!(e, Event::ServiceFailed { reply: Reply::NoSuchService, .. });
     event(&mut events, refused).await;
     let (_client, conn) = UnixStream::pair().expect("a pair");
-    let request = Request { service: "it".into(), any: true, pieces: false };
+    let request = Request { service: "it".into(), any: true, blocks: false };
     let carried = within(Carrier::new(&serve).carry(conn, "test".into(), request, Duration::MAX)).await;
     assert!(matches!(carried, Err(NotCarried::Refused(Reply::NoSuchService))), "{carried:?}");
     open.close().await;

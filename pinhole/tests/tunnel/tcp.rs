@@ -194,7 +194,7 @@ async fn nobody_waits_for_a_tunnel_on_behalf_of_a_connection_that_is_gone() {
     let (tcp, _) = listener.accept().await.expect("a client");
     client.set_zero_linger().expect("a TCP socket");
     drop(client);
-    let request = Request { service: "it".into(), any: true, pieces: false };
+    let request = Request { service: "it".into(), any: true, blocks: false };
     let carried = within(Carrier::new(&open).carry(tcp, "test".into(), request, Duration::MAX)).await;
     assert!(matches!(carried, Err(NotCarried::Broken)), "{carried:?}");
     open.close().await;

@@ -100,7 +100,7 @@ fn listener(ip: Ipv4Addr) -> TcpListener {
 }
 
 fn request() -> Vec<u8> {
-    Request { service: SERVICE.into(), any: false, pieces: false }.encode()
+    Request { service: SERVICE.into(), any: false, blocks: false }.encode()
 }
 
 #[test]

@@ -15,9 +15,9 @@ use sha2::Sha256;
 use super::*;
 use crate::{
     Key,
+    block::Head,
     control::{Hello, Services},
     key::{ARGON2_MEMORY_KIB, ARGON2_PASSES, InitialKey, Instances, Marks, Phrase},
-    piece::Head,
     probe::{Kind, Probe, ProbeSeal},
     puncher::search::{
         birthday::sweep,
@@ -83,7 +83,7 @@ fn vectors() -> Value {
         "hellos": hellos(),
         "requests": requests(),
         "replies": replies(),
-        "pieces": pieces(),
+        "pieces": blocks(),
     })
 }
 
@@ -323,9 +323,9 @@ fn hellos() -> Value {
 fn requests() -> Value {
     let all = [("22", true, false), ("web", false, true), ("größe", true, true)];
     let mut out: Vec<Value> = all
-        .map(|(service, any, pieces)| {
-            let bytes = Request { service: service.into(), any, pieces }.encode();
-            json!({ "service": service, "any": any, "pieces": pieces, "bytes": hex(&bytes) })
+        .map(|(service, any, blocks)| {
+            let bytes = Request { service: service.into(), any, blocks }.encode();
+            json!({ "service": service, "any": any, "pieces": blocks, "bytes": hex(&bytes) })
         })
         .into();
     out.push(json!({ "check": true, "bytes": hex(&CHECK_REQUEST) }));
@@ -339,12 +339,12 @@ fn replies() -> Value {
         "refused": Reply::Refused.code(),
         "unreachable": Reply::Unreachable.code(),
         "unavailable": Reply::Unavailable.code(),
-        "connected in pieces": Reply::ConnectedInPieces.code(),
+        "connected in pieces": Reply::ConnectedInBlocks.code(),
         "unresolved": Reply::Unresolved.code(),
     })
 }
 
-fn pieces() -> Value {
+fn blocks() -> Value {
     let plain = [1, 63, 64, 16_383, 16_384, 4_194_303];
     let packed = [(1, 2), (70_000, 262_144)];
     let plain = plain.map(|length| json!({ "length": length, "head": hex(&Head::Plain(length).encode()) }));

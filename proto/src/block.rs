@@ -1,7 +1,7 @@
 //! What a direction of a tunnelled connection is made of, where both sides let each other compress.
 //!
-//! The bytes come in pieces, each behind a head. A packed piece stands for more bytes than it has, and is complete in
-//! itself: nothing of another piece is needed to unpack it, so neither side keeps anything between two of them.
+//! The bytes come in blocks, each behind a head. A packed block stands for more bytes than it has, and is complete in
+//! itself: nothing of another block is needed to unpack it, so neither side keeps anything between two of them.
 //!
 //! ```text
 //! plain    0                1          2
@@ -16,12 +16,12 @@
 //!          +----------------+----------+----------+----------+----------+----------+
 //! ```
 //!
-//! Numbers are big-endian. A direction ends between two pieces.
+//! Numbers are big-endian. A direction ends between two blocks.
 
-/// Most bytes of a plain piece.
+/// Most bytes of a plain block.
 pub const MAX_PLAIN_BYTES: usize = (1 << 22) - 1;
 
-/// Most bytes that a packed piece stands for.
+/// Most bytes that a packed block stands for.
 pub const MAX_UNPACKED_BYTES: usize = 256 << 10;
 
 /// Bytes of the longest head.
@@ -32,7 +32,7 @@ const SHORT: u8 = 0b0000_0000;
 const MIDDLE: u8 = 0b0100_0000;
 const LONG: u8 = 0b1000_0000;
 
-/// The head of a piece.
+/// The head of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
     /// So many bytes follow as they are.
@@ -81,12 +81,12 @@ impl Head {
     ///
     /// # Errors
     ///
-    /// When it is too short or long, when the piece has no bytes, or when a packed one stands for no more than it has or
+    /// When it is too short or long, when the block has no bytes, or when a packed one stands for no more than it has or
     /// for too much.
-    pub fn decode(bytes: &[u8]) -> Result<Self, BadPiece> {
-        let first = *bytes.first().ok_or(BadPiece)?;
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadBlock> {
+        let first = *bytes.first().ok_or(BadBlock)?;
         if bytes.len() != Self::size(first) {
-            return Err(BadPiece);
+            return Err(BadBlock);
         }
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
         let mut bytes = bytes.to_vec();
@@ -97,7 +97,7 @@ impl Head {
             }
             Some(_) | None => Self::Plain(number(&bytes)),
         };
-        if head.is_valid() { Ok(head) } else { Err(BadPiece) }
+        if head.is_valid() { Ok(head) } else { Err(BadBlock) }
     }
 
     fn is_valid(self) -> bool {
@@ -114,10 +114,10 @@ fn four_bytes(number: usize) -> [u8; 4] {
     u32::try_from(number).expect("at most 22 bits").to_be_bytes()
 }
 
-/// A piece that breaks the format.
+/// A block that breaks the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("malformed piece of a stream")]
-pub struct BadPiece;
+#[error("malformed block of a stream")]
+pub struct BadBlock;
 
 #[cfg(test)]
 mod tests {
@@ -153,7 +153,7 @@ mod tests {
             b"\xc0\0\0\0\0\x09",   // packed nothing
             &too_much,
         ] {
-            assert_eq!(Head::decode(bad), Err(BadPiece), "{bad:?}");
+            assert_eq!(Head::decode(bad), Err(BadBlock), "{bad:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What follows the head of a tunnelled connection, in pieces: any bytes, and what our own side would send.
+//! What follows the head of a tunnelled connection, in blocks: any bytes, and what our own side would send.
 //!
 //! A direction ends at the same place with the same bytes however the network cuts it, and takes no more memory than a
-//! piece may.
+//! block may.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use pinhole_proto::piece::{BadPiece, Head, MAX_HEAD_BYTES, MAX_UNPACKED_BYTES};
+use pinhole_proto::block::{BadBlock, Head, MAX_HEAD_BYTES, MAX_UNPACKED_BYTES};
 
 use self::unpack::Unpacker;
 
@@ -42,8 +42,8 @@ fn check_head(bytes: &[u8]) {
     assert_eq!(Head::decode(&head.encode()), Ok(head));
 }
 
-/// Returns all bytes, and whether the input ends between two pieces.
-fn unpack_all(bytes: &[u8], step: usize) -> Result<(Vec<u8>, bool), BadPiece> {
+/// Returns all bytes, and whether the input ends between two blocks.
+fn unpack_all(bytes: &[u8], step: usize) -> Result<(Vec<u8>, bool), BadBlock> {
     let (mut unpacker, mut all) = (Unpacker::new(), Vec::new());
     for part in bytes.chunks(step) {
         let mut part = Bytes::copy_from_slice(part);
@@ -58,7 +58,7 @@ fn unpack_all(bytes: &[u8], step: usize) -> Result<(Vec<u8>, bool), BadPiece> {
             unpacker.give_place_back();
         }
     }
-    Ok((all, unpacker.is_between_pieces()))
+    Ok((all, unpacker.is_between_blocks()))
 }
 
 /// There are places for more unpackers than these.
