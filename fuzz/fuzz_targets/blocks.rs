@@ -48,22 +48,22 @@ fn unpack_all(bytes: &[u8], step: usize) -> Result<(Vec<u8>, bool), BadBlock> {
     for part in bytes.chunks(step) {
         let mut part = Bytes::copy_from_slice(part);
         while !part.is_empty() {
-            take_place(&mut unpacker);
+            take_permit(&mut unpacker);
             while let Some(unpacked) = unpacker.next(&mut part)? {
                 assert!(!unpacked.bytes.is_empty());
                 assert!(unpacked.saved == 0 || unpacked.bytes.len() <= MAX_UNPACKED_BYTES);
                 assert!(unpacked.saved < unpacked.bytes.len());
                 all.extend_from_slice(&unpacked.bytes);
             }
-            unpacker.give_place_back();
+            unpacker.give_permit_back();
         }
     }
     Ok((all, unpacker.is_between_blocks()))
 }
 
-/// There are places for more unpackers than these.
-fn take_place(unpacker: &mut Unpacker) {
-    let taken = pin!(unpacker.wait_for_place()).poll(&mut Context::from_waker(Waker::noop()));
+/// There are permits for more unpackers than these.
+fn take_permit(unpacker: &mut Unpacker) {
+    let taken = pin!(unpacker.wait_for_permit()).poll(&mut Context::from_waker(Waker::noop()));
     assert!(taken.is_ready(), "a place is not given back");
 }
 

@@ -2,12 +2,13 @@
 //!
 //! One side, mostly the open one, [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
 //! opens a stream and names a service. The other one [`offer`]s: it connects each stream to the service. Then
-//! `splice` carries the bytes, half-closes and resets of both directions; `upward` packs them where `thrift` finds that it
+//! `splice` carries the bytes, half-closes and resets of both directions; `upward` packs them where the `compression` policy finds that it
 //! pays. A [`Carrier`] is for single connections that came some other way than by a local port, of any kind that reads and
 //! writes ([`Conn`]).
 
 mod answering;
 mod carry;
+mod compression;
 mod conn;
 mod listen;
 mod offer;
@@ -15,7 +16,6 @@ mod pack;
 mod spec;
 mod splice;
 mod target;
-mod thrift;
 mod unpack;
 mod upward;
 mod urgency;

@@ -1,4 +1,4 @@
-//! Packs chunks, away from the threads that move datagrams, and bounds what that takes.
+//! The packer: compresses chunks away from the threads that move datagrams, within bounds.
 //!
 //! A chunk is packed by itself, so a connection holds nothing between two of them: the state of a packer belongs to a
 //! thread, of which there are as many as may pack at a time, and it goes when they have nothing to do.
@@ -17,21 +17,21 @@ use tokio::{
 };
 use zstd::bulk::Compressor;
 
-use super::thrift::{Effort, Outcome};
+use super::compression::{Level, Outcome};
 
-/// Connections of this program that may pack at a time: each holds a block before and one after.
+/// Most connections of this program that pack at a time: each holds a block before and one after.
 const MOST: usize = 32;
 
-/// Time for which it counts how fast a sample was packed.
+/// Time for which a measured speed of packing counts.
 const SPEED_COUNTS: Duration = Duration::from_secs(1);
 
-/// Zstandard's levels. What more effort gives on this project's sources, in chunks of 256 KiB: 3.90, and 4.32.
+/// Zstandard's levels. What the higher one gives on this project's sources, in chunks of 256 KiB: 3.90, and 4.32.
 const QUICK: i32 = 3;
 const THOROUGH: i32 = 6;
 
-static PLACES: Semaphore = Semaphore::const_new(MOST);
+static PERMITS: Semaphore = Semaphore::const_new(MOST);
 
-/// No more than the machine has processors: they would only take the time from each other.
+/// Threads that pack: no more than the machine has processors, or they would take the time from each other.
 static THREADS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(thread::available_parallelism().map_or(1, |count| count.get().min(4))));
 
@@ -42,11 +42,11 @@ thread_local! {
 }
 
 /// The right to pack for one connection.
-pub(super) type Place = SemaphorePermit<'static>;
+pub(super) type Permit = SemaphorePermit<'static>;
 
-/// Returns a place, if one is free.
-pub(super) fn place() -> Option<Place> {
-    PLACES.try_acquire().ok()
+/// Returns a permit, if one is free.
+pub(super) fn permit() -> Option<Permit> {
+    PERMITS.try_acquire().ok()
 }
 
 /// Returns how fast a sample was packed a moment ago, bytes in a second.
@@ -55,17 +55,17 @@ pub(super) fn speed() -> Option<u64> {
     speed.filter(|(at, _)| at.elapsed() < SPEED_COUNTS).map(|(_, speed)| speed)
 }
 
-/// Takes note of that.
+/// Records how fast a sample was packed now, bytes in a second.
 pub(super) fn note_speed(speed: u64) {
     *SPEED.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), speed));
 }
 
-/// Packs a chunk of a block at the most. None where that cannot be done.
-pub(super) async fn pack(chunk: Bytes, effort: Effort) -> Option<(Bytes, Outcome)> {
+/// Packs a chunk, a block at most. `None` where that fails.
+pub(super) async fn pack(chunk: Bytes, level: Level) -> Option<(Bytes, Outcome)> {
     let thread = THREADS.acquire().await.ok()?;
     // Held until it is done, even where the connection ends before.
     let work = move || {
-        let packed = pack_here(&chunk, effort);
+        let packed = pack_here(&chunk, level);
         drop(thread);
         packed
     };
@@ -73,35 +73,35 @@ pub(super) async fn pack(chunk: Bytes, effort: Effort) -> Option<(Bytes, Outcome
     packed.ok().flatten()
 }
 
-fn pack_here(chunk: &[u8], effort: Effort) -> Option<(Bytes, Outcome)> {
+fn pack_here(chunk: &[u8], level: Level) -> Option<(Bytes, Outcome)> {
     PACKER.with_borrow_mut(|packer| {
         if packer.is_none() {
             *packer = Packer::new();
         }
-        packer.as_mut()?.pack(chunk, effort)
+        packer.as_mut()?.pack(chunk, level)
     })
 }
 
 struct Packer {
     compressor: Compressor<'static>,
-    effort: Effort,
+    level: Level,
     room: Vec<u8>,
 }
 
 impl Packer {
     fn new() -> Option<Self> {
         let compressor = Compressor::new(QUICK).ok()?;
-        Some(Self { compressor, effort: Effort::Quick, room: Vec::new() })
+        Some(Self { compressor, level: Level::Quick, room: Vec::new() })
     }
 
-    fn pack(&mut self, chunk: &[u8], effort: Effort) -> Option<(Bytes, Outcome)> {
-        if effort != self.effort {
-            let level = match effort {
-                Effort::Quick => QUICK,
-                Effort::Thorough => THOROUGH,
+    fn pack(&mut self, chunk: &[u8], level: Level) -> Option<(Bytes, Outcome)> {
+        if level != self.level {
+            let number = match level {
+                Level::Quick => QUICK,
+                Level::Thorough => THOROUGH,
             };
-            self.compressor.set_compression_level(level).ok()?;
-            self.effort = effort;
+            self.compressor.set_compression_level(number).ok()?;
+            self.level = level;
         }
         let begun = Instant::now();
         self.room.clear();

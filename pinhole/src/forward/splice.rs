@@ -41,9 +41,9 @@ const WRITTEN: usize = PARTS + 8;
 /// Bytes that are read from a stream where its connection may hold no more: a packet at the most.
 const FEW: usize = 2048;
 
-/// Connections of this program that may hold [`PARTS`] parts that their connection does not take; all others hold one. What is
+/// Permits to hold much: connections of this program that may hold [`PARTS`] parts that their connection does not take; all others hold one. What is
 /// read from a stream makes room in its window, so this is memory that no window bounds.
-static HANDS: Semaphore = Semaphore::const_new(64);
+static PERMITS: Semaphore = Semaphore::const_new(64);
 
 /// A fast receiver makes room within this time. What waits so long without being copied holds no more memory than arrives
 /// in it: 12 MiB at 10 Gbit/s.
@@ -181,11 +181,11 @@ async fn downward(
     let mut unpacker = comes_in_blocks.then(Unpacker::new);
     while let Some(first) = recv.read_chunk(FEW).await.map_err(|_| Broken("stream read"))? {
         let mut parts = vec![first];
-        let mut hand = None;
+        let mut permit = None;
         loop {
-            // One that gets no hand goes on with few bytes.
-            hand = hand.or_else(|| HANDS.try_acquire().ok());
-            if hand.is_some() {
+            // Without a permit it goes on with few bytes.
+            permit = permit.or_else(|| PERMITS.try_acquire().ok());
+            if permit.is_some() {
                 read_ready(recv, &mut parts).await.map_err(|_| Broken("stream read"))?;
             }
             if parts.is_empty() {
@@ -196,7 +196,7 @@ async fn downward(
                 None => deliver_all(&mut parts, conn, carried).await?,
             }
             parts.clear();
-            if hand.is_none() {
+            if permit.is_none() {
                 break;
             }
         }
@@ -218,11 +218,11 @@ async fn deliver(
     let mut ready = Vec::with_capacity(WRITTEN);
     let mut rest = parts;
     while !rest.is_empty() {
-        unpacker.wait_for_place().await;
+        unpacker.wait_for_permit().await;
         rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed block"))?;
         deliver_all(&mut ready, conn, carried).await?;
         ready.clear();
-        unpacker.give_place_back();
+        unpacker.give_permit_back();
     }
     Ok(())
 }
@@ -245,7 +245,7 @@ fn unpack_some<'a>(
             }
         }
         if !part.is_empty() {
-            return Ok(parts); // a packed block begins, and needs a place
+            return Ok(parts); // a packed block begins, and needs a permit
         }
         parts = &mut parts[1..];
     }

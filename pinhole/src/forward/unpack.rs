@@ -1,4 +1,4 @@
-//! From blocks to bytes: the receiving side of [`pinhole_proto::block`].
+//! The unpacker: from blocks to bytes, the receiving side of [`pinhole_proto::block`].
 //!
 //! The peer may be hostile. What it announces takes no memory before it has come; a packed block is unpacked when all of
 //! it is there, into as many bytes as it has announced, 256 KiB at the most; and no second one before those have been
@@ -11,11 +11,11 @@ use pinhole_proto::block::{BadBlock, Head, MAX_HEAD_BYTES};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zstd::bulk::Decompressor;
 
-/// Connections of this program that may take a packed block in at a time. One of ours that packs has a place for that,
+/// Most connections of this program that take a packed block in at a time. One of ours that packs has a permit for that,
 /// of which its program has half as many: between two of ours nobody waits here.
 const MOST: usize = 64;
 
-static PLACES: Semaphore = Semaphore::const_new(MOST);
+static PERMITS: Semaphore = Semaphore::const_new(MOST);
 
 thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
@@ -26,16 +26,16 @@ thread_local! {
 pub(super) struct Unpacker {
     state: State,
     /// Held from the head of a packed block until its bytes are passed on.
-    place: Option<SemaphorePermit<'static>>,
+    permit: Option<SemaphorePermit<'static>>,
 }
 
 #[derive(Debug)]
 enum State {
     /// Within a head, or between two blocks.
     Head { bytes: [u8; MAX_HEAD_BYTES], count: usize },
-    /// So many bytes of a plain block are to come.
+    /// Bytes of a plain block that are still to come.
     Plain(usize),
-    /// So much of a packed one has come.
+    /// What has come of a packed block.
     Packed { bytes: Vec<u8>, length: usize, unpacked: usize },
 }
 
@@ -63,30 +63,30 @@ impl State {
 
 impl Unpacker {
     pub(super) fn new() -> Self {
-        Self { state: State::new(), place: None }
+        Self { state: State::new(), permit: None }
     }
 
     /// Waits until the packed block that has begun may be taken in, if one has.
-    pub(super) async fn wait_for_place(&mut self) {
-        if self.needs_place() {
-            self.place = PLACES.acquire().await.ok();
+    pub(super) async fn wait_for_permit(&mut self) {
+        if self.needs_permit() {
+            self.permit = PERMITS.acquire().await.ok();
         }
     }
 
-    /// Takes note that all bytes so far are passed on.
-    pub(super) fn give_place_back(&mut self) {
+    /// Records that all bytes so far are passed on.
+    pub(super) fn give_permit_back(&mut self) {
         if !matches!(self.state, State::Packed { .. }) {
-            self.place = None;
+            self.permit = None;
         }
     }
 
-    fn needs_place(&self) -> bool {
-        self.place.is_none() && matches!(self.state, State::Packed { .. })
+    fn needs_permit(&self) -> bool {
+        self.permit.is_none() && matches!(self.state, State::Packed { .. })
     }
 
-    /// Returns the next bytes; none when all of the input is taken, or a packed block begins and has no place.
+    /// Returns the next bytes; `None` when all of the input is taken, or a packed block begins and has no permit.
     pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Unpacked>, BadBlock> {
-        while !input.is_empty() && !self.needs_place() {
+        while !input.is_empty() && !self.needs_permit() {
             match &mut self.state {
                 State::Head { bytes, count } => {
                     bytes[*count] = input.split_to(1)[0];
@@ -155,7 +155,7 @@ mod tests {
         for part in wire.chunks(step) {
             let mut part = Bytes::copy_from_slice(part);
             while !part.is_empty() {
-                unpacker.place = unpacker.place.take().or_else(|| PLACES.try_acquire().ok());
+                unpacker.permit = unpacker.permit.take().or_else(|| PERMITS.try_acquire().ok());
                 let Some(unpacked) = unpacker.next(&mut part)? else { continue };
                 all.extend_from_slice(&unpacked.bytes);
                 saved += unpacked.saved;

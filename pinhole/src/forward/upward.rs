@@ -14,21 +14,21 @@ use pinhole_proto::{block::Head, stream::Request};
 use tokio::time::Instant;
 
 use super::{
+    compression::{CompressionPolicy, LEAST_SAMPLE_BYTES, Level, Plan, Written},
     conn::{Conn, readable},
     pack,
     splice::Broken,
-    thrift::{Effort, LEAST_SAMPLE_BYTES, Plan, Thrift, Written},
     urgency::Urgency,
 };
 use crate::{status::Carried, tunnel::SendScheduler};
 
-/// First read of a connection that was idle, bytes. Most interactive writes fit.
+/// Size in bytes of the first read of a connection that was idle: most interactive writes fit.
 const FIRST_READ: usize = 4 << 10;
 
-/// Largest read, bytes: about what a socket hands out at once under load.
+/// Size in bytes of the largest read: about what a socket hands out at once under load.
 const LARGEST_READ: usize = 128 << 10;
 
-/// What is not packed, bytes: too little to become much less.
+/// Smallest chunk in bytes that is packed: less would not become much smaller.
 const TOO_LITTLE: usize = 512;
 
 /// Time without a byte after which a connection is packed no more.
@@ -173,8 +173,8 @@ struct Sink<'a> {
     terms: &'a Terms,
     urgency: Urgency,
     priority: i32,
-    thrift: Thrift,
-    place: Option<pack::Place>,
+    policy: CompressionPolicy,
+    permit: Option<pack::Permit>,
 }
 
 impl<'a> Sink<'a> {
@@ -187,25 +187,34 @@ impl<'a> Sink<'a> {
         let now = Instant::now();
         let (urgency, priority) = (Urgency::new(now), Urgency::at_first());
         set_priority(send, priority)?;
-        Ok(Self { send, scheduler, carried, terms, urgency, priority, thrift: Thrift::new(now), place: None })
+        Ok(Self {
+            send,
+            scheduler,
+            carried,
+            terms,
+            urgency,
+            priority,
+            policy: CompressionPolicy::new(now),
+            permit: None,
+        })
     }
 
-    /// Returns the largest chunk that should be packed, if one should be; holds a place for as long.
+    /// Returns the largest chunk that should be packed, if one should be; holds a permit for as long.
     fn prepare(&mut self) -> Option<usize> {
-        let Plan::Pack { block_bytes, .. } = self.thrift.plan() else {
-            self.place = None;
+        let Plan::Pack { block_bytes, .. } = self.policy.plan() else {
+            self.permit = None;
             return None;
         };
-        self.place = self.place.take().or_else(pack::place);
-        if self.place.is_none() {
+        self.permit = self.permit.take().or_else(pack::permit);
+        if self.permit.is_none() {
             self.pause();
         }
-        self.place.is_some().then_some(block_bytes)
+        self.permit.is_some().then_some(block_bytes)
     }
 
     /// Nothing has come for a while.
     fn pause(&mut self) {
-        self.thrift.handle_pause(Instant::now());
+        self.policy.handle_pause(Instant::now());
     }
 
     async fn send(&mut self, chunk: Bytes) -> Result<(), Broken> {
@@ -216,8 +225,8 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         let mut saved = 0;
-        let packed = match self.effort(bytes) {
-            Some(effort) => Box::pin(self.pack(chunk.clone(), effort)).await,
+        let packed = match self.level(bytes) {
+            Some(level) => Box::pin(self.pack(chunk.clone(), level)).await,
             None => None,
         };
         let (head, chunk) = match packed {
@@ -236,31 +245,31 @@ impl<'a> Sink<'a> {
         if self.terms.may_pack.load(Relaxed) {
             let now = Instant::now();
             let written = Written { bytes, waited: now - begun, by_all: self.scheduler.written() };
-            self.thrift.handle_written(written, now);
+            self.policy.handle_written(written, now);
         }
         Ok(())
     }
 
     /// Returns how hard to try to pack so many bytes, if at all.
-    fn effort(&mut self, bytes: usize) -> Option<Effort> {
-        if self.thrift.plan() == Plan::Sample
+    fn level(&mut self, bytes: usize) -> Option<Level> {
+        if self.policy.plan() == Plan::Sample
             && bytes >= LEAST_SAMPLE_BYTES
             && let Some(speed) = pack::speed()
         {
-            self.thrift.handle_speed(speed, Instant::now());
+            self.policy.handle_speed(speed, Instant::now());
         }
-        match self.thrift.plan() {
-            Plan::Sample if bytes >= LEAST_SAMPLE_BYTES => Some(Effort::Quick),
-            Plan::Pack { effort, .. } if bytes >= TOO_LITTLE => Some(effort),
+        match self.policy.plan() {
+            Plan::Sample if bytes >= LEAST_SAMPLE_BYTES => Some(Level::Quick),
+            Plan::Pack { level, .. } if bytes >= TOO_LITTLE => Some(level),
             Plan::Plain | Plan::Sample | Plan::Pack { .. } => None,
         }
     }
 
     /// Packs a chunk; none if nothing is saved by that.
-    async fn pack(&mut self, chunk: Bytes, effort: Effort) -> Option<Bytes> {
+    async fn pack(&mut self, chunk: Bytes, level: Level) -> Option<Bytes> {
         let bytes = chunk.len();
-        let (is_sample, begun) = (self.thrift.plan() == Plan::Sample, Instant::now());
-        let Some((packed, outcome)) = pack::pack(chunk, effort).await else {
+        let (is_sample, begun) = (self.policy.plan() == Plan::Sample, Instant::now());
+        let Some((packed, outcome)) = pack::pack(chunk, level).await else {
             self.pause();
             return None;
         };
@@ -268,7 +277,7 @@ impl<'a> Sink<'a> {
             pack::note_speed(outcome.speed());
         }
         let now = Instant::now();
-        self.thrift.handle_packed(outcome, now - begun, now);
+        self.policy.handle_packed(outcome, now - begun, now);
         (packed.len() + pinhole_proto::block::MAX_HEAD_BYTES < bytes).then_some(packed)
     }
 

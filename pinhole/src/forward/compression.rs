@@ -1,4 +1,4 @@
-//! Whether to pack what a connection sends: decided for each direction by itself, by what is measured while it runs.
+//! The compression policy: whether to pack what a connection sends, decided for each direction by itself, by what is measured while it runs.
 //!
 //! Packing helps where the path holds a connection up, and does harm where the processor does. In the order of a life:
 //!
@@ -17,19 +17,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time over which a connection is watched.
+/// Length of a window in which a connection is watched.
 const WATCH: Duration = Duration::from_millis(100);
 
-/// The same while it is packed.
+/// Length of a window while it is packed.
 const REVIEW: Duration = Duration::from_millis(500);
 
-/// Least chunk that tells anything, bytes.
+/// Smallest chunk in bytes that is worth a sample.
 pub(super) const LEAST_SAMPLE_BYTES: usize = 8 << 10;
 
 /// How much faster than the tunnel packing must be.
 const FASTER: u64 = 4;
 
-/// How much faster it must be for more effort to pay: four to five times as long for a tenth fewer bytes.
+/// How much faster it must be for a higher level to pay: four to five times as long for a tenth fewer bytes.
 const MUCH_FASTER: u64 = 32;
 
 /// Time from the beginning of packing until its use must show: what had filled the buffers before has left by then.
@@ -38,10 +38,10 @@ const PROOF: Duration = Duration::from_millis(1500);
 /// Time after which is watched anew what the path can do, where it is not what holds the connection up any more.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// First rest; each failure doubles it.
+/// Length of the first rest; each failure doubles it.
 const FIRST_REST: Duration = Duration::from_millis(250);
 
-/// Failures from which on it grows no more, at 64 s.
+/// Failures after which the rest grows no more: it is 64 s then.
 const MOST_FAILURES: u32 = 8;
 
 /// Time that the bytes of one block should take on the path.
@@ -51,7 +51,7 @@ const BLOCK_TIME: Duration = Duration::from_millis(100);
 const LEAST_BLOCK_BYTES: u64 = 32 << 10;
 const LARGEST_BLOCK_BYTES: u64 = pinhole_proto::block::MAX_UNPACKED_BYTES as u64;
 
-/// What to do with the next chunk.
+/// What to do with the next chunk of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Send it as it is.
@@ -60,19 +60,19 @@ pub(super) enum Plan {
     Sample,
     /// Pack it.
     Pack {
-        /// How hard to try.
-        effort: Effort,
-        /// Largest chunk that should be packed at a time.
+        /// The level.
+        level: Level,
+        /// Largest chunk in bytes that is packed at once.
         block_bytes: usize,
     },
 }
 
-/// How hard to try.
+/// The compression level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effort {
-    /// For most paths.
+pub(super) enum Level {
+    /// Fast, for most paths.
     Quick,
-    /// For slow ones.
+    /// Slower and smaller, for slow paths.
     Thorough,
 }
 
@@ -104,15 +104,15 @@ impl Outcome {
         per_second(self.bytes as u64, self.took)
     }
 
-    /// Whether so many of a hundred bytes are left at the most.
+    /// Whether at most that many of a hundred bytes are left.
     fn leaves(&self, percent: usize) -> bool {
         self.packed * 100 <= self.bytes * percent
     }
 }
 
-/// Decides.
+/// The compression policy of one direction of a connection.
 #[derive(Debug)]
-pub(super) struct Thrift {
+pub(super) struct CompressionPolicy {
     phase: Phase,
     failures: u32,
     window: Window,
@@ -128,7 +128,7 @@ enum Phase {
 
 #[derive(Debug, Clone, Copy)]
 struct Packing {
-    effort: Effort,
+    level: Level,
     block_bytes: usize,
     since: Instant,
     /// Bytes in a second of this connection before.
@@ -146,14 +146,14 @@ struct Rates {
     of_all: u64,
 }
 
-/// What happened since it began.
+/// What has happened since the window began.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     begun: Instant,
     bytes: u64,
     waited: Duration,
     packing: Duration,
-    /// Of all connections, when it began; none before the first chunk.
+    /// Bytes of all connections when it began; `None` before the first chunk.
     by_all: Option<u64>,
 }
 
@@ -163,7 +163,7 @@ impl Window {
     }
 }
 
-impl Thrift {
+impl CompressionPolicy {
     /// Begins to watch.
     pub(super) fn new(now: Instant) -> Self {
         Self { phase: Phase::Watching { was_held_up: false }, failures: 0, window: Window::new(now, None) }
@@ -174,11 +174,11 @@ impl Thrift {
         match self.phase {
             Phase::Watching { .. } | Phase::Resting { .. } => Plan::Plain,
             Phase::Sampling(_) => Plan::Sample,
-            Phase::Packing(Packing { effort, block_bytes, .. }) => Plan::Pack { effort, block_bytes },
+            Phase::Packing(Packing { level, block_bytes, .. }) => Plan::Pack { level, block_bytes },
         }
     }
 
-    /// Takes note of how fast a sample of another connection was packed a moment ago: it need not be tried again to see
+    /// Records how fast a sample of another connection was packed a moment ago: it need not be tried again to see
     /// that the tunnel is too fast.
     pub(super) fn handle_speed(&mut self, speed: u64, now: Instant) {
         if let Phase::Sampling(rates) = self.phase
@@ -188,7 +188,7 @@ impl Thrift {
         }
     }
 
-    /// Takes note of what packing the last chunk did, and how long that held it up: where the processor has other work,
+    /// Records what packing the last chunk did, and how long that held it up: where the processor has other work,
     /// longer than it took.
     pub(super) fn handle_packed(&mut self, outcome: Outcome, held_up: Duration, now: Instant) {
         self.window.packing += held_up;
@@ -203,7 +203,7 @@ impl Thrift {
         }
     }
 
-    /// Takes note of a chunk that has left.
+    /// Records a chunk that has left.
     pub(super) fn handle_written(&mut self, written: Written, now: Instant) {
         if let Phase::Resting { until } = self.phase {
             if now >= until {
@@ -240,7 +240,7 @@ impl Thrift {
         }
     }
 
-    /// Takes note that nothing has come for a while, or that packing is not to be had.
+    /// Records that nothing has come for a while, or that packing is not possible now.
     pub(super) fn handle_pause(&mut self, now: Instant) {
         match self.phase {
             Phase::Packing(_) => self.watch(now, None),
@@ -257,7 +257,7 @@ impl Thrift {
         }
         let is_slow = rates.of_all.saturating_mul(MUCH_FASTER) <= speed;
         self.phase = Phase::Packing(Packing {
-            effort: if is_slow { Effort::Thorough } else { Effort::Quick },
+            level: if is_slow { Level::Thorough } else { Level::Quick },
             block_bytes: block_bytes(rates.of_all),
             since: now,
             before: rates.own,
@@ -283,8 +283,8 @@ impl Thrift {
             }
             packing.block_bytes = block_bytes(rates.of_all);
         }
-        if packing_is_busy && packing.effort == Effort::Thorough {
-            packing.effort = Effort::Quick;
+        if packing_is_busy && packing.level == Level::Thorough {
+            packing.level = Level::Quick;
         } else if !is_held_up && now.saturating_duration_since(packing.since) >= AGAIN {
             self.watch(now, Some(by_all));
             return;
@@ -311,7 +311,7 @@ impl Thrift {
     }
 }
 
-/// Returns a block that takes about [`BLOCK_TIME`] on a path of so many bytes in a second, packed or not.
+/// Returns the size of a block that takes about [`BLOCK_TIME`] on a path of that rate (bytes in a second), packed or not.
 fn block_bytes(rate: u64) -> usize {
     let bytes = rate * BLOCK_TIME.as_millis() as u64 / 1000;
     let bytes = bytes.clamp(LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES);

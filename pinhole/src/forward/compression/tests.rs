@@ -6,7 +6,7 @@ const CHUNK: usize = 128 << 10;
 /// A path and what is sent over it, in virtual time.
 struct World {
     now: Instant,
-    thrift: Thrift,
+    policy: CompressionPolicy,
     by_all: u64,
     /// Bytes in a second that the tunnel takes.
     path: u64,
@@ -24,11 +24,11 @@ struct World {
 impl World {
     fn new(path: u64, leaves: usize) -> Self {
         let now = Instant::now();
-        let thrift = Thrift::new(now);
+        let policy = CompressionPolicy::new(now);
         let (by_all, samples, packed, chunks) = Default::default();
         World {
             now,
-            thrift,
+            policy,
             by_all,
             path,
             speed: 200_000_000,
@@ -44,23 +44,23 @@ impl World {
         let took = Duration::from_micros(CHUNK as u64 * 1_000_000 / self.speed) * slower;
         self.now += took;
         let packed = CHUNK * percent / 100;
-        self.thrift.handle_packed(Outcome { bytes: CHUNK, packed, took }, took, self.now);
+        self.policy.handle_packed(Outcome { bytes: CHUNK, packed, took }, took, self.now);
         packed.min(CHUNK)
     }
 
     /// A source that is never the limit.
     fn send(&mut self) {
-        let wire = match self.thrift.plan() {
+        let wire = match self.policy.plan() {
             Plan::Plain => CHUNK,
             Plan::Sample => {
                 self.samples += 1;
                 self.pack(self.leaves, 1)
             }
-            Plan::Pack { effort: Effort::Quick, .. } => {
+            Plan::Pack { level: Level::Quick, .. } => {
                 self.packed += 1;
                 self.pack(self.leaves, 1)
             }
-            Plan::Pack { effort: Effort::Thorough, .. } => {
+            Plan::Pack { level: Level::Thorough, .. } => {
                 self.packed += 1;
                 self.pack(self.leaves, 5)
             }
@@ -70,7 +70,7 @@ impl World {
         let waited = on_path.max(Duration::from_micros(CHUNK as u64 * 1_000_000 / self.reader));
         self.now += waited;
         self.by_all += wire as u64;
-        self.thrift.handle_written(Written { bytes: CHUNK, waited, by_all: self.by_all }, self.now);
+        self.policy.handle_written(Written { bytes: CHUNK, waited, by_all: self.by_all }, self.now);
     }
 
     fn run(&mut self, time: Duration) {
@@ -81,7 +81,7 @@ impl World {
     }
 
     fn is_packing(&self) -> bool {
-        matches!(self.thrift.plan(), Plan::Pack { .. })
+        matches!(self.policy.plan(), Plan::Pack { .. })
     }
 }
 
@@ -96,18 +96,18 @@ fn text_over_a_slow_path_is_packed_within_half_a_second_and_from_then_on() {
 }
 
 #[test]
-fn a_slow_path_gets_more_effort_and_small_blocks() {
+fn a_slow_path_gets_a_higher_level_and_small_blocks() {
     let plan = |path| {
         let mut world = World::new(path, 35);
         while !world.is_packing() && world.chunks < 100 {
             world.send();
         }
-        world.thrift.plan()
+        world.policy.plan()
     };
     let block_bytes = 32 << 10;
-    assert_eq!(plan(200_000), Plan::Pack { effort: Effort::Thorough, block_bytes });
+    assert_eq!(plan(200_000), Plan::Pack { level: Level::Thorough, block_bytes });
     let block_bytes = 256 << 10;
-    assert_eq!(plan(12_000_000), Plan::Pack { effort: Effort::Quick, block_bytes });
+    assert_eq!(plan(12_000_000), Plan::Pack { level: Level::Quick, block_bytes });
 }
 
 #[test]
@@ -131,13 +131,13 @@ fn nothing_is_packed_where_the_processor_is_the_limit() {
 #[test]
 fn a_sample_of_another_connection_tells_as_well() {
     let mut world = World::new(500_000_000, 35);
-    while world.thrift.plan() != Plan::Sample {
+    while world.policy.plan() != Plan::Sample {
         world.send();
     }
-    world.thrift.handle_speed(3_000_000_000, world.now);
-    assert_eq!(world.thrift.plan(), Plan::Sample, "fast enough");
-    world.thrift.handle_speed(200_000_000, world.now);
-    assert_eq!(world.thrift.plan(), Plan::Plain);
+    world.policy.handle_speed(3_000_000_000, world.now);
+    assert_eq!(world.policy.plan(), Plan::Sample, "fast enough");
+    world.policy.handle_speed(200_000_000, world.now);
+    assert_eq!(world.policy.plan(), Plan::Plain);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_pause_ends_it_and_the_next_bytes_are_watched_anew() {
     let mut world = World::new(2_500_000, 35);
     world.run(Duration::from_secs(1));
     assert!(world.is_packing());
-    world.thrift.handle_pause(world.now);
+    world.policy.handle_pause(world.now);
     assert!(!world.is_packing());
     world.now += Duration::from_secs(100);
     world.send();
@@ -204,11 +204,11 @@ fn a_pause_ends_it_and_the_next_bytes_are_watched_anew() {
 }
 
 #[test]
-fn whoever_has_no_processor_to_spare_makes_less_effort() {
+fn without_a_processor_to_spare_the_level_is_lower() {
     let mut world = World::new(2_500_000, 35);
     world.run(500 * MS);
-    assert!(matches!(world.thrift.plan(), Plan::Pack { effort: Effort::Thorough, .. }));
+    assert!(matches!(world.policy.plan(), Plan::Pack { level: Level::Thorough, .. }));
     world.speed = 20_000_000;
     world.run(2 * REVIEW);
-    assert!(matches!(world.thrift.plan(), Plan::Pack { effort: Effort::Quick, .. }));
+    assert!(matches!(world.policy.plan(), Plan::Pack { level: Level::Quick, .. }));
 }
