@@ -54,12 +54,12 @@ pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
     let (told, unread) = (news.clone(), news.clone());
     let (up, instance) = (down.try_clone()?, socket.get_ref().try_clone()?);
     thread::Builder::new().name("up".into()).spawn(move || {
-        if let Err(error) = upward(&up, &instance) {
+        if let Err(error) = stdin_to_connection(&up, &instance) {
             let _nobody_asks = unread.send(News::Unread(error));
         }
     })?;
     thread::Builder::new().name("down".into()).spawn(move || {
-        let _nobody_asks = news.send(downward(&down));
+        let _nobody_asks = news.send(connection_to_stdout(&down));
     })?;
     thread::Builder::new().name("told".into()).spawn(move || {
         while let Ok(Some(answer)) = ask::read(&mut socket) {
@@ -106,7 +106,7 @@ fn conclude(heard: &Receiver<News>) -> Outcome {
 
 /// stdin → connection. What goes wrong there is seen by whoever reads from the connection. The instance is told of the
 /// end: without that it is none.
-fn upward(mut connection: &UnixStream, mut instance: &UnixStream) -> io::Result<()> {
+fn stdin_to_connection(mut connection: &UnixStream, mut instance: &UnixStream) -> io::Result<()> {
     let is_terminal = io::stdin().is_terminal();
     let mut piece = vec![0; PIECE];
     loop {
@@ -130,7 +130,7 @@ fn upward(mut connection: &UnixStream, mut instance: &UnixStream) -> io::Result<
 }
 
 /// Connection → stdout.
-fn downward(mut connection: &UnixStream) -> News {
+fn connection_to_stdout(mut connection: &UnixStream) -> News {
     let mut piece = vec![0; PIECE];
     loop {
         match connection.read(&mut piece) {

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     answering::{Answering, Useless},
     conn::Conn,
+    conn_to_stream::SendFraming,
     splice,
-    upward::Terms,
 };
 use crate::{
     Event, Peer, Tunnel,
@@ -101,9 +101,9 @@ impl Carrier {
             refusal = Some(reply);
             self.events.tell(Event::ServiceFailed { service: request.service.clone(), reply });
         };
-        let terms = Terms::of(&request);
+        let framing = SendFraming::of(&request);
         let is_clean =
-            splice::splice_behind_reply(conn, send, recv, &scheduler, &carried, &terms, refused).await;
+            splice::splice_behind_reply(conn, send, recv, &scheduler, &carried, &framing, refused).await;
         match refusal {
             Some(reply) => Err(NotCarried::Refused(reply)),
             None if is_clean => Ok(()),

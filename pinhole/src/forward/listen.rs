@@ -20,8 +20,8 @@ use super::{
     OpenSpec,
     answering::{Answering, Useless},
     conn::Conn,
+    conn_to_stream::SendFraming,
     splice,
-    upward::Terms,
 };
 use crate::{
     Event, Peer, Tunnel,
@@ -195,9 +195,9 @@ impl Local {
             return;
         }
         let carried = self.meter.carry();
-        let terms = Terms::of(&self.request);
+        let framing = SendFraming::of(&self.request);
         let _is_clean =
-            splice::splice_behind_reply(tcp, send, recv, &scheduler, &carried, &terms, refused).await;
+            splice::splice_behind_reply(tcp, send, recv, &scheduler, &carried, &framing, refused).await;
     }
 
     /// Waits for a tunnel that stands, at a place for that; `None` without a place, or when it takes too long.

@@ -2,7 +2,7 @@
 //!
 //! One side, mostly the open one, [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
 //! opens a stream and names a service. The other one [`offer`]s: it connects each stream to the service. Then
-//! `splice` carries the bytes, half-closes and resets of both directions; `upward` packs them where the `compression` policy finds that it
+//! `splice` carries the bytes, half-closes and resets of both directions; `conn_to_stream` packs them where the `compression` policy finds that it
 //! pays. A [`Carrier`] is for single connections that came some other way than by a local port, of any kind that reads and
 //! writes ([`Conn`]).
 
@@ -10,6 +10,7 @@ mod answering;
 mod carry;
 mod compression;
 mod conn;
+mod conn_to_stream;
 mod listen;
 mod offer;
 mod pack;
@@ -17,7 +18,6 @@ mod spec;
 mod splice;
 mod target;
 mod unpack;
-mod upward;
 mod urgency;
 
 pub use self::{

@@ -20,9 +20,9 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     ServeSpec,
     conn::Conn,
-    splice::{Form, splice},
+    conn_to_stream::SendFraming,
+    splice::{Framing, splice},
     target::{Connected, Unresolved},
-    upward::Terms,
 };
 use crate::{
     Event, Peer, Tunnel,
@@ -139,12 +139,12 @@ impl Desk {
             Some(request) => self.connect(request).await,
             None => Err(Reply::Unavailable),
         };
-        let form = self.form(request.is_some_and(|request| request.blocks));
-        let usual = if form.terms.are_blocks() { Reply::ConnectedInBlocks } else { Reply::Connected };
+        let framing = self.framing(request.is_some_and(|request| request.blocks));
+        let usual = if framing.send.are_blocks() { Reply::ConnectedInBlocks } else { Reply::Connected };
         match connected {
             Ok((conn, carried)) => {
                 if send.write_all(&[usual.code()]).await.is_ok() {
-                    splice(conn, send, recv, &scheduler, &carried, form).await;
+                    splice(conn, send, recv, &scheduler, &carried, framing).await;
                 }
             }
             Err(why) => answer(&mut send, why).await,
@@ -152,14 +152,14 @@ impl Desk {
     }
 
     /// Blocks are answered by blocks, unless nothing shall be packed.
-    fn form(&self, comes_in_blocks: bool) -> Form {
-        let terms = if comes_in_blocks && self.compress == Compress::Auto {
-            Terms::in_blocks()
+    fn framing(&self, received_in_blocks: bool) -> Framing {
+        let send = if received_in_blocks && self.compress == Compress::Auto {
+            SendFraming::in_blocks()
         } else {
-            Terms::plain()
+            SendFraming::plain()
         };
-        terms.let_pack();
-        Form { terms, comes_in_blocks }
+        send.let_pack();
+        Framing { send, received_in_blocks }
     }
 
     async fn connect(&self, request: &Request) -> Result<(Connected, Carried), Reply> {

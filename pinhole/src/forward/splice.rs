@@ -24,8 +24,8 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     conn::{self, Conn},
+    conn_to_stream::{SendFraming, conn_to_stream},
     unpack::Unpacker,
-    upward::{Terms, upward},
 };
 use crate::{
     status::Carried,
@@ -53,13 +53,13 @@ const SOON: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broken(pub(super) &'static str);
 
-/// Which directions of a connection come in blocks.
+/// The framing of both directions of a connection.
 #[derive(Debug)]
-pub(super) struct Form {
-    /// What we send.
-    pub(super) terms: Terms,
-    /// What the other side sends.
-    pub(super) comes_in_blocks: bool,
+pub(super) struct Framing {
+    /// Of what this side sends.
+    pub(super) send: SendFraming,
+    /// Whether what the other side sends is in blocks.
+    pub(super) received_in_blocks: bool,
 }
 
 /// Carries bytes in both directions until both have ended or one has broken.
@@ -69,14 +69,14 @@ pub(super) async fn splice(
     recv: RecvStream,
     scheduler: &SendScheduler,
     carried: &Carried,
-    form: Form,
+    framing: Framing,
 ) {
     let mut ends = Ends { send, recv, clean: false };
     let ended = {
         let unwanted = ends.send.stopped();
         // Pinned here: whatever is moved from future to future has room in each of them.
-        let down = pin!(downward(&mut ends.recv, &conn, carried, form.comes_in_blocks));
-        let up = pin!(upward(&conn, &mut ends.send, scheduler, carried, &form.terms));
+        let down = pin!(stream_to_conn(&mut ends.recv, &conn, carried, framing.received_in_blocks));
+        let up = pin!(conn_to_stream(&conn, &mut ends.send, scheduler, carried, &framing.send));
         tokio::select! {
             both = try_join(down, up) => both,
             broken = broken(&conn, unwanted) => Err(broken),
@@ -93,7 +93,7 @@ pub(super) async fn splice_behind_reply(
     recv: RecvStream,
     scheduler: &SendScheduler,
     carried: &Carried,
-    terms: &Terms,
+    framing: &SendFraming,
     refused: impl FnOnce(Reply),
 ) -> bool {
     let mut ends = Ends { send, recv, clean: false };
@@ -101,10 +101,10 @@ pub(super) async fn splice_behind_reply(
         let unwanted = ends.send.stopped();
         let down = pin!(async {
             match read_reply(&mut ends.recv).await {
-                Some(Reply::Connected) => downward(&mut ends.recv, &conn, carried, false).await,
-                Some(Reply::ConnectedInBlocks) if terms.are_blocks() => {
-                    terms.let_pack();
-                    downward(&mut ends.recv, &conn, carried, true).await
+                Some(Reply::Connected) => stream_to_conn(&mut ends.recv, &conn, carried, false).await,
+                Some(Reply::ConnectedInBlocks) if framing.are_blocks() => {
+                    framing.let_pack();
+                    stream_to_conn(&mut ends.recv, &conn, carried, true).await
                 }
                 Some(Reply::ConnectedInBlocks) => Err(Broken("blocks that nobody asked for")),
                 Some(reply) => {
@@ -114,7 +114,7 @@ pub(super) async fn splice_behind_reply(
                 None => Err(Broken("no reply")),
             }
         });
-        let up = pin!(upward(&conn, &mut ends.send, scheduler, carried, terms));
+        let up = pin!(conn_to_stream(&conn, &mut ends.send, scheduler, carried, framing));
         // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
         tokio::select! {
             biased;
@@ -172,13 +172,13 @@ async fn broken(conn: &impl Conn, unwanted: Stopped) -> Broken {
 }
 
 /// Stream → connection, until the other side's end has been passed on.
-async fn downward(
+async fn stream_to_conn(
     recv: &mut RecvStream,
     conn: &impl Conn,
     carried: &Carried,
-    comes_in_blocks: bool,
+    received_in_blocks: bool,
 ) -> Result<(), Broken> {
-    let mut unpacker = comes_in_blocks.then(Unpacker::new);
+    let mut unpacker = received_in_blocks.then(Unpacker::new);
     while let Some(first) = recv.read_chunk(FEW).await.map_err(|_| Broken("stream read"))? {
         let mut parts = vec![first];
         let mut permit = None;

@@ -34,50 +34,50 @@ const TOO_LITTLE: usize = 512;
 /// Time without a byte after which a connection is packed no more.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether what is sent comes in blocks, and whether these may be packed.
+/// The framing of what this side sends: plain bytes, or blocks, which may be packed or not.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct SendFraming {
     in_blocks: bool,
     may_pack: AtomicBool,
 }
 
-impl Terms {
-    /// Bytes as they are.
+impl SendFraming {
+    /// Makes the framing of plain bytes.
     pub(super) fn plain() -> Self {
         Self { in_blocks: false, may_pack: AtomicBool::new(false) }
     }
 
-    /// In blocks, and not packed before [`Terms::let_pack`].
+    /// Makes the framing in blocks that are not packed before [`SendFraming::let_pack`].
     pub(super) fn in_blocks() -> Self {
         Self { in_blocks: true, may_pack: AtomicBool::new(false) }
     }
 
-    /// As a request asks for.
+    /// Makes the framing that a request announces.
     pub(super) fn of(request: &Request) -> Self {
         if request.blocks { Self::in_blocks() } else { Self::plain() }
     }
 
-    /// The other side has said that it takes packed blocks.
+    /// Allows to pack: the other side has said that it takes packed blocks.
     pub(super) fn let_pack(&self) {
         self.may_pack.store(self.in_blocks, Relaxed);
     }
 
-    /// Whether they come in blocks.
+    /// Whether it is in blocks.
     pub(super) fn are_blocks(&self) -> bool {
         self.in_blocks
     }
 }
 
 /// Carries bytes until the connection's end has been passed on and the other side has all of it.
-pub(super) async fn upward(
+pub(super) async fn conn_to_stream(
     conn: &impl Conn,
     send: &mut SendStream,
     scheduler: &SendScheduler,
     carried: &Carried,
-    terms: &Terms,
+    framing: &SendFraming,
 ) -> Result<(), Broken> {
     let mut source = Source { conn, buffer: BytesMut::new(), size: FIRST_READ, end: None };
-    let mut sink = Sink::new(send, scheduler, carried, terms)?;
+    let mut sink = Sink::new(send, scheduler, carried, framing)?;
     loop {
         let most = sink.prepare();
         if !source.wait(most.is_some()).await? {
@@ -170,7 +170,7 @@ struct Sink<'a> {
     send: &'a mut SendStream,
     scheduler: &'a SendScheduler,
     carried: &'a Carried,
-    terms: &'a Terms,
+    framing: &'a SendFraming,
     urgency: Urgency,
     priority: i32,
     policy: CompressionPolicy,
@@ -182,7 +182,7 @@ impl<'a> Sink<'a> {
         send: &'a mut SendStream,
         scheduler: &'a SendScheduler,
         carried: &'a Carried,
-        terms: &'a Terms,
+        framing: &'a SendFraming,
     ) -> Result<Self, Broken> {
         let now = Instant::now();
         let (urgency, priority) = (Urgency::new(now), Urgency::at_first());
@@ -191,7 +191,7 @@ impl<'a> Sink<'a> {
             send,
             scheduler,
             carried,
-            terms,
+            framing,
             urgency,
             priority,
             policy: CompressionPolicy::new(now),
@@ -219,7 +219,7 @@ impl<'a> Sink<'a> {
 
     async fn send(&mut self, chunk: Bytes) -> Result<(), Broken> {
         let bytes = chunk.len();
-        if !self.terms.in_blocks {
+        if !self.framing.in_blocks {
             self.write(&mut [chunk], bytes).await?;
             self.carried.sent(bytes);
             return Ok(());
@@ -242,7 +242,7 @@ impl<'a> Sink<'a> {
         if saved > 0 {
             self.carried.sent_saved(saved);
         }
-        if self.terms.may_pack.load(Relaxed) {
+        if self.framing.may_pack.load(Relaxed) {
             let now = Instant::now();
             let written = Written { bytes, waited: now - begun, by_all: self.scheduler.written() };
             self.policy.handle_written(written, now);
