@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use pinhole::{
     Key, Peer,
     endpoint::PeerAddress,
-    forward::{Carrier, NotCarried},
+    forward::{Proxy, ProxyError},
     proto::stream::{Request as StreamRequest, valid_name},
     status::Status,
 };
@@ -55,7 +55,7 @@ pub(crate) struct Pipes {
     leave: Notify,
     count: watch::Sender<usize>,
     places: Semaphore,
-    carrier: Carrier,
+    proxy: Proxy,
     status: Status,
     peer: PeerAddress,
     key: Key,
@@ -70,7 +70,7 @@ impl Pipes {
             leave: Notify::new(),
             count: watch::Sender::new(0),
             places: Semaphore::new(PIPES),
-            carrier: Carrier::new(peer),
+            proxy: Proxy::new(peer),
             status: peer.status(),
             peer: peer.address().clone(),
             key: key.clone(),
@@ -127,13 +127,13 @@ impl Pipes {
         let wait = Duration::from_millis(request.wait_ms);
         let request = StreamRequest { service: request.service, any: false, blocks: false };
         let service = request.service.clone();
-        let mut carried = pin!(self.carrier.carry(conn, from, request, wait));
+        let mut carried = pin!(self.proxy.forward(conn, from, request, wait));
         let quiet = tokio::time::sleep_until(Instant::now() + QUIET.min(wait));
         let early = tokio::select! {
             ended = &mut carried => Some(ended),
             () = quiet => None,
         };
-        if early.is_none() && !self.carrier.is_connected() {
+        if early.is_none() && !self.proxy.is_connected() {
             let peer = self.peer.host.clone();
             let text = Message::PipeWaits { peer, seconds: wait.as_secs_f64() }.to_string();
             let _gone = say(pipe, &Answer::Waiting { text }).await;
@@ -144,9 +144,9 @@ impl Pipes {
         };
         match ended {
             Ok(()) => Answer::Done,
-            Err(NotCarried::NoTunnel(found)) => Answer::Failed { why: words::gave_up(wait, found.as_ref()) },
-            Err(NotCarried::Refused(reply)) => Answer::Failed { why: format!("service {service}: {reply}") },
-            Err(NotCarried::Broken | _) => Answer::Failed { why: Message::Cut.to_string() },
+            Err(ProxyError::NoTunnel(found)) => Answer::Failed { why: words::gave_up(wait, found.as_ref()) },
+            Err(ProxyError::Refused(reply)) => Answer::Failed { why: format!("service {service}: {reply}") },
+            Err(ProxyError::Broken | _) => Answer::Failed { why: Message::Cut.to_string() },
         }
     }
 

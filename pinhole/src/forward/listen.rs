@@ -159,8 +159,8 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
             Ok((tcp, _)) => {
                 failing = false;
                 // In the order in which they come: it is the last one that is refused.
-                let place = held.clone().try_acquire_owned().ok();
-                connections.spawn(local.clone().carry(tcp, place));
+                let permit = held.clone().try_acquire_owned().ok();
+                connections.spawn(local.clone().proxy(tcp, permit));
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -175,9 +175,9 @@ async fn accept(listener: TcpListener, local: Arc<Local>) {
 }
 
 impl Local {
-    async fn carry(self: Arc<Self>, tcp: TcpStream, place: Option<OwnedSemaphorePermit>) {
+    async fn proxy(self: Arc<Self>, tcp: TcpStream, permit: Option<OwnedSemaphorePermit>) {
         tcp.prepare();
-        let Some(tunnel) = self.wait_for_tunnel(place).await else { return };
+        let Some(tunnel) = self.wait_for_tunnel(permit).await else { return };
         // One that has only finished writing is still there to listen.
         if tcp.is_broken() {
             return;
@@ -194,18 +194,18 @@ impl Local {
         if scheduler.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
             return;
         }
-        let carried = self.meter.carry();
+        let carried = self.meter.connection();
         let framing = SendFraming::of(&self.request);
         let _is_clean =
             splice::splice_behind_reply(tcp, send, recv, &scheduler, &carried, &framing, refused).await;
     }
 
-    /// Waits for a tunnel that stands, at a place for that; `None` without a place, or when it takes too long.
-    async fn wait_for_tunnel(&self, place: Option<OwnedSemaphorePermit>) -> Option<Tunnel> {
+    /// Waits for a tunnel that stands, with a permit for that; `None` without a permit, or when it takes too long.
+    async fn wait_for_tunnel(&self, permit: Option<OwnedSemaphorePermit>) -> Option<Tunnel> {
         if let Some(tunnel) = self.tunnel.borrow().clone() {
             return Some(tunnel);
         }
-        let Some(_place) = place else {
+        let Some(_permit) = permit else {
             self.events.tell(Event::ConnectionRefused { listener: self.address, too_many: true });
             return None;
         };

@@ -3,17 +3,17 @@
 //! One side, mostly the open one, [`listen`]s: each local connection waits for the tunnel if it must (bounded in number and time),
 //! opens a stream and names a service. The other one [`offer`]s: it connects each stream to the service. Then
 //! `splice` carries the bytes, half-closes and resets of both directions; `conn_to_stream` packs them where the `compression` policy finds that it
-//! pays. A [`Carrier`] is for single connections that came some other way than by a local port, of any kind that reads and
+//! pays. A [`Proxy`] is for single connections that came some other way than by a local port, of any kind that reads and
 //! writes ([`Conn`]).
 
 mod answering;
-mod carry;
 mod compression;
 mod conn;
 mod conn_to_stream;
 mod listen;
 mod offer;
 mod pack;
+mod proxy;
 mod spec;
 mod splice;
 mod target;
@@ -21,10 +21,10 @@ mod unpack;
 mod urgency;
 
 pub use self::{
-    carry::{Carrier, NotCarried},
     conn::{Conn, Io},
     listen::{HELD_CONNECTIONS, HELD_FOR, Listening, listen},
     offer::{CONNECT_TIMEOUT, DuplicateService, Offering, offer},
+    proxy::{Proxy, ProxyError},
     spec::{OpenSpec, ServeSpec, SpecError},
     target::Target,
 };

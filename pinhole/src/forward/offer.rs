@@ -85,9 +85,9 @@ pub fn offer(peer: &Peer, specs: &[ServeSpec]) -> Result<Offering, DuplicateServ
     }
     let announced = Announced(peer.offered());
     announced.0.send_replace(Some(Arc::new(Services::new(specs.iter().map(|spec| spec.name.as_str())))));
-    let desk = Arc::new(Desk { services, events, compress: peer.compress() });
+    let table = Arc::new(ServiceTable { services, events, compress: peer.compress() });
     let mut task = JoinSet::new();
-    task.spawn(serve(desk, peer.tunnel()));
+    task.spawn(serve(table, peer.tunnel()));
     Ok(Offering { task, _announced: announced })
 }
 
@@ -98,20 +98,21 @@ struct Service {
     meter: Arc<Meter>,
 }
 
-struct Desk {
+/// The services that are offered, by name.
+struct ServiceTable {
     services: BTreeMap<String, Service>,
     events: Events,
     compress: Compress,
 }
 
-async fn serve(desk: Arc<Desk>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
+async fn serve(table: Arc<ServiceTable>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
     loop {
         let tunnel = match tunnels.wait_for(Option::is_some).await {
             Ok(tunnel) => tunnel.clone(),
             Err(_) => return,
         };
         if let Some(tunnel) = tunnel {
-            desk.serve_tunnel(&tunnel).await;
+            table.serve_tunnel(&tunnel).await;
         }
         if tunnels.changed().await.is_err() {
             return;
@@ -119,7 +120,7 @@ async fn serve(desk: Arc<Desk>, mut tunnels: watch::Receiver<Option<Tunnel>>) {
     }
 }
 
-impl Desk {
+impl ServiceTable {
     /// Takes streams until the tunnel ends. Each sees that end by itself, and outlives the offer.
     async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
         tunnel.allow_streams();
@@ -173,7 +174,7 @@ impl Desk {
         match result {
             Ok(conn) => {
                 conn.prepare();
-                Ok((conn, service.meter.carry()))
+                Ok((conn, service.meter.connection()))
             }
             Err(error) => Err(explain(&error)),
         }

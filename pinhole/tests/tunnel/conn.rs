@@ -1,7 +1,7 @@
 //! Connections of other kinds than TCP.
 
 use pinhole::{
-    forward::{Carrier, Conn, Io},
+    forward::{Conn, Io, Proxy},
     proto::stream::Request,
 };
 use tokio::{
@@ -16,14 +16,14 @@ async fn anything_that_reads_and_writes_is_carried_with_its_half_closes() {
     let (service, address) = service().await;
     let rig = Rig::to(address).await;
     let (unix, ours) = UnixStream::pair().expect("a pair");
-    carry_one(&rig, &service, unix, ours).await;
+    forward_one(&rig, &service, unix, ours).await;
     let (memory, ours) = tokio::io::duplex(1000);
-    carry_one(&rig, &service, memory, Io::new(ours)).await;
+    forward_one(&rig, &service, memory, Io::new(ours)).await;
     rig.close().await;
 }
 
 /// Has a connection carried whose other end is `client`.
-async fn carry_one(
+async fn forward_one(
     rig: &Rig,
     service: &TcpListener,
     mut client: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -31,8 +31,8 @@ async fn carry_one(
 ) {
     const BYTES: usize = 1 << 20;
     let request = Request { service: "it".into(), any: true, blocks: false };
-    let carrier = Carrier::new(&rig.open);
-    let carried = tokio::spawn(async move { carrier.carry(conn, "test".into(), request, DEADLINE).await });
+    let proxy = Proxy::new(&rig.open);
+    let carried = tokio::spawn(async move { proxy.forward(conn, "test".into(), request, DEADLINE).await });
     let (mut tcp, _) = within(service.accept()).await.expect("a client");
     let sent: Vec<u8> = (0..BYTES).map(|at| (at / 251) as u8).collect();
     let copy = sent.clone();

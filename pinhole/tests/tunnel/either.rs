@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pinhole::{
     Event, Role,
-    forward::{self, Carrier, NotCarried, ServeSpec},
+    forward::{self, Proxy, ProxyError, ServeSpec},
     proto::stream::{Reply, Request},
 };
 use tokio::{
@@ -57,8 +57,8 @@ async fn an_open_side_that_offers_nothing_is_asked_for_nothing() {
     event(&mut events, refused).await;
     let (_client, conn) = UnixStream::pair().expect("a pair");
     let request = Request { service: "it".into(), any: true, blocks: false };
-    let carried = within(Carrier::new(&serve).carry(conn, "test".into(), request, Duration::MAX)).await;
-    assert!(matches!(carried, Err(NotCarried::Refused(Reply::NoSuchService))), "{carried:?}");
+    let carried = within(Proxy::new(&serve).forward(conn, "test".into(), request, Duration::MAX)).await;
+    assert!(matches!(carried, Err(ProxyError::Refused(Reply::NoSuchService))), "{carried:?}");
     open.close().await;
     serve.close().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pinhole::{
     Role,
     endpoint::Compress,
-    forward::{Carrier, NotCarried},
+    forward::{Proxy, ProxyError},
     proto::stream::Request,
 };
 use tokio::{
@@ -195,7 +195,7 @@ async fn nobody_waits_for_a_tunnel_on_behalf_of_a_connection_that_is_gone() {
     client.set_zero_linger().expect("a TCP socket");
     drop(client);
     let request = Request { service: "it".into(), any: true, blocks: false };
-    let carried = within(Carrier::new(&open).carry(tcp, "test".into(), request, Duration::MAX)).await;
-    assert!(matches!(carried, Err(NotCarried::Broken)), "{carried:?}");
+    let carried = within(Proxy::new(&open).forward(tcp, "test".into(), request, Duration::MAX)).await;
+    assert!(matches!(carried, Err(ProxyError::Broken)), "{carried:?}");
     open.close().await;
 }

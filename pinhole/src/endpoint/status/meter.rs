@@ -53,7 +53,7 @@ impl Meter {
     }
 
     /// Counts a connection.
-    pub(crate) fn carry(self: &Arc<Self>) -> Carried {
+    pub(crate) fn connection(self: &Arc<Self>) -> Carried {
         self.total.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
         if self.sum.open.fetch_add(1, Relaxed) == 0 {
@@ -157,7 +157,7 @@ mod tests {
     fn a_connection_is_open_until_it_is_dropped_and_stays_counted() {
         let sum = Arc::new(Sum::default());
         let meter = Arc::new(Meter::new(sum.clone()));
-        let (one, two) = (meter.carry(), meter.carry());
+        let (one, two) = (meter.connection(), meter.connection());
         one.sent(7);
         one.sent_saved(3);
         two.received(9);

@@ -1,4 +1,4 @@
-//! The open side without a local port: single connections of any kind that somebody hands over.
+//! The proxy: single connections of any kind that somebody hands over, without a local port.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::{
     endpoint::{Command, Compress, Events},
 };
 
-/// Carries connections over a peer's tunnels. Cheap to clone. A peer that is dropped without
+/// A proxy: forwards single connections over a peer's tunnels. Cheap to clone. A peer that is dropped without
 /// [`Peer::close`] lives until the last one of these is gone.
 #[derive(Debug, Clone)]
-pub struct Carrier {
+pub struct Proxy {
     tunnel: watch::Receiver<Option<Tunnel>>,
     answering: Answering,
     commands: mpsc::WeakSender<Command>,
@@ -30,11 +30,11 @@ pub struct Carrier {
     compress: Compress,
 }
 
-/// Says why a connection was not carried to its end. Its other end was reset.
+/// The reason why a connection was not forwarded to its end. Its other end was reset.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum NotCarried {
-    /// There was no tunnel in time; what the search has found, if one is under way.
+pub enum ProxyError {
+    /// There was no tunnel in time; with the report of the search, if one is under way.
     NoTunnel(Option<SearchReport>),
     /// The peer has refused it.
     Refused(Reply),
@@ -42,7 +42,7 @@ pub enum NotCarried {
     Broken,
 }
 
-impl Carrier {
+impl Proxy {
     /// Makes one for a peer.
     #[must_use]
     pub fn new(peer: &Peer) -> Self {
@@ -61,41 +61,41 @@ impl Carrier {
         self.tunnel.borrow().is_some()
     }
 
-    /// Carries a connection to a service of the peer until both directions have ended. It waits for the tunnel if
+    /// Forwards a connection to a service of the peer until both directions have ended. It waits for the tunnel if
     /// it must. `from` is what the status shows as its other end.
     ///
     /// # Errors
     ///
     /// When there is no tunnel in time, the peer refuses, or something cuts the connection.
-    pub async fn carry(
+    pub async fn forward(
         &self,
         conn: impl Conn,
         from: String,
         request: Request,
         wait: Duration,
-    ) -> Result<(), NotCarried> {
+    ) -> Result<(), ProxyError> {
         let request = Request { blocks: self.compress == Compress::Auto, ..request };
         conn.prepare();
         let mut tunnels = self.tunnel.clone();
         let in_time = tokio::select! {
             in_time = tokio::time::timeout(wait, tunnels.wait_for(Option::is_some)) => in_time,
             // Nobody waits any more.
-            () = conn.broken() => return Err(NotCarried::Broken),
+            () = conn.broken() => return Err(ProxyError::Broken),
         };
         let tunnel = match in_time.map(|tunnel| tunnel.ok().and_then(|tunnel| tunnel.clone())) {
             Ok(Some(tunnel)) => tunnel,
-            Ok(None) => return Err(NotCarried::Broken),
-            Err(_) => return Err(NotCarried::NoTunnel(self.search_report().await)),
+            Ok(None) => return Err(ProxyError::Broken),
+            Err(_) => return Err(ProxyError::NoTunnel(self.search_report().await)),
         };
         match self.answering.check(&tunnel, &request).await {
             Ok(()) => {}
-            Err(Useless::Refused(reply)) => return Err(NotCarried::Refused(reply)),
-            Err(Useless::Ended) => return Err(NotCarried::Broken),
+            Err(Useless::Refused(reply)) => return Err(ProxyError::Refused(reply)),
+            Err(Useless::Ended) => return Err(ProxyError::Broken),
         }
-        let (mut send, recv) = tunnel.open_bare().await.map_err(|_| NotCarried::Broken)?;
+        let (mut send, recv) = tunnel.open_bare().await.map_err(|_| ProxyError::Broken)?;
         let scheduler = tunnel.scheduler();
-        scheduler.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| NotCarried::Broken)?;
-        let carried = self.events.ledger().add_forward(&request.service, from).carry();
+        scheduler.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| ProxyError::Broken)?;
+        let carried = self.events.ledger().add_forward(&request.service, from).connection();
         let mut refusal = None;
         let refused = |reply| {
             refusal = Some(reply);
@@ -105,9 +105,9 @@ impl Carrier {
         let is_clean =
             splice::splice_behind_reply(conn, send, recv, &scheduler, &carried, &framing, refused).await;
         match refusal {
-            Some(reply) => Err(NotCarried::Refused(reply)),
+            Some(reply) => Err(ProxyError::Refused(reply)),
             None if is_clean => Ok(()),
-            None => Err(NotCarried::Broken),
+            None => Err(ProxyError::Broken),
         }
     }
 
