@@ -73,11 +73,11 @@ pub(super) fn run(args: &ClassicArgs) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.or_say(|| Message::NoRuntime)?.block_on(async {
         let mut signals = Signals::new()?;
-        let mut carrier = tokio::select! {
-            carrier = Carrier::start(args, spec) => carrier?,
+        let mut proxy = tokio::select! {
+            proxy = Proxy::start(args, spec) => proxy?,
             () = signals.end() => return Ok(Outcome::Done),
         };
-        carrier.run(&mut signals).await
+        proxy.run(&mut signals).await
     })
 }
 
@@ -87,8 +87,8 @@ type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 /// A look for the peer's address that is under way.
 type LookUp = Pin<Box<dyn Future<Output = Option<SocketAddr>>>>;
 
-/// Carries between the UDP socket and one TCP connection after the other.
-struct Carrier {
+/// A proxy between the UDP socket and one TCP connection after the other.
+struct Proxy {
     machine: Classic,
     udp: UdpSocket,
     buffer: Vec<u8>,
@@ -116,7 +116,7 @@ struct Carrier {
     throttle: Throttle<&'static str>,
 }
 
-impl Carrier {
+impl Proxy {
     async fn start(args: &ClassicArgs, spec: Spec) -> Result<Self> {
         let peer = PeerAddress::new(args.peer.clone(), args.udp);
         let addresses = peer.resolve().await.map_err(advise_peer)?;
@@ -133,7 +133,7 @@ impl Carrier {
         let max_data = usize::from(args.max_data);
         let now = Instant::now();
         let machine = Classic::new(Config { role, peer: address, max_data, seed }, now);
-        let mut carrier = Self {
+        let mut proxy = Self {
             machine,
             udp,
             buffer: vec![0; MAX_DATAGRAM],
@@ -155,9 +155,9 @@ impl Carrier {
             max_data,
             throttle: Throttle::new(),
         };
-        carrier.listen()?;
-        carrier.say("peer", Level::Info, &words::waiting(&carrier.peer.to_string(), address));
-        Ok(carrier)
+        proxy.listen()?;
+        proxy.say("peer", Level::Info, &words::waiting(&proxy.peer.to_string(), address));
+        Ok(proxy)
     }
 
     fn listen(&mut self) -> Result<()> {

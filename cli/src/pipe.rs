@@ -2,19 +2,19 @@
 //!
 //! A pipe has no tunnel of its own: of two programs with one key on a side the newer one would get the tunnel, and the
 //! second `ssh` would end the first. So it asks the instance of this user that has a tunnel to the peer, a `pinhole
-//! open`; or, if there is none, it starts one in the background ([`hold`]), which the next pipes find as well and which
+//! open`; or, if there is none, it starts one in the background ([`background`]), which the next pipes find as well and which
 //! ends by itself when nobody has needed it for a while, or at once when nobody needs it and another program of this
 //! user wants its UDP port.
 //!
-//! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`carry`]).
+//! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`server`]).
 //! 2. The instance that says yes is handed one end of a pair of Unix sockets, and carries that as any other connection
 //!    ([`handed`]): half-closes arrive here as they are.
 //! 3. [`stdio`] copies between the other end and stdin and stdout; over the socket comes how it ended.
 
 mod ask;
-mod carry;
+mod background;
 mod handed;
-mod hold;
+mod server;
 mod stdio;
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ use anyhow::Result;
 use pinhole::{Key, proto::stream::valid_name};
 
 use self::ask::{Asked, Asking};
-pub(super) use self::{ask::to_leave, carry::Pipes, hold::tell_ready};
+pub(super) use self::{ask::to_leave, background::tell_ready, server::PipeServer};
 use super::{
     Outcome,
     args::PipeArgs,
@@ -43,7 +43,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
     whom.section.fill_pipe(&mut args);
     (args.peer, args.port) = (whom.peer.host.clone(), Some(whom.peer.port));
     if args.hold {
-        return hold::hold(&args, &whom);
+        return background::run(&args, &whom);
     }
     if !valid_name(&args.service) {
         return Err(Message::NoService(args.service.clone()).into());
@@ -55,7 +55,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
         wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),
     };
     let asked = find_or_start(&args, &whom, request)?;
-    stdio::carry(asked).or_say(|| Message::CannotCarry)
+    stdio::copy(asked).or_say(|| Message::CannotCarry)
 }
 
 /// Finds an instance that has a tunnel to the peer, or starts one.
@@ -65,12 +65,12 @@ fn find_or_start(args: &PipeArgs, whom: &Whom, request: Request) -> Result<Asked
         return Ok(asked);
     }
     // Of several pipes at once the first starts it, and the others find it.
-    let _turn = hold::take_turn(&whom.peer)?;
+    let _turn = background::take_turn(&whom.peer)?;
     if let Some(asked) = ask::everybody(&mut asking, whom)? {
         return Ok(asked);
     }
     ask::look_up(&mut asking.request, whom)?.map_err(|error| whom.advise(error.into()))?;
-    let started = hold::start(args);
+    let started = background::start(args);
     // Somebody else may have taken the port meanwhile, and have a tunnel.
     match (ask::everybody(&mut asking, whom)?, started) {
         (Some(asked), _) => Ok(asked),

@@ -34,7 +34,7 @@ use super::{
     keyring::{self, Found, Origin},
     memory,
     message::{Message, OrSay},
-    pipe::{self, Pipes},
+    pipe::{self, PipeServer},
     report::Reporter,
     say, say_as,
     service::Manager,
@@ -204,7 +204,7 @@ impl Run<'_> {
         let _page = status::show(&peer, common, reporter)?;
         let for_pipes = matches!(services, Services::Pipes(_));
         let pipes =
-            (services.role() == Role::Open).then(|| Arc::new(Pipes::new(&peer, &keyed.key, for_pipes)));
+            (services.role() == Role::Open).then(|| Arc::new(PipeServer::new(&peer, &keyed.key, for_pipes)));
         let control = control::open(&peer, pipes.clone(), for_pipes, reporter)?;
         manager.ready();
         let watch = Watch {

@@ -26,7 +26,7 @@ use super::{
     keyring::{self, Found},
     memory,
     message::{Message, OrSay},
-    pipe::Pipes,
+    pipe::PipeServer,
     report::{self, Reporter},
     service::Manager,
     words,
@@ -96,7 +96,7 @@ pub(super) struct Watch<'a> {
     pub(super) reporter: &'a mut Reporter,
     pub(super) manager: &'a Manager,
     /// What is carried for pipes.
-    pub(super) pipes: Option<&'a Pipes>,
+    pub(super) pipes: Option<&'a PipeServer>,
     /// How long it goes on without a pipe, if it is there for them alone.
     pub(super) rest: Option<Duration>,
 }
@@ -164,7 +164,7 @@ impl Watch<'_> {
 }
 
 /// Waits until no pipe has needed it for so long; for ever if it is there for more than pipes.
-async fn rests(pipes: Option<&Pipes>, rest: Option<Duration>) {
+async fn rests(pipes: Option<&PipeServer>, rest: Option<Duration>) {
     match (pipes, rest) {
         (Some(pipes), Some(rest)) => pipes.rests(rest).await,
         _ => std::future::pending().await,

@@ -19,7 +19,7 @@ pub(crate) use self::server::say;
 use crate::{
     journal::Level,
     message::Message,
-    pipe::{self, Pipes},
+    pipe::{self, PipeServer},
     report::Reporter,
 };
 
@@ -27,7 +27,7 @@ use crate::{
 /// told.
 pub(crate) fn open(
     peer: &Peer,
-    pipes: Option<Arc<Pipes>>,
+    pipes: Option<Arc<PipeServer>>,
     for_pipes: bool,
     reporter: &mut Reporter,
 ) -> Result<Option<Control>> {

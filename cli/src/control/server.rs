@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     message::{Message, OrSay},
-    pipe::Pipes,
+    pipe::PipeServer,
     status,
 };
 
@@ -47,16 +47,16 @@ pub(crate) struct Control {
 
 impl Control {
     /// Opens it. Those that dead instances left are removed. `pipes` are carried where they are.
-    pub(crate) fn open(peer: &Peer, pipes: Option<Arc<Pipes>>) -> Result<Self> {
+    pub(crate) fn open(peer: &Peer, pipes: Option<Arc<PipeServer>>) -> Result<Self> {
         let path = folder::make()?.join(folder::socket_name(peer.role(), peer.address()));
         folder::own_sockets().iter().for_each(super::socket::SocketFile::sweep);
         let _left_by_a_process_of_this_number = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).or_say(|| Message::CannotUse(path.clone()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        let status_places = Semaphore::new(STATUS);
-        let desk = Arc::new(Desk { status: peer.status(), status_places, pipes });
+        let status_permits = Semaphore::new(STATUS);
+        let server = Arc::new(ControlServer { status: peer.status(), status_permits, pipes });
         let mut task = JoinSet::new();
-        task.spawn(serve(listener, desk));
+        task.spawn(serve(listener, server));
         Ok(Self { path, _task: task })
     }
 }
@@ -67,15 +67,15 @@ impl Drop for Control {
     }
 }
 
-async fn serve(listener: UnixListener, desk: Arc<Desk>) {
-    let places = Arc::new(Semaphore::new(ASKING));
+async fn serve(listener: UnixListener, server: Arc<ControlServer>) {
+    let permits = Arc::new(Semaphore::new(ASKING));
     let mut clients = JoinSet::new();
     loop {
         while clients.try_join_next().is_some() {}
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((client, _)) if is_ours(&client) => {
-                clients.spawn(desk.clone().answer(client, place));
+                clients.spawn(server.clone().answer(client, permit));
             }
             Ok(_) => tracing::debug!("another user has asked"),
             Err(error) => {
@@ -92,28 +92,28 @@ fn is_ours(client: &UnixStream) -> bool {
     client.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-/// What all clients are answered from.
-struct Desk {
+/// Answers the clients of the socket: those of the status, and pipes.
+struct ControlServer {
     status: Status,
-    status_places: Semaphore,
-    pipes: Option<Arc<Pipes>>,
+    status_permits: Semaphore,
+    pipes: Option<Arc<PipeServer>>,
 }
 
-impl Desk {
-    async fn answer(self: Arc<Self>, mut client: UnixStream, place: OwnedSemaphorePermit) {
-        if let Err(error) = self.serve(&mut client, place).await {
+impl ControlServer {
+    async fn answer(self: Arc<Self>, mut client: UnixStream, permit: OwnedSemaphorePermit) {
+        if let Err(error) = self.serve(&mut client, permit).await {
             tracing::debug!(%error, "a client has got no answer");
         }
     }
 
     #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
-    async fn serve(&self, client: &mut UnixStream, place: OwnedSemaphorePermit) -> Result<()> {
+    async fn serve(&self, client: &mut UnixStream, permit: OwnedSemaphorePermit) -> Result<()> {
         let wanted = timeout(WORD, read(client)).await.context("it says nothing")??;
         match (wanted, &self.pipes) {
             (Wanted::Status, _) => self.tell_status(client).await,
             (Wanted::Carry(request), Some(pipes)) => {
-                drop(place);
-                pipes.carry(client, request).await
+                drop(permit);
+                pipes.serve(client, request).await
             }
             (Wanted::Leave { port }, Some(pipes)) => say(client, &pipes.leave(port)).await,
             (Wanted::Carry(_) | Wanted::Leave { .. }, None) => say(client, &Answer::Other).await,
@@ -121,7 +121,7 @@ impl Desk {
     }
 
     async fn tell_status(&self, client: &mut UnixStream) -> Result<()> {
-        let _place = self.status_places.acquire().await?;
+        let _permit = self.status_permits.acquire().await?;
         let json = status::to_json(&self.status).await;
         timeout(ANSWER, client.write_all(json.as_bytes())).await??;
         client.shutdown().await?;

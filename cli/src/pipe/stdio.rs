@@ -26,13 +26,13 @@ use super::{
     complain,
 };
 
-/// Largest piece, bytes.
-const PIECE: usize = 64 << 10;
+/// Size in bytes of the largest read.
+const LARGEST_READ: usize = 64 << 10;
 
 /// Time for the last bytes or the last words to come when the other has come.
 const LAST: Duration = Duration::from_secs(2);
 
-/// What happens while it is carried.
+/// What happens while bytes are copied.
 enum News {
     /// All that was to come has been written to stdout.
     Down,
@@ -47,8 +47,8 @@ enum News {
     Alone,
 }
 
-/// Carries until both directions have ended.
-pub(super) fn carry(asked: Asked) -> io::Result<Outcome> {
+/// Copies until both directions have ended.
+pub(super) fn copy(asked: Asked) -> io::Result<Outcome> {
     let Asked { connection: down, mut socket } = asked;
     let (news, heard) = channel();
     let (told, unread) = (news.clone(), news.clone());
@@ -108,12 +108,12 @@ fn conclude(heard: &Receiver<News>) -> Outcome {
 /// end: without that it is none.
 fn stdin_to_connection(mut connection: &UnixStream, mut instance: &UnixStream) -> io::Result<()> {
     let is_terminal = io::stdin().is_terminal();
-    let mut piece = vec![0; PIECE];
+    let mut buffer = vec![0; LARGEST_READ];
     loop {
-        match rustix::io::read(rustix::stdio::stdin(), &mut piece) {
+        match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
             Ok(0) => break,
             Ok(read) => {
-                if connection.write_all(&piece[..read]).is_err() {
+                if connection.write_all(&buffer[..read]).is_err() {
                     return Ok(());
                 }
             }
@@ -131,15 +131,15 @@ fn stdin_to_connection(mut connection: &UnixStream, mut instance: &UnixStream) -
 
 /// Connection → stdout.
 fn connection_to_stdout(mut connection: &UnixStream) -> News {
-    let mut piece = vec![0; PIECE];
+    let mut buffer = vec![0; LARGEST_READ];
     loop {
-        match connection.read(&mut piece) {
+        match connection.read(&mut buffer) {
             Ok(0) => {
                 close_stdout();
                 return News::Down;
             }
             Ok(read) => {
-                if write(&piece[..read]).is_err() {
+                if write(&buffer[..read]).is_err() {
                     return News::NoReader;
                 }
             }

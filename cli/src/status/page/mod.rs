@@ -95,17 +95,17 @@ impl Page {
 }
 
 async fn serve(listener: TcpListener, status: Status) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((tcp, _)) => {
                 let status = status.clone();
                 connections.spawn(async move {
-                    carry(tcp, status).await;
-                    drop(place);
+                    serve_one(tcp, status).await;
+                    drop(permit);
                 });
             }
             Err(error) => {
@@ -116,7 +116,7 @@ async fn serve(listener: TcpListener, status: Status) {
     }
 }
 
-async fn carry(tcp: TcpStream, status: Status) {
+async fn serve_one(tcp: TcpStream, status: Status) {
     let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request, &status).await));
     let mut connection = pin!(
         http1::Builder::new()

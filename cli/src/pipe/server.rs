@@ -1,4 +1,4 @@
-//! What an instance does for pipes: it carries their connections over its tunnel.
+//! The pipe server of an instance: it forwards the connections of pipes over its tunnel.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ use crate::{
     words,
 };
 
-/// Pipes at a time.
+/// Most pipes at a time.
 const PIPES: usize = 512;
 
 /// Time for the connection to be handed over.
@@ -47,29 +47,29 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Least time for the first pipe to come.
 const FIRST: Duration = Duration::from_secs(10);
 
-/// Carries the connections of pipes.
+/// Forwards the connections of pipes.
 #[derive(Debug)]
-pub(crate) struct Pipes {
+pub(crate) struct PipeServer {
     /// Whether the instance leaves when somebody else needs its port.
     is_for_pipes: bool,
     leave: Notify,
     count: watch::Sender<usize>,
-    places: Semaphore,
+    permits: Semaphore,
     proxy: Proxy,
     status: Status,
     peer: PeerAddress,
     key: Key,
 }
 
-impl Pipes {
-    /// Carries over the tunnels to a peer. An instance that is there `for_pipes` alone leaves when somebody else needs its
+impl PipeServer {
+    /// Makes one for the tunnels to a peer. An instance that is there `for_pipes` alone leaves when somebody else needs its
     /// port.
     pub(crate) fn new(peer: &Peer, key: &Key, for_pipes: bool) -> Self {
         Self {
             is_for_pipes: for_pipes,
             leave: Notify::new(),
             count: watch::Sender::new(0),
-            places: Semaphore::new(PIPES),
+            permits: Semaphore::new(PIPES),
             proxy: Proxy::new(peer),
             status: peer.status(),
             peer: peer.address().clone(),
@@ -94,10 +94,10 @@ impl Pipes {
         }
     }
 
-    /// Carries what a pipe hands over, if it is for this tunnel, and tells it how that ended.
+    /// Forwards what a pipe hands over, if it is for this tunnel, and tells it how that ended.
     #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
-    pub(crate) async fn carry(&self, pipe: &mut UnixStream, request: Request) -> Result<()> {
-        let Ok(_place) = self.places.try_acquire() else { return say(pipe, &Answer::Other).await };
+    pub(crate) async fn serve(&self, pipe: &mut UnixStream, request: Request) -> Result<()> {
+        let Ok(_permit) = self.permits.try_acquire() else { return say(pipe, &Answer::Other).await };
         if !self.is_for_us(&request).await {
             return say(pipe, &Answer::Other).await;
         }
@@ -116,7 +116,7 @@ impl Pipes {
         say(&mut says, &last).await
     }
 
-    /// Carries the connection to its end, and returns how that was. Who waits for a tunnel is told so.
+    /// Forwards the connection to its end, and returns how that was. A pipe that waits for a tunnel is told so.
     async fn conclude(
         &self,
         conn: Handed,

@@ -26,7 +26,7 @@ use super::super::{
     whom::Whom,
 };
 
-/// How long it stays without a pipe unless told otherwise.
+/// Time that the tunnel stays without a pipe unless told otherwise.
 const STAY: Duration = Duration::from_secs(30);
 
 /// What it says on stdout when it can be asked.
@@ -107,8 +107,8 @@ fn pass_on(child: &mut Child) -> Result<Option<JoinHandle<()>>> {
     relay.map(Some).or_say(|| Message::NoRuntime)
 }
 
-/// The program in the background.
-pub(crate) fn hold(args: &PipeArgs, whom: &Whom) -> Result<Outcome> {
+/// Runs the tunnel in the background.
+pub(crate) fn run(args: &PipeArgs, whom: &Whom) -> Result<Outcome> {
     let found = Found { phrase: keyring::read_stdin(OwnPhrase::default())?, origin: Origin::Prompt };
     // The terminal's end, and ssh's, are not its own.
     if let Err(error) = rustix::process::setsid() {
