@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use indicatif::DecimalBytes;
 use pinhole::status::{
     Snapshot,
-    snapshot::{Chosen, Forward, Moment, Network, Path, Side, State, Tunnel},
+    snapshot::{Chosen, Forward, Network, Path, Side, State, Timestamp, Tunnel},
 };
 
 use crate::{journal::one_line, talk, words};
@@ -42,8 +42,8 @@ pub(super) fn page(snapshot: &Snapshot, user: Option<u32>) -> String {
     }
     row("traffic", traffic(snapshot));
     let skipped = snapshot.history.len().saturating_sub(TURNS);
-    for turn in snapshot.history.iter().skip(skipped) {
-        row("history", format!("{:>16}  {}", ago(&turn.at), turn.text));
+    for entry in snapshot.history.iter().skip(skipped) {
+        row("history", format!("{:>16}  {}", ago(&entry.at), entry.text));
     }
     row(
         "program",
@@ -203,8 +203,8 @@ fn name_of(role: Side) -> &'static str {
 }
 
 /// Returns how long ago something was.
-pub(super) fn ago(moment: &Moment) -> String {
-    format!("{} ago", span(moment.ago_s))
+pub(super) fn ago(at: &Timestamp) -> String {
+    format!("{} ago", span(at.ago_s))
 }
 
 pub(super) fn span(seconds: f64) -> String {
@@ -231,15 +231,15 @@ pub(super) mod tests {
 
     use super::*;
 
-    fn moment(ago_s: f64) -> Moment {
-        Moment { unix_ms: 1_700_000_000_000, ago_s }
+    fn timestamp(ago_s: f64) -> Timestamp {
+        Timestamp { unix_ms: 1_700_000_000_000, ago_s }
     }
 
     /// An open side at work.
     pub(in crate::status) fn snapshot() -> Snapshot {
         let address = |text: &str| text.parse().expect("an address");
-        let turn = |event: &str, text: &str| HistoryEntry {
-            at: moment(60.0),
+        let entry = |event: &str, text: &str| HistoryEntry {
+            at: timestamp(60.0),
             event: event.into(),
             method: None,
             remote: None,
@@ -255,11 +255,11 @@ pub(super) mod tests {
             peer: "home.example:5555".into(),
             addresses: vec![address("198.51.100.4:5555")],
             taken_unix_ms: 1_700_000_000_000,
-            started: moment(3700.0),
+            started: timestamp(3700.0),
             state: State::Connected,
-            since: moment(65.0),
+            since: timestamp(65.0),
             path: Some(Path {
-                since: moment(65.0),
+                since: timestamp(65.0),
                 local: Some(address("192.168.1.7:5555")),
                 from_main_port: true,
                 remote: address("198.51.100.4:5555"),
@@ -274,7 +274,7 @@ pub(super) mod tests {
                 keepalive_s: Some(30.0),
             }),
             tunnel: Some(Tunnel {
-                since: moment(3600.0),
+                since: timestamp(3600.0),
                 mtu_bytes: 1452,
                 sent_packets: 1000,
                 lost_packets: 3,
@@ -317,7 +317,7 @@ pub(super) mod tests {
                 seconds: Seconds { sent: vec![1, 2], received: vec![3, 4], rtt_us: vec![0, 20_000] },
             },
             events: [("tunnel_up".to_owned(), 1)].into(),
-            history: vec![turn("punched", "hole punched"), turn("tunnel_up", "tunnel up")],
+            history: vec![entry("punched", "hole punched"), entry("tunnel_up", "tunnel up")],
             troubles: Vec::new(),
         }
     }
@@ -350,7 +350,7 @@ pub(super) mod tests {
         snapshot.troubles.push(TroubleEntry {
             kind: "no_path".into(),
             cause: None,
-            since: moment(1.0),
+            since: timestamp(1.0),
             text,
         });
         snapshot.since.ago_s = f64::NAN;

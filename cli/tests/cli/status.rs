@@ -131,7 +131,7 @@ fn a_path_that_is_lost_is_in_the_state_and_in_the_history() {
     let all = session.snapshots();
     assert_eq!(all.len(), 1, "whoever leaves takes the socket away");
     assert_eq!((&all[0]["state"], &all[0]["path"]), (&"searching".into(), &Value::Null));
-    let last = all[0]["history"].as_array().and_then(|turns| turns.last()).expect("a turn");
+    let last = all[0]["history"].as_array().and_then(|entries| entries.last()).expect("an entry");
     assert_eq!(last["event"], "peer_left");
 }
 

@@ -216,7 +216,7 @@ impl Driver {
         if let session::Event::TunnelUp { connection, over } = &event
             && let Some(established) = self.connections.establish(*connection, over.pair.remote)
         {
-            self.owner.events.ledger().set_tunnel(&established);
+            self.owner.events.recorder().set_tunnel(&established);
             self.owner.published.send_replace(Some(established.clone()));
             tunnel = Some(established);
         }

@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 
 use super::{EventStream, PeerAddress};
 use crate::{
-    status::Ledger,
+    status::Recorder,
     tunnel::{HandshakeError, TunnelEnd},
 };
 
@@ -201,18 +201,18 @@ impl Event {
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     listeners: broadcast::Sender<Event>,
-    ledger: Arc<Ledger>,
+    recorder: Arc<Recorder>,
 }
 
 impl Events {
-    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
-        Self { listeners: broadcast::channel(KEPT).0, ledger }
+    pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
+        Self { listeners: broadcast::channel(KEPT).0, recorder }
     }
 
     pub(crate) fn tell(&self, event: Event) {
         tracing::debug!(?event, "event");
         // Both at once: a subscriber has the event either in the state that it begins with or behind it.
-        self.ledger.handle_event(&event.clone(), || {
+        self.recorder.handle_event(&event.clone(), || {
             let _nobody_listens = self.listeners.send(event);
         });
     }
@@ -224,12 +224,12 @@ impl Events {
 
     /// Begins with what holds now.
     pub(super) fn subscribe(&self) -> EventStream {
-        let (standing, rest) = self.ledger.standing(|| self.listen());
+        let (standing, rest) = self.recorder.standing(|| self.listen());
         EventStream::new(standing, rest)
     }
 
     /// Returns what is noted of the endpoint.
-    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
     }
 }

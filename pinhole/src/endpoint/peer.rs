@@ -25,7 +25,7 @@ use super::{
     event::{Event, Events, KEPT},
     inner::{Inner, leave, random, within_close_time},
     life::Life,
-    status::{Ledger, Status},
+    status::{Recorder, Status},
 };
 use crate::{
     clock,
@@ -106,21 +106,21 @@ impl Peer {
         let session = session::Config { puncher, addresses: addresses.clone(), is_named, patience };
         let session = Session::new(session, clock::now());
         let (published, tunnel) = watch::channel(None);
-        let ledger = Arc::new(Ledger::new(config.role, addresses));
-        let events = Events::new(ledger.clone());
+        let recorder = Arc::new(Recorder::new(config.role, addresses));
+        let events = Events::new(recorder.clone());
         let (offered, own_services) = watch::channel(None);
         let (heard, peer_services) = watch::channel(None);
         let control = Control::new(&config, own_services, heard, events.clone());
         let owner = Owner { commands: from_owner, published, control, events: events.clone() };
         let PeerConfig { role, address, compress, .. } = config;
-        let status = Status::new(ledger.clone(), address.clone(), &mux, HealthAsker::new(&commands));
+        let status = Status::new(recorder.clone(), address.clone(), &mux, HealthAsker::new(&commands));
         let first_listener = Mutex::new(Some(events.listen()));
         let connections = Connections::new(inner.quic.clone(), shared, mux.clone(), incoming);
         let driver =
             Driver::new(session, (role, address.clone()), (mux.clone(), arrivals), connections, owner);
         let life = Life::of([("driver", tokio::spawn(driver.run()))]);
         let mut sampler = JoinSet::new();
-        sampler.spawn(async move { ledger.sample().await });
+        sampler.spawn(async move { recorder.sample().await });
         let inner = inner.clone();
         Ok(Self {
             inner,

@@ -78,7 +78,7 @@ pub fn listen(peer: &Peer, spec: &OpenSpec) -> Result<Listening, BindError> {
     let address = main.local_addr().map_err(|source| BindError::new(Protocol::Tcp, wanted, source))?;
     let second = if spec.bind.is_none() { bind_second(address.port())? } else { None };
     let events = peer.reporter();
-    let meter = events.ledger().add_forward(&spec.service, address.to_string());
+    let meter = events.recorder().add_forward(&spec.service, address.to_string());
     let mut tasks = JoinSet::new();
     tasks.spawn(tell_reached(peer.watch_peer_services(), spec.clone(), address, events.clone()));
     for listener in [Some(main), second].into_iter().flatten() {

@@ -77,7 +77,7 @@ pub fn offer(peer: &Peer, specs: &[ServeSpec]) -> Result<Offering, DuplicateServ
     let mut services = BTreeMap::new();
     let events = peer.reporter();
     for spec in specs {
-        let meter = events.ledger().add_forward(&spec.name, spec.target.describe());
+        let meter = events.recorder().add_forward(&spec.name, spec.target.describe());
         let service = Service { spec: spec.clone(), failed: AtomicBool::new(false), meter };
         if services.insert(spec.name.clone(), service).is_some() {
             return Err(DuplicateService(spec.name.clone()));

@@ -95,7 +95,7 @@ impl Proxy {
         let (mut send, recv) = tunnel.open_bare().await.map_err(|_| ProxyError::Broken)?;
         let scheduler = tunnel.scheduler();
         scheduler.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| ProxyError::Broken)?;
-        let carried = self.events.ledger().add_forward(&request.service, from).connection();
+        let carried = self.events.recorder().add_forward(&request.service, from).connection();
         let mut refusal = None;
         let refused = |reply| {
             refusal = Some(reply);

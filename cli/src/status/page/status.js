@@ -183,14 +183,14 @@ function showTroubles(s) {
 }
 
 function showHistory(s) {
-  const rows = [...s.history].reverse().map((turn) => {
+  const rows = [...s.history].reverse().map((entry) => {
     const row = make("li");
-    row.dataset.kind = GOOD.includes(turn.event) ? "good" : "bad";
-    const time = make("time", `${span(turn.at.ago_s)} ago`);
-    time.dateTime = new Date(turn.at.unix_ms).toISOString();
-    time.title = new Date(turn.at.unix_ms).toLocaleString();
+    row.dataset.kind = GOOD.includes(entry.event) ? "good" : "bad";
+    const time = make("time", `${span(entry.at.ago_s)} ago`);
+    time.dateTime = new Date(entry.at.unix_ms).toISOString();
+    time.title = new Date(entry.at.unix_ms).toLocaleString();
     const text = make("span");
-    text.append(make("span", undefined, "mark"), turn.text);
+    text.append(make("span", undefined, "mark"), entry.text);
     row.append(time, text);
     return row;
   });
@@ -204,7 +204,7 @@ function showGone() {
   put("headline", "This pinhole does not answer: it has ended, or the machine is busy");
 }
 
-async function turn() {
+async function refresh() {
   try {
     const answer = await fetch("/status.json", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
     const snapshot = await answer.json();
@@ -212,7 +212,7 @@ async function turn() {
   } catch {
     showGone();
   }
-  setTimeout(turn, EVERY_MS);
+  setTimeout(refresh, EVERY_MS);
 }
 
-turn();
+refresh();

@@ -202,9 +202,9 @@ fn draw_history(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, palette:
         .history
         .iter()
         .rev()
-        .map(|turn| {
-            let ago = Span::styled(format!("{:>16}  ", text::ago(&turn.at)), palette.dim());
-            Line::from(vec![ago, Span::raw(turn.text.clone())])
+        .map(|entry| {
+            let ago = Span::styled(format!("{:>16}  ", text::ago(&entry.at)), palette.dim());
+            Line::from(vec![ago, Span::raw(entry.text.clone())])
         })
         .collect();
     frame.render_widget(Paragraph::new(lines).block(framed(" history ".to_owned(), palette)), area);
@@ -260,7 +260,7 @@ mod tests {
         snapshot.forwards.iter_mut().for_each(|forward| {
             (forward.service, forward.target, forward.reaches) = (evil(), evil(), Some(evil()))
         });
-        snapshot.history.iter_mut().for_each(|turn| turn.text = evil());
+        snapshot.history.iter_mut().for_each(|entry| entry.text = evil());
         for width in [50, 110] {
             let terminal = drawn_of(snapshot.clone(), width, 40, true);
             let mut cells = terminal.backend().buffer().content().iter();

@@ -12,9 +12,9 @@ use pinhole_proto::{
 };
 
 use super::{
-    book::{Book, Used, Wrong, moment},
-    ledger::{Forward, Ledger, Pages},
+    history::{History, Used, Wrong, timestamp},
     meter::{Reading, Sum},
+    recorder::{Forward, Recorder, Records},
     snapshot::{self, Snapshot},
 };
 use crate::{
@@ -40,7 +40,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Status {
-    ledger: Arc<Ledger>,
+    recorder: Arc<Recorder>,
     peer: PeerAddress,
     mux: Weak<PeerMux>,
     driver: HealthAsker,
@@ -48,12 +48,12 @@ pub struct Status {
 
 impl Status {
     pub(crate) fn new(
-        ledger: Arc<Ledger>,
+        recorder: Arc<Recorder>,
         peer: PeerAddress,
         mux: &Arc<PeerMux>,
         driver: HealthAsker,
     ) -> Self {
-        Self { ledger, peer, mux: Arc::downgrade(mux), driver }
+        Self { recorder, peer, mux: Arc::downgrade(mux), driver }
     }
 
     /// Says what the endpoint does now. `describe` makes sentences of events, as the user should read them.
@@ -62,46 +62,46 @@ impl Status {
     pub async fn snapshot(&self, describe: &(dyn Fn(&Event) -> Option<String> + Sync)) -> Snapshot {
         let health = tokio::time::timeout(ANSWER, self.driver.ask()).await.ok().flatten();
         let now = now();
-        let mut pages = self.ledger.pages();
-        let pages = &mut *pages;
-        pages.take_sample(&self.ledger.sum, health.map(|health| health.rtt), now);
-        pages.book.expire(now.instant);
+        let mut records = self.recorder.records();
+        let records = &mut *records;
+        records.take_sample(&self.recorder.sum, health.map(|health| health.rtt), now);
+        records.history.expire(now.instant);
         let mux = self.mux.upgrade();
-        let (book, quic) = (&pages.book, pages.tunnel().as_ref().and_then(Tunnel::numbers));
+        let (history, quic) = (&records.history, records.tunnel().as_ref().and_then(Tunnel::numbers));
         let path_socket = mux.as_ref().and_then(|mux| mux.path_socket());
-        let is_at_rest = pages.rates.now() == (0, 0);
-        let path = book.path.as_ref().map(|used| path(used, path_socket, quic.as_ref(), health, now));
+        let is_at_rest = records.rates.now() == (0, 0);
+        let path = history.path.as_ref().map(|used| path(used, path_socket, quic.as_ref(), health, now));
         let path = path.map(|path| path.with_rtt_now(is_at_rest));
-        let network = network(book, mux.as_deref(), path.as_ref(), health, self.peer.port);
+        let network = network(history, mux.as_deref(), path.as_ref(), health, self.peer.port);
         Snapshot {
             schema: snapshot::SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            role: self.ledger.role.into(),
+            role: self.recorder.role.into(),
             peer: self.peer.to_string(),
-            addresses: book.addresses.clone(),
-            taken_unix_ms: moment(now, now).unix_ms,
-            started: moment(book.started, now),
-            state: book.state.0,
-            since: moment(book.state.1, now),
+            addresses: history.addresses.clone(),
+            taken_unix_ms: timestamp(now, now).unix_ms,
+            started: timestamp(history.started, now),
+            state: history.state.0,
+            since: timestamp(history.state.1, now),
             path,
-            tunnel: book.tunnel_since.zip(quic).map(|(since, quic)| snapshot::Tunnel {
-                since: moment(since, now),
+            tunnel: history.tunnel_since.zip(quic).map(|(since, quic)| snapshot::Tunnel {
+                since: timestamp(since, now),
                 mtu_bytes: quic.mtu_bytes,
                 sent_packets: quic.sent_packets,
                 lost_packets: quic.lost_packets,
-                loss: pages.rates.loss(),
+                loss: records.rates.loss(),
                 sent_wire_bytes: quic.sent_bytes,
                 received_wire_bytes: quic.received_bytes,
                 window_bytes: quic.window_bytes,
             }),
-            peer_services: book.peer_services.as_ref().map(|services| services.names().to_vec()),
+            peer_services: history.peer_services.as_ref().map(|services| services.names().to_vec()),
             network,
-            forwards: pages.forwards.iter().filter_map(|forward| self::forward(forward, book)).collect(),
-            traffic: traffic(pages, &self.ledger.sum),
-            events: book.counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
-            history: book.history.iter().map(|(at, event)| turn(*at, event, now, describe)).collect(),
-            troubles: book.troubles.iter().map(|wrong| trouble(wrong, now, describe)).collect(),
+            forwards: records.forwards.iter().filter_map(|forward| self::forward(forward, history)).collect(),
+            traffic: traffic(records, &self.recorder.sum),
+            events: history.counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            history: history.entries.iter().map(|(at, event)| entry(*at, event, now, describe)).collect(),
+            troubles: history.troubles.iter().map(|wrong| trouble(wrong, now, describe)).collect(),
         }
     }
 }
@@ -116,7 +116,7 @@ fn path(
     let pair = used.connected.pair;
     let health = health.filter(|health| health.pair == pair);
     snapshot::Path {
-        since: moment(used.since, now),
+        since: timestamp(used.since, now),
         local: socket.map(|socket| as_seen_by(socket, pair.remote)),
         from_main_port: pair.socket == SocketId::MAIN,
         remote: pair.remote,
@@ -141,7 +141,7 @@ fn as_seen_by(socket: SocketAddr, remote: SocketAddr) -> SocketAddr {
 }
 
 fn network(
-    book: &Book,
+    history: &History,
     mux: Option<&PeerMux>,
     path: Option<&snapshot::Path>,
     health: Option<Health>,
@@ -149,12 +149,12 @@ fn network(
 ) -> snapshot::Network {
     let mux = mux.map(PeerMux::mux);
     let main = mux.map(|mux| mux.local_address());
-    let remote = path.map(|path| path.remote).or_else(|| book.addresses.first().copied());
+    let remote = path.map(|path| path.remote).or_else(|| history.addresses.first().copied());
     let local: Option<IpAddr> = match main {
         Some(main) if main.ip().is_unspecified() => remote.and_then(source_toward),
         main => main.map(|main| main.ip()),
     };
-    let observed = health.and_then(|h| h.observed).or(book.path.and_then(|used| used.connected.observed));
+    let observed = health.and_then(|h| h.observed).or(history.path.and_then(|used| used.connected.observed));
     let observed = observed.filter(|_| path.is_some());
     let used_local = path.and_then(|path| path.local);
     let buffers = mux.map(|mux| mux.buffer_sizes());
@@ -170,12 +170,12 @@ fn network(
     }
 }
 
-fn forward(forward: &Forward, book: &Book) -> Option<snapshot::Forward> {
+fn forward(forward: &Forward, history: &History) -> Option<snapshot::Forward> {
     let Reading { open, total, sent, received, sent_saved, received_saved } = forward.meter.upgrade()?.read();
     Some(snapshot::Forward {
         service: forward.service.clone(),
         target: forward.target.clone(),
-        reaches: forward.target.parse().ok().and_then(|listener| book.reached.get(&listener).cloned()),
+        reaches: forward.target.parse().ok().and_then(|listener| history.reached.get(&listener).cloned()),
         open,
         total,
         sent_bytes: sent,
@@ -185,9 +185,9 @@ fn forward(forward: &Forward, book: &Book) -> Option<snapshot::Forward> {
     })
 }
 
-fn traffic(pages: &Pages, sum: &Sum) -> snapshot::Traffic {
-    let Reading { open, total, sent, received, sent_saved, received_saved } = pages.carried(sum);
-    let (sent_rate, received_rate) = pages.rates.now();
+fn traffic(records: &Records, sum: &Sum) -> snapshot::Traffic {
+    let Reading { open, total, sent, received, sent_saved, received_saved } = records.carried(sum);
+    let (sent_rate, received_rate) = records.rates.now();
     snapshot::Traffic {
         open,
         total,
@@ -197,11 +197,11 @@ fn traffic(pages: &Pages, sum: &Sum) -> snapshot::Traffic {
         received_saved_bytes: received_saved,
         sent_rate,
         received_rate,
-        seconds: pages.rates.seconds(),
+        seconds: records.rates.seconds(),
     }
 }
 
-fn turn(
+fn entry(
     at: Now,
     event: &Event,
     now: Now,
@@ -210,7 +210,7 @@ fn turn(
     let connected = event.connected();
     let tunnel_to = if let Event::TunnelUp { remote } = event { Some(*remote) } else { None };
     snapshot::HistoryEntry {
-        at: moment(at, now),
+        at: timestamp(at, now),
         event: event.name().to_owned(),
         method: connected.map(|connected| connected.method.name().to_owned()),
         remote: connected.map(|connected| connected.pair.remote).or(tunnel_to),
@@ -247,7 +247,7 @@ fn trouble(wrong: &Wrong, now: Now, describe: &dyn Fn(&Event) -> Option<String>)
     snapshot::TroubleEntry {
         kind: wrong.kind().to_owned(),
         cause,
-        since: moment(wrong.since, now),
+        since: timestamp(wrong.since, now),
         text: describe(&wrong.event).unwrap_or_default(),
     }
 }

@@ -33,11 +33,11 @@ pub struct Snapshot {
     /// When the snapshot was made, milliseconds since 1970.
     pub taken_unix_ms: u64,
     /// When the endpoint was started.
-    pub started: Moment,
+    pub started: Timestamp,
     /// What it does.
     pub state: State,
     /// Since when.
-    pub since: Moment,
+    pub since: Timestamp,
     /// The path in use.
     pub path: Option<Path>,
     /// The tunnel that stands, with or without a path.
@@ -118,7 +118,7 @@ impl State {
 
 /// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Moment {
+pub struct Timestamp {
     /// What the wall clock said then, milliseconds since 1970.
     pub unix_ms: u64,
     /// How long ago that was when the snapshot was made, in seconds that the machine was awake.
@@ -129,7 +129,7 @@ pub struct Moment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Path {
     /// Since when it is in use.
-    pub since: Moment,
+    pub since: Timestamp,
     /// Our address and port on this machine.
     pub local: Option<SocketAddr>,
     /// Whether it begins at the main port, and not at a socket that a search has opened.
@@ -184,7 +184,7 @@ pub enum Chosen {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tunnel {
     /// Since when it stands.
-    pub since: Moment,
+    pub since: Timestamp,
     /// Largest datagram that it sends now, bytes.
     pub mtu_bytes: u16,
     /// Packets sent.
@@ -288,7 +288,7 @@ pub struct Seconds {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// When.
-    pub at: Moment,
+    pub at: Timestamp,
     /// What, by the name that `--json` gives it: `punched`, `path_lost` and so on.
     pub event: String,
     /// How the pair was found.
@@ -311,7 +311,7 @@ pub struct TroubleEntry {
     /// Why, where the kind is `no_path`.
     pub cause: Option<String>,
     /// Since when.
-    pub since: Moment,
+    pub since: Timestamp,
     /// The sentence for a user, with the way out.
     pub text: String,
 }

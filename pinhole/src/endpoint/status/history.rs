@@ -1,4 +1,4 @@
-//! What has happened so far, kept as events are told: the state, the path, the last [`HISTORY`] turns, what is wrong.
+//! The history of an endpoint, kept as events are reported: the state, the path, the last [`HISTORY`] entries, what is wrong.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,21 +13,21 @@ use pinhole_proto::{
     puncher::{Connected, Trouble},
 };
 
-use super::snapshot::{Chosen, Moment, State};
+use super::snapshot::{Chosen, State, Timestamp};
 use crate::Event;
 
-/// Turns in the life of the path and the tunnel that are kept.
+/// Most entries of the history: events in the life of the path and the tunnel.
 pub const HISTORY: usize = 32;
 
-/// Troubles that are kept.
+/// Most troubles that are kept.
 pub const TROUBLES: usize = 16;
 
 /// A trouble whose end nobody tells is taken for over after this.
 const STALE: Duration = Duration::from_secs(300);
 
-/// See the module's text.
+/// The history of an endpoint; see the module's text.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct History {
     role: Role,
     pub(super) started: Now,
     pub(super) state: (State, Now),
@@ -44,13 +44,13 @@ pub(super) struct Book {
     pub(super) peer_services: Option<Arc<Services>>,
     /// The services that local ports reach, as long as that tunnel stands.
     pub(super) reached: BTreeMap<SocketAddr, String>,
-    pub(super) history: VecDeque<(Now, Event)>,
+    pub(super) entries: VecDeque<(Now, Event)>,
     pub(super) troubles: VecDeque<Wrong>,
     /// How often each event was told; there are as many as names.
     pub(super) counts: BTreeMap<&'static str, u64>,
 }
 
-/// A path in use.
+/// The path in use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Used {
     pub(super) since: Now,
@@ -75,7 +75,7 @@ impl Wrong {
     }
 }
 
-impl Book {
+impl History {
     pub(super) fn new(role: Role, addresses: Vec<SocketAddr>, now: Now) -> Self {
         Self {
             role,
@@ -89,13 +89,13 @@ impl Book {
             tunnel_since: None,
             peer_services: None,
             reached: BTreeMap::new(),
-            history: VecDeque::new(),
+            entries: VecDeque::new(),
             troubles: VecDeque::new(),
             counts: BTreeMap::new(),
         }
     }
 
-    /// Takes note of an event.
+    /// Records an event.
     pub(super) fn handle_event(&mut self, event: &Event, now: Now) {
         *self.counts.entry(event.name()).or_default() += 1;
         self.note_trouble(event, now);
@@ -145,10 +145,10 @@ impl Book {
             | Event::AcceptFailed { .. } => {}
         }
         if is_history(event) {
-            if self.history.len() == HISTORY {
-                self.history.pop_front();
+            if self.entries.len() == HISTORY {
+                self.entries.pop_front();
             }
-            self.history.push_back((now, event.clone()));
+            self.entries.push_back((now, event.clone()));
         }
     }
 
@@ -176,7 +176,7 @@ impl Book {
         standing
     }
 
-    /// Takes note of a round trip over the path in use.
+    /// Records a round trip over the path in use.
     pub(super) fn handle_rtt(&mut self, rtt: Duration) {
         if let Some(path) = &mut self.path {
             path.least_rtt = path.least_rtt.min(rtt);
@@ -229,10 +229,10 @@ impl Book {
     }
 }
 
-/// Tells how long ago a moment was.
-pub(super) fn moment(then: Now, now: Now) -> Moment {
+/// Returns the timestamp of a point in time.
+pub(super) fn timestamp(then: Now, now: Now) -> Timestamp {
     let unix_ms = u64::try_from(then.unix.as_millis()).unwrap_or(u64::MAX);
-    Moment { unix_ms, ago_s: now.instant.saturating_duration_since(then.instant).as_secs_f64() }
+    Timestamp { unix_ms, ago_s: now.instant.saturating_duration_since(then.instant).as_secs_f64() }
 }
 
 fn is_history(event: &Event) -> bool {
@@ -252,7 +252,7 @@ fn is_history(event: &Event) -> bool {
     )
 }
 
-/// Names a trouble, with what it is about; none if the event is no trouble.
+/// Names a trouble, with what it is about; `None` if the event is no trouble.
 fn trouble_kind(event: &Event) -> Option<(&'static str, String)> {
     if let Event::Trouble(trouble) = event {
         return Some((trouble.name(), String::new()));
@@ -316,14 +316,14 @@ mod tests {
         Event::Searching { peer: "home:5555".into(), addresses: Vec::new() }
     }
 
-    fn book() -> (Book, Now) {
+    fn history() -> (History, Now) {
         let now = clock::now();
-        (Book::new(Role::Serve, Vec::new(), now), now)
+        (History::new(Role::Serve, Vec::new(), now), now)
     }
 
     #[test]
     fn the_state_follows_the_events_of_a_life() {
-        let (mut book, mut now) = book();
+        let (mut history, mut now) = history();
         let connected = connected();
         let remote = connected.pair.remote;
         let life = [
@@ -338,23 +338,23 @@ mod tests {
         ];
         for (event, state, has_path) in life {
             now = now.after(Duration::from_secs(1));
-            book.handle_event(&event, now);
-            assert_eq!((book.state.0, book.path.is_some()), (state, has_path), "{event:?}");
+            history.handle_event(&event, now);
+            assert_eq!((history.state.0, history.path.is_some()), (state, has_path), "{event:?}");
         }
-        assert_eq!(book.history.len(), 6, "a search is no turn");
+        assert_eq!(history.entries.len(), 6, "a search is no entry");
     }
 
     #[test]
     fn a_state_that_is_told_again_has_begun_when_it_was_told_first() {
-        let (mut book, now) = book();
-        book.handle_event(&searching(), now.after(Duration::from_secs(9)));
-        assert_eq!(book.state, (State::Searching, now));
+        let (mut history, now) = history();
+        history.handle_event(&searching(), now.after(Duration::from_secs(9)));
+        assert_eq!(history.state, (State::Searching, now));
     }
 
     #[test]
     fn what_holds_is_told_by_the_events_that_would_tell_it() {
-        let (mut book, now) = book();
-        assert_eq!(book.standing(), []);
+        let (mut history, now) = history();
+        assert_eq!(history.standing(), []);
         let connected = connected();
         let remote = connected.pair.remote;
         let failed = Event::HandshakeFailed { why: crate::tunnel::HandshakeError::Late };
@@ -374,52 +374,52 @@ mod tests {
             (Event::Displaced, vec![Event::Displaced]),
         ];
         for (event, standing) in life {
-            book.handle_event(&event, now);
+            history.handle_event(&event, now);
             if event != Event::PeerLeft {
-                assert_eq!(book.standing(), standing, "{event:?}");
+                assert_eq!(history.standing(), standing, "{event:?}");
             }
         }
     }
 
     #[test]
     fn the_history_is_bounded_and_keeps_the_newest() {
-        let (mut book, now) = book();
+        let (mut history, now) = history();
         for n in 0..100 {
-            book.handle_event(&Event::PeerLeft, now.after(Duration::from_secs(n)));
+            history.handle_event(&Event::PeerLeft, now.after(Duration::from_secs(n)));
         }
-        assert_eq!(book.history.len(), HISTORY);
-        assert_eq!(book.history.back().map(|(at, _)| *at), Some(now.after(Duration::from_secs(99))));
+        assert_eq!(history.entries.len(), HISTORY);
+        assert_eq!(history.entries.back().map(|(at, _)| *at), Some(now.after(Duration::from_secs(99))));
     }
 
     #[test]
     fn a_trouble_stays_until_its_end_is_told() {
-        let (mut book, now) = book();
+        let (mut history, now) = history();
         let failed = |service: &str| Event::ServiceFailed { service: service.into(), reply: Reply::Refused };
         let no_path = Event::Trouble(Trouble::NoPath(SearchReport::default()));
         for event in [failed("22"), failed("80"), no_path.clone(), no_path] {
-            book.handle_event(&event, now);
+            history.handle_event(&event, now);
         }
-        let kinds = |book: &Book| book.troubles.iter().map(|t| t.kind.clone()).collect::<Vec<_>>();
+        let kinds = |history: &History| history.troubles.iter().map(|t| t.kind.clone()).collect::<Vec<_>>();
         let named = |kind: &'static str, of: &str| (kind, of.to_owned());
         assert_eq!(
-            kinds(&book),
+            kinds(&history),
             [named("service_failed", "22"), named("service_failed", "80"), named("no_path", "")]
         );
-        book.handle_event(&Event::ServiceBack { service: "22".into() }, now);
-        book.handle_event(&Event::TunnelUp { remote: connected().pair.remote }, now);
-        book.expire(now.instant + STALE * 2);
-        assert_eq!(kinds(&book), [named("service_failed", "80")]);
+        history.handle_event(&Event::ServiceBack { service: "22".into() }, now);
+        history.handle_event(&Event::TunnelUp { remote: connected().pair.remote }, now);
+        history.expire(now.instant + STALE * 2);
+        assert_eq!(kinds(&history), [named("service_failed", "80")]);
     }
 
     #[test]
     fn troubles_are_bounded_and_those_without_an_end_grow_old() {
-        let (mut book, now) = book();
+        let (mut history, now) = history();
         for port in 1..100 {
             let listener = SocketAddr::from(([127, 0, 0, 1], port));
-            book.handle_event(&Event::AcceptFailed { listener, why: "none left".into() }, now);
+            history.handle_event(&Event::AcceptFailed { listener, why: "none left".into() }, now);
         }
-        assert_eq!(book.troubles.len(), TROUBLES);
-        book.expire(now.instant + STALE);
-        assert!(book.troubles.is_empty());
+        assert_eq!(history.troubles.len(), TROUBLES);
+        history.expire(now.instant + STALE);
+        assert!(history.troubles.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What is noted of an endpoint while it runs.
+//! The recorder: what is recorded of an endpoint while it runs.
 
 use std::{
     net::SocketAddr,
@@ -10,7 +10,7 @@ use pinhole_proto::{Now, Role};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{
-    book::Book,
+    history::History,
     meter::{Meter, Reading, Sum},
     rates::{Packets, Rates, Sample},
 };
@@ -19,22 +19,24 @@ use crate::{Event, Tunnel, clock::now, tunnel::WeakTunnel};
 /// Time between two samples.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// What is noted of an endpoint. Locked for moments only, and never while something is awaited.
+/// Records what an endpoint does. Locked for moments only, and never while something is awaited.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Recorder {
     pub(super) role: Role,
-    pages: Mutex<Pages>,
+    records: Mutex<Records>,
     pub(super) sum: Arc<Sum>,
 }
 
+/// What is recorded.
 #[derive(Debug)]
-pub(super) struct Pages {
-    pub(super) book: Book,
+pub(super) struct Records {
+    pub(super) history: History,
     pub(super) rates: Rates,
     pub(super) forwards: Vec<Forward>,
     tunnel: Option<WeakTunnel>,
 }
 
+/// A local port or a service that connections are counted for.
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) service: String,
@@ -42,39 +44,39 @@ pub(super) struct Forward {
     pub(super) meter: Weak<Meter>,
 }
 
-impl Ledger {
+impl Recorder {
     pub(crate) fn new(role: Role, addresses: Vec<SocketAddr>) -> Self {
         let now = now();
-        let book = Book::new(role, addresses, now);
-        let pages = Pages { book, rates: Rates::new(now.instant), forwards: Vec::new(), tunnel: None };
-        Self { role, pages: Mutex::new(pages), sum: Arc::default() }
+        let history = History::new(role, addresses, now);
+        let records = Records { history, rates: Rates::new(now.instant), forwards: Vec::new(), tunnel: None };
+        Self { role, records: Mutex::new(records), sum: Arc::default() }
     }
 
-    /// Takes note of an event, and does something before anybody sees what holds then.
+    /// Records an event, and does something before anybody sees what holds then.
     pub(crate) fn handle_event(&self, event: &Event, then: impl FnOnce()) {
-        let mut pages = self.pages();
-        pages.book.handle_event(event, now());
+        let mut records = self.records();
+        records.history.handle_event(event, now());
         then();
     }
 
     /// Returns what holds now, as events, and what is done before anything else is told.
     pub(crate) fn standing<T>(&self, also: impl FnOnce() -> T) -> (Vec<Event>, T) {
-        let mut pages = self.pages();
-        pages.book.expire(now().instant);
-        (pages.book.standing(), also())
+        let mut records = self.records();
+        records.history.expire(now().instant);
+        (records.history.standing(), also())
     }
 
-    /// Takes note of the tunnel that stands now.
+    /// Records the tunnel that stands now.
     pub(crate) fn set_tunnel(&self, tunnel: &Tunnel) {
-        let mut pages = self.pages();
-        pages.tunnel = Some(tunnel.downgrade());
-        pages.rates.begin_tunnel();
+        let mut records = self.records();
+        records.tunnel = Some(tunnel.downgrade());
+        records.rates.begin_tunnel();
     }
 
     /// Begins to count for a local port or a service.
     pub(crate) fn add_forward(&self, service: &str, target: String) -> Arc<Meter> {
         let meter = Arc::new(Meter::new(self.sum.clone()));
-        let forwards = &mut self.pages().forwards;
+        let forwards = &mut self.records().forwards;
         forwards.retain(|forward| forward.meter.strong_count() > 0);
         forwards.push(Forward { service: service.to_owned(), target, meter: Arc::downgrade(&meter) });
         meter
@@ -88,26 +90,26 @@ impl Ledger {
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while self.sum.is_used_now() {
                 tick.tick().await;
-                self.pages().take_sample(&self.sum, None, now());
+                self.records().take_sample(&self.sum, None, now());
             }
         }
     }
 
-    pub(super) fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pages {
+impl Records {
     /// `tested` is the round trip's time by the last liveness tests: at rest QUIC's is an old one.
     pub(super) fn take_sample(&mut self, sum: &Sum, tested: Option<Duration>, now: Now) {
         let carried = self.carried(sum);
-        let tunnel = self.tunnel().filter(|_| self.book.path.is_some());
+        let tunnel = self.tunnel().filter(|_| self.history.path.is_some());
         let quic = tunnel.as_ref().and_then(Tunnel::numbers);
         let is_at_rest = self.rates.is_last(carried.sent, carried.received);
         let rtt = if is_at_rest { tested } else { quic.as_ref().map(|quic| quic.rtt) };
         if let Some(rtt) = rtt {
-            self.book.handle_rtt(rtt);
+            self.history.handle_rtt(rtt);
         }
         let packets = quic.map(|quic| Packets { sent: quic.sent_packets, lost: quic.lost_packets });
         let sample = Sample { sent: carried.sent, received: carried.received, packets, rtt };
