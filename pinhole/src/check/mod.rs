@@ -11,13 +11,13 @@
 //!    and how long the NATs keep a mapping, if the user wants to know.
 
 mod clock;
+mod executor;
 mod gateway;
-mod hand;
 mod machine;
+mod messages;
+mod session;
 #[cfg(feature = "stun")]
 mod stun;
-mod talk;
-mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -28,11 +28,11 @@ pub use self::{
     clock::Clock,
     gateway::Gateway,
     machine::{Address, Machine, Port},
-    talk::{Plan, Progress, both_sides, low_ttl},
+    session::{Plan, Progress, both_sides, low_ttl},
 };
 use crate::tunnel::TunnelEnd;
 
-/// Says why a check of both sides came to no end.
+/// The reason why a check of both sides came to no end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {

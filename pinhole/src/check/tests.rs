@@ -15,7 +15,7 @@ use pinhole_proto::{
 };
 use tokio::task::JoinHandle;
 
-use super::{CheckError, Plan, both_sides, wire::Wire};
+use super::{CheckError, Plan, both_sides, messages::MessageStream};
 use crate::{
     Endpoint, Event, Peer, PeerConfig, Tunnel,
     endpoint::{PeerAddress, Purpose},
@@ -32,7 +32,7 @@ const INSTANCE: u64 = 0x0123_4567_89ab_cdef;
 
 /// The open side, which says what it likes, and the check of the serve side.
 struct Hostile {
-    wire: Wire,
+    messages: MessageStream,
     /// Where the serve side is.
     serve: SocketAddr,
     key: Key,
@@ -64,8 +64,8 @@ impl Hostile {
             serve.close().await;
             outcome
         });
-        let wire = within(Wire::open(&tunnel)).await.expect("a check");
-        let mut hostile = Self { wire, serve: SocketAddr::new(ips[0].into(), port), key, open, check };
+        let messages = within(MessageStream::open(&tunnel)).await.expect("a check");
+        let mut hostile = Self { messages, serve: SocketAddr::new(ips[0].into(), port), key, open, check };
         let outside = hostile.serve;
         hostile.say(&Message::Hello(hello(outside))).await;
         assert!(matches!(hostile.hear().await, Message::Hello(_)));
@@ -73,11 +73,11 @@ impl Hostile {
     }
 
     async fn say(&mut self, message: &Message) {
-        within(self.wire.say(message)).await.expect("the check listens");
+        within(self.messages.send(message)).await.expect("the check listens");
     }
 
     async fn hear(&mut self) -> Message {
-        within(self.wire.hear()).await.expect("the check answers")
+        within(self.messages.receive()).await.expect("the check answers")
     }
 
     /// Has the serve side carry out orders, and returns what it heard of the probes that `write` sends meanwhile.
@@ -160,8 +160,8 @@ async fn filling_is_sent_once_and_no_more_of_it_than_the_user_allows() {
     let mut hostile = Hostile::start().await;
     hostile.say(&Message::Fill(u32::MAX)).await;
     let mut bytes = 0;
-    while let Message::Filling(piece) = hostile.hear().await {
-        bytes += piece.len();
+    while let Message::Filling(chunk) = hostile.hear().await {
+        bytes += chunk.len();
     }
     assert_eq!(bytes, 32 << 10);
     hostile.say(&Message::Fill(1)).await;
@@ -171,8 +171,8 @@ async fn filling_is_sent_once_and_no_more_of_it_than_the_user_allows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn filling_is_taken_no_longer_than_the_user_allows() {
     let mut hostile = Hostile::start().await;
-    let piece = Message::Filling(vec![0; 16 << 10]);
-    while within(hostile.wire.say(&piece)).await.is_ok() {}
+    let chunk = Message::Filling(vec![0; 16 << 10]);
+    while within(hostile.messages.send(&chunk)).await.is_ok() {}
     assert_eq!(hostile.end().await, Err(CheckError::Nonsense));
 }
 

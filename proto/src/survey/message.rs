@@ -32,7 +32,7 @@ impl Hello {
     pub const VERSION: u32 = 3;
 }
 
-/// What was measured of the way from the one that conducts to the other side and back, and of a transfer each way.
+/// What was measured of the way from the controlling side to the other one and back, and of a transfer each way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Figures {
     /// The shortest round trip through the tunnel, µs.
@@ -52,7 +52,7 @@ pub struct Figures {
 pub struct Transfer {
     /// All of it, bytes.
     pub bytes: u64,
-    /// From the first piece to the last, µs.
+    /// From the first chunk to the last, µs.
     pub us: u64,
     /// What came within each quarter of a second, bytes.
     pub quarters: Vec<u32>,
@@ -115,7 +115,7 @@ pub enum Message {
     Pong(u64),
     /// Send so many bytes of filling.
     Fill(u32),
-    /// A piece of filling.
+    /// A chunk of filling.
     Filling(Vec<u8>),
     /// That was all of it.
     Filled,

@@ -1,6 +1,6 @@
 //! What the two NATs do, found out by both sides together over a pair that carries a tunnel.
 //!
-//! One side conducts: it asks the [`Survey`] for the next [`Round`], has both sides carry out their [`Orders`] at the
+//! One side controls the check: it asks the [`Survey`] for the next [`Round`], has both sides carry out their [`Orders`] at the
 //! same time, and hands back what each has heard. Probes go out by UDP and are never answered by UDP; what arrived is
 //! told over the tunnel. In the order of a life:
 //!

@@ -1,4 +1,4 @@
-//! The stream by which two checks talk.
+//! The messages of two checks, over a stream of the tunnel.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use tokio::time::timeout;
 use super::CheckError;
 use crate::Tunnel;
 
-/// Time for a word of the other side: longer than a whole round of probes, and than a path takes to come back mostly.
-const WORD: Duration = Duration::from_secs(60);
+/// Time for a message of the other side: longer than a whole round of probes, and than a path takes to come back mostly.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A stream of messages.
+/// A stream of messages to and from the other side.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct MessageStream {
     send: SendStream,
     recv: RecvStream,
 }
 
-impl Wire {
-    /// Begins to talk: the open side.
+impl MessageStream {
+    /// Opens the stream, as the open side does.
     pub(super) async fn open(tunnel: &Tunnel) -> Result<Self, CheckError> {
         let (mut send, mut recv) = tunnel.open_bare().await?;
         send.write_all(&CHECK_REQUEST).await.map_err(|_| CheckError::Broken)?;
@@ -40,10 +40,10 @@ impl Wire {
         }
     }
 
-    /// Waits for the other side to begin: the serve side.
+    /// Waits for the stream, as the serve side does.
     pub(super) async fn accept(tunnel: &Tunnel) -> Result<Self, CheckError> {
         let (mut send, mut recv) =
-            timeout(WORD, tunnel.accept_bare()).await.map_err(|_| CheckError::Silent)??;
+            timeout(TIMEOUT, tunnel.accept_bare()).await.map_err(|_| CheckError::Silent)??;
         let mut request = [0; CHECK_REQUEST.len()];
         read(&mut recv, &mut request).await?;
         let reply = if request == CHECK_REQUEST { Reply::Connected } else { Reply::NoSuchService };
@@ -51,11 +51,11 @@ impl Wire {
         if reply == Reply::Connected { Ok(Self { send, recv }) } else { Err(CheckError::Refused) }
     }
 
-    pub(super) async fn say(&mut self, message: &Message) -> Result<(), CheckError> {
+    pub(super) async fn send(&mut self, message: &Message) -> Result<(), CheckError> {
         self.send.write_all(&message.encode()).await.map_err(|_| CheckError::Broken)
     }
 
-    pub(super) async fn hear(&mut self) -> Result<Message, CheckError> {
+    pub(super) async fn receive(&mut self) -> Result<Message, CheckError> {
         let mut head = [0; 4];
         read(&mut self.recv, &mut head).await?;
         let mut body = vec![0; Message::length(head).ok_or(CheckError::Nonsense)?];
@@ -71,7 +71,7 @@ impl Wire {
 }
 
 async fn read(recv: &mut RecvStream, buffer: &mut [u8]) -> Result<(), CheckError> {
-    match timeout(WORD, recv.read_exact(buffer)).await {
+    match timeout(TIMEOUT, recv.read_exact(buffer)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(CheckError::Broken),
         Err(_) => Err(CheckError::Silent),

@@ -1,4 +1,4 @@
-//! A check of both sides over their tunnel: the open side conducts, the serve side follows.
+//! A check of both sides over their tunnel: the open side controls, the serve side responds.
 
 use std::{
     mem,
@@ -17,28 +17,28 @@ use pinhole_proto::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{CheckError, hand::Hand, wire::Wire};
+use super::{CheckError, executor::Executor, messages::MessageStream};
 use crate::{Peer, Tunnel, clock::now, endpoint::source_toward};
 
 /// Time beyond a round trip for the last probes of a round.
 const GRACE: Duration = Duration::from_millis(150);
 
-/// Time between two words while nothing is to be done: well below that for a word (`wire.rs`).
+/// Time between two messages while nothing is to be done: well below the time-out of `messages`.
 const WORD_EACH: Duration = Duration::from_secs(15);
 
-/// Round trips that are measured.
+/// Number of round trips that are measured.
 const PINGS: usize = 20;
 
 /// Longest time of a transfer in each direction.
 const TRANSFER: Duration = Duration::from_secs(4);
 
-/// What of a transfer is counted together.
+/// Time of a transfer whose bytes are counted together.
 const QUARTER: Duration = Duration::from_millis(250);
 
-/// A piece of filling, bytes.
-const PIECE: usize = 16 << 10;
+/// Size in bytes of a chunk of filling.
+const CHUNK: usize = 16 << 10;
 
-/// How a check of both sides is made.
+/// The plan of a check of both sides.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The key that both sides share.
@@ -57,7 +57,7 @@ pub struct Plan {
     pub lifetime_s: u16,
 }
 
-/// What is under way.
+/// The part of a check that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -83,12 +83,12 @@ pub async fn both_sides(
     let role = peer.role();
     let seal = ProbeSeal::of_survey(&plan.key.for_check());
     let mappings = plan.mappings.min(MAX_MAPPINGS);
-    let hand = Hand::new(peer.shared_mux(), seal, role, connected.pair, plan);
+    let executor = Executor::new(peer.shared_mux(), seal, role, connected.pair, plan);
     let own_ip = match peer.mux().local_address().ip() {
         ip if ip.is_unspecified() => source_toward(connected.pair.remote),
         ip => Some(ip),
     };
-    let inside = hand.inside(own_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let inside = executor.inside(own_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
     let hello = Hello {
         version: Hello::VERSION,
         stand: Stand { inside, outside: connected.pair.remote },
@@ -97,28 +97,28 @@ pub async fn both_sides(
         lifetime_s: plan.lifetime_s.min(MOST_LIFETIME),
         instance: draw()?,
     };
-    let wire = match role {
-        Role::Open => Wire::open(tunnel).await?,
-        Role::Serve => Wire::accept(tunnel).await?,
+    let messages = match role {
+        Role::Open => MessageStream::open(tunnel).await?,
+        Role::Serve => MessageStream::accept(tunnel).await?,
     };
-    let mut talk = Talk { wire, hand, own: hello, rtt: connected.rtt };
-    talk.wire.say(&Message::Hello(hello)).await?;
-    let Message::Hello(peer) = talk.wire.hear().await? else { return Err(CheckError::Nonsense) };
+    let mut session = Session { messages, executor, own: hello, rtt: connected.rtt };
+    session.messages.send(&Message::Hello(hello)).await?;
+    let Message::Hello(peer) = session.messages.receive().await? else { return Err(CheckError::Nonsense) };
     if peer.version != Hello::VERSION {
         return Err(CheckError::OtherVersion);
     }
-    talk.hand.set_instance(match role {
+    session.executor.set_instance(match role {
         Role::Open => hello.instance,
         Role::Serve => peer.instance,
     });
     match role {
-        Role::Open => talk.conduct(peer, tunnel, progress).await,
+        Role::Open => session.control(peer, tunnel, progress).await,
         Role::Serve => {
-            let seconds = talk.lifetime_with(peer);
+            let seconds = session.lifetime_with(peer);
             if seconds > 0 {
                 progress(Progress::Lifetime(seconds));
             }
-            talk.follow().await
+            session.respond().await
         }
     }
 }
@@ -130,15 +130,16 @@ fn draw() -> Result<u64, CheckError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-struct Talk {
-    wire: Wire,
-    hand: Hand,
+/// One side of a check.
+struct Session {
+    messages: MessageStream,
+    executor: Executor,
     own: Hello,
     rtt: Duration,
 }
 
-impl Talk {
-    async fn conduct(
+impl Session {
+    async fn control(
         mut self,
         peer: Hello,
         tunnel: &Tunnel,
@@ -161,10 +162,12 @@ impl Talk {
         }
         let bytes = self.own.transfer_bytes.min(peer.transfer_bytes);
         if bytes > 0 {
-            self.wire.say(&Message::Fill(bytes)).await?;
+            self.messages.send(&Message::Fill(bytes)).await?;
             figures.transfers[index(Role::Serve)] = self.take_filling(bytes).await?;
             self.fill(bytes).await?;
-            let Message::Took(taken) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+            let Message::Took(taken) = self.messages.receive().await? else {
+                return Err(CheckError::Nonsense);
+            };
             figures.transfers[index(Role::Open)] = taken;
         }
         figures.datagram_bytes = tunnel.datagram_bytes().unwrap_or(0);
@@ -176,8 +179,8 @@ impl Talk {
             [None; 2]
         };
         let outcome = Outcome { seen: survey.seen(), figures, lifetimes };
-        self.wire.say(&Message::Outcome(Box::new(outcome.clone()))).await?;
-        self.wire.finish().await;
+        self.messages.send(&Message::Outcome(Box::new(outcome.clone()))).await?;
+        self.messages.finish().await;
         Ok(outcome)
     }
 
@@ -189,13 +192,15 @@ impl Talk {
     /// Has both sides carry out their orders, and returns what they heard.
     async fn carry_out(&mut self, round: Round) -> Result<[Report; 2], CheckError> {
         let [serve, open] = round.orders;
-        self.wire.say(&Message::Round { number: round.number, orders: serve }).await?;
-        let ports = self.hand.carry_out(round.number, &open).await?;
+        self.messages.send(&Message::Round { number: round.number, orders: serve }).await?;
+        let ports = self.executor.carry_out(round.number, &open).await?;
         self.expect_sent().await?;
         sleep(self.rtt + GRACE).await;
-        self.wire.say(&Message::Ask).await?;
-        let Message::Report(theirs) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
-        Ok(by_role(theirs, self.hand.report(ports)))
+        self.messages.send(&Message::Ask).await?;
+        let Message::Report(theirs) = self.messages.receive().await? else {
+            return Err(CheckError::Nonsense);
+        };
+        Ok(by_role(theirs, self.executor.report(ports)))
     }
 
     /// Leaves mappings alone, and looks after which silence they are gone.
@@ -224,8 +229,8 @@ impl Talk {
     async fn wait_until(&mut self, until: Instant) -> Result<(), CheckError> {
         while until.saturating_duration_since(Instant::now()) > WORD_EACH {
             sleep(WORD_EACH).await;
-            self.wire.say(&Message::Ping).await?;
-            let Message::Pong(_) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+            self.messages.send(&Message::Ping).await?;
+            let Message::Pong(_) = self.messages.receive().await? else { return Err(CheckError::Nonsense) };
         }
         sleep_until(until).await;
         Ok(())
@@ -233,20 +238,20 @@ impl Talk {
 
     /// Does what the other side asks until it tells the outcome: one transfer in each direction, and rounds within the
     /// totals of a check.
-    async fn follow(mut self) -> Result<Outcome, CheckError> {
+    async fn respond(mut self) -> Result<Outcome, CheckError> {
         let (mut may_send, mut may_take) = (true, true);
         let mut ports = Vec::new();
         loop {
-            match self.wire.hear().await? {
+            match self.messages.receive().await? {
                 Message::Round { number, orders } => {
-                    ports = self.hand.carry_out(number, &orders).await?;
-                    self.wire.say(&Message::Sent).await?;
+                    ports = self.executor.carry_out(number, &orders).await?;
+                    self.messages.send(&Message::Sent).await?;
                 }
                 Message::Ask => {
-                    let report: Report = self.hand.report(mem::take(&mut ports));
-                    self.wire.say(&Message::Report(report)).await?;
+                    let report: Report = self.executor.report(mem::take(&mut ports));
+                    self.messages.send(&Message::Report(report)).await?;
                 }
-                Message::Ping => self.wire.say(&Message::Pong(unix_ms())).await?,
+                Message::Ping => self.messages.send(&Message::Pong(unix_ms())).await?,
                 Message::Fill(bytes) => {
                     demand(mem::take(&mut may_send))?;
                     self.fill(bytes.min(self.own.transfer_bytes)).await?;
@@ -254,10 +259,10 @@ impl Talk {
                 Message::Filling(first) => {
                     demand(mem::take(&mut may_take))?;
                     let taken = self.take_filling_on(first, self.own.transfer_bytes).await?;
-                    self.wire.say(&Message::Took(taken)).await?;
+                    self.messages.send(&Message::Took(taken)).await?;
                 }
                 Message::Outcome(outcome) => {
-                    self.wire.finish().await;
+                    self.messages.finish().await;
                     return Ok(*outcome);
                 }
                 Message::Hello(_)
@@ -271,7 +276,7 @@ impl Talk {
     }
 
     async fn expect_sent(&mut self) -> Result<(), CheckError> {
-        demand(self.wire.hear().await? == Message::Sent)
+        demand(self.messages.receive().await? == Message::Sent)
     }
 
     /// Measures round trips, and by the shortest of them how far the clocks are apart.
@@ -279,8 +284,10 @@ impl Talk {
         let mut trips = Vec::new();
         for _ in 0..PINGS {
             let (began, at) = (Instant::now(), unix_ms());
-            self.wire.say(&Message::Ping).await?;
-            let Message::Pong(theirs) = self.wire.hear().await? else { return Err(CheckError::Nonsense) };
+            self.messages.send(&Message::Ping).await?;
+            let Message::Pong(theirs) = self.messages.receive().await? else {
+                return Err(CheckError::Nonsense);
+            };
             let trip = began.elapsed();
             let halfway = at.saturating_add(u64::try_from(trip.as_millis() / 2).unwrap_or(0));
             trips.push((trip, i128::from(theirs) - i128::from(halfway)));
@@ -297,47 +304,47 @@ impl Talk {
 
     /// Sends filling, for as long as a transfer may take.
     async fn fill(&mut self, bytes: u32) -> Result<(), CheckError> {
-        let piece = Message::Filling(vec![0x5a; PIECE]);
+        let chunk = Message::Filling(vec![0x5a; CHUNK]);
         let until = Instant::now() + TRANSFER;
         let mut left = usize::try_from(bytes).unwrap_or(0);
         while left > 0 && Instant::now() < until {
-            self.wire.say(&piece).await?;
-            left = left.saturating_sub(PIECE);
+            self.messages.send(&chunk).await?;
+            left = left.saturating_sub(CHUNK);
         }
-        self.wire.say(&Message::Filled).await
+        self.messages.send(&Message::Filled).await
     }
 
     async fn take_filling(&mut self, most_bytes: u32) -> Result<Transfer, CheckError> {
-        let first = self.wire.hear().await?;
+        let first = self.messages.receive().await?;
         if first == Message::Filled {
             return Ok(Transfer::default());
         }
-        let Message::Filling(piece) = first else { return Err(CheckError::Nonsense) };
-        self.take_filling_on(piece, most_bytes).await
+        let Message::Filling(chunk) = first else { return Err(CheckError::Nonsense) };
+        self.take_filling_on(chunk, most_bytes).await
     }
 
-    /// Counts what follows the first piece. All pieces are whole, and there are no more of them than `most_bytes` need.
+    /// Counts what follows the first chunk. All chunks are whole, and there are no more of them than `most_bytes` need.
     async fn take_filling_on(&mut self, first: Vec<u8>, most_bytes: u32) -> Result<Transfer, CheckError> {
         let began = Instant::now();
-        let mut left = usize::try_from(most_bytes).unwrap_or(0).div_ceil(PIECE);
-        let mut admit = |piece: &[u8]| {
-            let is_due = left > 0 && piece.len() == PIECE;
+        let mut left = usize::try_from(most_bytes).unwrap_or(0).div_ceil(CHUNK);
+        let mut admit = |chunk: &[u8]| {
+            let is_due = left > 0 && chunk.len() == CHUNK;
             left = left.saturating_sub(1);
             demand(is_due)
         };
         admit(&first)?;
         let mut taken = Transfer::default();
         loop {
-            let message = self.wire.hear().await?;
+            let message = self.messages.receive().await?;
             if message == Message::Filled {
                 return Ok(taken);
             }
-            let Message::Filling(piece) = message else { return Err(CheckError::Nonsense) };
-            admit(&piece)?;
+            let Message::Filling(chunk) = message else { return Err(CheckError::Nonsense) };
+            admit(&chunk)?;
             let since = began.elapsed();
             let quarter = usize::try_from(since.as_millis() / QUARTER.as_millis()).unwrap_or(MAX_QUARTERS);
             taken.quarters.resize(taken.quarters.len().max(quarter.min(MAX_QUARTERS) + 1), 0);
-            let bytes = u32::try_from(piece.len()).unwrap_or(0);
+            let bytes = u32::try_from(chunk.len()).unwrap_or(0);
             if let Some(last) = taken.quarters.last_mut() {
                 *last = last.saturating_add(bytes);
             }
@@ -383,7 +390,7 @@ pub fn low_ttl(source: Option<IpAddr>, hops: &[crate::mux::Hop], peer: SocketAdd
     wanted.min(reaches).max(1)
 }
 
-/// Where routers are silent.
+/// The low TTL where routers are silent.
 const UNKNOWN_TTL: u8 = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Carries out one side's orders in a survey: opens sockets, sends probes, notes what arrives.
+//! The executor of one side's orders in a survey: opens sockets, sends probes, notes what arrives.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,8 +36,8 @@ const PASS: Duration = Duration::from_millis(25);
 /// Kinds of arrivals that are remembered of one round.
 const MAX_HEARD: usize = 1024;
 
-/// One side's sockets and what they hear.
-pub(super) struct Hand {
+/// Executes one side's orders: its sockets, and what arrived at them.
+pub(super) struct Executor {
     mux: Arc<PeerMux>,
     role: Role,
     seal: ProbeSeal,
@@ -57,7 +57,7 @@ pub(super) struct Hand {
     max_flows: usize,
 }
 
-impl Hand {
+impl Executor {
     pub(super) fn new(mux: Arc<PeerMux>, seal: ProbeSeal, role: Role, pair: Pair, plan: &Plan) -> Self {
         let arrivals = mux.survey_probes(seal.clone(), role.other());
         Self {
@@ -114,7 +114,7 @@ impl Hand {
         Ok(ports)
     }
 
-    /// Tells what has arrived since the round began.
+    /// Reports what has arrived since the round began.
     pub(super) fn report(&mut self, ports: Vec<u16>) -> Report {
         self.take_in();
         let heard = self.counts.iter().map(|((probe, at, from), count)| Heard {
