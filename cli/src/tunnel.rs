@@ -32,8 +32,8 @@ use super::{
     journal::{Level, is_journal},
     key,
     keyring::{self, Found, Origin},
-    memory,
     message::{Message, OrSay},
+    peer_cache,
     pipe::{self, PipeServer},
     report::Reporter,
     say, say_as,
@@ -188,7 +188,7 @@ impl Run<'_> {
         let builder = Endpoint::builder(keyed.key.clone()).bind(own.port()).bind_ip(own.ip());
         let config = PeerConfig::new(services.role(), address.clone())
             .limits(common.limits.limits())
-            .memory(memory::recall(services.role(), address))
+            .last_success(peer_cache::recall(services.role(), address))
             .patience(common.patience.unwrap_or(DEFAULT_PATIENCE))
             .compress(common.compress.unwrap_or_default().into());
         let started = tokio::select! {

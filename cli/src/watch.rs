@@ -13,7 +13,7 @@ use pinhole::{
     Event, Key, Peer, clock,
     endpoint::{Missed, TaskEnd},
     forward::{Listening, Offering},
-    proto::puncher::{Connected, Memory},
+    proto::puncher::{Connected, LastSuccess},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -24,8 +24,8 @@ use super::{
     Outcome,
     journal::Level,
     keyring::{self, Found},
-    memory,
     message::{Message, OrSay},
+    peer_cache,
     pipe::PipeServer,
     report::{self, Reporter},
     service::Manager,
@@ -180,8 +180,8 @@ fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
 /// Keeps what worked.
 fn remember(peer: &Peer, event: &Event) {
     if let Some(Connected { method, pair, .. }) = event.connected() {
-        let memory = Memory { method: *method, peer_port: pair.remote.port() };
-        memory::remember(peer.role(), peer.address(), memory);
+        let last_success = LastSuccess { method: *method, peer_port: pair.remote.port() };
+        peer_cache::remember(peer.role(), peer.address(), last_success);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use natlab::{Arrival, Network, Side, chance::Chance};
-use pinhole_proto::{Now, puncher::Memory};
+use pinhole_proto::{Now, puncher::LastSuccess};
 
 use super::program::{Program, Surroundings};
 
@@ -33,7 +33,7 @@ pub(super) struct Host {
     suspended: Duration,
     inbox: VecDeque<Arrival>,
     buffered: BTreeMap<u16, usize>,
-    memory: Option<Memory>,
+    last_success: Option<LastSuccess>,
     patience: Duration,
     began: Instant,
     /// What its wall clock showed at the beginning, as set right since then.
@@ -64,7 +64,7 @@ impl Host {
             suspended: Duration::ZERO,
             inbox: VecDeque::new(),
             buffered: BTreeMap::new(),
-            memory: None,
+            last_success: None,
             patience,
             began,
             unix_ms,
@@ -116,7 +116,7 @@ impl Host {
         if says_goodbye && is_awake {
             program.leave(now, network);
         }
-        self.memory = program.memory;
+        self.last_success = program.last_success;
         program.mux.close_all(network);
     }
 
@@ -188,9 +188,10 @@ impl Host {
         self.starts_at = None;
         self.life += 1;
         let now = self.now(at);
-        let (patience, memory, surroundings) = (self.patience, self.memory, self.surroundings.clone());
+        let (patience, last_success, surroundings) =
+            (self.patience, self.last_success, self.surroundings.clone());
         let program =
-            Program::start(self.side, patience, memory, surroundings, now, &mut self.chance, network);
+            Program::start(self.side, patience, last_success, surroundings, now, &mut self.chance, network);
         self.program = Some(program);
     }
 

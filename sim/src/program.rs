@@ -13,7 +13,7 @@ use pinhole_proto::{
     Key, Now, Role, Session,
     key::Phrase,
     probe::{Class, ProbeSeal, classify},
-    puncher::{self, Connected, Icmp, IcmpKind, Limits, Memory, Pair, Schedule, Traffic},
+    puncher::{self, Connected, Icmp, IcmpKind, LastSuccess, Limits, Pair, Schedule, Traffic},
     session::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
 };
 use pinhole_quic::{CloseReason, Credentials, Shared, Way, tunnel_end};
@@ -51,7 +51,7 @@ pub(super) struct Program {
     pub(super) tunnel: Option<(usize, TunnelId)>,
     pub(super) app: App,
     pub(super) reports: Vec<Report>,
-    pub(super) memory: Option<Memory>,
+    pub(super) last_success: Option<LastSuccess>,
     surroundings: Surroundings,
     /// When the name server answers.
     resolved_at: Option<Instant>,
@@ -84,7 +84,7 @@ impl Program {
     pub(super) fn start(
         side: Side,
         patience: Duration,
-        memory: Option<Memory>,
+        last_success: Option<LastSuccess>,
         surroundings: Surroundings,
         now: Now,
         chance: &mut Chance,
@@ -94,7 +94,7 @@ impl Program {
         let (seal, schedule) = secrets();
         let (limits, seed) = (Limits::DEFAULT, seed(chance));
         let puncher =
-            puncher::Config { role, seal, schedule, seed, port: PORT, limits, memory, sibling: None };
+            puncher::Config { role, seal, schedule, seed, port: PORT, limits, last_success, sibling: None };
         let addresses = surroundings.addresses();
         let session = Session::new(Config { puncher, addresses, is_named: true, patience }, now);
         let ids = std::array::from_fn(|at| self::seed(chance)[at]);
@@ -110,7 +110,7 @@ impl Program {
             tunnel: None,
             app: App::new(side, role),
             reports: Vec::new(),
-            memory,
+            last_success,
             surroundings,
             resolved_at: None,
             session_at: None,
@@ -260,7 +260,8 @@ impl Program {
                     self.quic.answer(self.shared.server(over.instances, way(over)));
                 }
                 self.mux.admit(over.pair, network);
-                self.memory = Some(Memory { method: over.method, peer_port: over.pair.remote.port() });
+                self.last_success =
+                    Some(LastSuccess { method: over.method, peer_port: over.pair.remote.port() });
             }
             Output::Dial { connection, over } => {
                 let handle = self.quic.dial(self.shared.client(over.instances, way(over)), now.instant);

@@ -55,7 +55,7 @@ impl End {
         running: &Running,
     ) -> Result<Self> {
         let mut command = stage.command(side)?;
-        // What worked in a demo is not worth remembering, and there are other peers in the user's memory.
+        // What worked in a demo is not worth remembering, and there are other peers in the user's cache.
         command.args(args).env("PINHOLE_KEY", key.as_str()).env("XDG_STATE_HOME", "/dev/null");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().or_say(|| Message::demo("cannot start the second process"))?;

@@ -168,8 +168,9 @@ fn streams_that_are_closed_are_no_reason_to_end() {
 }
 
 #[test]
-fn a_full_disk_costs_the_memory_of_the_peer_and_nothing_else() {
-    let Some((ends, disk)) = full_disk("a_full_disk_costs_the_memory").map(|disk| (Loopback::new(), disk))
+fn a_full_disk_costs_the_peer_cache_and_nothing_else() {
+    let Some((ends, disk)) =
+        full_disk("a_full_disk_costs_the_peer_cache").map(|disk| (Loopback::new(), disk))
     else {
         return;
     };

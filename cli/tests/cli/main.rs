@@ -18,8 +18,8 @@ mod independent;
 mod keys;
 mod loopback;
 mod manual;
-mod memory;
 mod offered;
+mod peer_cache;
 mod pipe;
 mod ports;
 #[expect(dead_code, reason = "the laboratory's tests use more of it")]

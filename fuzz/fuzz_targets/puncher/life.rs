@@ -10,14 +10,14 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use pinhole_proto::{
     Role,
     probe::Kind,
-    puncher::{IcmpKind, Limits, Memory, Method},
+    puncher::{IcmpKind, LastSuccess, Limits, Method},
 };
 
 #[derive(Debug, Arbitrary)]
 pub(crate) struct Life {
     pub(crate) role: AnyRole,
     pub(crate) limits: AnyLimits,
-    pub(crate) memory: Option<AnyMemory>,
+    pub(crate) last_success: Option<AnyLastSuccess>,
     pub(crate) local: Option<Host>,
     pub(crate) peer: Vec<Place>,
     pub(crate) ops: Vec<Op>,
@@ -203,7 +203,7 @@ pub(crate) enum AnyLimits {
 }
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
-pub(crate) struct AnyMemory {
+pub(crate) struct AnyLastSuccess {
     method: AnyMethod,
     peer_port: u16,
 }
@@ -308,15 +308,15 @@ impl From<AnyLimits> for Limits {
     }
 }
 
-impl From<AnyMemory> for Memory {
-    fn from(memory: AnyMemory) -> Self {
-        let method = match memory.method {
+impl From<AnyLastSuccess> for LastSuccess {
+    fn from(last_success: AnyLastSuccess) -> Self {
+        let method = match last_success.method {
             AnyMethod::Base => Method::Base,
             AnyMethod::Slot => Method::Slot,
             AnyMethod::Fan => Method::Fan,
             AnyMethod::Sweep => Method::Sweep,
             AnyMethod::Reserve => Method::Reserve,
         };
-        Self { method, peer_port: memory.peer_port }
+        Self { method, peer_port: last_success.peer_port }
     }
 }

@@ -113,7 +113,7 @@ impl Bench {
             seed: [1; 32],
             port: PORT,
             limits,
-            memory: life.memory.map(Into::into),
+            last_success: life.last_success.map(Into::into),
             sibling: None,
         });
         let now = Now { instant, unix: Duration::from_secs(1_800_000_000) };

@@ -8,7 +8,7 @@ use std::{
 use pinhole_proto::{
     Key, Role,
     probe::ProbeSeal,
-    puncher::{self, Limits, Memory},
+    puncher::{self, LastSuccess, Limits},
 };
 
 use super::{Endpoint, PeerAddress, PeerError};
@@ -84,7 +84,7 @@ pub struct PeerConfig {
     /// What the search may ask of the NATs on the way.
     pub limits: Limits,
     /// What is remembered of the last success with this peer.
-    pub memory: Option<Memory>,
+    pub last_success: Option<LastSuccess>,
     /// How long a tunnel waits for a path before its connections are reset.
     pub patience: Duration,
     /// What the tunnel is for.
@@ -102,7 +102,7 @@ impl PeerConfig {
             address: address.into(),
             key: None,
             limits: Limits::DEFAULT,
-            memory: None,
+            last_success: None,
             patience: DEFAULT_PATIENCE,
             purpose: Purpose::Forward,
             compress: Compress::Auto,
@@ -125,8 +125,8 @@ impl PeerConfig {
 
     /// Sets what is remembered of the last success with this peer.
     #[must_use]
-    pub fn memory(mut self, memory: Option<Memory>) -> Self {
-        self.memory = memory;
+    pub fn last_success(mut self, last_success: Option<LastSuccess>) -> Self {
+        self.last_success = last_success;
         self
     }
 

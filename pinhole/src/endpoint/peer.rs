@@ -99,7 +99,7 @@ impl Peer {
             seed: random()?,
             port: inner.mux.local_address().port(),
             limits: config.limits,
-            memory: config.memory,
+            last_success: config.last_success,
             sibling: Some(sibling),
         };
         let (is_named, patience) = (config.address.is_name(), config.patience);

@@ -46,7 +46,7 @@ pub struct Config {
     /// What this side may ask of the NATs on the way.
     pub limits: Limits,
     /// What is remembered of the last success with this peer.
-    pub memory: Option<Memory>,
+    pub last_success: Option<LastSuccess>,
     /// How to know a peer that has the key and runs another verb.
     pub sibling: Option<Sibling>,
 }
@@ -60,9 +60,9 @@ pub struct Sibling {
     pub checks: bool,
 }
 
-/// What is worth remembering of a success: tried first the next time.
+/// The last success with a peer: tried first the next time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub struct LastSuccess {
     /// How the pair was found.
     pub method: Method,
     /// The peer's outside port of that pair.

@@ -46,8 +46,8 @@ use std::{
 pub use budget::Limits;
 pub use candidates::{Candidate, CandidateKind, MAX_PEER_ADDRESSES};
 pub use interface::{
-    Config, Connected, Dropped, Event, Icmp, IcmpKind, Loss, Memory, Method, Output, Pair, Sibling, SocketId,
-    Traffic, Transmit,
+    Config, Connected, Dropped, Event, Icmp, IcmpKind, LastSuccess, Loss, Method, Output, Pair, Sibling,
+    SocketId, Traffic, Transmit,
 };
 pub use observations::{SILENCE, Trouble};
 pub use path::health::Health;
@@ -93,7 +93,7 @@ pub struct Puncher {
     peers: Peers,
     transmits: TransmitQueue,
     /// What worked the last time.
-    memory: Option<Memory>,
+    last_success: Option<LastSuccess>,
     /// The pair in use, or last in use: its socket stays open until another one takes its place.
     used: Option<Pair>,
     /// Whether the peer has said that no NAT stands before it there.
@@ -128,7 +128,7 @@ impl Puncher {
             checks: Checks::default(),
             peers: Peers::new(),
             transmits,
-            memory: config.memory,
+            last_success: config.last_success,
             used: None,
             peer_is_direct: false,
             declined: VecDeque::new(),
@@ -329,8 +329,11 @@ impl Puncher {
             self.eager_at = Some(now.instant);
         }
         self.checks.set_pace(if mode.keeps_tunnel() { &PACE_RECONNECT } else { &PACE });
-        let search =
-            Search::new(&self.context.for_search(mode != SearchMode::Background, now), self.memory, mode);
+        let search = Search::new(
+            &self.context.for_search(mode != SearchMode::Background, now),
+            self.last_success,
+            mode,
+        );
         self.set_state(State::Searching(Box::new(search)), why);
         self.add_configured(paced_from, now.instant);
         self.handle_timeout(now);
@@ -345,7 +348,7 @@ impl Puncher {
             State::Searching(search) => (search.observations.took(now.instant), search.method(pair)),
             State::Idle | State::Connected(_) => (Duration::ZERO, Method::Base),
         };
-        let again = self.memory.filter(|_| self.used == Some(pair)).map(|memory| memory.method);
+        let again = self.last_success.filter(|_| self.used == Some(pair)).map(|last| last.method);
         let method = again.unwrap_or(method);
         let Some(proof) = self.checks.proof(pair) else { return };
         // A longer one may have waited in a socket; if not, its tests will show it.
@@ -354,7 +357,7 @@ impl Puncher {
         let selected = SelectedPair::new(pair, peer_epoch, proof.observed, liveness, now.instant);
         self.set_state(State::Connected(Box::new(selected)), "nominated");
         self.checks.settle(pair, now.instant);
-        self.memory = Some(Memory { method, peer_port: pair.remote.port() });
+        self.last_success = Some(LastSuccess { method, peer_port: pair.remote.port() });
         (self.used, self.peer_is_direct) = (Some(pair), peer_is_direct);
         let main_outside = proof.observed.filter(|_| pair.socket == SocketId::MAIN).map(|seen| seen.port());
         self.context.note_path(self.transmits.epoch, peer_epoch, main_outside);

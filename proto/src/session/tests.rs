@@ -44,7 +44,7 @@ impl Pairing {
                     seed: [side as u8 + 1; 32],
                     port: 5555,
                     limits: Limits::DEFAULT,
-                    memory: None,
+                    last_success: None,
                     sibling: None,
                 },
                 addresses: vec![ADDRESSES[1 - side]],

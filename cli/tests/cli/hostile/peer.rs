@@ -54,7 +54,7 @@ impl Hostile {
             seed: [9; 32],
             port: own.port(),
             limits: Limits::DEFAULT,
-            memory: None,
+            last_success: None,
             sibling: None,
         });
         let quic = Quic::new(&shared, [8; 32]);

@@ -19,7 +19,7 @@ use self::{
     slots::Slots,
 };
 use crate::puncher::{
-    Icmp, Limits, Memory, Method, Pair, SearchReport, SocketId, Trouble,
+    Icmp, LastSuccess, Limits, Method, Pair, SearchReport, SocketId, Trouble,
     context::{Context, SearchContext},
     observations::Observations,
     transmits::TransmitQueue,
@@ -85,7 +85,7 @@ impl Search {
     /// Begins a search.
     pub(in crate::puncher) fn new(
         context: &SearchContext<'_>,
-        memory: Option<Memory>,
+        last_success: Option<LastSuccess>,
         mode: SearchMode,
     ) -> Self {
         let now = context.now.instant;
@@ -102,7 +102,7 @@ impl Search {
             hops: HopDiscovery::new(context.target(0), context.local, now),
             slots: Slots::new(mode, now + if mode.keeps_tunnel() { RECONNECT_SLOTS } else { HEAD_START }),
             reserve: Reserve::new(mode.keeps_tunnel().then_some(now + RECONNECT_SLOTS), now),
-            birthday: Birthday::new(context, memory, mode),
+            birthday: Birthday::new(context, last_success, mode),
         }
     }
 

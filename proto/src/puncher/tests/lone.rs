@@ -27,7 +27,7 @@ impl Lone {
             seed: [1; 32],
             port: 5555,
             limits,
-            memory: None,
+            last_success: None,
             sibling: None,
         });
         let now = Now { instant: Instant::now() + Duration::from_secs(1000), unix };

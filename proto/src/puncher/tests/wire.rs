@@ -39,7 +39,7 @@ pub(super) fn puncher(role: Role, name: &str, seed: u8) -> Puncher {
         seed: [seed; 32],
         port: 5555,
         limits: Limits::DEFAULT,
-        memory: None,
+        last_success: None,
         sibling: None,
     })
 }

@@ -33,7 +33,7 @@ use self::allocation::{Allocation, Half, Part};
 pub(in crate::puncher) use self::attempt::Sweepers;
 use self::attempt::{Attempt, Fanned};
 use crate::puncher::{
-    Memory, Method, Pair, SocketId,
+    LastSuccess, Method, Pair, SocketId,
     budget::MAPPING_LIFE,
     context::SearchContext,
     search::{RECONNECT_START, SearchMode},
@@ -144,11 +144,11 @@ impl Birthday {
     /// Makes one that begins soon, or, if the search begins in the background, at the next window.
     pub(in crate::puncher) fn new(
         context: &SearchContext<'_>,
-        memory: Option<Memory>,
+        last_success: Option<LastSuccess>,
         mode: SearchMode,
     ) -> Self {
         let now = context.now.instant;
-        let method = memory.map(|memory| memory.method);
+        let method = last_success.map(|last| last.method);
         let met = method.and_then(Half::of);
         // A main socket that has another port outside was met by the peer's sweep, as one of the fan; or needs no fan.
         let half = met.or((method == Some(Method::Base) && context.is_translated).then_some(Half::Fan));
@@ -160,7 +160,8 @@ impl Birthday {
             (SearchMode::Initial, None) => Some(HEAD_START),
         };
         let rounds: &[Duration] = if half.is_some() { &RECONNECT } else { &EAGER };
-        let aims = memory.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
+        let aims =
+            last_success.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
         Self {
             since: now,
             half,

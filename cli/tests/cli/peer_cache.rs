@@ -106,7 +106,7 @@ fn whatever_the_file_contains_the_tunnel_comes_up_and_nobody_hears_of_it() {
 }
 
 #[test]
-fn a_file_that_is_none_or_cannot_be_written_costs_nothing_but_the_memory() {
+fn a_file_that_is_none_or_cannot_be_written_costs_nothing_but_the_cache() {
     let no_folder: fn(&Path) = |state| fs::write(state.join("pinhole"), "a file").expect("written");
     let no_file: fn(&Path) = |state| fs::create_dir_all(state.join("pinhole/peers.json/full")).expect("made");
     let no_end: fn(&Path) = |state| {

@@ -1,11 +1,11 @@
-//! What the file says: for each peer the method that worked last, and the peer's port.
+//! The content of the peer cache: for each peer the method that worked last, and the peer's port.
 
 use std::fmt;
 
-use pinhole_proto::puncher::{Memory, Method};
+use pinhole_proto::puncher::{LastSuccess, Method};
 use serde_json::{Map, Value, json};
 
-/// Peers that are remembered; beyond that the first in the alphabet is forgotten.
+/// Most peers in the cache; beyond that the first in the alphabet is forgotten.
 pub(super) const MAX_PEERS: usize = 64;
 
 /// The content of the file. What is in it and not understood is left alone.
@@ -13,7 +13,7 @@ pub(super) const MAX_PEERS: usize = 64;
 pub(super) struct Known(Map<String, Value>);
 
 impl Known {
-    /// Reads the file's bytes; none if they are no JSON object.
+    /// Reads the file's bytes; `None` if they are no JSON object.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         match serde_json::from_slice(bytes).ok()? {
             Value::Object(entries) => Some(Self(entries)),
@@ -22,16 +22,16 @@ impl Known {
     }
 
     /// Returns what is known of a peer.
-    pub(super) fn get(&self, name: &str) -> Option<Memory> {
+    pub(super) fn get(&self, name: &str) -> Option<LastSuccess> {
         let entry = self.0.get(name)?;
         let method = Method::named(entry.get("method")?.as_str()?)?;
         let peer_port = u16::try_from(entry.get("port")?.as_u64()?).ok().filter(|port| *port != 0)?;
-        Some(Memory { method, peer_port })
+        Some(LastSuccess { method, peer_port })
     }
 
-    /// Notes what is known of a peer, and makes room for it. Returns whether that was news.
-    pub(super) fn insert(&mut self, name: &str, memory: Memory) -> bool {
-        let entry = json!({"method": memory.method.name(), "port": memory.peer_port});
+    /// Records what is known of a peer, and makes room for it. Returns whether that was news.
+    pub(super) fn insert(&mut self, name: &str, last: LastSuccess) -> bool {
+        let entry = json!({"method": last.method.name(), "port": last.peer_port});
         if self.0.get(name) == Some(&entry) {
             return false;
         }

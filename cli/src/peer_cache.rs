@@ -1,4 +1,4 @@
-//! What worked last with each peer: a small file that makes the next start faster, and may be deleted at any time.
+//! The peer cache: what worked last with each peer, in a small file (`peers.json`) that makes the next start faster, and may be deleted at any time.
 //!
 //! Nothing of it is secret but the peers' addresses; it is written for its owner alone. Whatever is wrong with it is
 //! no reason not to start.
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use etcetera::BaseStrategy;
-use pinhole::{Role, endpoint::PeerAddress, proto::puncher::Memory};
+use pinhole::{Role, endpoint::PeerAddress, proto::puncher::LastSuccess};
 
 mod content;
 
@@ -22,14 +22,14 @@ use self::content::Known;
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Returns what worked last with this peer.
-pub(super) fn recall(role: Role, peer: &PeerAddress) -> Option<Memory> {
+pub(super) fn recall(role: Role, peer: &PeerAddress) -> Option<LastSuccess> {
     read(&file()?)?.get(&name(role, peer))
 }
 
-/// Keeps what worked with this peer. A disk that is full costs the memory and nothing else.
-pub(super) fn remember(role: Role, peer: &PeerAddress, memory: Memory) {
+/// Keeps what worked with this peer. A disk that is full costs the cache and nothing else.
+pub(super) fn remember(role: Role, peer: &PeerAddress, last: LastSuccess) {
     let Some(path) = file() else { return };
-    if let Err(error) = write(&path, &name(role, peer), memory) {
+    if let Err(error) = write(&path, &name(role, peer), last) {
         tracing::debug!(error = format!("{error:#}"), "nothing remembered");
     }
 }
@@ -54,9 +54,9 @@ fn read(path: &Path) -> Option<Known> {
 
 #[expect(clippy::disallowed_methods, reason = "told with -d alone")]
 /// Writes a new file beside the old one and then takes its place: nobody ever sees half of it.
-fn write(path: &Path, name: &str, memory: Memory) -> Result<()> {
+fn write(path: &Path, name: &str, last: LastSuccess) -> Result<()> {
     let mut known = read(path).unwrap_or_default();
-    if !known.insert(name, memory) {
+    if !known.insert(name, last) {
         return Ok(());
     }
     let folder = path.parent().context("a file without a folder")?;

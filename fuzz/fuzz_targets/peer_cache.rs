@@ -3,25 +3,25 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pinhole_proto::puncher::{Memory, Method};
+use pinhole_proto::puncher::{LastSuccess, Method};
 use serde_json::{Map, Value};
 
 use self::content::{Known, MAX_PEERS};
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../cli/src/memory/content.rs"]
+#[path = "../../cli/src/peer_cache/content.rs"]
 mod content;
 
 fuzz_target!(|bytes: &[u8]| {
     let read = Known::read(bytes);
     let mut known = read.unwrap_or_default();
     for name in std::str::from_utf8(bytes).iter().flat_map(|text| text.split('"')).take(16) {
-        assert!(known.get(name).is_none_or(|memory| memory.peer_port != 0));
-        let memory = Memory { method: Method::Slot, peer_port: 5555 };
+        assert!(known.get(name).is_none_or(|last_success| last_success.peer_port != 0));
+        let last_success = LastSuccess { method: Method::Slot, peer_port: 5555 };
         let before = entries(&known);
-        known.insert(name, memory);
-        assert!(known.get(name) == Some(memory));
-        assert!(!known.insert(name, memory), "the same is no news");
+        known.insert(name, last_success);
+        assert!(known.get(name) == Some(last_success));
+        assert!(!known.insert(name, last_success), "the same is no news");
         let written = known.to_string();
         assert!(
             Known::read(written.as_bytes()).as_ref() == Some(&known),
