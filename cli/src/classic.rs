@@ -33,9 +33,9 @@ use super::{
     args::ClassicArgs,
     journal::{Level, Throttle, one_line},
     message::{Message, OrSay},
+    run_loop::{Signals, done},
     say_as, talk,
     tunnel::{advise_peer, start_logging},
-    watch::{Signals, done},
     words::explain_bind,
 };
 

@@ -36,10 +36,10 @@ use super::{
     peer_cache,
     pipe::{self, PipeServer},
     report::Reporter,
+    run_loop::{End, Forwards, Keyed, RunLoop, Signals},
     say, say_as,
     service::Manager,
     status, talk,
-    watch::{End, Forwards, Keyed, Signals, Watch},
     whom::{self, Whom},
     words,
 };
@@ -207,7 +207,7 @@ impl Run<'_> {
             (services.role() == Role::Open).then(|| Arc::new(PipeServer::new(&peer, &keyed.key, for_pipes)));
         let control = control::open(&peer, pipes.clone(), for_pipes, reporter)?;
         manager.ready();
-        let watch = Watch {
+        let run_loop = RunLoop {
             peer: &peer,
             forwards: &mut forwards,
             found: &keyed.found,
@@ -218,7 +218,7 @@ impl Run<'_> {
             pipes: pipes.as_deref(),
             rest: if let Services::Pipes(rest) = services { Some(*rest) } else { None },
         };
-        let end = watch.run().await?;
+        let end = run_loop.run().await?;
         // Whoever asks now starts another one.
         drop(control);
         endpoint.close().await;

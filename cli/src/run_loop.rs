@@ -1,4 +1,4 @@
-//! While a tunnel is kept up: events are told, signals are heeded, and whoever watches us learns that we live.
+//! The run loop of a tunnel: reports events, obeys signals, and shows a service manager that the program lives.
 
 use std::{
     future::Future,
@@ -35,7 +35,7 @@ use super::{
 /// Time that looking the peer up may take when everything is read again.
 const LOOK_UP: Duration = Duration::from_secs(10);
 
-/// How the time with one endpoint ended.
+/// The end of a run loop.
 pub(super) enum End {
     /// The program ends with it.
     Outcome(Outcome),
@@ -57,7 +57,7 @@ impl Keyed {
     }
 }
 
-/// What must be held for the forwards to go on.
+/// The forwards, which end when this is dropped.
 pub(super) enum Forwards {
     Offering(Offering),
     Listening(Vec<Listening>),
@@ -86,8 +86,8 @@ async fn first<F: Future>(all: impl Iterator<Item = F>) -> F::Output {
     .await
 }
 
-/// What is watched, and who is told.
-pub(super) struct Watch<'a> {
+/// The run loop: what it waits for, and to whom it reports.
+pub(super) struct RunLoop<'a> {
     pub(super) peer: &'a Peer,
     pub(super) forwards: &'a mut Forwards,
     pub(super) found: &'a Found,
@@ -95,19 +95,19 @@ pub(super) struct Watch<'a> {
     pub(super) signals: &'a mut Signals,
     pub(super) reporter: &'a mut Reporter,
     pub(super) manager: &'a Manager,
-    /// What is carried for pipes.
+    /// The server of pipes, on the open side.
     pub(super) pipes: Option<&'a PipeServer>,
     /// How long it goes on without a pipe, if it is there for them alone.
     pub(super) rest: Option<Duration>,
 }
 
-impl Watch<'_> {
+impl RunLoop<'_> {
     /// Reports until the user ends it, the waiting time is over, there is another key, or something fails.
     pub(super) async fn run(self) -> Result<End> {
         let Self { peer, forwards, found, wait, signals, reporter, manager, pipes, rest } = self;
         let mut unused = pin!(rests(pipes, rest));
         let mut events = peer.events();
-        let mut course = Course::new(wait);
+        let mut deadline = Deadline::new(wait);
         let mut reread = None;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut watchdog = pin!(manager.feed(async || peer.answers().await));
@@ -132,7 +132,7 @@ impl Watch<'_> {
                 () = &mut unused => break,
                 _ = tick.tick(), if reporter.is_live() => reporter.tick(peer),
                 () = clock::until(held_back) => reporter.handle_timeout(),
-                () = clock::until(course.give_up), if peer.current().is_none() => {
+                () = clock::until(deadline.give_up), if peer.current().is_none() => {
                     let found = peer.search_report().await;
                     reporter.gave_up(wait.unwrap_or_default(), found.as_ref());
                     return Ok(End::Outcome(Outcome::NoPath));
@@ -144,11 +144,11 @@ impl Watch<'_> {
                             manager.status(&sentence);
                         }
                         remember(peer, &event);
-                        course.handle_event(&event);
+                        deadline.handle_event(&event);
                     }
                     Some(Err(Missed { count: missed, .. })) => {
                         tracing::warn!(missed, "events came too fast to be reported");
-                        course.handle_missed(peer);
+                        deadline.handle_missed(peer);
                     }
                     None => return Ok(End::Outcome(Outcome::Failed)),
                 },
@@ -177,7 +177,7 @@ fn failed(end: &TaskEnd, reporter: &mut Reporter) -> End {
     End::Outcome(Outcome::Failed)
 }
 
-/// Keeps what worked.
+/// Puts what worked into the peer cache.
 fn remember(peer: &Peer, event: &Event) {
     if let Some(Connected { method, pair, .. }) = event.connected() {
         let last_success = LastSuccess { method: *method, peer_port: pair.remote.port() };
@@ -185,15 +185,15 @@ fn remember(peer: &Peer, event: &Event) {
     }
 }
 
-/// When it ends by itself: when the waiting time is over, and never because of a datagram. That both sides have one role,
+/// The deadline at which it gives up: when the waiting time is over, and never because of a datagram. That both sides have one role,
 /// or that our own packets come back, is said and may be mended on the other side; and somebody on the way can send back
 /// what we have sent.
-struct Course {
+struct Deadline {
     wait: Option<Duration>,
     give_up: Option<Instant>,
 }
 
-impl Course {
+impl Deadline {
     fn new(wait: Option<Duration>) -> Self {
         Self { wait, give_up: wait.map(|wait| Instant::now() + wait) }
     }
@@ -212,7 +212,7 @@ impl Course {
     }
 }
 
-/// What somebody wants of us.
+/// A signal's meaning.
 enum Asked {
     End,
     ReRead,
@@ -260,7 +260,7 @@ pub(super) async fn done<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Out
     }
 }
 
-/// What came of reading everything again.
+/// The result of reading everything again.
 struct ReRead {
     told: Message,
     another: Option<Keyed>,
