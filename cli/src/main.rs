@@ -16,6 +16,7 @@ mod key;
 mod keyring;
 mod manual;
 mod message;
+mod named_peer;
 mod peer_cache;
 mod pipe;
 mod plain;
@@ -26,7 +27,6 @@ mod service;
 mod status;
 mod talk;
 mod tunnel;
-mod whom;
 mod words;
 mod wrong;
 

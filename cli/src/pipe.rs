@@ -31,48 +31,48 @@ use super::{
     journal::{Level, one_line},
     keyring::{self, Origin},
     message::{Message, OrSay},
+    named_peer::NamedPeer,
     say_as,
-    whom::Whom,
 };
 
 /// Time that a tunnel may take unless told otherwise.
 const WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
-    let whom = Whom::find(&args.peer, args.port, &args.config)?;
-    whom.section.fill_pipe(&mut args);
-    (args.peer, args.port) = (whom.peer.host.clone(), Some(whom.peer.port));
+    let named = NamedPeer::find(&args.peer, args.port, &args.config)?;
+    named.section.fill_pipe(&mut args);
+    (args.peer, args.port) = (named.peer.host.clone(), Some(named.peer.port));
     if args.hold {
-        return background::run(&args, &whom);
+        return background::run(&args, &named);
     }
     if !valid_name(&args.service) {
         return Err(Message::NoService(args.service.clone()).into());
     }
     let request = Request {
-        way: Way::new(&whom.peer.host, whom.peer.port),
+        way: Way::new(&named.peer.host, named.peer.port),
         key: named_key(&args)?,
         service: args.service.clone(),
         wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),
     };
-    let asked = find_or_start(&args, &whom, request)?;
+    let asked = find_or_start(&args, &named, request)?;
     stdio::copy(asked).or_say(|| Message::CannotCarry)
 }
 
 /// Finds an instance that has a tunnel to the peer, or starts one.
-fn find_or_start(args: &PipeArgs, whom: &Whom, request: Request) -> Result<Asked> {
+fn find_or_start(args: &PipeArgs, named: &NamedPeer, request: Request) -> Result<Asked> {
     let mut asking = Asking::new(request);
-    if let Some(asked) = ask::everybody(&mut asking, whom)? {
+    if let Some(asked) = ask::everybody(&mut asking, named)? {
         return Ok(asked);
     }
     // Of several pipes at once the first starts it, and the others find it.
-    let _turn = background::take_turn(&whom.peer)?;
-    if let Some(asked) = ask::everybody(&mut asking, whom)? {
+    let _turn = background::take_turn(&named.peer)?;
+    if let Some(asked) = ask::everybody(&mut asking, named)? {
         return Ok(asked);
     }
-    ask::look_up(&mut asking.request, whom)?.map_err(|error| whom.advise(error.into()))?;
+    ask::look_up(&mut asking.request, named)?.map_err(|error| named.advise(error.into()))?;
     let started = background::start(args);
     // Somebody else may have taken the port meanwhile, and have a tunnel.
-    match (ask::everybody(&mut asking, whom)?, started) {
+    match (ask::everybody(&mut asking, named)?, started) {
         (Some(asked), _) => Ok(asked),
         (None, Err(error)) => Err(error),
         (None, Ok(())) => Err(Message::NewTunnelIsSilent.into()),

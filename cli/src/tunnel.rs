@@ -33,15 +33,14 @@ use super::{
     key,
     keyring::{self, Found, Origin},
     message::{Message, OrSay},
+    named_peer::{self, NamedPeer},
     peer_cache,
     pipe::{self, PipeServer},
     report::Reporter,
     run_loop::{End, Forwards, Keyed, RunLoop, Signals},
     say, say_as,
     service::Manager,
-    status, talk,
-    whom::{self, Whom},
-    words,
+    status, talk, words,
 };
 
 /// Time that what still runs in the background may take to end.
@@ -71,16 +70,16 @@ impl Services {
 }
 
 pub(super) fn serve(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
-    let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.serve)?;
-    whom.section.fill(&mut common);
-    find_key_and_run(&Services::Serve(specs), &whom, &common)
+    let (specs, named) = named_peer::sort(words, peer, &common.config, |section| &section.serve)?;
+    named.section.fill(&mut common);
+    find_key_and_run(&Services::Serve(specs), &named, &common)
 }
 
 pub(super) fn open(words: &[String], peer: &PeerArgs, mut common: Common) -> Result<Outcome> {
-    let (specs, whom) = whom::sort(words, peer, &common.config, |section| &section.open)?;
+    let (specs, named) = named_peer::sort(words, peer, &common.config, |section| &section.open)?;
     check_ports(&specs)?;
-    whom.section.fill(&mut common);
-    find_key_and_run(&Services::Open(specs), &whom, &common)
+    named.section.fill(&mut common);
+    find_key_and_run(&Services::Open(specs), &named, &common)
 }
 
 /// Refuses two local ports that are one.
@@ -112,18 +111,18 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
         (false, false) => return Err(Message::WhichSide.into()),
     };
     let mut common = args.common;
-    let whom = Whom::find(&peer, args.udp, &common.config)?;
-    whom.section.fill(&mut common);
-    find_key_and_run(&services, &whom, &common)
+    let named = NamedPeer::find(&peer, args.udp, &common.config)?;
+    named.section.fill(&mut common);
+    find_key_and_run(&services, &named, &common)
 }
 
-fn find_key_and_run(services: &Services, whom: &Whom, common: &Common) -> Result<Outcome> {
+fn find_key_and_run(services: &Services, named: &NamedPeer, common: &Common) -> Result<Outcome> {
     check_status(common)?;
-    warn_of_example(&whom.peer);
+    warn_of_example(&named.peer);
     talk::start();
-    let found = keyring::find(&common.key, services.role(), || check_peer(whom, common))?;
-    introduce(services, &whom.peer, &found);
-    run(services, whom, common, found)
+    let found = keyring::find(&common.key, services.role(), || check_peer(named, common))?;
+    introduce(services, &named.peer, &found);
+    run(services, named, common, found)
 }
 
 /// Says that PEER was copied from a document.
@@ -136,7 +135,7 @@ fn warn_of_example(peer: &PeerAddress) {
 }
 
 /// Keeps a tunnel up until the user ends it.
-pub(super) fn run(services: &Services, whom: &Whom, common: &Common, found: Found) -> Result<Outcome> {
+pub(super) fn run(services: &Services, named: &NamedPeer, common: &Common, found: Found) -> Result<Outcome> {
     talk::start();
     start_logging(common.debug);
     raise_descriptor_limit();
@@ -149,7 +148,7 @@ pub(super) fn run(services: &Services, whom: &Whom, common: &Common, found: Foun
     let mut signals = None;
     loop {
         let runtime = runtime().or_say(|| Message::NoRuntime)?;
-        let run = Run { services, whom, keyed: &keyed, common, manager: &manager };
+        let run = Run { services, named, keyed: &keyed, common, manager: &manager };
         let end = runtime.block_on(run.tunnel(&mut signals, &mut reporter));
         // With it goes all that might still hold a port.
         runtime.shutdown_timeout(SHUTDOWN);
@@ -169,7 +168,7 @@ fn runtime() -> io::Result<Runtime> {
 /// From one key to the next.
 struct Run<'a> {
     services: &'a Services,
-    whom: &'a Whom,
+    named: &'a NamedPeer,
     keyed: &'a Keyed,
     common: &'a Common,
     manager: &'a Manager,
@@ -178,13 +177,13 @@ struct Run<'a> {
 impl Run<'_> {
     /// The signals are the same from run to run: none gets lost between two of them.
     async fn tunnel(self, signals: &mut Option<Signals>, reporter: &mut Reporter) -> Result<End> {
-        let Self { services, whom, keyed, common, manager } = self;
-        let address = &whom.peer;
+        let Self { services, named, keyed, common, manager } = self;
+        let address = &named.peer;
         let signals = match signals {
             Some(signals) => signals,
             None => signals.insert(Signals::new()?),
         };
-        let own = own_address(whom, common);
+        let own = own_address(named, common);
         let builder = Endpoint::builder(keyed.key.clone()).bind(own.port()).bind_ip(own.ip());
         let config = PeerConfig::new(services.role(), address.clone())
             .limits(common.limits.limits())
@@ -197,7 +196,7 @@ impl Run<'_> {
         };
         let (endpoint, peer) = match started {
             Ok(started) => started,
-            Err(error) => return Err(advise_for(services, whom, error).await),
+            Err(error) => return Err(advise_for(services, named, error).await),
         };
         warn_of_small_buffers(&endpoint, reporter);
         let mut forwards = start_forwards(&peer, services, reporter)?;
@@ -262,17 +261,17 @@ async fn start(
 }
 
 /// Adds the way out to a start that failed.
-async fn advise_for(services: &Services, whom: &Whom, error: StartError) -> anyhow::Error {
+async fn advise_for(services: &Services, named: &NamedPeer, error: StartError) -> anyhow::Error {
     let is_taken = matches!(error, StartError::Bind(BindError::InUse { .. }));
     if let StartError::Bind(BindError::InUse { address, .. }) = &error
         && !matches!(services, Services::Pipes(_))
         && let Some(holder) = status::holder(*address).await
     {
         let what = status::headline(&holder);
-        let told = words::port_of_pinhole(error.to_string(), holder.pid, what, holder.role, whom.peer.port);
+        let told = words::port_of_pinhole(error.to_string(), holder.pid, what, holder.role, named.peer.port);
         return told.into();
     }
-    let advised = whom.advise(error);
+    let advised = named.advise(error);
     if is_taken && matches!(services, Services::Pipes(_)) {
         return Message::PipeFindsPortTaken(advised.to_string()).into();
     }
@@ -306,16 +305,16 @@ fn check_status(common: &Common) -> Result<()> {
 }
 
 /// Refuses a peer that cannot be one, before a key is made and shown for nothing.
-fn check_peer(whom: &Whom, common: &Common) -> Result<()> {
-    let own = own_address(whom, common);
-    let found = runtime().or_say(|| Message::NoRuntime)?.block_on(whom.peer.resolve());
+fn check_peer(named: &NamedPeer, common: &Common) -> Result<()> {
+    let own = own_address(named, common);
+    let found = runtime().or_say(|| Message::NoRuntime)?.block_on(named.peer.resolve());
     let checked = found.and_then(|found| PeerAddress::check_foreign(&found, own));
-    checked.map_err(|error| whom.advise(error.into()))
+    checked.map_err(|error| named.advise(error.into()))
 }
 
 /// Returns the UDP address that this side has.
-fn own_address(whom: &Whom, common: &Common) -> SocketAddr {
-    SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), whom.peer.port)
+fn own_address(named: &NamedPeer, common: &Common) -> SocketAddr {
+    SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), named.peer.port)
 }
 
 /// Says which key is used; after the first start, what to do on the other side.

@@ -25,13 +25,14 @@ use super::{
     Outcome,
     args::CheckArgs,
     message::{Message, OrSay},
+    named_peer::NamedPeer,
     say, talk, tunnel,
-    whom::Whom,
 };
 
 pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
-    let whom = args.peer.as_deref().map(|peer| Whom::find(peer, args.port, &args.config)).transpose()?;
-    if let Some(Whom { peer, section, .. }) = &whom {
+    let named =
+        args.peer.as_deref().map(|peer| NamedPeer::find(peer, args.port, &args.config)).transpose()?;
+    if let Some(NamedPeer { peer, section, .. }) = &named {
         args.port = Some(peer.port);
         args.bind = args.bind.or(section.bind());
         section.fill_key(&mut args.key);
@@ -42,13 +43,13 @@ pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
     tunnel::raise_descriptor_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().or_say(|| Message::NoRuntime)?;
-    let outcome = runtime.block_on(run_check(&args, whom.as_ref()));
+    let outcome = runtime.block_on(run_check(&args, named.as_ref()));
     runtime.shutdown_timeout(tunnel::SHUTDOWN);
     outcome
 }
 
-async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
-    let own = look(args, whom).await?;
+async fn run_check(args: &CheckArgs, named: Option<&NamedPeer>) -> Result<Outcome> {
+    let own = look(args, named).await?;
     let alone = |outcome| {
         Report::new(&own, own.sentence().to_string(), Vec::new()).show(&own, args);
         Ok(outcome)
@@ -56,13 +57,13 @@ async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
     if own.standing().is_obstacle() {
         return alone(Outcome::NoPath);
     }
-    let Some(whom) = whom else { return alone(Outcome::Done) };
+    let Some(named) = named else { return alone(Outcome::Done) };
     let Some(found) = meet::key(args)? else {
         say(&Message::NoKeyForCheck);
         return alone(Outcome::Done);
     };
     let mut outcome = Outcome::NoPath;
-    let report = match meet::meet(args, &own, &whom.peer, &found).await? {
+    let report = match meet::meet(args, &own, &named.peer, &found).await? {
         Meeting::Checked { outcome: checked, connected, has_watched } => {
             outcome = Outcome::Done;
             let pair = Pair { role: meet::role(args), outcome: &checked, connected, has_watched };
@@ -88,11 +89,11 @@ async fn run_check(args: &CheckArgs, whom: Option<&Whom>) -> Result<Outcome> {
 }
 
 /// Looks at what can be seen without the peer.
-async fn look(args: &CheckArgs, whom: Option<&Whom>) -> Result<Own> {
+async fn look(args: &CheckArgs, named: Option<&NamedPeer>) -> Result<Own> {
     let main = (args.own_ip(), args.udp_port()).into();
-    let peer = match whom {
-        Some(whom) => {
-            let found = whom.peer.resolve().await.map_err(|error| whom.advise(error.into()))?;
+    let peer = match named {
+        Some(named) => {
+            let found = named.peer.resolve().await.map_err(|error| named.advise(error.into()))?;
             found.first().copied()
         }
         None => None,

@@ -28,7 +28,7 @@ use crate::{
         wire::{Answer, MAX_LINE_BYTES, Request, Wanted, to_line},
     },
     message::{Message, OrSay},
-    whom::Whom,
+    named_peer::NamedPeer,
 };
 
 /// Time for an instance to answer.
@@ -96,7 +96,7 @@ impl Asking {
 }
 
 /// Asks all instances of this user, by the peer's name and then by its addresses.
-pub(super) fn everybody(asking: &mut Asking, whom: &Whom) -> Result<Option<Asked>> {
+pub(super) fn everybody(asking: &mut Asking, named: &NamedPeer) -> Result<Option<Asked>> {
     let sockets = folder::own_sockets();
     if sockets.is_empty() {
         return Ok(None);
@@ -106,7 +106,7 @@ pub(super) fn everybody(asking: &mut Asking, whom: &Whom) -> Result<Option<Asked
     }
     let known = asking.request.way.addresses.len();
     // A name that does not resolve is told by whoever needs it.
-    let _needed_later = look_up(&mut asking.request, whom)?;
+    let _needed_later = look_up(&mut asking.request, named)?;
     if asking.request.way.addresses.len() == known {
         return Ok(None);
     }
@@ -114,11 +114,11 @@ pub(super) fn everybody(asking: &mut Asking, whom: &Whom) -> Result<Option<Asked
 }
 
 /// Looks the peer up, once.
-pub(super) fn look_up(request: &mut Request, whom: &Whom) -> Result<Result<(), PeerError>> {
+pub(super) fn look_up(request: &mut Request, named: &NamedPeer) -> Result<Result<(), PeerError>> {
     if request.way.addresses.is_empty() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.or_say(|| Message::NoRuntime)?;
-        let found = runtime.block_on(whom.peer.resolve());
+        let found = runtime.block_on(named.peer.resolve());
         runtime.shutdown_background();
         match found {
             Ok(addresses) => request.way.addresses = addresses,

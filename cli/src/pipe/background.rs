@@ -22,8 +22,8 @@ use super::super::{
     control::folder,
     keyring::{self, Found, Origin},
     message::{Message, OrSay},
+    named_peer::NamedPeer,
     tunnel::{self, Services},
-    whom::Whom,
 };
 
 /// Time that the tunnel stays without a pipe unless told otherwise.
@@ -108,7 +108,7 @@ fn pass_on(child: &mut Child) -> Result<Option<JoinHandle<()>>> {
 }
 
 /// Runs the tunnel in the background.
-pub(crate) fn run(args: &PipeArgs, whom: &Whom) -> Result<Outcome> {
+pub(crate) fn run(args: &PipeArgs, named: &NamedPeer) -> Result<Outcome> {
     let found = Found { phrase: keyring::read_stdin(OwnPhrase::default())?, origin: Origin::Prompt };
     // The terminal's end, and ssh's, are not its own.
     if let Err(error) = rustix::process::setsid() {
@@ -122,7 +122,7 @@ pub(crate) fn run(args: &PipeArgs, whom: &Whom) -> Result<Outcome> {
         debug: args.debug,
         ..Common::default()
     };
-    tunnel::run(&Services::Pipes(args.stay.unwrap_or(STAY)), whom, &common, found)
+    tunnel::run(&Services::Pipes(args.stay.unwrap_or(STAY)), named, &common, found)
 }
 
 /// Tells the pipe that has started this program that it can be asked.

@@ -1,4 +1,4 @@
-//! Who is meant: an address or a name that was typed, or a name of the file of peers.
+//! The peer argument: an address or a name that was typed, or a name of the file of peers.
 
 use std::str::FromStr;
 
@@ -15,9 +15,9 @@ use super::{
     tunnel::advise,
 };
 
-/// The peer as it was meant.
+/// The peer that an argument names.
 #[derive(Debug)]
-pub(super) struct Whom {
+pub(super) struct NamedPeer {
     pub(super) peer: PeerAddress,
     /// What the file says of it, nothing if it is not there.
     pub(super) section: Section,
@@ -25,8 +25,8 @@ pub(super) struct Whom {
     hint: Option<String>,
 }
 
-impl Whom {
-    /// Finds out who is meant by a word.
+impl NamedPeer {
+    /// Finds the peer that is named by what was typed.
     pub(super) fn find(typed: &str, port: Option<u16>, config: &ConfigArgs) -> Result<Self> {
         if !is_name(typed) {
             let peer = PeerAddress::new(typed, port.unwrap_or(DEFAULT_PORT));
@@ -60,7 +60,7 @@ pub(super) fn sort<S: FromStr<Err = SpecError> + Clone>(
     named: &PeerArgs,
     config: &ConfigArgs,
     of_section: fn(&Section) -> &Vec<S>,
-) -> Result<(Vec<S>, Whom)> {
+) -> Result<(Vec<S>, NamedPeer)> {
     let (mut peer, mut specs) = (named.peer.as_deref(), Vec::new());
     for word in words {
         let names_peer = is_name(word) || word.parse::<std::net::IpAddr>().is_ok();
@@ -76,23 +76,23 @@ pub(super) fn sort<S: FromStr<Err = SpecError> + Clone>(
         let names = Peers::read(config.config.as_deref())?.say_names("");
         return Err(Message::NoPeer { names }.into());
     };
-    let whom = Whom::find(peer, named.port, config)?;
+    let named = NamedPeer::find(peer, named.port, config)?;
     if specs.is_empty() {
-        specs.clone_from(of_section(&whom.section));
+        specs.clone_from(of_section(&named.section));
     }
     if specs.is_empty() {
-        return Err(say_no_specs(peer, &whom, config)?.into());
+        return Err(say_no_specs(peer, &named, config)?.into());
     }
-    Ok((specs, whom))
+    Ok((specs, named))
 }
 
 /// There is nothing to forward: why not?
-fn say_no_specs(typed: &str, whom: &Whom, config: &ConfigArgs) -> Result<Message> {
+fn say_no_specs(typed: &str, named: &NamedPeer, config: &ConfigArgs) -> Result<Message> {
     if !is_name(typed) {
         return Ok(Message::NoSpec { peer: typed.to_owned() });
     }
     let peers = Peers::read(config.config.as_deref())?;
-    Ok(match &whom.hint {
+    Ok(match &named.hint {
         Some(names) => Message::NoSpecForHost { host: typed.to_owned(), names: names.clone() },
         None => Message::NoSpecInSection { name: typed.to_owned(), file: peers.file().to_owned() },
     })
