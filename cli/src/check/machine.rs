@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{message::Message, tunnel::ENOUGH_BUFFER_BYTES, words},
-    sheet::line,
+    layout::line,
     stun,
 };
 

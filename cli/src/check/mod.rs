@@ -1,9 +1,9 @@
 //! `pinhole check`: what stands in the way of a tunnel, and what would help.
 
+mod layout;
 mod machine;
 mod meet;
 mod pair;
-mod sheet;
 mod stun;
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ use pinhole::{
 };
 use serde_json::{Value, json};
 
-use self::{machine::Own, meet::Meeting, pair::Pair, sheet::Sheet};
+use self::{layout::Layout, machine::Own, meet::Meeting, pair::Pair};
 use super::{
     Outcome,
     args::CheckArgs,
@@ -68,9 +68,9 @@ async fn run_check(args: &CheckArgs, named: Option<&NamedPeer>) -> Result<Outcom
             outcome = Outcome::Done;
             let pair = Pair { role: meet::role(args), outcome: &checked, connected, has_watched };
             let mut report = Report::new(&own, pair.sentence().to_string(), pair.advice());
-            report.sheet.section("the path", pair.path_lines());
-            report.sheet.section("this side, as the peer sees it", pair.own_lines());
-            report.sheet.section("the peer's side, as seen from here", pair.peer_lines());
+            report.layout.section("the path", pair.path_lines());
+            report.layout.section("this side, as the peer sees it", pair.own_lines());
+            report.layout.section("the peer's side, as seen from here", pair.peer_lines());
             report.value["pair"] = pair.json();
             report
         }
@@ -117,7 +117,7 @@ async fn look(args: &CheckArgs, named: Option<&NamedPeer>) -> Result<Own> {
 
 /// The report, for people and for programs.
 struct Report {
-    sheet: Sheet,
+    layout: Layout,
     value: Value,
 }
 
@@ -127,17 +127,17 @@ impl Report {
         advice.extend(own.advice());
         let advice: Vec<String> = advice.iter().map(ToString::to_string).collect();
         let value = json!({ "sentence": sentence, "advice": advice, "own": own.json() });
-        Self { sheet: Sheet::new(sentence, &advice), value }
+        Self { layout: Layout::new(sentence, &advice), value }
     }
 
     /// Prints it; what this machine is like stands at the end.
     fn show(mut self, own: &Own, args: &CheckArgs) {
-        self.sheet.section("this machine", own.machine_lines());
-        self.sheet.section("the way out", own.hop_lines());
+        self.layout.section("this machine", own.machine_lines());
+        self.layout.section("the way out", own.hop_lines());
         if let Some(stun) = &own.stun {
-            self.sheet.section(format!("what {}, a third party, sees", stun.server), stun::lines(stun));
+            self.layout.section(format!("what {}, a third party, sees", stun.server), stun::lines(stun));
         }
-        let text = if args.json { format!("{}\n", self.value) } else { self.sheet.text() };
+        let text = if args.json { format!("{}\n", self.value) } else { self.layout.text() };
         talk::out(text.into_bytes());
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{message::Message, words},
-    sheet::line,
+    layout::line,
 };
 
 /// More loss than this is worth a word, of a hundred letters.

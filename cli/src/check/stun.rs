@@ -6,7 +6,7 @@ use pinhole::{
 };
 use serde_json::{Value, json};
 
-use super::sheet::line;
+use super::layout::line;
 #[cfg(test)]
 use crate::message::Message;
 

@@ -1,13 +1,13 @@
-//! The report as a page of text: the sentence that matters, what to mend, and then the particulars.
+//! The layout of a report as text: the sentence that matters, what to mend, and then the particulars.
 
 use std::fmt::Write;
 
-/// Width of the column of names.
+/// Width of the column of names, characters.
 const NAMES: usize = 12;
 
-/// A report for a person.
+/// A report for a person, laid out as text.
 #[derive(Debug, Default)]
-pub(super) struct Sheet {
+pub(super) struct Layout {
     sentence: String,
     advice: Vec<String>,
     sections: Vec<Section>,
@@ -19,7 +19,7 @@ struct Section {
     lines: Vec<(String, String)>,
 }
 
-impl Sheet {
+impl Layout {
     /// Begins a report with the sentence that matters.
     pub(super) fn new(sentence: String, advice: &[String]) -> Self {
         Self { sentence, advice: advice.to_vec(), sections: Vec::new() }
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn the_sentence_leads_and_empty_sections_are_left_out() {
-        let mut sheet = Sheet::new("All is well.".into(), &["mend this".into()]);
-        sheet.section("nothing", Vec::new());
-        sheet.section("something", vec![line("name", "value")]);
-        assert_eq!(sheet.text(), "All is well.\n- mend this\n\nsomething\n  name          value\n");
+        let mut layout = Layout::new("All is well.".into(), &["mend this".into()]);
+        layout.section("nothing", Vec::new());
+        layout.section("something", vec![line("name", "value")]);
+        assert_eq!(layout.text(), "All is well.\n- mend this\n\nsomething\n  name          value\n");
     }
 }
