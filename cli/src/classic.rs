@@ -3,10 +3,10 @@
 //! One UDP socket, one TCP connection at a time, one loop. What the protocol wants is `pinhole_classic`.
 
 mod local;
-mod words;
+mod texts;
 
 #[cfg(test)]
-pub(super) use self::words::all as all_words;
+pub(super) use self::texts::all as all_texts;
 
 use std::{
     io,
@@ -33,10 +33,11 @@ use super::{
     args::ClassicArgs,
     journal::{Level, Throttle, one_line},
     message::{Message, OrSay},
+    output,
     run_loop::{Signals, done},
-    say_as, talk,
+    say_as,
+    texts::explain_bind,
     tunnel::{advise_peer, start_logging},
-    words::explain_bind,
 };
 
 /// How long a client waits for the peer.
@@ -62,14 +63,14 @@ enum Spec {
 }
 
 pub(super) fn run(args: &ClassicArgs) -> Result<Outcome> {
-    talk::start();
+    output::start();
     start_logging(args.debug);
     if let Some(extra) = args.extra.first() {
         let form = "pinhole classic -c|-l TCP_PORT PEER [UDP_PORT]";
         return Err(Message::OneTooMany { extra: extra.clone(), form }.into());
     }
     let spec = if args.serve { Spec::Serve(args.tcp.parse()?) } else { Spec::Open(args.tcp.parse()?) };
-    say_as(Level::Warning, &words::caveat(args.serve, &args.tcp, &args.peer));
+    say_as(Level::Warning, &texts::caveat(args.serve, &args.tcp, &args.peer));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.or_say(|| Message::NoRuntime)?.block_on(async {
         let mut signals = Signals::new()?;
@@ -156,7 +157,7 @@ impl Proxy {
             throttle: Throttle::new(),
         };
         proxy.listen()?;
-        proxy.say("peer", Level::Info, &words::waiting(&proxy.peer.to_string(), address));
+        proxy.say("peer", Level::Info, &texts::waiting(&proxy.peer.to_string(), address));
         Ok(proxy)
     }
 
@@ -190,8 +191,8 @@ impl Proxy {
             let now = Instant::now();
             self.machine.handle_timeout(now);
             if self.give_up_at.is_some_and(|at| now >= at) {
-                let words = words::gave_up(self.wait.unwrap_or_default());
-                self.say("gave up", Level::Error, &words);
+                let text = texts::gave_up(self.wait.unwrap_or_default());
+                self.say("gave up", Level::Error, &text);
                 return Ok(Outcome::NoPath);
             }
             self.tick(now);
@@ -267,7 +268,7 @@ impl Proxy {
         let tcp = match accepted {
             Ok(tcp) => tcp,
             Err(error) => {
-                self.say("accept", Level::Warning, &words::cannot_accept(&error));
+                self.say("accept", Level::Warning, &texts::cannot_accept(&error));
                 self.accepts_at = Instant::now() + ACCEPT_PAUSE;
                 return;
             }
@@ -282,7 +283,7 @@ impl Proxy {
         }
         if self.connection.is_some() {
             if !std::mem::replace(&mut self.has_refused, true) {
-                self.say("second", Level::Warning, words::SECOND_CLIENT);
+                self.say("second", Level::Warning, texts::SECOND_CLIENT);
             }
             return;
         }
@@ -306,7 +307,7 @@ impl Proxy {
                 self.machine.open(now);
             }
             Err(error) => {
-                self.say("service", Level::Warning, &words::no_service(&self.spec_name(), &error));
+                self.say("service", Level::Warning, &texts::no_service(&self.spec_name(), &error));
                 self.machine.refuse(now);
             }
         }
@@ -323,15 +324,15 @@ impl Proxy {
         match event {
             Event::Heard { from } => {
                 self.give_up_at = None;
-                self.say("heard", Level::Info, &words::heard(from));
+                self.say("heard", Level::Info, &texts::heard(from));
             }
             Event::Pinhole { from } => {
                 let serves = matches!(self.spec, Spec::Serve(_));
-                self.say("pinhole", Level::Warning, &words::pinhole(from, serves));
+                self.say("pinhole", Level::Warning, &texts::pinhole(from, serves));
             }
             Event::Lost => {
                 self.give_up_at = self.wait.map(|wait| Instant::now() + wait);
-                self.say("lost", Level::Warning, words::LOST);
+                self.say("lost", Level::Warning, texts::LOST);
             }
             Event::Wanted => {
                 if let Spec::Serve(spec) = &self.spec {
@@ -341,22 +342,22 @@ impl Proxy {
             Event::Began => {
                 (self.is_active, self.has_refused, self.is_peer_busy) = (true, false, false);
                 self.held_until = None;
-                self.say("began", Level::Info, words::BEGAN);
+                self.say("began", Level::Info, texts::BEGAN);
             }
             Event::Busy => {
                 self.is_peer_busy = true;
-                self.say("busy", Level::Warning, words::BUSY);
+                self.say("busy", Level::Warning, texts::BUSY);
             }
             Event::Ended(summary) => self.ended(summary),
-            Event::Cut { size } => self.say("cut", Level::Warning, &words::cut(size)),
-            Event::Ratio(ratio) => self.say("ratio", Level::Info, &words::ratio(ratio)),
+            Event::Cut { size } => self.say("cut", Level::Warning, &texts::cut(size)),
+            Event::Ratio(ratio) => self.say("ratio", Level::Info, &texts::ratio(ratio)),
         }
     }
 
     fn ended(&mut self, summary: Summary) {
         self.is_active = false;
         self.held_until = None;
-        self.say("ended", Level::Info, &words::ended(&summary));
+        self.say("ended", Level::Info, &texts::ended(&summary));
         let connection = self.connection.take();
         match summary.end {
             End::Local | End::Peer => {
@@ -374,7 +375,7 @@ impl Proxy {
     /// Does what is due besides the protocol.
     fn tick(&mut self, now: Instant) {
         if self.held_until.is_some_and(|at| now >= at) {
-            self.say("held", Level::Warning, &words::held(self.machine.is_heard(), self.is_peer_busy));
+            self.say("held", Level::Warning, &texts::held(self.machine.is_heard(), self.is_peer_busy));
             self.abort();
         }
         if self.look_up_at.is_some_and(|at| now >= at) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::message::Message;
-pub(super) use super::plain::one_line;
+pub(super) use super::sanitize::one_line;
 
 /// Lines of one kind that are said in [`SPAN`].
 pub(super) const LINES: u32 = 60;

@@ -16,7 +16,7 @@ use super::{
     args::{KeySource, OwnPhrase},
     config,
     message::{Message, OrSay},
-    say, words,
+    say, texts,
 };
 
 /// Environment variable with the key.
@@ -208,7 +208,7 @@ fn parse(text: &str, own: OwnPhrase) -> Result<Phrase, Message> {
         None => text.parse(),
     };
     // A terminal is the user's own; a log is not.
-    phrase.map_err(|error: PhraseError| words::bad_key(error, io::stderr().is_terminal()))
+    phrase.map_err(|error: PhraseError| texts::bad_key(error, io::stderr().is_terminal()))
 }
 
 /// Returns a key as it stands in a file.

@@ -17,18 +17,18 @@ mod keyring;
 mod manual;
 mod message;
 mod named_peer;
+mod output;
 mod peer_cache;
 mod pipe;
-mod plain;
 mod qr;
 mod report;
 mod run_loop;
+mod sanitize;
 mod service;
 mod status;
-mod talk;
+mod texts;
 mod tunnel;
-mod words;
-mod wrong;
+mod usage;
 
 use std::{panic, process::ExitCode};
 
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     hide_memory();
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     tell_panics();
-    let _last_lines = talk::LastLines;
+    let _last_lines = output::LastLines;
     let result = match cli.verb {
         Some(Verb::Serve { words, peer, common }) => tunnel::serve(&words, &peer, common),
         Some(Verb::Open { words, peer, common }) => tunnel::open(&words, &peer, common),
@@ -110,7 +110,7 @@ fn hide_memory() {
 fn refuse(error: &clap::Error) -> ! {
     let typed: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    match wrong::explain(error, &typed) {
+    match usage::explain(error, &typed) {
         Some(told) => {
             say_error(&told);
             std::process::exit(WRONG_USE.into())
@@ -130,8 +130,8 @@ fn say(message: &Message) {
 
 /// Says a line on stderr, in one piece. For what is not a message: events, results, commands to copy.
 fn say_as(level: Level, line: &str) {
-    let line = talk::fit(line);
-    talk::err(format!("{}{line}\n", level.prefix()).into_bytes());
+    let line = output::fit(line);
+    output::err(format!("{}{line}\n", level.prefix()).into_bytes());
 }
 
 /// Makes a sentence of a panic. It ends one connection, or a part that the program cannot do without; that is told as

@@ -19,7 +19,7 @@ use clap_mangen::{
 use super::{
     args::Cli,
     message::{Message, OrSay},
-    talk,
+    output,
 };
 
 /// Environment variable by which a shell's script asks.
@@ -66,7 +66,7 @@ pub(super) fn completions(shell: Shell) -> Result<()> {
     if shell.is("zsh") {
         script.extend(AT_ONCE.as_bytes());
     }
-    talk::out(script);
+    output::out(script);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each message is a short sentence for the one who sits at this machine. It says what is the matter and, where
 //! something can be done, what. docs/messages.md has them all, with causes and cures; `message/page.rs` holds the page
-//! to them. What happens to the tunnel is told by `words.rs` from the library's events; docs/messages.md has that, too.
+//! to them. What happens to the tunnel is told by `texts.rs` from the library's events; docs/messages.md has that, too.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +16,7 @@ use pinhole::{
     proto::{key::WeakPhrase, nat::Cause, puncher::NoPathCause},
 };
 
-use super::words;
+use super::texts;
 
 /// A sentence of the program.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +211,7 @@ pub(super) enum Message {
     KeyMade(PathBuf),
     #[error(
         "on the other machine run, with this machine's public IP in place of THIS_IP ({}):",
-        words::find_public("here")
+        texts::find_public("here")
     )]
     OnTheOtherMachine,
 
@@ -298,7 +298,7 @@ pub(super) enum Message {
     NoKeyForCheck,
     #[error(
         "waiting {seconds} s for the other side at {peer}. There, with this side's public IP in place of THIS_IP ({}):",
-        words::find_public("here")
+        texts::find_public("here")
     )]
     WaitingForCheck { seconds: f64, peer: String },
     #[error("the other side is there: surveying both NATs, about a quarter of a minute")]
@@ -341,9 +341,9 @@ pub(super) enum Message {
         "this program may have {0} files open at most, too few for a whole search: raise the limit (`ulimit -Hn`)"
     )]
     FewDescriptors(u64),
-    #[error("{}", words::no_path(&NoPathCause::Prohibited { by: *.0 }))]
+    #[error("{}", texts::no_path(&NoPathCause::Prohibited { by: *.0 }))]
     RouterForbids(IpAddr),
-    #[error("{}", words::no_path(&NoPathCause::Unreachable { by: *.0 }))]
+    #[error("{}", texts::no_path(&NoPathCause::Unreachable { by: *.0 }))]
     RouterKnowsNoWay(IpAddr),
     #[error(
         "A tunnel works between the two sides: they met after {seconds:.1} s {how}; round trip {rtt}{slowed}."

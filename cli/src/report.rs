@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     journal::{Level, Throttle, one_line},
     message::Message,
-    say_as, talk, words,
+    output, say_as, texts,
 };
 
 /// Version of the event lines, docs/events.md.
@@ -96,15 +96,15 @@ impl Reporter {
 
     /// Says that it is over, and why, as far as this side can tell.
     pub(super) fn gave_up(&mut self, wait: Duration, found: Option<&SearchReport>) {
-        let text = words::gave_up(wait, found);
+        let text = texts::gave_up(wait, found);
         self.line(Level::Error, &text);
         if self.json {
-            talk::out(format!("{}\n", to_json_gave_up(found, &text)).into_bytes());
+            output::out(format!("{}\n", to_json_gave_up(found, &text)).into_bytes());
         }
     }
 
     pub(super) fn event(&mut self, event: &Event) {
-        if let Some(line) = words::describe(event)
+        if let Some(line) = texts::describe(event)
             && !(matches!(event, Event::Searching { .. }) && self.waiting == line)
         {
             self.event_line(event, &line);
@@ -113,7 +113,7 @@ impl Reporter {
             }
         }
         if self.json {
-            talk::out(format!("{}\n", to_json(event)).into_bytes());
+            output::out(format!("{}\n", to_json(event)).into_bytes());
         }
         if let (Some(bar), Some(state)) = (&self.live, state(event)) {
             bar.set_message(state);
@@ -137,11 +137,11 @@ impl Reporter {
         let Some(bar) = &self.live else { return };
         let tunnel = peer.current();
         if tunnel.as_ref().is_some_and(|tunnel| !tunnel.has_path()) {
-            bar.set_message(format!("no path for {}; connections wait", words::span(bar.elapsed())));
+            bar.set_message(format!("no path for {}; connections wait", texts::span(bar.elapsed())));
         } else if let Some(rtt) = tunnel.and_then(|tunnel| tunnel.rtt()) {
-            bar.set_message(format!("tunnel up for {}, RTT {}", words::span(bar.elapsed()), words::rtt(rtt)));
+            bar.set_message(format!("tunnel up for {}, RTT {}", texts::span(bar.elapsed()), texts::rtt(rtt)));
         } else {
-            bar.set_message(format!("waiting for the peer, {}", words::span(bar.elapsed())));
+            bar.set_message(format!("waiting for the peer, {}", texts::span(bar.elapsed())));
         }
     }
 }
@@ -167,7 +167,7 @@ pub(super) fn status(event: &Event) -> Option<String> {
             | Event::Displaced
             | Event::Trouble(_)
     );
-    let line = words::describe(event).filter(|_| is_state)?;
+    let line = texts::describe(event).filter(|_| is_state)?;
     // The advice behind it is for the log.
     let end = [". ", "? "].into_iter().filter_map(|end| line.find(end)).min();
     Some(end.map_or(line.as_str(), |at| &line[..=at]).to_owned())
@@ -269,7 +269,7 @@ fn to_json(event: &Event) -> Value {
         _ => json!({}),
     };
     (object["event"], object["schema"]) = (event.name().into(), SCHEMA.into());
-    if let Some(text) = words::describe(event) {
+    if let Some(text) = texts::describe(event) {
         object["text"] = text.into();
     }
     object

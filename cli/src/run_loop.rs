@@ -29,7 +29,7 @@ use super::{
     pipe::PipeServer,
     report::{self, Reporter},
     service::Manager,
-    words,
+    texts,
 };
 
 /// Time that looking the peer up may take when everything is read again.
@@ -272,12 +272,12 @@ impl ReRead {
         match keyring::reread(found) {
             Ok(Some(another)) => match tokio::task::spawn_blocking(|| Keyed::new(another)).await {
                 Ok(keyed) => Self { told: Message::KeyChanged, another: Some(keyed) },
-                Err(error) => Self { told: words::reread(Some(&error.to_string()), &[]), another: None },
+                Err(error) => Self { told: texts::reread(Some(&error.to_string()), &[]), another: None },
             },
-            Ok(None) => Self { told: words::reread(None, &look_up(peer).await), another: None },
+            Ok(None) => Self { told: texts::reread(None, &look_up(peer).await), another: None },
             Err(error) => {
                 let why = format!("{error:#}");
-                Self { told: words::reread(Some(&why), &look_up(peer).await), another: None }
+                Self { told: texts::reread(Some(&why), &look_up(peer).await), another: None }
             }
         }
     }

@@ -34,13 +34,13 @@ use super::{
     keyring::{self, Found, Origin},
     message::{Message, OrSay},
     named_peer::{self, NamedPeer},
-    peer_cache,
+    output, peer_cache,
     pipe::{self, PipeServer},
     report::Reporter,
     run_loop::{End, Forwards, Keyed, RunLoop, Signals},
     say, say_as,
     service::Manager,
-    status, talk, words,
+    status, texts,
 };
 
 /// Time that what still runs in the background may take to end.
@@ -119,7 +119,7 @@ pub(super) fn short(args: ShortForm) -> Result<Outcome> {
 fn find_key_and_run(services: &Services, named: &NamedPeer, common: &Common) -> Result<Outcome> {
     check_status(common)?;
     warn_of_example(&named.peer);
-    talk::start();
+    output::start();
     let found = keyring::find(&common.key, services.role(), || check_peer(named, common))?;
     introduce(services, &named.peer, &found);
     run(services, named, common, found)
@@ -136,7 +136,7 @@ fn warn_of_example(peer: &PeerAddress) {
 
 /// Keeps a tunnel up until the user ends it.
 pub(super) fn run(services: &Services, named: &NamedPeer, common: &Common, found: Found) -> Result<Outcome> {
-    talk::start();
+    output::start();
     start_logging(common.debug);
     raise_descriptor_limit();
     let manager = Manager::of_environment();
@@ -268,7 +268,7 @@ async fn advise_for(services: &Services, named: &NamedPeer, error: StartError) -
         && let Some(holder) = status::holder(*address).await
     {
         let what = status::headline(&holder);
-        let told = words::port_of_pinhole(error.to_string(), holder.pid, what, holder.role, named.peer.port);
+        let told = texts::port_of_pinhole(error.to_string(), holder.pid, what, holder.role, named.peer.port);
         return told.into();
     }
     let advised = named.advise(error);
@@ -284,8 +284,8 @@ fn start_forwards(peer: &Peer, services: &Services, reporter: &mut Reporter) -> 
         Services::Open(specs) => {
             let mut open = Vec::new();
             for spec in specs {
-                let listening = forward::listen(peer, spec).map_err(|error| words::explain_bind(&error))?;
-                reporter.say(Level::Info, &words::listening(listening.address(), spec));
+                let listening = forward::listen(peer, spec).map_err(|error| texts::explain_bind(&error))?;
+                reporter.say(Level::Info, &texts::listening(listening.address(), spec));
                 open.push(listening);
             }
             Ok(Forwards::Listening(open))
@@ -322,7 +322,7 @@ fn introduce(services: &Services, peer: &PeerAddress, found: &Found) {
     if let (Services::Serve(specs), Origin::Made(path)) = (services, &found.origin) {
         say(&Message::KeyMade(path.clone()));
         say(&Message::OnTheOtherMachine);
-        let command = words::other_side(specs, peer.port);
+        let command = texts::other_side(specs, peer.port);
         say_as(Level::Info, &format!("\n  PINHOLE_KEY={} {command}\n", found.phrase.as_str()));
     } else if std::io::stderr().is_terminal() {
         say(&match &found.origin {
@@ -340,7 +340,7 @@ fn introduce(services: &Services, peer: &PeerAddress, found: &Found) {
 /// Adds the way out to a start that failed.
 pub(super) fn advise(error: StartError) -> anyhow::Error {
     match &error {
-        StartError::Bind(bind) => words::explain_bind(bind).into(),
+        StartError::Bind(bind) => texts::explain_bind(bind).into(),
         StartError::Peer(peer) => advise_peer(peer.clone()),
         StartError::Tls(_)
         | StartError::Entropy
@@ -366,7 +366,7 @@ pub(super) fn advise_peer(error: PeerError) -> anyhow::Error {
 fn warn_of_small_buffers(endpoint: &Endpoint, reporter: &mut Reporter) {
     let granted = endpoint.mux().buffer_sizes();
     if granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES {
-        reporter.say(Level::Warning, &words::small_buffers(granted, WANTED_BUFFER_BYTES));
+        reporter.say(Level::Warning, &texts::small_buffers(granted, WANTED_BUFFER_BYTES));
     }
 }
 
@@ -433,7 +433,7 @@ struct Piece(Level);
 
 impl Write for Piece {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        talk::err([self.0.prefix().as_bytes(), event].concat());
+        output::err([self.0.prefix().as_bytes(), event].concat());
         Ok(event.len())
     }
 

@@ -8,18 +8,18 @@ use serde_json::Value;
 use self::snapshot::Snapshot;
 
 // The files, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../cli/src/plain.rs"]
-mod plain;
+#[path = "../../cli/src/sanitize.rs"]
+mod sanitize;
 #[path = "../../pinhole/src/endpoint/status/snapshot.rs"]
 mod snapshot;
 
 fuzz_target!(|json: &str| {
-    assert!(is_plain(&plain::one_line(json)));
+    assert!(is_plain(&sanitize::one_line(json)));
     let Ok(value) = serde_json::from_str::<Value>(json) else { return };
-    let line = plain::json_line(json);
+    let line = sanitize::json_line(json);
     assert!(is_plain(&line));
     assert_eq!(serde_json::from_str::<Value>(&line).expect("it is JSON still"), value, "it means the same");
-    let Ok(snapshot) = serde_json::from_value::<Snapshot>(plain::value(value)) else { return };
+    let Ok(snapshot) = serde_json::from_value::<Snapshot>(sanitize::value(value)) else { return };
     check_texts(&serde_json::to_value(&snapshot).expect("what was read can be written"));
 });
 

@@ -13,7 +13,7 @@ use pinhole::{
 use serde_json::{Value, json};
 
 use super::{
-    super::{message::Message, tunnel::ENOUGH_BUFFER_BYTES, words},
+    super::{message::Message, texts, tunnel::ENOUGH_BUFFER_BYTES},
     layout::line,
     stun,
 };
@@ -108,12 +108,12 @@ impl Own {
         if let Port::Free(granted) = self.machine.port
             && granted.receive.min(granted.send) < ENOUGH_BUFFER_BYTES
         {
-            advice.push(words::small_buffers(granted, WANTED_BUFFER_BYTES));
+            advice.push(texts::small_buffers(granted, WANTED_BUFFER_BYTES));
         }
         match self.machine.clock {
             Clock::Unsynchronised => advice.push(Message::ClockNotKept),
             Clock::Synchronised { within } if within > CLOCK_BOUND => {
-                advice.push(Message::ClockOff(words::span(within)));
+                advice.push(Message::ClockOff(texts::span(within)));
             }
             Clock::Synchronised { .. } | Clock::Unknown => {}
         }
@@ -243,7 +243,7 @@ pub(in super::super) const FIREWALL: &str =
 
 fn clock_line(clock: Clock) -> String {
     match clock {
-        Clock::Synchronised { within } => format!("kept right, within {}", words::rtt(within)),
+        Clock::Synchronised { within } => format!("kept right, within {}", texts::rtt(within)),
         Clock::Unsynchronised => "nothing keeps it right".into(),
         Clock::Unknown => "the system does not say whether it is right".into(),
     }

@@ -23,7 +23,7 @@ use super::{
         key,
         keyring::{self, Found, Origin},
         message::{Message, OrSay},
-        say, say_as, tunnel, words,
+        say, say_as, texts, tunnel,
     },
     machine::Own,
 };
@@ -154,7 +154,7 @@ async fn search(peer: &Peer, wait: Duration) -> Result<(Tunnel, Connected), Meet
             }
             Some(Ok(Event::Heard { .. })) => wrong_start = None, // and it is refuted
             Some(Ok(event @ (Event::Trouble(_) | Event::HandshakeFailed { .. }))) => {
-                if let Some(line) = words::describe(&event) {
+                if let Some(line) = texts::describe(&event) {
                     say_as(Level::Info, &one_line(&line));
                 }
             }
@@ -169,7 +169,7 @@ fn wrongly_started(trouble: &Trouble) -> String {
     if let Trouble::SameRole { role } = trouble {
         return Message::SameSide(*role).to_string();
     }
-    words::describe_trouble(trouble)
+    texts::describe_trouble(trouble)
 }
 
 /// Shares the mappings between the first look at the routers, the search, and the survey and the watch after it.
@@ -201,7 +201,7 @@ pub(in super::super) fn apart(wait: Duration, why: Option<&NoPathCause>) -> Stri
     let seconds = wait.as_secs_f64();
     match why {
         Some(why) => {
-            format!("The two sides did not meet in {seconds} s: {}", words::sentence(&words::no_path(why)))
+            format!("The two sides did not meet in {seconds} s: {}", texts::sentence(&texts::no_path(why)))
         }
         None => format!("The two sides did not meet in {seconds} s."),
     }

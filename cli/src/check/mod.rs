@@ -26,7 +26,7 @@ use super::{
     args::CheckArgs,
     message::{Message, OrSay},
     named_peer::NamedPeer,
-    say, talk, tunnel,
+    output, say, tunnel,
 };
 
 pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
@@ -38,7 +38,7 @@ pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
         section.fill_key(&mut args.key);
         section.fill_limits(&mut args.limits);
     }
-    talk::start();
+    output::start();
     tunnel::start_logging(args.debug);
     tunnel::raise_descriptor_limit();
     let runtime =
@@ -138,6 +138,6 @@ impl Report {
             self.layout.section(format!("what {}, a third party, sees", stun.server), stun::lines(stun));
         }
         let text = if args.json { format!("{}\n", self.value) } else { self.layout.text() };
-        talk::out(text.into_bytes());
+        output::out(text.into_bytes());
     }
 }

@@ -11,7 +11,7 @@ use pinhole::{
 use serde_json::{Value, json};
 
 use super::{
-    super::{message::Message, words},
+    super::{message::Message, texts},
     layout::line,
 };
 
@@ -37,7 +37,7 @@ impl Pair<'_> {
     pub(super) fn sentence(&self) -> Message {
         let seconds = self.connected.took.as_secs_f64();
         let figures = &self.outcome.figures;
-        let rtt = words::rtt(std::time::Duration::from_micros(figures.rtt_min_us.into()));
+        let rtt = texts::rtt(std::time::Duration::from_micros(figures.rtt_min_us.into()));
         let how = match punchable(self.own().access(), self.peer().access()) {
             Verdict::Direct => "at ports that both sides know",
             Verdict::ByChance | Verdict::No(_) => {
@@ -64,7 +64,7 @@ impl Pair<'_> {
         }
         let apart = self.ahead_ms().unsigned_abs();
         if apart > CLOCK_MS {
-            let apart = words::span(std::time::Duration::from_millis(apart));
+            let apart = texts::span(std::time::Duration::from_millis(apart));
             advice.push(Message::ClocksApart(apart));
         }
         if self.outcome.figures.datagram_bytes == SMALLEST_DATAGRAM {
@@ -96,7 +96,7 @@ impl Pair<'_> {
 
     pub(super) fn path_lines(&self) -> Vec<(String, String)> {
         let figures = &self.outcome.figures;
-        let ms = |us: u32| words::rtt(std::time::Duration::from_micros(us.into()));
+        let ms = |us: u32| texts::rtt(std::time::Duration::from_micros(us.into()));
         let arrived = |seen: &Seen| seen.arrived.map_or_else(|| "?".into(), |arrived| arrived.to_string());
         let mut lines = vec![
             line(

@@ -27,7 +27,7 @@ use super::{
     journal::Level,
     keyring,
     message::{Message, OrSay},
-    say, say_as, words,
+    say, say_as, texts,
 };
 
 /// Time for the tunnel to come up.
@@ -92,8 +92,8 @@ fn show(stage: &Stage, size: u64, running: &Running) -> Result<Outcome> {
     ));
     show_line(&format!(
         "round trip        {} as the punch saw it, {} through the tunnel (median of {PINGS})",
-        words::rtt(punched.rtt),
-        words::rtt(ping)
+        texts::rtt(punched.rtt),
+        texts::rtt(ping)
     ));
     show_line(&format!("throughput        {:.0} Mbit/s for {} MiB", rate * 8.0 / 1e6, size >> 20));
     open.end()?;

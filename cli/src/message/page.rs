@@ -37,7 +37,7 @@ use self::{
     search::{causes, troubles},
 };
 use super::{Kind, Message};
-use crate::{check, classic, tunnel, words};
+use crate::{check, classic, texts, tunnel};
 
 const DOCUMENT: &str = include_str!("../../../docs/messages.md");
 
@@ -238,7 +238,7 @@ fn typed() -> Vec<String> {
 /// A key as it was typed, and what is said of it.
 fn bad_key<'a>(typed: impl IntoIterator<Item = &'a str>, for_own_eyes: bool) -> Message {
     let typed: Vec<&str> = typed.into_iter().collect();
-    words::bad_key(typed.join(" ").parse::<Phrase>().expect_err("wrong"), for_own_eyes)
+    texts::bad_key(typed.join(" ").parse::<Phrase>().expect_err("wrong"), for_own_eyes)
 }
 
 /// What is wrong with keys, in a log and on the user's own terminal.
@@ -318,22 +318,22 @@ fn checks() -> Vec<String> {
 fn said() -> BTreeSet<String> {
     let mut said: BTreeSet<String> =
         Kind::iter().filter(|kind| *kind != Kind::Stun).map(|kind| message(kind).to_string()).collect();
-    said.extend(events().iter().filter_map(words::describe));
-    said.extend(causes().iter().map(words::no_path));
+    said.extend(events().iter().filter_map(texts::describe));
+    said.extend(causes().iter().map(texts::no_path));
     said.extend(starts().into_iter().map(|error| tunnel::advise(error).to_string()));
-    said.extend([words::gave_up(30 * SECOND, None)]);
+    said.extend([texts::gave_up(30 * SECOND, None)]);
     let useless = Message::KeyFileIsOpen {
         path: "/etc/pinhole/key".into(),
         mode: 0o644,
         quoted: "/etc/pinhole/key".into(),
     };
-    said.insert(words::reread(Some(&useless.to_string()), &[]).to_string());
+    said.insert(texts::reread(Some(&useless.to_string()), &[]).to_string());
     for task in ["offer", "local port"] {
         said.insert(Message::PartEnded(TaskEnd { task, has_panicked: false }).to_string());
     }
     let shown = ["from the command line", "as typed"];
     said.extend(shown.map(|origin| Message::UsingKey(origin.into()).to_string()));
-    said.extend(typed().into_iter().chain(checks()).chain(classic::all_words()));
+    said.extend(typed().into_iter().chain(checks()).chain(classic::all_texts()));
     said
 }
 
@@ -375,6 +375,6 @@ fn a_message_is_one_line_without_doubled_marks() {
         assert!(!line.contains('\n') && line.trim() == line, "{line:?}");
         assert!(!["?.", "..", ". .", "!", " ,"].iter().any(|slip| line.contains(slip)), "{line}");
     }
-    let asked = words::describe(&Event::Trouble(Trouble::NoPath(Default::default()))).expect("a line");
+    let asked = texts::describe(&Event::Trouble(Trouble::NoPath(Default::default()))).expect("a line");
     assert!(asked.ends_with("Does a firewall block UDP? Still trying"), "{asked}");
 }

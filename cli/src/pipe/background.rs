@@ -103,7 +103,7 @@ fn pass_on(child: &mut Child) -> Result<Option<JoinHandle<()>>> {
     let copy = move || {
         let _closed = io::copy(&mut said, &mut io::stderr());
     };
-    let relay = thread::Builder::new().name("talk".into()).spawn(copy);
+    let relay = thread::Builder::new().name("relay".into()).spawn(copy);
     relay.map(Some).or_say(|| Message::NoRuntime)
 }
 

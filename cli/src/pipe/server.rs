@@ -32,7 +32,7 @@ use crate::{
         wire::{Answer, MAX_LINE_BYTES, Request, Told, Way, from_hex},
     },
     message::Message,
-    words,
+    texts,
 };
 
 /// Most pipes at a time.
@@ -144,7 +144,7 @@ impl PipeServer {
         };
         match ended {
             Ok(()) => Answer::Done,
-            Err(ProxyError::NoTunnel(found)) => Answer::Failed { why: words::gave_up(wait, found.as_ref()) },
+            Err(ProxyError::NoTunnel(found)) => Answer::Failed { why: texts::gave_up(wait, found.as_ref()) },
             Err(ProxyError::Refused(reply)) => Answer::Failed { why: format!("service {service}: {reply}") },
             Err(ProxyError::Broken | _) => Answer::Failed { why: Message::Cut.to_string() },
         }
@@ -167,7 +167,7 @@ impl PipeServer {
         }
         let mut own = Way::new(&self.peer.host, self.peer.port);
         if !request.way.addresses.is_empty() {
-            own.addresses = self.status.snapshot(&words::describe).await.addresses;
+            own.addresses = self.status.snapshot(&texts::describe).await.addresses;
         }
         let is_key = |tag: &String| from_hex(tag).is_some_and(|tag| self.key.is_named_by(&tag));
         request.way.leads_to(&own) && request.key.as_ref().is_none_or(is_key)

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{super::plain, foreign};
+use super::{super::sanitize, foreign};
 use crate::control::{
     folder,
     socket::SocketFile,
@@ -122,10 +122,10 @@ async fn ask(socket: &SocketFile) -> Option<Said> {
 }
 
 fn of_this_user(json: &str, pid: Option<u32>) -> Option<Answer> {
-    let value = plain::value(serde_json::from_str(json).ok()?);
+    let value = sanitize::value(serde_json::from_str(json).ok()?);
     let snapshot: Snapshot = serde_json::from_value(value).ok()?;
     let snapshot = Snapshot { pid: pid.unwrap_or(snapshot.pid), ..snapshot };
-    Some(Answer { snapshot, user: None, json: plain::json_line(json) })
+    Some(Answer { snapshot, user: None, json: sanitize::json_line(json) })
 }
 
 fn of_another_user(json: &str, user: u32, pid: u32) -> Option<Answer> {

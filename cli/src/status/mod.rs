@@ -27,14 +27,15 @@ use super::{
     control::folder,
     journal::Level,
     message::{Message, OrSay},
+    output,
     report::Reporter,
-    say, talk, words,
+    say, texts,
 };
 
 /// Shows this instance on a page for as long as what is returned is held, if that is wanted.
 pub(super) fn show(peer: &Peer, common: &Common, reporter: &mut Reporter) -> Result<Option<Page>> {
     let page = common.status.map(|address| Page::open(peer.status(), address)).transpose();
-    let page = page.map_err(|error| words::explain_bind(&error))?;
+    let page = page.map_err(|error| texts::explain_bind(&error))?;
     if let Some(page) = &page {
         reporter.say(Level::Info, &Message::StatusPage(page.address()));
     }
@@ -51,12 +52,12 @@ pub(super) fn run(args: &StatusArgs) -> Result<Outcome> {
     let answers = runtime.block_on(ask::everybody());
     if args.json {
         for answer in &answers.all {
-            talk::out(format!("{}\n", answer.json.trim_end()).into_bytes());
+            output::out(format!("{}\n", answer.json.trim_end()).into_bytes());
         }
     } else {
         let texts: Vec<String> =
             answers.all.iter().map(|answer| text::page(&answer.snapshot, answer.user)).collect();
-        talk::out(texts.join("\n").into_bytes());
+        output::out(texts.join("\n").into_bytes());
     }
     say_about_the_others(&answers);
     Ok(if answers.all.is_empty() { Outcome::NoneRuns } else { Outcome::Done })
@@ -105,7 +106,7 @@ pub(super) async fn holder(udp: SocketAddr) -> Option<Snapshot> {
 
 /// Returns the snapshot as JSON with a line's end.
 pub(super) async fn to_json(status: &Status) -> String {
-    let snapshot = status.snapshot(&words::describe).await;
+    let snapshot = status.snapshot(&texts::describe).await;
     let mut json = serde_json::to_string(&snapshot).unwrap_or_default();
     json.push('\n');
     json

@@ -8,7 +8,7 @@ use pinhole::status::{
     snapshot::{Chosen, Forward, Network, Path, Side, State, Timestamp, Tunnel},
 };
 
-use crate::{journal::one_line, talk, words};
+use crate::{journal::one_line, output, texts};
 
 /// Columns before what a row says.
 const INDENT: usize = 12;
@@ -34,7 +34,7 @@ pub(super) fn page(snapshot: &Snapshot, user: Option<u32>) -> String {
     if let Some(services) = &snapshot.peer_services {
         row(
             "peer",
-            format!("offers {}", if services.is_empty() { "nothing".into() } else { words::names(services) }),
+            format!("offers {}", if services.is_empty() { "nothing".into() } else { texts::names(services) }),
         );
     }
     for forward in &snapshot.forwards {
@@ -51,7 +51,7 @@ pub(super) fn page(snapshot: &Snapshot, user: Option<u32>) -> String {
     );
     // Some of it may come from another user's program.
     lines.iter().fold(String::new(), |mut page, line| {
-        let _infallible = writeln!(page, "{}", talk::fit_report(&one_line(line), INDENT));
+        let _infallible = writeln!(page, "{}", output::fit_report(&one_line(line), INDENT));
         page
     })
 }
@@ -88,7 +88,7 @@ pub(crate) fn headline(snapshot: &Snapshot) -> String {
 /// Returns where the path in use leads, and why it is that one.
 fn path(path: &Path) -> String {
     let local = path.local.map_or_else(|| "?".to_owned(), |local| local.to_string());
-    let (method, why) = (words::method(&path.method), chosen(path));
+    let (method, why) = (texts::method(&path.method), chosen(path));
     format!("{local} to {}, found {method} ({why}), in use for {}", path.remote, span(path.since.ago_s))
 }
 
@@ -209,11 +209,11 @@ pub(super) fn ago(at: &Timestamp) -> String {
 
 pub(super) fn span(seconds: f64) -> String {
     // What a program says that is not ours is no reason to panic.
-    words::span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    texts::span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 pub(super) fn ms(ms: f64) -> String {
-    words::rtt(Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default())
+    texts::rtt(Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default())
 }
 
 pub(super) fn percent(share: f64) -> String {

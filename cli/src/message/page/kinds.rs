@@ -34,7 +34,7 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::PeerIsOwn => {
             Message::PeerIsOwn(PeerError::OwnAddress(([127, 0, 0, 1], 5555).into()).to_string())
         }
-        Kind::PortOfPinhole => words::port_of_pinhole(
+        Kind::PortOfPinhole => texts::port_of_pinhole(
             "UDP port 5555 is in use on 0.0.0.0".into(),
             7,
             "connected to 203.0.113.9:5555 for 1 min 5 s, RTT 20 ms; 1 connection".into(),
@@ -96,7 +96,7 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::NoKeyYet => Message::NoKeyYet,
         Kind::KeyVariableIsNoText => Message::KeyVariableIsNoText,
         Kind::KeyVariableIsUseless => Message::KeyVariableIsUseless,
-        Kind::WeakKey => words::bad_key(Phrase::own("secret").expect_err("anybody guesses it"), true),
+        Kind::WeakKey => texts::bad_key(Phrase::own("secret").expect_err("anybody guesses it"), true),
         Kind::MistypedKey => {
             bad_key("moonlight spotter shush theft relocate vending affix".split(' ').rev(), false)
         }
@@ -130,7 +130,7 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::NoRuntime => Message::NoRuntime,
         Kind::NoSignals => Message::NoSignals,
         Kind::NoAddress => Message::NoAddress("UDP socket"),
-        Kind::CannotBind => words::explain_bind(&BindError::new(Protocol::Udp, peer(), eio())),
+        Kind::CannotBind => texts::explain_bind(&BindError::new(Protocol::Udp, peer(), eio())),
         Kind::NameDoesNotResolve => {
             Message::NameDoesNotResolve(PeerError::Unresolved("home.example".into()).to_string())
         }
@@ -139,10 +139,10 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::StatusPage => Message::StatusPage(([127, 0, 0, 1], 8555).into()),
         Kind::Unseen => Message::Unseen(Message::NoFolder.to_string()),
         Kind::SmallBuffers => {
-            words::small_buffers(BufferSizes { receive: 212_992, send: 212_992 }, 8_388_608)
+            texts::small_buffers(BufferSizes { receive: 212_992, send: 212_992 }, 8_388_608)
         }
         Kind::KeyChanged => Message::KeyChanged,
-        Kind::ReRead => words::reread(None, &[peer()]),
+        Kind::ReRead => texts::reread(None, &[peer()]),
         Kind::PartEnded => Message::PartEnded(TaskEnd { task: "driver", has_panicked: true }),
         Kind::SocketFailed => Message::SocketFailed,
         Kind::OwnFault => {
@@ -174,7 +174,7 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::PublicAddress => Message::PublicAddress(check::FIREWALL),
         Kind::BehindNat => Message::BehindNat(check::ONLY_A_PEER),
         Kind::ClockNotKept => Message::ClockNotKept,
-        Kind::ClockOff => Message::ClockOff(words::span(8 * SECOND)),
+        Kind::ClockOff => Message::ClockOff(texts::span(8 * SECOND)),
         Kind::FewDescriptors => Message::FewDescriptors(64),
         Kind::RouterForbids => Message::RouterForbids(router()),
         Kind::RouterKnowsNoWay => Message::RouterKnowsNoWay(router()),
@@ -185,7 +185,7 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::Unpredictable => Message::Unpredictable("this side's"),
         Kind::PacketsLost => Message::PacketsLost { lost: 20, from: "this side" },
         Kind::SlowedDown => Message::SlowedDown { first: "32 Mbit/s".into(), last: "3.2 Mbit/s".into() },
-        Kind::ClocksApart => Message::ClocksApart(words::span(9 * SECOND)),
+        Kind::ClocksApart => Message::ClocksApart(texts::span(9 * SECOND)),
         Kind::SmallPath => Message::SmallPath,
         Kind::Stun => Message::Stun,
         Kind::SameSide => Message::SameSide(Role::Open),

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use super::{metrics, to_json};
-use crate::words;
+use crate::texts;
 
 /// Connections at a time; others wait in the system's queue.
 const CONNECTIONS: usize = 32;
@@ -146,7 +146,7 @@ async fn answer(request: &Request<Incoming>, status: &Status) -> Response<String
     match request.uri().path() {
         "/status.json" => respond(StatusCode::OK, "application/json", to_json(status).await),
         "/metrics" => {
-            let snapshot = status.snapshot(&words::describe).await;
+            let snapshot = status.snapshot(&texts::describe).await;
             respond(StatusCode::OK, metrics::CONTENT_TYPE, metrics::text(&snapshot))
         }
         path => match FILES.iter().find(|(name, ..)| *name == path) {

@@ -13,7 +13,7 @@ use ratatui::{
 };
 
 use super::draw::{Palette, framed};
-use crate::{status::text, words};
+use crate::{status::text, texts};
 
 /// Columns within the frame that the whole picture needs; on less the machines are left out.
 const WHOLE: u16 = 102;
@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, palet
         |path| {
             format!(
                 "found {} ({}); in use for {}",
-                words::method(&path.method),
+                texts::method(&path.method),
                 text::chosen(path),
                 text::span(path.since.ago_s)
             )
@@ -66,7 +66,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, palet
     wire(frame, wire_1, "─", "", "", palette.dim());
     wire(frame, wire_2, "─", "", "", palette.dim());
     let rtt = snapshot.path.as_ref().and_then(|path| path.rtt_ms).map_or_else(String::new, text::ms);
-    let method = snapshot.path.as_ref().map_or("", |path| words::method(&path.method));
+    let method = snapshot.path.as_ref().map_or("", |path| texts::method(&path.method));
     let dash = if snapshot.state == State::Connected { "━" } else { "╌" };
     wire(frame, hole, dash, &rtt, method, style.add_modifier(Modifier::BOLD));
     frame.render_widget(Paragraph::new(why).alignment(Alignment::Center), below);

@@ -1,10 +1,10 @@
-//! The sentences of `pinhole classic`.
+//! The texts of `pinhole classic`.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use pinhole_classic::{End, Ratio, Summary};
 
-use super::super::words::{RAISE, span};
+use super::super::texts::{RAISE, span};
 
 /// What everybody who uses this must know.
 pub(super) fn caveat(serves: bool, tcp: &str, peer: &str) -> String {
@@ -117,7 +117,7 @@ pub(in super::super) fn all() -> Vec<String> {
         heard(peer),
         pinhole(peer, true),
         pinhole(peer, false),
-        super::words::ratio(ratio(1_000_000)),
+        super::texts::ratio(ratio(1_000_000)),
         cut(1372),
         no_service("localhost:22", &refused),
         cannot_accept(&none_left),

@@ -1,4 +1,4 @@
-//! Sentences of a search: what is in its way, and what would help.
+//! The texts of a search: what is in its way, and what would help.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! The sentences: what happened, why, and what to do about it.
+//! The texts for users: what happened, why, and what to do about it.
 
 mod search;
 

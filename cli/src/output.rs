@@ -1,4 +1,4 @@
-//! stdout and stderr, each written by a thread of its own: whoever has stopped reading must not stop a tunnel.
+//! stdout and stderr, each written by a thread of its own: a reader that has stopped must not stop a tunnel.
 //!
 //! A pipe that nobody reads takes 64 KiB and then holds up whoever writes. Here that is a thread which has nothing
 //! else to do; what does not fit into its queue is counted, and told once there is room. A terminal is written at
@@ -21,7 +21,7 @@ use terminal_size::{Width, terminal_size_of};
 
 use super::message::Message;
 
-/// Lines that wait for a reader.
+/// Most lines that wait for a reader.
 const QUEUE: usize = 1024;
 
 /// Time that the last lines may take.
@@ -30,18 +30,18 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Narrower terminals break lines by themselves.
 const NARROWEST: usize = 20;
 
-/// How often is looked whether they can be taken.
+/// How often it is tried whether the last lines can be taken.
 const LOOK: Duration = Duration::from_millis(5);
 
 static OUT: Stream = Stream::new();
 static ERR: Stream = Stream::new();
 
 struct Stream {
-    queue: OnceLock<SyncSender<Piece>>,
+    queue: OnceLock<SyncSender<Item>>,
     lost: AtomicU64,
 }
 
-enum Piece {
+enum Item {
     Text(Vec<u8>),
     /// All before it is written.
     Mark(SyncSender<()>),
@@ -127,9 +127,9 @@ impl Stream {
     }
 
     /// Without threads, everything is written at once.
-    fn start(&self, write: impl FnOnce(Receiver<Piece>) + Send + 'static) {
+    fn start(&self, write: impl FnOnce(Receiver<Item>) + Send + 'static) {
         let (queue, lines) = sync_channel(QUEUE);
-        if thread::Builder::new().name("talk".into()).spawn(|| write(lines)).is_ok() {
+        if thread::Builder::new().name("output".into()).spawn(|| write(lines)).is_ok() {
             let _started_before = self.queue.set(queue);
         }
     }
@@ -139,7 +139,7 @@ impl Stream {
             let _closed = at_once.write_all(&text);
             return;
         };
-        if queue.try_send(Piece::Text(text)).is_err() {
+        if queue.try_send(Item::Text(text)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -147,28 +147,28 @@ impl Stream {
     fn flush(&self, until: Instant) {
         let Some(queue) = self.queue.get() else { return };
         let (written, mark) = sync_channel(1);
-        let mut piece = Piece::Mark(written);
-        while let Err(TrySendError::Full(back)) = queue.try_send(piece) {
+        let mut item = Item::Mark(written);
+        while let Err(TrySendError::Full(back)) = queue.try_send(item) {
             if Instant::now() >= until {
                 return;
             }
             thread::sleep(LOOK);
-            piece = back;
+            item = back;
         }
         let _nobody_reads = mark.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
 /// Writes what comes; says how much was lost before it, if that is wanted here.
-fn write_all(lines: &Receiver<Piece>, mut stream: impl Write, lost: Option<&AtomicU64>) {
-    for piece in lines {
-        let _closed = match piece {
-            Piece::Text(text) => {
+fn write_all(lines: &Receiver<Item>, mut stream: impl Write, lost: Option<&AtomicU64>) {
+    for item in lines {
+        let _closed = match item {
+            Item::Text(text) => {
                 let lost = lost.map_or(0, |lost| lost.swap(0, Ordering::Relaxed));
                 let told = if lost > 0 { writeln!(stream, "{}", Message::LinesLost(lost)) } else { Ok(()) };
                 told.and_then(|()| stream.write_all(&text)).and_then(|()| stream.flush())
             }
-            Piece::Mark(written) => {
+            Item::Mark(written) => {
                 let _gave_up = written.try_send(());
                 Ok(())
             }

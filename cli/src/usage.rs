@@ -1,4 +1,4 @@
-//! What is wrong with a command line, where the parser's own words would not help.
+//! Usage errors: what is wrong with a command line, where the parser's own words would not help.
 
 use clap::{
     CommandFactory,
@@ -7,7 +7,7 @@ use clap::{
 
 use super::{args::Cli, config::similar, message::Message};
 
-/// Says what is wrong and how the right form looks; none where the parser says it well.
+/// Returns what is wrong and how the right form looks; `None` where the parser says it well.
 pub(super) fn explain(error: &clap::Error, typed: &[String]) -> Option<Message> {
     let first = typed.first()?;
     let kind = error.kind();

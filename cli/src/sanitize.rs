@@ -1,4 +1,4 @@
-//! Text of others, made harmless: what would do something to a terminal is shown in place of being done.
+//! Sanitizes text of others: what would do something to a terminal is shown in place of being done.
 
 use std::fmt::Write as _;
 
