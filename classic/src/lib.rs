@@ -33,7 +33,7 @@
 //! [`Classic`] has the shape of [`Puncher`](pinhole_proto::Puncher): commands and `handle_*` take `now`;
 //! [`Classic::poll_output`] is called until the timeout.
 
-mod course;
+mod dispatch;
 mod interface;
 mod packer;
 mod pulse;

@@ -1,4 +1,4 @@
-//! How one thing leads to another: what arrives, what is due, and from state to state.
+//! Dispatch: what a message, a deadline or an answer leads to, and from which state to which.
 
 use std::time::Instant;
 
