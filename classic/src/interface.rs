@@ -89,7 +89,7 @@ pub struct Summary {
     pub lasted: Duration,
 }
 
-/// Says why a session is over.
+/// The reason why a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The local TCP connection has ended.

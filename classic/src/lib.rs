@@ -116,7 +116,7 @@ impl Classic {
         }
     }
 
-    /// Takes note of another address of the peer: its name may mean another one now. Of no effect in a session.
+    /// Records another address of the peer: its name may mean another one now. Of no effect in a session.
     pub fn set_peer(&mut self, peer: SocketAddr) {
         if peer != self.config.peer && !matches!(self.state, State::Active(_)) {
             self.config.peer = peer;
@@ -150,7 +150,7 @@ impl Classic {
         }
     }
 
-    /// Returns how many bytes of the local TCP connection are wanted now; none while a piece is under way.
+    /// Returns how many bytes of the local TCP connection are wanted now; `None` while a piece is under way.
     #[must_use]
     pub fn wanted(&self) -> Option<usize> {
         match &self.state {

@@ -109,7 +109,7 @@ impl Packer {
         gains
     }
 
-    /// Unpacks; none if the stream is broken, or longer than its head says.
+    /// Unpacks; `None` if the stream is broken, or longer than its head says.
     fn inflate(&mut self, body: &[u8], length: usize) -> Option<Vec<u8>> {
         let mut data = Vec::with_capacity(length + 1);
         self.decompress.reset(true);

@@ -38,7 +38,7 @@ impl Pulse {
         Self { rng, next_at: now, unanswered: 0, heard_at: None, beats: 0 }
     }
 
-    /// Takes note of a word of the peer. Returns whether it is the first one.
+    /// Records a word of the peer. Returns whether it is the first one.
     pub(super) fn handle_heard(&mut self, now: Instant) -> bool {
         self.unanswered = 0;
         self.heard_at.replace(now).is_none()

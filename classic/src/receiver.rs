@@ -227,7 +227,7 @@ impl Receiver {
         Receipt::Ack(number)
     }
 
-    /// Returns how long ago that number was taken, in pieces; none if it was not.
+    /// Returns how long ago that number was taken, in pieces; `None` if it was not.
     fn behind(&self, number: u16) -> Option<u16> {
         let behind = self.expected.wrapping_sub(number);
         ((1..=0x7fff).contains(&behind) && u64::from(behind) <= self.taken).then_some(behind)

@@ -129,7 +129,7 @@ impl Sender {
         self.rest.clear();
     }
 
-    /// Returns how many bytes the next piece may have; none while one is under way.
+    /// Returns how many bytes the next piece may have; `None` while one is under way.
     pub(super) fn room(&self) -> Option<usize> {
         (self.flight.is_none() && self.rest.is_empty()).then_some(self.size)
     }
@@ -150,12 +150,12 @@ impl Sender {
         datagram
     }
 
-    /// Takes note that a question has been sent. If it is the only one, its answer tells the time of a round trip.
+    /// Records that a question has been sent. If it is the only one, its answer tells the time of a round trip.
     pub(super) fn asked(&mut self, is_first: bool, now: Instant) {
         self.asked_at = is_first.then_some(now);
     }
 
-    /// Takes note of the answer.
+    /// Records the answer.
     pub(super) fn answered(&mut self, now: Instant) {
         if let Some(asked_at) = self.asked_at.take() {
             self.measure(now.saturating_duration_since(asked_at));

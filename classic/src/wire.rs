@@ -70,7 +70,8 @@ impl Parcel<'_> {
     }
 }
 
-/// Reads a datagram; none if it is of no known kind or too short. Bytes behind an ack are ignored, as the script does.
+/// Reads a datagram; `None` if it is of no known kind or too short. Bytes behind an ack are ignored, as the script
+/// does.
 #[must_use]
 pub fn parse(datagram: &[u8]) -> Option<Message<'_>> {
     let (&kind, rest) = datagram.split_first()?;

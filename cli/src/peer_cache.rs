@@ -1,4 +1,5 @@
-//! The peer cache: what worked last with each peer, in a small file (`peers.json`) that makes the next start faster, and may be deleted at any time.
+//! The peer cache: what worked last with each peer, in a small file (`peers.json`) that makes the next start faster,
+//! and may be deleted at any time.
 //!
 //! Nothing of it is secret but the peers' addresses; it is written for its owner alone. Whatever is wrong with it is
 //! no reason not to start.

@@ -1,10 +1,10 @@
 //! `pinhole pipe`: one connection of the tunnel as stdin and stdout, for ssh's `ProxyCommand`.
 //!
 //! A pipe has no tunnel of its own: of two programs with one key on a side the newer one would get the tunnel, and the
-//! second `ssh` would end the first. So it asks the instance of this user that has a tunnel to the peer, a `pinhole
-//! open`; or, if there is none, it starts one in the background ([`background`]), which the next pipes find as well and which
-//! ends by itself when nobody has needed it for a while, or at once when nobody needs it and another program of this
-//! user wants its UDP port.
+//! second `ssh` would end the first. So it asks the instance of this user that has a tunnel to the peer, a
+//! `pinhole open`; or, if there is none, it starts one in the background ([`background`]), which the next pipes find as
+//! well and which ends by itself when nobody has needed it for a while, or at once when nobody needs it and another
+//! program of this user wants its UDP port.
 //!
 //! 1. The sockets of running instances are asked by the peer's name, then by its addresses ([`ask`], [`server`]).
 //! 2. The instance that says yes is handed one end of a pair of Unix sockets, and carries that as any other connection

@@ -32,7 +32,7 @@ pub(super) struct Reporter {
     live: Option<ProgressBar>,
     /// The last line about waiting: said again only when it has changed.
     waiting: String,
-    /// Keeps a log short; none on a terminal.
+    /// Keeps a log short; `None` on a terminal.
     throttle: Option<Throttle<Kind>>,
     /// Whether only troubles are said.
     is_quiet: bool,

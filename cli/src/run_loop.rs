@@ -185,9 +185,9 @@ fn remember(peer: &Peer, event: &Event) {
     }
 }
 
-/// The deadline at which it gives up: when the waiting time is over, and never because of a datagram. That both sides have one role,
-/// or that our own packets come back, is said and may be mended on the other side; and somebody on the way can send back
-/// what we have sent.
+/// The deadline at which it gives up: when the waiting time is over, and never because of a datagram. That both sides
+/// have one role, or that our own packets come back, is said and may be mended on the other side; and somebody on the
+/// way can send back what we have sent.
 struct Deadline {
     wait: Option<Duration>,
     give_up: Option<Instant>,

@@ -61,7 +61,7 @@ impl LinkSpec {
         LinkSpec { loss: 1.0, ..LinkSpec::default() }
     }
 
-    /// Tells whether packets pass as they would without any emulation.
+    /// Returns whether packets pass as they would without any emulation.
     pub fn is_perfect(&self) -> bool {
         let perfect = LinkSpec::default();
         let idle = LinkSpec { reorder_by: perfect.reorder_by, queue_bytes: perfect.queue_bytes, ..*self };

@@ -68,7 +68,7 @@ impl Punch {
         }
     }
 
-    /// Runs it and returns where the two met, with the network as it is then; none when they did not.
+    /// Runs it and returns where the two met, with the network as it is then; `None` when they did not.
     pub fn meet(&self) -> Option<Met> {
         let mut game = Game::new(self);
         game.run(self);

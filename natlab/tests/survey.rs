@@ -43,7 +43,7 @@ struct World {
     allowances: [Allowance; 2],
 }
 
-/// Lets two sides meet and surveys them; none where they do not meet.
+/// Lets two sides meet and surveys them; `None` where they do not meet.
 fn survey(a: &NatSpec, b: &NatSpec, seed: u64) -> Option<([Seen; 2], World)> {
     let (machine, world) = surveyed(a, b, seed)?;
     Some((machine.seen(), world))

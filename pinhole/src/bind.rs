@@ -20,7 +20,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Says why a local port cannot be had.
+/// The reason why a local port cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {

@@ -3,8 +3,8 @@
 //! Two machines, each behind a NAT of its own; each user knows the other's public IP and a key that both share.
 //! There is no server, no account and no relay. In the order of a life:
 //!
-//! 1. An [`Endpoint`] opens a UDP port ([`mux`]); each [`Peer`] of it punches: both sides probe each other until packets
-//!    pass.
+//! 1. An [`Endpoint`] opens a UDP port ([`mux`]); each [`Peer`] of it punches: both sides probe each other until
+//!    packets pass.
 //! 2. Over the proven pair it opens a [`Tunnel`]: QUIC with pinned keys.
 //! 3. A [`forward`] carries TCP connections through it, a stream each: [`forward::listen`] on the open side,
 //!    [`forward::offer`] on the serve side. [`Peer::open_stream`] and [`Peer::accept_stream`] are for streams of one's own.

@@ -35,7 +35,7 @@ const LONG: u8 = 0b1000_0000;
 /// The head of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// So many bytes follow as they are.
+    /// That many bytes follow as they are.
     Plain(usize),
     /// A Zstandard frame follows (RFC 8878).
     Packed {
@@ -81,8 +81,8 @@ impl Head {
     ///
     /// # Errors
     ///
-    /// When it is too short or long, when the block has no bytes, or when a packed one stands for no more than it has or
-    /// for too much.
+    /// When it is too short or long, when the block has no bytes, or when a packed one stands for no more than it has
+    /// or for too much.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadBlock> {
         let first = *bytes.first().ok_or(BadBlock)?;
         if bytes.len() != Self::size(first) {

@@ -181,13 +181,13 @@ pub enum Message {
 }
 
 impl Message {
-    /// Returns how many bytes of type and body follow a head; none if no message has that length.
+    /// Returns how many bytes of type and body follow a head; `None` if no message has that length.
     #[must_use]
     pub fn length(head: [u8; HEAD_BYTES]) -> Option<usize> {
         Some(usize::from(u16::from_be_bytes(head))).filter(|length| (1..=MAX_MESSAGE_BYTES).contains(length))
     }
 
-    /// Reads the type and body of a message; none if they break the format.
+    /// Reads the type and body of a message; `None` if they break the format.
     #[must_use]
     pub fn decode(message: &[u8]) -> Option<Self> {
         let (kind, body) = message.split_first()?;

@@ -150,7 +150,7 @@ impl Access {
         }
     }
 
-    /// Tells whether the outside port follows from the inside one.
+    /// Returns whether the outside port follows from the inside one.
     pub fn is_predictable(self) -> bool {
         match self {
             Access::Open | Access::Firewall => true,
@@ -159,7 +159,7 @@ impl Access {
         }
     }
 
-    /// Tells whether somebody whose IP was sent to gets in from any of its ports.
+    /// Returns whether somebody whose IP was sent to gets in from any of its ports.
     pub fn admits_any_port(self) -> bool {
         match self {
             Access::Open => true,
@@ -168,7 +168,7 @@ impl Access {
         }
     }
 
-    /// Tells whether packets from one inside address to different ports of one IP have one outside address.
+    /// Returns whether packets from one inside address to different ports of one IP have one outside address.
     pub fn is_steady(self) -> bool {
         match self {
             Access::Open | Access::Firewall => true,

@@ -286,7 +286,7 @@ impl std::fmt::Debug for ProbeSeal {
     }
 }
 
-/// Says why a datagram is no probe for us.
+/// The reason why a datagram is no probe for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Wrong first bits or length.

@@ -108,8 +108,8 @@ pub struct BadRequest;
 pub enum Reply {
     /// The bytes of the service follow.
     Connected,
-    /// The same, in blocks ([`crate::block`]); an answer to a client whose bytes come so. From now on the client's may be
-    /// packed.
+    /// The same, in blocks ([`crate::block`]); an answer to a client whose bytes come so. From now on the client's may
+    /// be packed.
     ConnectedInBlocks,
     /// Nothing of that name is offered.
     NoSuchService,

@@ -49,8 +49,8 @@ const NEAR_WINDOW: u64 = 384 << 10;
 /// Pacing rate that holds nothing up, bytes a second.
 const UNPACED: u64 = 1 << 40;
 
-/// The feedback of a tunnel's congestion controller: how many paths there were, what was acknowledged, and what may be in
-/// flight. Cheap to clone; all clones count the same.
+/// The feedback of a tunnel's congestion controller: how many paths there were, what was acknowledged, and what may be
+/// in flight. Cheap to clone; all clones count the same.
 #[derive(Debug, Clone, Default)]
 pub struct ControllerFeedback(Arc<Shared>);
 

@@ -26,7 +26,7 @@ const FIRST_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Unread bytes of one stream that the peer may have sent, at the most.
 pub const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 
-/// Beyond so many gaps in a stream the library ends the connection: a full window with every second of the smallest
+/// Most gaps in a stream, beyond which the library ends the connection: a full window with every second of the smallest
 /// packets lost must stay within it. The released noq-proto has no such constant, and less room: see vendor/README.md.
 const GAPS: usize = noq_proto::MAX_STREAM_PIECES;
 const SMALLEST_PACKET_BYTES: usize = 1200 - 50;

@@ -45,7 +45,7 @@ pub struct Plan {
 /// Says how a session ended well.
 #[derive(Debug, Clone, Copy)]
 pub struct Outcome {
-    /// Time from the end of the last fault until all was well; none if it never was, and nothing was promised.
+    /// Time from the end of the last fault until all was well; `None` if it never was, and nothing was promised.
     pub stall: Option<Duration>,
     pub counts: Counts,
     pub promise: Promise,

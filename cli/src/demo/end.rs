@@ -74,7 +74,7 @@ impl End {
         Ok(Self { child, pid, events, running: running.clone() })
     }
 
-    /// Waits for an event by its name; none when it does not come in time.
+    /// Waits for an event by its name; `None` when it does not come in time.
     pub(super) fn wait_for(&mut self, name: &str, patience: Duration) -> Result<Option<Told>> {
         let until = Instant::now() + patience;
         loop {

@@ -181,7 +181,7 @@ fn exchange(mut socket: UnixStream, wanted: &Wanted) -> io::Result<(BufReader<Un
     Ok((socket, answer))
 }
 
-/// Reads an answer; none at the end.
+/// Reads an answer; `None` at the end.
 pub(super) fn read(socket: &mut BufReader<UnixStream>) -> io::Result<Option<Answer>> {
     let mut line = String::new();
     if socket.by_ref().take(MAX_LINE_BYTES).read_line(&mut line)? == 0 {

@@ -62,8 +62,8 @@ pub(crate) struct PipeServer {
 }
 
 impl PipeServer {
-    /// Makes one for the tunnels to a peer. An instance that is there `for_pipes` alone leaves when somebody else needs its
-    /// port.
+    /// Makes one for the tunnels to a peer. An instance that is there `for_pipes` alone leaves when somebody else needs
+    /// its port.
     pub(crate) fn new(peer: &Peer, key: &Key, for_pipes: bool) -> Self {
         Self {
             is_for_pipes: for_pipes,

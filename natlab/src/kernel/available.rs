@@ -18,7 +18,7 @@ impl Unavailable {
     }
 }
 
-/// Tells whether this process can build laboratories; looks once and remembers.
+/// Returns whether this process can build laboratories; looks once and remembers.
 ///
 /// # Errors
 /// [`Unavailable`] with the first thing that is missing: root, `ip`, `nft`, `nsenter` or namespaces.

@@ -4,7 +4,7 @@ use std::io;
 
 use super::available::Unavailable;
 
-/// Says why a laboratory could not be built or used.
+/// The reason why a laboratory could not be built or used.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// This machine or user cannot have laboratories.

@@ -61,7 +61,7 @@ use crate::addresses::{Leg, STRANGER_IPS, public_ip};
 use crate::link::LinkSpec;
 use crate::spec::{BoxSpec, NatSpec, Side};
 
-/// Tells whether nftables can realise a side.
+/// Returns whether nftables can realise a side.
 ///
 /// # Errors
 /// [`LabError::Unsupported`] with the first thing that it cannot.

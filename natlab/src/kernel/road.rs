@@ -40,7 +40,7 @@ const NICENESS: i32 = -15;
 /// The link of a running laboratory.
 #[derive(Debug)]
 pub struct Link {
-    /// The ways from A and from B; none when the link is direct.
+    /// The ways from A and from B; `None` when the link is direct.
     ways: Option<[Arc<SharedWay>; 2]>,
     threads: Vec<JoinHandle<()>>,
 }

@@ -32,7 +32,7 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// Tells whether the machine may complain to that IP now, and notes it.
+    /// Returns whether the machine may complain to that IP now, and notes it.
     pub(super) fn allows(&mut self, now: Instant, node: Node, to: Ipv4Addr) -> bool {
         let whole_at = self.whole_at.entry((node, to)).or_insert(now);
         let after = now.max(*whole_at) + COST;

@@ -34,7 +34,7 @@ impl Packet {
     }
 }
 
-/// Says why a box, a router or a host lost a packet.
+/// The reason why a box, a router or a host lost a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lost {
     /// Its TTL was used up; the router says so by ICMP.

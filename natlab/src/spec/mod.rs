@@ -86,7 +86,7 @@ impl NatSpec {
         self.boxes.iter().fold(Access::Open, |inner, spec| inner.behind(spec.access()))
     }
 
-    /// Tells whether a box takes strangers' packets for its own, and remembers them.
+    /// Returns whether a box takes strangers' packets for its own, and remembers them.
     pub fn remembers_strangers(&self) -> bool {
         self.boxes.iter().any(|spec| spec.input == Unsolicited::Accept)
     }

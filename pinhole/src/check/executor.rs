@@ -91,7 +91,8 @@ impl Executor {
         SocketAddr::new(ip, self.mux.port(self.pair.socket).unwrap_or(0))
     }
 
-    /// Opens sockets and sends probes, within the totals of a check. What arrives of the peer's probes of that round counts from now on.
+    /// Opens sockets and sends probes, within the totals of a check. What arrives of the peer's probes of that round
+    /// counts from now on.
     pub(super) async fn carry_out(&mut self, number: u32, orders: &Orders) -> Result<Vec<u16>, CheckError> {
         if !self.allowance.take_round(orders, self.peer) {
             return Err(CheckError::Nonsense);

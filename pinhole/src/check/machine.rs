@@ -51,7 +51,7 @@ pub struct Machine {
     pub port: Port,
     /// What the kernel says of its clock.
     pub clock: Clock,
-    /// Files, and so sockets, that the program may have open at most; none where there is no bound.
+    /// Files, and so sockets, that the program may have open at most; `None` where there is no bound.
     pub descriptors: Option<u64>,
 }
 

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::CheckError;
 use crate::Tunnel;
 
-/// Time for a message of the other side: longer than a whole round of probes, and than a path takes to come back mostly.
+/// Time for a message of the other side: longer than a whole round of probes, and than a path takes to come back
+/// mostly.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A stream of messages to and from the other side.

@@ -43,13 +43,13 @@ pub struct StunSeen {
     pub inside: SocketAddr,
     /// The same as the server sees it.
     pub outside: SocketAddr,
-    /// When two flows share an outside address; none where the server has just one address.
+    /// When two flows share an outside address; `None` where the server has just one address.
     pub mapping: Option<Mapping>,
-    /// Who may send back; none where the server has just one address.
+    /// Who may send back; `None` where the server has just one address.
     pub filtering: Option<Filtering>,
 }
 
-/// Says why a STUN server could not be asked.
+/// The reason why a STUN server could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StunError {
     /// No such name, or no IPv4 address.
@@ -130,7 +130,7 @@ async fn filtering(bind: IpAddr, server: SocketAddr) -> io::Result<Filtering> {
     })
 }
 
-/// Asks once more where nothing comes; none at the end of all tries.
+/// Asks once more where nothing comes; `None` at the end of all tries.
 async fn ask(socket: &UdpSocket, to: SocketAddr, change: u8) -> io::Result<Option<Answer>> {
     for _ in 0..TRIES {
         let transaction = TransactionId::generate();

@@ -86,7 +86,7 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// Says why a peer cannot be used as it was named.
+/// The reason why a peer cannot be used as it was named.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {

@@ -191,7 +191,7 @@ impl Purpose {
     }
 }
 
-/// Says why an endpoint cannot start, or a peer of it.
+/// The reason why an endpoint cannot start, or a peer of it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {

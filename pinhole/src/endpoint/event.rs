@@ -67,7 +67,7 @@ pub enum Event {
     },
     /// The tunnel has no path at the moment, and waits while another one is punched.
     PathLost {
-        /// Why; none if the peer has noticed first.
+        /// Why; `None` if the peer has noticed first.
         loss: Option<Loss>,
     },
     /// The tunnel has a path again.

@@ -58,7 +58,7 @@ impl Inner {
         Ok(Self { key, mux, quic, peers, _acceptor: acceptor })
     }
 
-    /// Takes note of a peer.
+    /// Records a peer.
     pub(super) fn add(
         &self,
         id: PeerId,

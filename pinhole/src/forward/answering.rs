@@ -22,7 +22,7 @@ pub(super) struct Answering {
     services: watch::Receiver<Option<Arc<Services>>>,
 }
 
-/// Says why a request need not be sent.
+/// The reason why a request need not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Useless {
     /// The peer would refuse it.

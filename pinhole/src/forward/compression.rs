@@ -1,4 +1,5 @@
-//! The compression policy: whether to pack what a connection sends, decided for each direction by itself, by what is measured while it runs.
+//! The compression policy: whether to pack what a connection sends, decided for each direction by itself, by what is
+//! measured while it runs.
 //!
 //! Packing helps where the path holds a connection up, and does harm where the processor does. In the order of a life:
 //!
@@ -311,7 +312,8 @@ impl CompressionPolicy {
     }
 }
 
-/// Returns the size of a block that takes about [`BLOCK_TIME`] on a path of that rate (bytes in a second), packed or not.
+/// Returns the size of a block that takes about [`BLOCK_TIME`] on a path of that rate (bytes in a second), packed or
+/// not.
 fn block_bytes(rate: u64) -> usize {
     let bytes = rate * BLOCK_TIME.as_millis() as u64 / 1000;
     let bytes = bytes.clamp(LEAST_BLOCK_BYTES, LARGEST_BLOCK_BYTES);

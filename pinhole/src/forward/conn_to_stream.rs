@@ -139,7 +139,7 @@ impl<C: Conn> Source<'_, C> {
         }
     }
 
-    /// Takes what has been read; none at the end.
+    /// Takes what has been read; `None` at the end.
     fn take(&mut self, most: usize) -> Result<Option<Bytes>, Broken> {
         if self.buffer.is_empty() {
             return self.end.unwrap_or(Ok(())).map(|()| None);
@@ -250,7 +250,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Returns how hard to try to pack so many bytes, if at all.
+    /// Returns the level at which that many bytes are packed, if at all.
     fn level(&mut self, bytes: usize) -> Option<Level> {
         if self.policy.plan() == Plan::Sample
             && bytes >= LEAST_SAMPLE_BYTES
@@ -265,7 +265,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Packs a chunk; none if nothing is saved by that.
+    /// Packs a chunk; `None` if nothing is saved by that.
     async fn pack(&mut self, chunk: Bytes, level: Level) -> Option<Bytes> {
         let bytes = chunk.len();
         let (is_sample, begun) = (self.policy.plan() == Plan::Sample, Instant::now());

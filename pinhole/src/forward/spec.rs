@@ -32,7 +32,7 @@ pub struct ServeSpec {
 /// A local port of the open side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenSpec {
-    /// Where to listen; none for loopback, both IPv4 and IPv6.
+    /// Where to listen; `None` for loopback, both IPv4 and IPv6.
     pub bind: Option<IpAddr>,
     /// Local TCP port.
     pub port: u16,

@@ -41,8 +41,8 @@ const WRITTEN: usize = PARTS + 8;
 /// Bytes that are read from a stream where its connection may hold no more: a packet at the most.
 const FEW: usize = 2048;
 
-/// Permits to hold much: connections of this program that may hold [`PARTS`] parts that their connection does not take; all others hold one. What is
-/// read from a stream makes room in its window, so this is memory that no window bounds.
+/// Permits to hold much: connections of this program that may hold [`PARTS`] parts that their connection does not take;
+/// all others hold one. What is read from a stream makes room in its window, so this is memory that no window bounds.
 static PERMITS: Semaphore = Semaphore::const_new(64);
 
 /// A fast receiver makes room within this time. What waits so long without being copied holds no more memory than arrives

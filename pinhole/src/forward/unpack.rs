@@ -1,8 +1,8 @@
 //! The unpacker: from blocks to bytes, the receiving side of [`pinhole_proto::block`].
 //!
-//! The peer may be hostile. What it announces takes no memory before it has come; a packed block is unpacked when all of
-//! it is there, into as many bytes as it has announced, 256 KiB at the most; and no second one before those have been
-//! passed on. All connections of the program together hold [`MOST`] packed blocks at a time, others wait.
+//! The peer may be hostile. What it announces takes no memory before it has come; a packed block is unpacked when all
+//! of it is there, into as many bytes as it has announced, 256 KiB at the most; and no second one before those have
+//! been passed on. All connections of the program together hold [`MOST`] packed blocks at a time, others wait.
 
 use std::cell::RefCell;
 
@@ -11,8 +11,8 @@ use pinhole_proto::block::{BadBlock, Head, MAX_HEAD_BYTES};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zstd::bulk::Decompressor;
 
-/// Most connections of this program that take a packed block in at a time. One of ours that packs has a permit for that,
-/// of which its program has half as many: between two of ours nobody waits here.
+/// Most connections of this program that take a packed block in at a time. One of ours that packs has a permit for
+/// that, of which its program has half as many: between two of ours nobody waits here.
 const MOST: usize = 64;
 
 static PERMITS: Semaphore = Semaphore::const_new(MOST);

@@ -32,7 +32,7 @@ impl Urgency {
         Self { credit: MOST_CREDIT, as_of: now }
     }
 
-    /// Takes note of what is about to be written. Returns its stream's priority from now on.
+    /// Records what is about to be written. Returns its stream's priority from now on.
     pub(super) fn note(&mut self, bytes: usize, now: Instant) -> i32 {
         let quiet = now.saturating_duration_since(self.as_of).min(REGROWN);
         let grown = u128::from(MOST_CREDIT) * quiet.as_micros() / REGROWN.as_micros();

@@ -1,4 +1,5 @@
-//! The demultiplexer: for which peer something on the main socket is, and what of a coalesced read is a probe, QUIC or noise.
+//! The demultiplexer: for which peer something on the main socket is, and what of a coalesced read is a probe, QUIC or
+//! noise.
 //!
 //! Each peer has a key of its own, and that alone tells whose something is: an address may be forged, or a copy's.
 //!
@@ -128,8 +129,8 @@ impl Demux {
         true
     }
 
-    /// Passes on a datagram of the main socket that QUIC must not see: to a driver if it looks like a probe, else counts
-    /// it.
+    /// Passes on a datagram of the main socket that QUIC must not see: to a driver if it looks like a probe, else
+    /// counts it.
     pub(super) fn pass_on(&self, remote: SocketAddr, datagram: &[u8]) {
         match classify(datagram) {
             Class::Probe => self.pass_on_probe(remote, datagram),

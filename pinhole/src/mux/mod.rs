@@ -124,8 +124,8 @@ impl Mux {
         }))
     }
 
-    /// Adds a peer with whom this side has a key. Returns its part of the Mux, what will arrive for it, and the seal of its
-    /// probes. What QUIC opens of it is counted by `opened`.
+    /// Adds a peer with whom this side has a key. Returns its part of the Mux, what will arrive for it, and the seal of
+    /// its probes. What QUIC opens of it is counted by `opened`.
     ///
     /// # Errors
     ///

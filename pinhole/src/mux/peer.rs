@@ -144,7 +144,8 @@ impl Share {
     }
 }
 
-/// One peer's part of the Mux: its further sockets, its routes, and the main socket, which it shares. It ends with this.
+/// One peer's part of the Mux: its further sockets, its routes, and the main socket, which it shares. It ends with
+/// this.
 #[derive(Debug)]
 pub(crate) struct PeerMux {
     pub(super) mux: Arc<Mux>,

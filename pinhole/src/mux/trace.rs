@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_millis(300);
 pub struct Hop {
     /// The TTL of the datagram that ended there.
     pub ttl: u8,
-    /// Who said so; none where nobody did.
+    /// Who said so; `None` where nobody did.
     pub router: Option<IpAddr>,
     /// What it said; a router on the way says `TtlExceeded`.
     pub kind: Option<IcmpKind>,

@@ -168,7 +168,7 @@ impl Tunnel {
         self.path().is_there
     }
 
-    /// Takes note of another path, or that there is none.
+    /// Records another path, or that there is none.
     pub(crate) fn set_path(&self, remote: Option<SocketAddr>) {
         let mut path = self.path();
         path.is_there = remote.is_some();

@@ -32,7 +32,7 @@ pub struct SendStream {
 #[derive(Debug)]
 pub struct RecvStream(noq::RecvStream);
 
-/// Says why a stream to a service was not opened.
+/// The reason why a stream to a service was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {

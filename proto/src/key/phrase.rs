@@ -121,7 +121,7 @@ impl fmt::Debug for Phrase {
     }
 }
 
-/// Says why a text is no phrase. Nothing of the text is in it but for [`PhraseError::with_words`].
+/// The reason why a text is no phrase. Nothing of the text is in it but for [`PhraseError::with_words`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PhraseError {
     /// Nothing but blanks.

@@ -61,7 +61,7 @@ impl fmt::Display for Reach {
     }
 }
 
-/// Says why an address cannot be that of a machine elsewhere on the internet.
+/// The reason why an address cannot be that of a machine elsewhere on the internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotPublic {
     /// Inside a private network (RFC 1918).
@@ -75,7 +75,7 @@ pub enum NotPublic {
 }
 
 impl NotPublic {
-    /// Classifies an IPv4 address; none if it may be public, or is this machine's own.
+    /// Classifies an IPv4 address; `None` if it may be public, or is this machine's own.
     #[must_use]
     pub fn of(ip: IpAddr) -> Option<Self> {
         let IpAddr::V4(four) = ip else { return None };

@@ -23,7 +23,7 @@ pub enum Verdict {
     No(Cause),
 }
 
-/// Says why two sides cannot be connected, what would have to change, and where.
+/// The reason why two sides cannot be connected, what would have to change, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Cause {
     /// UDP does not pass at all.

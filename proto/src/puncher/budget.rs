@@ -34,33 +34,33 @@ const FOR_RESERVE: usize = 4;
 /// of its own: hundreds of the peer's sockets may reach us, and slots must go on.
 const FOR_TALK: usize = 28;
 
-/// Of these, so many may be made at once, and then one in [`TALK_GAP`]: however many of the peer's ports were answered in
-/// vain, another answer is to be had soon.
+/// Most of these that are made at once; then one in [`TALK_GAP`]. However many of the peer's ports were answered in
+/// vain, another answer is possible soon.
 const TALK_AT_ONCE: u32 = 12;
 
-/// See [`TALK_AT_ONCE`].
+/// Time between two further ones; see [`TALK_AT_ONCE`].
 const TALK_GAP: Duration = Duration::from_millis(300_000 / (FOR_TALK as u64 - TALK_AT_ONCE as u64));
 
-/// Own addresses that we had within [`MAPPING_LIFE`] and for each of which as many more as [`FOR_SLOTS`], [`FOR_TALK`]
-/// and [`FOR_RESERVE`] may be alive.
+/// Most own addresses that we had within [`MAPPING_LIFE`] and for each of which as many more as [`FOR_SLOTS`],
+/// [`FOR_TALK`] and [`FOR_RESERVE`] may be alive.
 const MAX_FORMER: usize = 4;
 
-/// Answers to undated words of an unknown run, which may be recordings: so many at once, and then one in [`UNDATED_GAP`].
+/// Most answers at once to undated words of an unknown run, which may be recordings; then one in [`UNDATED_GAP`].
 /// They make no mapping and leave half of the pace to others: nobody who plays recordings takes anything away from a search.
 const UNDATED_AT_ONCE: u64 = 4;
 
-/// Mappings that such answers may make: they are the peer's doing, and count as what its probes leave in a router.
+/// Most mappings that such answers make: they are the peer's doing, and count as what its probes leave in a router.
 const UNDATED_MAPPINGS: usize = 8;
 
-/// See [`UNDATED_AT_ONCE`].
+/// Time between two further ones; see [`UNDATED_AT_ONCE`].
 const UNDATED_GAP: Duration = Duration::from_secs(1);
 
-/// Answers to what was heard over a pair that is not proven, and tests of such a pair, may make one of so many of a search's
-/// mappings; beyond that they have [`FOR_TALK`] alone. Whoever copies the peer's probes from ever new ports takes no more
-/// than that from a search.
+/// Divisor of a search's mappings: answers to what was heard over a pair that is not proven, and tests of such a pair,
+/// make one of that many; beyond that they have [`FOR_TALK`] alone. Somebody who copies the peer's probes from ever new
+/// ports takes no more than that from a search.
 const UNPROVEN_MAPPINGS_SHARE: usize = 8;
 
-/// They may be one of so many packets of a second.
+/// Divisor of the packets of a second: they are one of that many.
 const UNPROVEN_PACKETS_SHARE: u64 = 4;
 
 /// Mappings kept back for what the peer's probes leave in a router that answers for itself: one for each of its slots, and
@@ -88,8 +88,8 @@ impl Limits {
     /// Fewer than this leave no room to search; whoever asks for less gets these.
     pub const LEAST: Self = Self { mappings: 192, packets_per_second: 20 };
 
-    /// Returns how many sockets a search has open at most: those of a fan, of slots and of reserve pairs, the main one, and
-    /// that of the path that was in use.
+    /// Returns how many sockets a search has open at most: those of a fan, of slots and of reserve pairs, the main one,
+    /// and that of the path that was in use.
     #[must_use]
     pub fn sockets(self) -> usize {
         search::most_sockets(self) + FOR_RESERVE + 2
@@ -106,7 +106,7 @@ impl Limits {
     }
 }
 
-/// What a probe is for, the most urgent first.
+/// The purpose of a probe, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// An answer, or the test of a pair that is known.
@@ -117,7 +117,7 @@ pub(super) enum Purpose {
     Reserve,
     /// The fresh pair of a slot.
     Slot,
-    /// A try in the blue: it must leave room for the others.
+    /// A probe of a fan or a sweep: it must leave room for the others.
     Search,
     /// An answer to what may be a recording.
     Undated,
@@ -126,7 +126,7 @@ pub(super) enum Purpose {
 /// A mapping as a NAT sees it: our port, and the peer's address.
 pub(super) type Flow = (u16, SocketAddr);
 
-/// Keeps the bounds.
+/// The budget of one side: keeps the bounds.
 #[derive(Debug)]
 pub(super) struct Budget {
     limits: Limits,
@@ -147,7 +147,7 @@ pub(super) struct Budget {
     pace: Pace,
     undated: Pace,
     unproven_pace: Pace,
-    /// Mappings that tries in the blue leave free for another address of the peer.
+    /// Mappings that fans and sweeps leave free for another address of the peer.
     kept_free: usize,
     /// When all that may be made at once for talk may be made again.
     talk_whole_at: Option<Instant>,
@@ -181,7 +181,7 @@ impl Budget {
         self.limits
     }
 
-    /// Takes note of the address that we have: what we have sent from another one has other mappings.
+    /// Records the address that we have: what we have sent from another one has other mappings.
     pub(super) fn set_own(&mut self, own: IpAddr) {
         if self.own == Some(own) {
             return;
@@ -197,7 +197,7 @@ impl Budget {
         }
     }
 
-    /// Takes note that a probe leaves now; false when it must not.
+    /// Records that a probe leaves now; false when it must not.
     pub(super) fn admit(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
         let has_room = self.has_room(flow, purpose, now);
         let has_purse = match purpose {
@@ -256,7 +256,7 @@ impl Budget {
         is_within_share && self.used_but_for_slots() < self.limits.search()
     }
 
-    /// Has tries in the blue leave so many mappings free from now on.
+    /// Has fans and sweeps leave that many mappings free from now on.
     pub(super) fn keep_free(&mut self, mappings: usize) {
         self.kept_free = mappings;
     }
@@ -289,7 +289,7 @@ impl Budget {
         self.pace.ready_at(purpose, now)
     }
 
-    /// When one more mapping for talk, made now, would be made good.
+    /// When there would be as much room for talk again as now, if one more mapping were made for it now.
     fn talk_whole_after(&self, now: Instant) -> Instant {
         self.talk_whole_at.map_or(now, |at| at.max(now)) + TALK_GAP
     }

@@ -1,12 +1,12 @@
 //! Where the peer may be: which addresses are worth a try, who has named them, and in which order they are tried.
 //!
-//! Every method of a search asks the one [`Candidates`]. The pair of the main ports is tested with all of them at the same
-//! time; what costs a mapping or a probe for each address (slots, reserve pair, attempts, hop discovery) takes the best one,
-//! or the candidates in turn. Addresses come and go at any time, also while a search goes on.
+//! Every method of a search asks the one [`Candidates`]. The pair of the main ports is tested with all of them at the
+//! same time; what costs a mapping or a probe for each address (slots, reserve pair, attempts, hop discovery) takes the
+//! best one, or the candidates in turn. Addresses come and go at any time, also while a search goes on.
 //!
 //! Where a probe came from is no candidate by that (RFC 8445 §7.3.1.3 would have it so): that one pair is tested
-//! (`checks`). A peer that gets in from an IP which nobody has named needs no attempt toward it, and somebody on the way
-//! could aim one at others.
+//! (`checks`). A peer that gets in from an IP which nobody has named needs no attempt toward it, and somebody on the
+//! way could aim one at others.
 //!
 //! The order is that of [`Rank`]: what a name has given since the path was lost, where the path was, where the peer was heard,
 //! what can be reached from far away, who has named it.

@@ -12,11 +12,11 @@ pub(super) use self::pace::{PACE, PACE_RECONNECT};
 use self::pace::{Pace, gap};
 use super::{Pair, SocketId, tokens::TICK};
 
-/// Pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
+/// Most pairs under test at a time. With nothing but two IPs there is one; each outside port that the peer's NAT shows
 /// adds one.
 pub(super) const MAX_CHECKS: usize = 32;
 
-/// A pair that the peer was heard on is tested for this long after each word.
+/// Time for which a pair is tested after each word of the peer on it.
 const REFLEXIVE_LIFE: Duration = Duration::from_secs(10);
 
 /// A pair that the peer was heard on keeps its place for this long: its test is under way. Where hundreds of the peer's
@@ -30,13 +30,13 @@ const NOMINATION_LIFE: Duration = Duration::from_secs(3);
 /// See [`NOMINATION_LIFE`].
 const NOMINATION_RTTS: u32 = 4;
 
-/// A pair that has been under test for less than this is tested fast anyway.
+/// Age of a pair under test below which it is tested fast anyway.
 pub(super) const HURRY: Duration = Duration::from_secs(5);
 
 /// Where a search begins on [`PACE`] when the peer has just left: it will not be back within the second.
 pub(super) const CALM: Duration = Duration::from_secs(30);
 
-/// An ack within this time has not waited anywhere.
+/// Longest round trip of an ack that has not waited anywhere.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
 /// An answer that took longer has waited somewhere, in a socket of a machine that slept, say: it is no round trip's
@@ -113,19 +113,19 @@ impl Checks {
         self.list.len()
     }
 
-    /// Tests a pair of our own accord.
+    /// Tests a configured pair, whether or not the peer was heard on it.
     pub(super) fn add_configured(&mut self, pair: Pair, paced_from: Instant, now: Instant) {
         if let Some(check) = self.entry(pair, Source::Configured, paced_from, now) {
             check.configure(now);
         }
     }
 
-    /// Tests the pairs of our own accord fast again: the network has changed.
+    /// Tests the configured pairs fast again: the network has changed.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.list.iter_mut().filter(|c| c.source == Source::Configured).for_each(|c| c.hurry(now));
     }
 
-    /// Whether a pair is tested of our own accord.
+    /// Whether a pair is tested again and again, whatever is heard on it.
     pub(super) fn insists(&self, pair: Pair) -> bool {
         self.get(pair).is_some_and(Check::insists)
     }
@@ -167,7 +167,7 @@ impl Checks {
     }
 
     /// Nominates the fastest pair that is proven for that run, unless one is nominated; one that was nominated in vain when the
-    /// others have had their turn. Every second time those come first that are tested of our own accord: somebody may
+    /// others have had their turn. Every second time the configured ones come first: somebody may
     /// show ever new ones. The one in use before has an
     /// advantage, because the tunnel knows it; or its socket is left out.
     pub(super) fn nominate_best(
@@ -255,7 +255,7 @@ pub(super) struct Check {
     /// Where on the pace zero is.
     paced_from: Instant,
     heard_at: Option<Instant>,
-    /// None while the check rests: the pair is in use.
+    /// `None` while the check rests: the pair is in use.
     next_at: Option<Instant>,
     /// When the last test left, if it was not answered.
     unanswered: Option<Instant>,
@@ -292,7 +292,7 @@ impl Check {
         }
     }
 
-    /// Makes this the pair of an address that the user named: it is tested of our own accord from now on.
+    /// Makes this the pair of an address that the user named: it is a configured pair from now on.
     fn configure(&mut self, now: Instant) {
         self.source = Source::Configured;
         self.next_at.get_or_insert(now);
@@ -305,7 +305,7 @@ impl Check {
         }
     }
 
-    /// Takes note of a probe on this pair: test it now, and fast if it was calm.
+    /// Records a probe on this pair: test it now, and fast if it was calm.
     fn handle_heard(&mut self, now: Instant) {
         self.heard_at = Some(now);
         if now.saturating_duration_since(self.paced_from) >= CALM {
@@ -354,7 +354,7 @@ impl Check {
         is_news
     }
 
-    /// Takes note of a proof while the search goes on: the other side may still need our tests for its own.
+    /// Records a proof while the search goes on: the other side may still need our tests for its own.
     pub(super) fn handle_proof(&mut self, proof: Proof, now: Instant) {
         self.proof = Some(proof);
         let next = now + self.gap(now);
@@ -403,7 +403,7 @@ impl Check {
         self.next_at.is_some_and(|next| now >= next)
     }
 
-    /// Whether this pair is tested of our own accord. An address that only a probe named is tested once for each
+    /// Whether this pair is tested again and again. An address that only a probe named is tested once for each
     /// probe that comes from it: whoever plays recordings must not get more back than was sent.
     fn insists(&self) -> bool {
         self.source == Source::Configured || self.proof.is_some()

@@ -174,7 +174,7 @@ pub struct Traffic {
     pub received: u64,
 }
 
-/// Says why a path is given up.
+/// The reason why a path is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// It has answered nothing for so long.
@@ -188,7 +188,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Names it for programs; none is the peer's loss.
+    /// Names it for programs; `None` is the peer's loss.
     #[must_use]
     pub fn name_of(loss: Option<Self>) -> &'static str {
         match loss {

@@ -13,8 +13,8 @@
 //! 3. *Proof.* A pair is proven when an ack came back over it with the token of a probe that was sent over it.
 //! 4. *Nomination.* The open side repeats its choice over a proven pair until the serve side, for which the pair
 //!    must be proven too, agrees. Then both sides are connected.
-//! 5. *Watch.* While connected it watches over the path (`path::liveness`) and keeps its mappings alive. It notices a new
-//!    run of the peer's program, a peer that lost the path and searches again (its epoch has grown), and a NAT that
+//! 5. *Watch.* While connected it watches over the path (`path::liveness`) and keeps its mappings alive. It notices a
+//!    new run of the peer's program, a peer that lost the path and searches again (its epoch has grown), and a NAT that
 //!    has moved us. Whoever notices first searches; the other joins. The path that was in use is tried first.
 //! 6. *Bye.* Whoever leaves says so; the other side searches on, calmly.
 //!
@@ -144,7 +144,7 @@ impl Puncher {
         }
     }
 
-    /// Takes note that something has changed in this machine's network: an interface, an address, a route. A search
+    /// Records that something has changed in this machine's network: an interface, an address, a route. A search
     /// becomes fast again, and a path at rest is tested; at most once in 5 s.
     pub fn handle_network_change(&mut self, now: Now) {
         match &mut self.state {
@@ -171,7 +171,7 @@ impl Puncher {
         self.start_search(now, now.instant, SearchMode::Initial, "command");
     }
 
-    /// Takes note of what the tunnel has sent and received by now. Wanted before each other call while a pair is in
+    /// Records what the tunnel has sent and received by now. Wanted before each other call while a pair is in
     /// use; and at once when the tunnel sends after a rest, if [`Self::awaits_traffic`].
     pub fn handle_traffic(&mut self, traffic: Traffic, now: Now) {
         self.traffic = traffic;
@@ -218,7 +218,7 @@ impl Puncher {
         }
     }
 
-    /// Takes note of what the network says about a datagram of ours. It is believed as far as it quotes what we sent: it
+    /// Records what the network says about a datagram of ours. It is believed as far as it quotes what we sent: it
     /// changes how careful we are, how far our openers go, and what the user is told.
     pub fn handle_icmp(&mut self, icmp: &Icmp<'_>, now: Now) {
         let is_ours = self.transmits.is_ours(icmp.quoted);
@@ -228,14 +228,14 @@ impl Puncher {
         }
     }
 
-    /// Takes note that the system did not let us send: a local firewall, or no route.
+    /// Records that the system did not let us send: a local firewall, or no route.
     pub fn handle_send_refused(&mut self, now: Now) {
         if let State::Searching(search) = &mut self.state {
             search.observations.handle_send_refused(now.instant);
         }
     }
 
-    /// Takes note that a socket could not be opened.
+    /// Records that a socket could not be opened.
     pub fn handle_open_failed(&mut self, socket: SocketId) {
         self.transmits.forget(socket);
         self.checks.retain(|c| c.pair.socket != socket);
@@ -274,7 +274,7 @@ impl Puncher {
         }
     }
 
-    /// Returns what the search has found out about the way to the peer; none when there is no search.
+    /// Returns what the search has found out about the way to the peer; `None` when there is no search.
     #[must_use]
     pub fn search_report(&self, now: Now) -> Option<SearchReport> {
         match &self.state {

@@ -6,10 +6,11 @@
 //! be alive, it is told so.
 //!
 //! No datagram is let in twice over one pair. Whoever sees one may copy it, and his copy may come first: so a number
-//! counts over a few pairs ([`Numbers`]), and one that comes again gets one answer at most. What was heard last of a run outlives its
-//! place among the unproven ones, and its retirement ([`Former`]). Words of an unknown run that are not dated now may be
-//! recordings of an earlier one: they are let in from IPs that the user named alone (a wrong clock must not keep two
-//! machines apart), answered out of a purse of their own, and take no place of a run that is dated now.
+//! counts over a few pairs ([`Numbers`]), and one that comes again gets one answer at most. What was heard last of a
+//! run outlives its place among the unproven ones, and its retirement ([`Former`]). Words of an unknown run that are
+//! not dated now may be recordings of an earlier one: they are let in from IPs that the user named alone (a wrong clock
+//! must not keep two machines apart), answered out of a purse of their own, and take no place of a run that is dated
+//! now.
 
 use std::{
     collections::VecDeque,
@@ -202,7 +203,8 @@ impl Peers {
         self.former.iter().any(|f| f.id == id && matches!(f.standing, Standing::Retired(_)))
     }
 
-    /// Gives a run a place among the unproven ones, unless what it says is known, or all places are taken by better ones.
+    /// Gives a run a place among the unproven ones, unless what it says is known, or all places are taken by better
+    /// ones.
     fn welcome(&mut self, probe: &Probe, is_dated: bool, now: Now) -> Option<()> {
         let known = self.former.iter().position(|former| former.id == probe.instance);
         let heard = known.map(|index| self.former[index].sequence);

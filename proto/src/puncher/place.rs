@@ -13,7 +13,7 @@ impl Puncher {
         self.used.map(|pair| pair.remote).or(self.context.candidates.first())
     }
 
-    /// Takes note of the own address toward [`Self::heading`], if the system knows it. Where it is another one than was
+    /// Records the own address toward [`Self::heading`], if the system knows it. Where it is another one than was
     /// last known, the path in use begins elsewhere now, and its mappings are not ours any more.
     pub fn set_local(&mut self, ip: Option<IpAddr>, now: Now) {
         if ip.is_none() && self.connected_pair().is_some() {
@@ -35,7 +35,7 @@ impl Puncher {
         }
     }
 
-    /// Takes note of an address of the peer that no machine on the internet has, and to which no network of this machine
+    /// Records an address of the peer that no machine on the internet has, and to which no network of this machine
     /// leads. A search says so at once.
     pub fn set_not_public(&mut self, address: Option<(IpAddr, NotPublic)>) {
         self.context.not_public = address;
@@ -54,7 +54,7 @@ impl Puncher {
             && self.transmits.is_ours(icmp.quoted)
     }
 
-    /// Takes note that no socket of this machine has the peer's port. Where that lasts and nothing is heard, the peer's
+    /// Records that no socket of this machine has the peer's port. Where that lasts and nothing is heard, the peer's
     /// program has ended.
     pub fn handle_closed(&mut self, now: Now) {
         if self.is_neighbour()

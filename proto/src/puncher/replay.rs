@@ -22,7 +22,7 @@ impl ReplayWindow {
         Self { next: sequence.saturating_add(1), seen: [u64::MAX; (WINDOW / 64) as usize] }
     }
 
-    /// Takes note of `sequence`; false when it was there before, or is too old to tell.
+    /// Records `sequence`; false when it was there before, or is too old to tell.
     pub(super) fn accept(&mut self, sequence: u64) -> bool {
         if sequence == u64::MAX || !self.reaches(sequence) {
             return false;

@@ -69,7 +69,7 @@ pub struct Seen {
     pub ports: PortsSeen,
     /// New sockets whose outside ports were seen.
     pub samples: u16,
-    /// Of a hundred probes that this side sent over the tunnel's pair, so many arrived.
+    /// Number of probes that arrived, of a hundred that this side sent over the tunnel's pair.
     pub arrived: Option<u16>,
 }
 

@@ -42,7 +42,7 @@ const LOW_REPEATS: u16 = 2;
 pub struct LifetimeSeen {
     /// It did after this silence, seconds; 0 if after none that was tried.
     pub kept_s: u16,
-    /// It did not after this one, seconds; none if it always did.
+    /// It did not after this one, seconds; `None` if it always did.
     pub gone_s: Option<u16>,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct Side {
     outside: BTreeMap<usize, SocketAddr>,
     /// Those that have heard the peer's second answer.
     answered: [bool; MAX_SILENCES],
-    /// Those that were written to: whether anything arrived; none where it says nothing.
+    /// Those that were written to: whether anything arrived; `None` where it says nothing.
     arrived: [Option<bool>; MAX_SILENCES],
 }
 
@@ -114,7 +114,7 @@ impl Lifetime {
         Self { sides, silences, stage: Stage::Open, number, orders: Default::default() }
     }
 
-    /// Returns what both sides are to do next, and when; none when nothing is left.
+    /// Returns what both sides are to do next, and when; `None` when nothing is left.
     pub fn next_round(&mut self) -> Option<Due> {
         while self.stage != Stage::Done {
             let orders = [0, 1].map(|index| self.orders_of(index));
@@ -151,7 +151,7 @@ impl Lifetime {
         self.stage = self.next_stage();
     }
 
-    /// Returns what was found out about each side; none where its fresh sockets could not talk to the peer.
+    /// Returns what was found out about each side; `None` where its fresh sockets could not talk to the peer.
     #[must_use]
     pub fn seen(&self) -> [Option<LifetimeSeen>; 2] {
         [0, 1].map(|index| {

@@ -9,7 +9,7 @@ use super::{LifetimeSeen, Orders, Report, Seen, Stand};
 /// Longest message, bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
-/// How a side introduces itself.
+/// The introduction of a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The version of these messages that it speaks.
@@ -59,7 +59,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Returns its mean rate, bits in a second; none where too little came to tell.
+    /// Returns its mean rate, bits in a second; `None` where too little came to tell.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         (self.us > 0).then(|| self.bytes as f64 * 8.0 / (self.us as f64 / 1e6))
@@ -86,7 +86,7 @@ pub struct Outcome {
     pub seen: [Seen; 2],
     /// What was measured.
     pub figures: Figures,
-    /// How long each side's NAT keeps a mapping, by [`super::index`]; none where that was not looked at, or could not
+    /// How long each side's NAT keeps a mapping, by [`super::index`]; `None` where that was not looked at, or could not
     /// be seen.
     pub lifetimes: [Option<LifetimeSeen>; 2],
 }
@@ -113,7 +113,7 @@ pub enum Message {
     Ping,
     /// Our wall clock, ms since 1970.
     Pong(u64),
-    /// Send so many bytes of filling.
+    /// Send that many bytes of filling.
     Fill(u32),
     /// A chunk of filling.
     Filling(Vec<u8>),
@@ -139,7 +139,7 @@ impl Message {
         [&length.to_be_bytes()[..], &body].concat()
     }
 
-    /// Returns how long the message is that follows these four bytes; none if it is too long.
+    /// Returns how long the message is that follows these four bytes; `None` if it is too long.
     #[must_use]
     pub fn length(head: [u8; 4]) -> Option<usize> {
         usize::try_from(u32::from_be_bytes(head)).ok().filter(|length| *length <= MAX_MESSAGE_BYTES)

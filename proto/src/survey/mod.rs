@@ -1,8 +1,8 @@
 //! What the two NATs do, found out by both sides together over a pair that carries a tunnel.
 //!
-//! One side controls the check: it asks the [`Survey`] for the next [`Round`], has both sides carry out their [`Orders`] at the
-//! same time, and hands back what each has heard. Probes go out by UDP and are never answered by UDP; what arrived is
-//! told over the tunnel. In the order of a life:
+//! One side controls the check: it asks the [`Survey`] for the next [`Round`], has both sides carry out their
+//! [`Orders`] at the same time, and hands back what each has heard. Probes go out by UDP and are never answered by UDP;
+//! what arrived is told over the tunnel. In the order of a life:
 //!
 //! 1. *Filtering*: two sockets that the other side never sent to write to the tunnel's outside address. Do they get in?
 //! 2. *Ports kept*: four new sockets write to the tunnel's outside address. From which ports do they come? Probes with
@@ -38,19 +38,20 @@ pub use self::{
     plan::Survey,
 };
 
-/// Mappings that one side makes at most for a survey, without [`LIFETIME_MAPPINGS`]. A side whose search keeps so many back never exceeds its bound.
+/// Most mappings that one side makes for a survey, without [`LIFETIME_MAPPINGS`]. A side whose search keeps that many
+/// back never exceeds its bound.
 pub const MAX_MAPPINGS: u16 = 256;
 
-/// Sockets that one side opens at most for a survey.
+/// Most sockets that one side opens for a survey.
 pub const MAX_SOCKETS: u16 = 76;
 
-/// Probes in the orders of one round.
+/// Most probes in the orders of one round.
 pub const MAX_PROBES: usize = 320;
 
-/// Datagrams of one round, repeats included.
+/// Most datagrams of one round, repeats included.
 pub const MAX_DATAGRAMS: usize = 1024;
 
-/// How often the probes of one round are sent.
+/// Most times that the probes of one round are sent.
 pub const MAX_REPEATS: u16 = 100;
 
 /// Names a socket of a side in a survey: 0 is the one that the tunnel runs over, others are new ones in the order in

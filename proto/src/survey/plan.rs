@@ -74,7 +74,7 @@ impl Survey {
         Self { sides: [side(0), side(1)], stage: Stage::Open, number: 0, orders: Default::default() }
     }
 
-    /// Returns what both sides are to do next; none when nothing is left. Rounds with nothing to do are left out.
+    /// Returns what both sides are to do next; `None` when nothing is left. Rounds with nothing to do are left out.
     pub fn next_round(&mut self) -> Option<Round> {
         while self.stage != Stage::Done {
             let orders = [0, 1].map(|index| self.orders_of(index));

@@ -1,19 +1,19 @@
-//! From the outside ports of sockets, in the order in which they first sent, to how they were picked.
+//! Port assignment (RFC 4787 §4.2.2), judged by the outside ports of sockets in the order in which they first sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PortsSeen;
 
-/// Ports between two that follow each other, at most: other machines behind the same NAT take some in between.
+/// Most ports between two that follow each other: other machines behind the same NAT take some in between.
 const MAX_STRIDE: i32 = 64;
 
-/// All seen ports within so many: a block. Two dozen random ones are never so near each other.
+/// Widest span of ports that is taken for a block: two dozen random ones are never so near each other.
 const MAX_BLOCK: u16 = 8192;
 
-/// So many seen ones tell.
+/// Fewest seen ports from which anything is concluded.
 const TELLING: usize = 8;
 
-/// Lowest port that NATs give.
+/// Lowest port that NATs assign.
 const FIRST_PORT: i32 = 1024;
 
 /// Judges the ports of sockets that could all be seen, whatever port they got.
@@ -47,13 +47,14 @@ pub(super) fn of_near(ports: &BTreeMap<u16, u16>, known: u16) -> PortsSeen {
     }
 }
 
-/// So many near the known port may be chance: of 28 random ones each of the two times one in fifteen surveys meets one.
+/// Most ports near the known one that may be there by chance: of 28 random ones each of the two times one in fifteen
+/// surveys meets one.
 const CHANCE: usize = 1;
 
-/// So many are none.
+/// Fewest ports near the known one that are no chance.
 const BLOCK: usize = 4;
 
-/// So many in one order are no chance.
+/// Fewest ports in one order that are no chance.
 const IN_ORDER: usize = 5;
 
 /// Returns the distance of two neighbours, if there is one that most of them have.

@@ -129,7 +129,7 @@ impl NatBox {
         self.outside_ip
     }
 
-    /// Tells whether it translates.
+    /// Returns whether it translates.
     pub fn is_nat(&self) -> bool {
         matches!(self.spec.kind, BoxKind::Nat(_))
     }
@@ -161,7 +161,7 @@ impl NatBox {
         self.is_addressed(packet.dst, inside).then_some(inside)
     }
 
-    /// Tells whether what comes to that address from outside means that inside address.
+    /// Returns whether what comes to that address from outside means that inside address.
     fn is_addressed(&self, outside: SocketAddrV4, inside: SocketAddrV4) -> bool {
         self.is_nat() || inside == outside
     }

@@ -30,7 +30,7 @@ pub(super) fn request(transaction: TransactionId, change: u8) -> Vec<u8> {
     message.finish()
 }
 
-/// Reads an answer; none where it is none to that request.
+/// Reads an answer; `None` where it is none to that request.
 pub(super) fn answer(bytes: &[u8], transaction: TransactionId) -> Option<Answer> {
     let message = Message::from_bytes(bytes).ok()?;
     if message.transaction_id() != transaction || !message.has_class(MessageClass::Success) {

@@ -1,4 +1,5 @@
-//! The history of an endpoint, kept as events are reported: the state, the path, the last [`HISTORY`] entries, what is wrong.
+//! The history of an endpoint, kept as events are reported: the state, the path, the last [`HISTORY`] entries, what is
+//! wrong.
 
 use std::{
     collections::{BTreeMap, VecDeque},

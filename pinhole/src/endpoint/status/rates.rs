@@ -24,7 +24,7 @@ const ENOUGH_PACKETS: u64 = 50;
 pub(super) struct Sample {
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// QUIC's packets since the tunnel stands; none while there is no path.
+    /// QUIC's packets since the tunnel stands; `None` while there is no path.
     pub(super) packets: Option<Packets>,
     /// The round trip's time, if there is a path.
     pub(super) rtt: Option<Duration>,

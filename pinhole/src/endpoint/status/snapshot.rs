@@ -42,7 +42,8 @@ pub struct Snapshot {
     pub path: Option<Path>,
     /// The tunnel that stands, with or without a path.
     pub tunnel: Option<Tunnel>,
-    /// The names of the services that the peer offers, as it has told over the tunnel that stands; none on the serve side.
+    /// The names of the services that the peer offers, as it has told over the tunnel that stands; `None` on the serve
+    /// side.
     #[serde(default)]
     pub peer_services: Option<Vec<String>>,
     /// What is known of the networks between.
@@ -142,7 +143,8 @@ pub struct Path {
     pub chosen: Chosen,
     /// Time that finding it took, seconds: since the search began, or since the former path was lost.
     pub found_after_s: Option<f64>,
-    /// The round trip's time now, milliseconds: QUIC's estimate while something is carried, that of the liveness tests at rest.
+    /// The round trip's time now, milliseconds: QUIC's estimate while something is carried, that of the liveness tests
+    /// at rest.
     pub rtt_ms: Option<f64>,
     /// The least that was seen since the path is in use, milliseconds.
     pub rtt_least_ms: Option<f64>,
@@ -191,7 +193,8 @@ pub struct Tunnel {
     pub sent_packets: u64,
     /// Those of them that got lost.
     pub lost_packets: u64,
-    /// Share of those sent in the last [`RING_SECONDS`](super::RING_SECONDS) seconds that got lost, 0 to 1; none if few were sent.
+    /// Share of those sent in the last [`RING_SECONDS`](super::RING_SECONDS) seconds that got lost, 0 to 1; `None` if
+    /// few were sent.
     pub loss: Option<f64>,
     /// Bytes of UDP sent.
     pub sent_wire_bytes: u64,
@@ -210,7 +213,7 @@ pub struct Network {
     pub port: u16,
     /// Under which address the peer sees us: what our NAT makes of ours.
     pub observed: Option<SocketAddr>,
-    /// Whether there is a NAT on our side; none while that is not known.
+    /// Whether there is a NAT on our side; `None` while that is not known.
     pub is_behind_nat: Option<bool>,
     /// Whether our NAT keeps the port of the path in use.
     pub keeps_port: Option<bool>,

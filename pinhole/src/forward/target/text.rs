@@ -15,7 +15,7 @@ use super::SpecError;
 pub enum Target {
     /// A TCP service.
     Tcp {
-        /// Its machine; none for this one.
+        /// Its machine; `None` for this one.
         host: Option<String>,
         /// Its port.
         port: u16,
@@ -46,7 +46,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Returns the name of a service that has got none; none where it needs one.
+    /// Returns the name of a service that has got none; `None` where it needs one.
     #[must_use]
     pub fn default_name(&self) -> Option<String> {
         match self {

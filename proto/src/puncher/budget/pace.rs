@@ -16,21 +16,21 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// All packets of a second.
+    /// Makes one for all packets of a second.
     pub(super) fn of(limits: Limits) -> Self {
         let bound = u64::from(limits.packets_per_second);
         let held = (bound / 10).max(8);
         Self::new(Duration::from_nanos(1_000_000_000_u64.div_ceil(bound - held)), held)
     }
 
-    /// One in so many of them.
+    /// Makes one for that share of them: one packet in `share`.
     pub(super) fn of_share(limits: Limits, share: u64) -> Self {
         let share = u64::from(limits.packets_per_second) / share;
         let held = (share / 8).max(4);
         Self::new(Duration::from_nanos(1_000_000_000 / share.max(1)), held)
     }
 
-    /// One in each gap, and so many at once.
+    /// Makes one that lets `held` packets leave at once, and then one in each `gap`.
     pub(super) fn new(gap: Duration, held: u64) -> Self {
         let token = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
         let full = held.saturating_mul(token);

@@ -23,7 +23,7 @@ pub(in crate::puncher) struct Lifetime {
 }
 
 impl Lifetime {
-    /// Takes note of the age at which a path fell silent.
+    /// Records the age at which a path fell silent.
     pub(in crate::puncher) fn handle_death(&mut self, age: Duration) {
         let before = self.last.replace(age);
         let same =
@@ -33,7 +33,7 @@ impl Lifetime {
         }
     }
 
-    /// Takes note that a path is renewed. Once in a while it is tried whether that is still needed.
+    /// Records that a path is renewed. Once in a while it is tried whether that is still needed.
     pub(in crate::puncher) fn handle_refresh(&mut self) {
         self.refreshes += 1;
         if self.refreshes == REFRESHES {

@@ -327,7 +327,7 @@ impl PathLiveness {
         self.dies_at(doubt).is_some_and(|at| now >= at)
     }
 
-    /// When the path is dead if nothing comes; none while more tests must go out first.
+    /// When the path is dead if nothing comes; `None` while more tests must go out first.
     fn dies_at(&self, doubt: Doubt) -> Option<Instant> {
         (doubt.tests >= self.tests_needed()).then(|| doubt.since + self.dead_after())
     }

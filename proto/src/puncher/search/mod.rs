@@ -142,7 +142,7 @@ impl Search {
         self.hops.hurry(local, now);
     }
 
-    /// Takes note of what the network says; `is_ours` if it quotes what we have sent a moment ago.
+    /// Records what the network says; `is_ours` if it quotes what we have sent a moment ago.
     pub(in crate::puncher) fn handle_icmp(
         &mut self,
         icmp: &Icmp<'_>,
@@ -154,7 +154,7 @@ impl Search {
         self.observations.handle_icmp(icmp, is_ours, main, now);
     }
 
-    /// Takes note of a sealed word of the peer; true for the first one.
+    /// Records a sealed word of the peer; true for the first one.
     pub(in crate::puncher) fn handle_heard(&mut self, pair: Pair, expected: bool, now: Instant) -> bool {
         if !expected {
             self.birthday.aim(pair.remote.port());

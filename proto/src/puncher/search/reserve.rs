@@ -2,9 +2,9 @@
 //! know the method as `spare`.
 //!
 //! A new lease, or another program's flow, may have taken our main port at our NAT, and nothing that is sent from there
-//! arrives where the peer expects it. The reserve port of each path is another one and was never used. The pair of both is
-//! tested beside the main pair, whatever the clocks say; and a side that knows that its main port is lost sweeps from
-//! its reserve one (`birthday`).
+//! arrives where the peer expects it. The reserve port of each path is another one and was never used. The pair of both
+//! is tested beside the main pair, whatever the clocks say; and a side that knows that its main port is lost sweeps
+//! from its reserve one (`birthday`).
 
 use std::{
     net::SocketAddr,

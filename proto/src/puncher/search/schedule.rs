@@ -51,8 +51,8 @@ impl Schedule {
         by_role(role, serve, open)
     }
 
-    /// Returns the own reserve port and the peer's after a path that these searches have found; each with the main port of
-    /// its side. Each path has others: what a NAT remembers of the former must not be in their way.
+    /// Returns the own reserve port and the peer's after a path that these searches have found; each with the main port
+    /// of its side. Each path has others: what a NAT remembers of the former must not be in their way.
     pub(in crate::puncher) fn reserve(&self, role: Role, own: (u32, u16), peers: (u32, u16)) -> (u16, u16) {
         let (serve, open) = by_role(role, own, peers);
         let words = |(epoch, port): (u32, u16)| (epoch.to_be_bytes(), port.to_be_bytes());

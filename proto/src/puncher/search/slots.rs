@@ -21,7 +21,7 @@ use crate::puncher::{
     transmits::{OutgoingProbe, TransmitQueue},
 };
 
-/// When things happen in a slot, counted from its beginning.
+/// The plan of a slot: when things happen in it, counted from its beginning.
 #[derive(Debug)]
 struct Plan {
     /// When openers leave: more than one, should the local network lose some.
@@ -58,7 +58,7 @@ const fn ms<const N: usize>(list: [u64; N]) -> [Duration; N] {
     out
 }
 
-/// Slots whose sockets stay open: the peer's clock may be behind by 5 s, and its words take a while.
+/// Number of slots whose sockets stay open: the peer's clock may be behind by 5 s, and its words take a while.
 pub(super) const KEPT: usize = 4;
 
 /// An eager search takes part in every slot for this long, and then in two in a row of [`SOME`]: each costs a mapping, and
@@ -71,7 +71,7 @@ const DENSE_RECONNECT: Duration = Duration::from_secs(36);
 /// See [`DENSE`].
 const SOME: u64 = 8;
 
-/// A side that has waited long takes part in two slots in a row of so many: both roles have their turn once a minute.
+/// A side in the background takes part in two slots in a row of this many: both roles have their turn once a minute.
 const SPARSE: u64 = 20;
 
 #[derive(Debug)]

@@ -47,7 +47,7 @@ impl Side {
         }
     }
 
-    /// Whether it lets in ports that it has not sent to; none where the tunnel's own probes were not heard either. A
+    /// Whether it lets in ports that it has not sent to; `None` where the tunnel's own probes were not heard either. A
     /// single one of two may have been sent to in the search.
     pub(super) fn admits(&self) -> Option<bool> {
         let strays = self.strays.iter().flatten().count();

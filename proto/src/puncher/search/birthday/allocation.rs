@@ -5,8 +5,8 @@ use crate::puncher::{
     budget::{MAX_FAN, MORE_FAN},
 };
 
-/// Of the mappings of an attempt one in so many is a socket of the fan, as long as nobody knows which half will meet the
-/// peer; and where the fan is known to do.
+/// Divisor of an attempt's mappings: one in this many is a socket of the fan, as long as nobody knows which half will
+/// meet the peer; and where the fan is known to do.
 const EVEN_SHARE: usize = 3;
 
 /// The same where the sweep is known to do, beside which the fan is not needed unless the NATs are others now; and where
@@ -90,8 +90,8 @@ pub(super) struct Allocation {
 }
 
 impl Allocation {
-    /// `half` is what is known to do; `is_later` if that has failed, where both sides have reserve ports. A small part is for
-    /// what is known alone.
+    /// `half` is what is known to do; `is_later` if that has failed, where both sides have reserve ports. A small part
+    /// is for what is known alone.
     pub(super) fn new(part: Part, half: Option<Half>, is_later: bool) -> Self {
         let (size, is_whole) = (part.size(), part.is_whole());
         let [even, less] = [EVEN_SHARE, HALF_SHARE].map(|share| (size / share).min(MAX_FAN));

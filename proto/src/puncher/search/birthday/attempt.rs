@@ -13,32 +13,33 @@ use crate::puncher::{
     transmits::{OutgoingProbe, TransmitQueue},
 };
 
-/// In so many rounds a side does what has met the peer the last time, and that alone: it is twice as fast.
+/// First rounds in which a side does what has met the peer the last time, and that alone: it is twice as fast.
 const HALF_ROUNDS: usize = 4;
 
-/// From this round on further sockets, as many as find room, send to the peer's reserve port where the own fan has met the
-/// peer before: the first ones have missed, or the peer cannot sweep much.
+/// First round in which further sockets, as many as find room, send to the peer's reserve port where the own fan has
+/// met the peer before: the first ones have missed, or the peer cannot sweep much.
 const MORE_FROM_ROUND: usize = 1;
 
-/// Should both routers answer for themselves, nothing would ever pass: one swept port in so many is probed to arrive.
-/// Not more: a router that takes strangers' packets for its own remembers them, and gives those ports to nobody.
+/// Divisor of the swept ports. Should both routers answer for themselves, nothing would ever pass: one swept port in
+/// this many is probed to arrive. Not more: a router that takes strangers' packets for its own remembers them, and
+/// gives those ports to nobody.
 const VENTURE_SHARE: u64 = 2;
 
-/// They are from this round on, or in the last one of fewer: most of those who can meet otherwise have met by then.
+/// First round in which they are, or the last one of fewer: most of those who can meet otherwise have met by then.
 const VENTURES_FROM: usize = 2;
 
-/// For so many seconds the same ones are, and then others: by that time the router has forgotten the former ones (Linux
+/// Seconds for which the same ones are, and then others: by that time the router has forgotten the former ones (Linux
 /// after 30 s), to which the fan of a peer that came meanwhile can have none.
 const VENTURE_TURN: u64 = 40;
 
-/// They are probed to arrive in rounds that begin in so many first seconds of that.
+/// First seconds of [`VENTURE_TURN`]: rounds that begin in them probe these ports to arrive.
 const VENTURE: u64 = 15;
 
-/// After its last round an attempt's sockets stay open for this long: the peer's sweep may still meet them. Linux forgets
-/// their mappings by then.
+/// Time for which an attempt's sockets stay open after its last round: the peer's sweep may still meet them. Linux
+/// forgets their mappings by then.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Probes leave in small groups: a timer for each would cost more than it is worth.
+/// Time between two groups of probes: a timer for each probe would cost more than it is worth.
 const GROUP: Duration = Duration::from_millis(8);
 
 /// A socket of the fan.
@@ -100,13 +101,13 @@ pub(super) struct Attempt {
     /// Ports of the peer that the fan sends to: one, or two.
     pub(super) targets: Vec<SocketAddr>,
     pub(super) fan: Vec<Fanned>,
-    /// So many of the fan send to all targets, from the first round on; the others to the last target, later.
+    /// Sockets of the fan that send to all targets, from the first round on; the others send to the last target, later.
     pub(super) first: usize,
     /// Most mappings of those.
     pub(super) fanned: usize,
     pub(super) sweepers: Sweepers,
     pub(super) sweep: Vec<u16>,
-    /// So many of these are swept from the other sweeper as well, later.
+    /// Ports of these that are swept from the other sweeper as well, later.
     pub(super) swept_twice: usize,
     pub(super) began: Instant,
     pub(super) rounds: &'static [Duration],

@@ -13,9 +13,9 @@
 //! sweeps from, and a router that remembers one of them may move that port for the whole sweep (Linux gives a new flow
 //! the port of the newest one).
 //!
-//! Two sides that have had a path know reserve ports (`reserve`). A side whose main port is not its own any more sweeps from
-//! its reserve one. The other side need not know: if it was its fan that met the peer, each socket of that sends to both
-//! ports from then on.
+//! Two sides that have had a path know reserve ports (`reserve`). A side whose main port is not its own any more sweeps
+//! from its reserve one. The other side need not know: if it was its fan that met the peer, each socket of that sends
+//! to both ports from then on.
 //!
 //! The sweep goes in steps of the golden ratio: after n probes no gap is much wider than 64,512/n, so that a fan in a
 //! row or in a block (RFC 7422) is met for certain after a few hundred, and one at random as fast as any other way.
@@ -40,11 +40,11 @@ use crate::puncher::{
     transmits::TransmitQueue,
 };
 
-/// The plain pair has this long for itself before a search widens: a slow round trip, so that ICMP has told by then
+/// Time for which the main pair has a search for itself: a slow round trip, so that ICMP has told by then
 /// what router is there.
 pub(in crate::puncher) const HEAD_START: Duration = Duration::from_millis(400);
 
-/// The same where the plain pair has failed the last time.
+/// The same where the main pair has failed the last time.
 const SHORT_START: Duration = Duration::from_millis(250);
 
 /// When the rounds of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
@@ -63,25 +63,26 @@ const RECONNECT: [Duration; 50] = {
     rounds
 };
 
-/// A side that is not eager any more tries once in so many seconds of UTC, at the same time as the other one.
+/// Time between two windows of UTC: a side in the background tries once in each, at the same time as the other one.
 /// Longer than mappings live: each window has a fresh set.
 pub(in crate::puncher) const WINDOW_EVERY: Duration = Duration::from_secs(360);
 
-/// A window that was not noticed for this long is left out: the other side's mappings, which it made at the beginning, are
-/// not alive for much longer.
+/// Time after which a window that was not noticed is left out: the other side's mappings, which it made at the
+/// beginning, are not alive for much longer.
 const WINDOW_OPEN: Duration = Duration::from_secs(20);
 
-/// The wall clock is looked at again after this long: it may be set, and a machine may sleep.
+/// Time between two looks at the wall clock: it may be set, and a machine may sleep.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// An attempt of an eager search lasts this long where other candidates wait for their turn: five rounds.
+/// Length of an attempt of an eager search where other candidates wait for their turn: five rounds.
 const TURN: Duration = Duration::from_secs(20);
 
 /// The same in a window: both of its rounds. Mappings that the first of two attempts has made outlive the second, so
 /// that it does not matter which comes first on either side.
 const WINDOW_TURN: Duration = Duration::from_secs(12);
 
-/// An attempt that had to leave a part of the mappings to others is made whole after this long: nobody has wanted them.
+/// Time after which an attempt that had to leave a part of the mappings to others is made whole: nobody has wanted
+/// them.
 const WHOLE_AGAIN: Duration = Duration::from_secs(90);
 
 /// When the rounds of a side within a window begin; clocks may be 5 s apart.
@@ -90,14 +91,14 @@ const WINDOW: [Duration; 2] = seconds([0, 8]);
 /// When the only round of a side begins that has waited longer than [`LONG_WAIT`]. It is in the middle of the other's.
 const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 
-/// After this long a side that waits makes one round in each window, with two fifths of its fan, a third of its sweep:
+/// Time after which a side that waits makes one round in each window, with two fifths of its fan, a third of its sweep:
 /// a sixth of the packets, and most peers that start then are still met in the first window.
 const LONG_WAIT: Duration = Duration::from_secs(3600);
 
-/// Ports above a known one that are swept first; below it half as many.
+/// Number of ports above a known one that are swept first; below it half as many.
 const NEAR: u16 = 48;
 
-/// Known ports that are aimed at.
+/// Most known ports that are aimed at.
 const MAX_AIMS: usize = 4;
 
 /// The ports that NATs give out.
@@ -177,7 +178,7 @@ impl Birthday {
         }
     }
 
-    /// Takes note of an outside port of the peer.
+    /// Records an outside port of the peer.
     pub(in crate::puncher) fn aim(&mut self, port: u16) {
         if !self.aims.contains(&port) {
             if self.aims.len() == MAX_AIMS {
