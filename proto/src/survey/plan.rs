@@ -11,7 +11,7 @@ use super::{
 
 /// The sockets of each purpose, by number.
 const STRAYS: [u16; 2] = [1, 2];
-const KEEPERS: [u16; 4] = [3, 4, 5, 6];
+const PRESERVATION: [u16; 4] = [3, 4, 5, 6];
 const TARGETS: [u16; 2] = [7, 8];
 /// Those that open a filter for one half of the peer's samples each. Not the tunnel's: where a router has once moved a
 /// port of ours, Linux moves that port's later flows in the same way.
@@ -43,8 +43,8 @@ const COUNTED: u16 = super::MAX_REPEATS;
 enum Stage {
     Open,
     Filtering,
-    KeepersLow,
-    Keepers,
+    PreservationLow,
+    Preservation,
     TargetsLow,
     Targets,
     SamplesOpen,
@@ -104,8 +104,8 @@ impl Survey {
             Stage::Samples | Stage::Closer => (0..2).for_each(|index| self.judge_samples(index)),
             Stage::Open
             | Stage::Filtering
-            | Stage::KeepersLow
-            | Stage::Keepers
+            | Stage::PreservationLow
+            | Stage::Preservation
             | Stage::TargetsLow
             | Stage::SamplesOpen
             | Stage::SamplesLow
@@ -151,13 +151,13 @@ impl Survey {
                 let strays = [Socket::PAIR.0].into_iter().chain(STRAYS);
                 (strays.map(|from| to_pair(from, false)).collect(), REPEATS)
             }
-            Stage::KeepersLow => {
-                let own = KEEPERS.map(|from| to_pair(from, true));
-                let opening = KEEPERS.iter().filter_map(|socket| peer.inside_port(*socket));
+            Stage::PreservationLow => {
+                let own = PRESERVATION.map(|from| to_pair(from, true));
+                let opening = PRESERVATION.iter().filter_map(|socket| peer.inside_port(*socket));
                 let opening = opening.map(|port| own_pair(peer.at(port), true));
                 (own.into_iter().chain(opening).collect(), LOW_REPEATS)
             }
-            Stage::Keepers => (KEEPERS.map(|from| to_pair(from, false)).to_vec(), REPEATS),
+            Stage::Preservation => (PRESERVATION.map(|from| to_pair(from, false)).to_vec(), REPEATS),
             Stage::TargetsLow if own.keeps() => {
                 (TARGETS.map(|from| to_pair(from, true)).to_vec(), LOW_REPEATS)
             }
@@ -196,7 +196,8 @@ impl Survey {
             Sampling::No
         } else if peer.admits() == Some(true) {
             Sampling::All
-        } else if peer.keeps() && peer.mappings >= NEAR + NEARER + usize::from(AT_FIRST) + KEEPERS.len() {
+        } else if peer.keeps() && peer.mappings >= NEAR + NEARER + usize::from(AT_FIRST) + PRESERVATION.len()
+        {
             Sampling::Near
         } else {
             Sampling::No
@@ -268,8 +269,8 @@ impl Survey {
                     None => self.sides[listener].is_heard |= probe.from == Socket::PAIR,
                 }
             }
-            Stage::Keepers if heard.at == Socket::PAIR => {
-                self.sides[speaker].keepers.insert(probe.from.0, heard.from.port());
+            Stage::Preservation if heard.at == Socket::PAIR => {
+                self.sides[speaker].outside_ports.insert(probe.from.0, heard.from.port());
             }
             Stage::Targets => {
                 let (asked, side) = (self.orders[speaker].probes.len(), &mut self.sides[speaker]);
@@ -289,8 +290,8 @@ impl Survey {
             Stage::Loss => self.sides[speaker].arrived = Some(heard.count.min(COUNTED)),
             Stage::Open
             | Stage::Filtering
-            | Stage::KeepersLow
-            | Stage::Keepers
+            | Stage::PreservationLow
+            | Stage::Preservation
             | Stage::TargetsLow
             | Stage::SamplesOpen
             | Stage::SamplesLow
@@ -336,9 +337,9 @@ impl Stage {
     fn next(self) -> Self {
         match self {
             Self::Open => Self::Filtering,
-            Self::Filtering => Self::KeepersLow,
-            Self::KeepersLow => Self::Keepers,
-            Self::Keepers => Self::TargetsLow,
+            Self::Filtering => Self::PreservationLow,
+            Self::PreservationLow => Self::Preservation,
+            Self::Preservation => Self::TargetsLow,
             Self::TargetsLow => Self::Targets,
             Self::Targets => Self::SamplesOpen,
             Self::SamplesOpen => Self::SamplesLow,

@@ -22,7 +22,7 @@ pub(super) struct Side {
     /// Whether the probes over the tunnel's pair arrived that went beside them.
     pub(super) is_heard: bool,
     /// Outside ports of its new sockets, by socket.
-    pub(super) keepers: BTreeMap<u16, u16>,
+    pub(super) outside_ports: BTreeMap<u16, u16>,
     pub(super) mapping: MappingSeen,
     /// Outside ports of many new sockets, by socket.
     pub(super) samples: BTreeMap<u16, u16>,
@@ -39,7 +39,7 @@ impl Side {
             steady: BTreeSet::new(),
             strays: [None; 2],
             is_heard: false,
-            keepers: BTreeMap::new(),
+            outside_ports: BTreeMap::new(),
             mapping: MappingSeen::Unknown,
             samples: BTreeMap::new(),
             ports_seen: None,
@@ -56,12 +56,15 @@ impl Side {
 
     /// How many new sockets have kept their port.
     pub(super) fn kept(&self) -> usize {
-        self.keepers.iter().filter(|(socket, outside)| self.inside_port(**socket) == Some(**outside)).count()
+        self.outside_ports
+            .iter()
+            .filter(|(socket, outside)| self.inside_port(**socket) == Some(**outside))
+            .count()
     }
 
     /// Whether outside ports are the inside ones: most new sockets say so, or none was seen and the tunnel's says so.
     pub(super) fn keeps(&self) -> bool {
-        match self.keepers.len() {
+        match self.outside_ports.len() {
             0 => self.stand.inside.port() == self.stand.outside.port(),
             seen => self.kept() * 2 > seen,
         }
@@ -100,7 +103,7 @@ impl Side {
                 None => FilteringSeen::Unknown,
             },
             ports,
-            samples: u16::try_from(self.keepers.len() + self.samples.len()).unwrap_or(u16::MAX),
+            samples: u16::try_from(self.outside_ports.len() + self.samples.len()).unwrap_or(u16::MAX),
             arrived: self.arrived,
         }
     }
