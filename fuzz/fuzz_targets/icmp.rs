@@ -8,11 +8,11 @@ use libfuzzer_sys::{arbitrary, fuzz_target};
 use nix::{libc, sys::socket::ControlMessageOwned};
 use pinhole_proto::puncher::IcmpKind;
 
-use self::complaint::complaint;
+use self::icmp_error::icmp_error;
 
 // The file, not the crate: `pinhole` brings QUIC, TLS and an assembler along.
-#[path = "../../pinhole/src/sys/linux/complaint.rs"]
-mod complaint;
+#[path = "../../pinhole/src/sys/linux/icmp_error.rs"]
+mod icmp_error;
 
 #[derive(Debug, arbitrary::Arbitrary)]
 struct Error {
@@ -43,7 +43,7 @@ fuzz_target!(|error: Error| {
         sin_addr: libc::in_addr { s_addr: ip.to_be() },
         sin_zero: [0; 8],
     });
-    let told = complaint(&ControlMessageOwned::Ipv4RecvErr(extended, offender));
+    let told = icmp_error(&ControlMessageOwned::Ipv4RecvErr(extended, offender));
     let is_icmp = error.origin == libc::SO_EE_ORIGIN_ICMP
         && error.offender.is_some_and(|(family, _)| i32::from(family) == libc::AF_INET);
     match told {
@@ -67,7 +67,7 @@ fuzz_target!(|error: Error| {
         sin6_addr: libc::in6_addr { s6_addr: ip },
         sin6_scope_id: 0,
     });
-    let told = complaint(&ControlMessageOwned::Ipv6RecvErr(extended, offender));
+    let told = icmp_error(&ControlMessageOwned::Ipv6RecvErr(extended, offender));
     let is_icmp = error.origin == libc::SO_EE_ORIGIN_ICMP6
         && error.offender_v6.is_some_and(|(family, _)| i32::from(family) == libc::AF_INET6);
     match told {
@@ -85,5 +85,5 @@ fuzz_target!(|error: Error| {
         }
     }
     // What the QUIC library asks for comes by the same way.
-    assert_eq!(complaint(&ControlMessageOwned::Ipv4Tos(error.code)), None);
+    assert_eq!(icmp_error(&ControlMessageOwned::Ipv4Tos(error.code)), None);
 });

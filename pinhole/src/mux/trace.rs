@@ -22,7 +22,7 @@ use crate::bind::BindError;
 /// Routers that are looked for. The own NATs are nearer than that, a carrier's among them.
 pub const HOPS: u8 = 8;
 
-/// Time between two TTLs: routers limit how often they complain.
+/// Time between two TTLs: routers limit how often they report.
 const GAP: Duration = Duration::from_millis(15);
 
 /// Datagrams for each TTL, one after the other while none is answered, and the time for an answer.
@@ -67,14 +67,14 @@ async fn look(link: Link, to: SocketAddr, ttl: u8) -> Hop {
         if let Err(error) = link.send_now(to, &[0; PROBE_BYTES], Some(ttl)) {
             tracing::debug!(%error, ttl, "not sent");
         }
-        if let Ok(Ok((router, kind))) = timeout(ANSWER, complaint(&link)).await {
+        if let Ok(Ok((router, kind))) = timeout(ANSWER, icmp_error(&link)).await {
             return Hop { ttl, router: Some(router), kind: Some(kind) };
         }
     }
     Hop { ttl, router: None, kind: None }
 }
 
-async fn complaint(link: &Link) -> io::Result<(IpAddr, IcmpKind)> {
+async fn icmp_error(link: &Link) -> io::Result<(IpAddr, IcmpKind)> {
     loop {
         link.ready(Interest::ERROR).await?;
         match link.take_icmp() {

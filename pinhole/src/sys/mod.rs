@@ -27,7 +27,7 @@ pub(crate) struct IcmpError {
     /// Where the datagram was sent.
     pub(crate) remote: SocketAddr,
     pub(crate) kind: IcmpKind,
-    /// Who complains.
+    /// The router or host that reports it.
     pub(crate) offender: IpAddr,
     /// What is quoted of the datagram's payload.
     pub(crate) quoted: Vec<u8>,

@@ -1,7 +1,7 @@
 //! ICMP errors about datagrams of ours.
 //!
 //! Linux keeps them in a queue of the socket once `IP_RECVERR` or `IPV6_RECVERR` is set (ip(7), ipv6(7)), each with the
-//! destination of the datagram, what is quoted of its payload, and who complains. It also makes the next system call on the
+//! destination of the datagram, what is quoted of its payload, and who reports it. It also makes the next system call on the
 //! socket fail, whatever that wants, and charges the queue to the receive buffer. So they are asked for only while a search
 //! needs them, and a flood of forged ones costs a tunnel nothing.
 
@@ -16,7 +16,7 @@ use pinhole_proto::probe::MAX_PROBE_BYTES;
 use rustix::io::Errno;
 use tokio::net::UdpSocket;
 
-use super::complaint::complaint;
+use super::icmp_error::icmp_error;
 use crate::sys::IcmpError;
 
 /// Room for control messages, bytes: the error with its origin takes 48, or 60 of IPv6, what the QUIC library asks for as
@@ -44,7 +44,7 @@ pub(crate) fn take_icmp(io: &UdpSocket) -> io::Result<Option<IcmpError>> {
     let message = recvmsg::<SockaddrStorage>(io.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
     let length = message.bytes;
     let Some(remote) = message.address.as_ref().and_then(address) else { return Ok(None) };
-    let Some((kind, offender)) = message.cmsgs()?.find_map(|message| complaint(&message)) else {
+    let Some((kind, offender)) = message.cmsgs()?.find_map(|message| icmp_error(&message)) else {
         return Ok(None);
     };
     let quoted = payload[..length.min(MAX_PROBE_BYTES)].to_vec();

@@ -1,8 +1,8 @@
 //! Linux and Android.
 
 mod clock;
-mod complaint;
 mod icmp;
+mod icmp_error;
 mod interfaces;
 mod loopback;
 mod mtu;

@@ -1,4 +1,4 @@
-//! What an ICMP error says, as the system tells it in a control message.
+//! The meaning of an ICMP error, as the system reports it in a control message.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use nix::{
 use pinhole_proto::puncher::IcmpKind;
 
 /// Returns what an ICMP error says, and who says so; `None` for errors of this machine.
-pub(crate) fn complaint(message: &ControlMessageOwned) -> Option<(IcmpKind, IpAddr)> {
+pub(crate) fn icmp_error(message: &ControlMessageOwned) -> Option<(IcmpKind, IpAddr)> {
     let is_of = |error: &sock_extended_err, origin, family: u16, expected: libc::c_int| {
         error.ee_origin == origin && libc::c_int::from(family) == expected
     };
@@ -29,7 +29,7 @@ pub(crate) fn complaint(message: &ControlMessageOwned) -> Option<(IcmpKind, IpAd
 }
 
 /// Sorts ICMP's types and codes (RFC 792, RFC 1812 §5.2.7.1). That a packet is too large (type 3 code 4) or that
-/// its pieces never met (type 11 code 1) cannot be true of a probe.
+/// its fragments never met (type 11 code 1) cannot be true of a probe.
 fn kind(icmp_type: u8, code: u8) -> Option<IcmpKind> {
     match (icmp_type, code) {
         (11, 0) => Some(IcmpKind::TtlExceeded),
