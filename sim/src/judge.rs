@@ -32,7 +32,7 @@ const CLOCKS_AGREE: Duration = Duration::from_secs(5);
 /// Says how soon two sides can be connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
-    /// By their plain pair.
+    /// By their main pair.
     Soon,
     /// In the next window, by chance or because probes spoil ports.
     Later,
