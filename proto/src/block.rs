@@ -1,4 +1,4 @@
-//! What a direction of a tunnelled connection is made of, where both sides let each other compress.
+//! The blocks of a direction of a tunnelled connection, where both sides let each other compress.
 //!
 //! The bytes come in blocks, each behind a head. A packed block stands for more bytes than it has, and is complete in
 //! itself: nothing of another block is needed to unpack it, so neither side keeps anything between two of them.
@@ -41,7 +41,7 @@ pub enum Head {
     Packed {
         /// Its size, bytes.
         length: usize,
-        /// What it stands for, bytes: more than its size.
+        /// Bytes that it stands for: more than its size.
         unpacked: usize,
     },
 }

@@ -57,7 +57,7 @@ const FIRST_BITS: u8 = 0b1000_0000;
 /// The heartbeat of the old Python script.
 const OLD_SCRIPT: [u8; 8] = *b"HELOCLNT";
 
-/// What a datagram is, by its first bits and its length.
+/// The class of a datagram, by its first bits and its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// For the QUIC library, if it comes from a proven address.
@@ -88,7 +88,7 @@ pub fn classify(datagram: &[u8]) -> Class {
     }
 }
 
-/// What a probe is for.
+/// The kind of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Tests a pair; carries a token to be echoed.
@@ -104,7 +104,7 @@ pub enum Kind {
 /// The opened content of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
-    /// What it is for.
+    /// Its kind.
     pub kind: Kind,
     /// The sender's role.
     pub role: Role,

@@ -1,4 +1,4 @@
-//! What this side may ask of the NATs on the way: packets a second, and mappings alive at once.
+//! The budget: what this side may ask of the NATs on the way, packets a second and mappings alive at once.
 //!
 //! Routers have died of programs like this one (16,384 entries filled in 9 s, an office cut off), so both bounds are
 //! hard: every probe passes [`Budget::admit`], whatever it is for, and one that is refused is not sent.
@@ -14,7 +14,7 @@ use std::{
 use self::pace::Pace;
 use super::search;
 
-/// How long a NAT is taken to keep a mapping after the last packet that we sent through it: what RFC 4787 §4.3
+/// Time for which a NAT is taken to keep a mapping after the last packet that we sent through it: what RFC 4787 §4.3
 /// recommends. Linux forgets an unanswered one after 30 s already; to count on that would overfill the others.
 pub(super) const MAPPING_LIFE: Duration = Duration::from_secs(300);
 

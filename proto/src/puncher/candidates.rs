@@ -1,4 +1,4 @@
-//! Where the peer may be: which addresses are worth a try, who has named them, and in which order they are tried.
+//! The candidates: addresses at which the peer may be, who has named them, and in which order they are tried.
 //!
 //! Every method of a search asks the one [`Candidates`]. The pair of the main ports is tested with all of them at the
 //! same time; what costs a mapping or a probe for each address (slots, reserve pair, attempts, hop discovery) takes the
@@ -46,7 +46,7 @@ pub struct Candidate {
     pub kind: CandidateKind,
 }
 
-/// Who has named a candidate; the most trusted first.
+/// The source of a candidate, by who has named it; the most trusted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CandidateKind {

@@ -27,13 +27,13 @@ const KEPT_PLACE: Duration = Duration::from_secs(1);
 /// must be proven anew.
 const NOMINATION_LIFE: Duration = Duration::from_secs(3);
 
-/// See [`NOMINATION_LIFE`].
+/// Round trips after which a nomination is given up; see [`NOMINATION_LIFE`].
 const NOMINATION_RTTS: u32 = 4;
 
 /// Age of a pair under test below which it is tested fast anyway.
 pub(super) const HURRY: Duration = Duration::from_secs(5);
 
-/// Where a search begins on [`PACE`] when the peer has just left: it will not be back within the second.
+/// Age on [`PACE`] with which a search begins when the peer has just left: it will not be back within the second.
 pub(super) const CALM: Duration = Duration::from_secs(30);
 
 /// Longest round trip of an ack that has not waited anywhere.

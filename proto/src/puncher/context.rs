@@ -8,7 +8,7 @@ use std::{
 use super::{Schedule, SearchReport, budget::MAPPING_LIFE, candidates::Candidates};
 use crate::{Now, Role, nat::NotPublic};
 
-/// What was learned of the peer's clock is used for this long: one of the two may be set right.
+/// Time for which the peer's clock is taken to be as it was seen: one of the two may be set right.
 const CLOCK_LIFE: Duration = Duration::from_secs(600);
 
 /// Clocks further apart than this are not met halfway, ms: slots are not the way then.

@@ -1,4 +1,4 @@
-//! What the peer's words make the machine do.
+//! Incoming datagrams: what the peer's probes and acks make the puncher do.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What goes into a puncher and what comes out.
+//! The interface of a puncher: what goes in and what comes out.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,7 +30,7 @@ pub struct Pair {
     pub remote: SocketAddr,
 }
 
-/// What a [`Puncher`](super::Puncher) is made from.
+/// The configuration of a [`Puncher`](super::Puncher).
 #[derive(Debug)]
 pub struct Config {
     /// The role of this side.
@@ -45,7 +45,7 @@ pub struct Config {
     pub port: u16,
     /// What this side may ask of the NATs on the way.
     pub limits: Limits,
-    /// What is remembered of the last success with this peer.
+    /// The last success with this peer, if one is known.
     pub last_success: Option<LastSuccess>,
     /// How to know a peer that has the key and runs another verb.
     pub sibling: Option<Sibling>,
@@ -69,7 +69,7 @@ pub struct LastSuccess {
     pub peer_port: u16,
 }
 
-/// How a pair was found.
+/// The method by which a pair was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
     /// From main port to main port, as the user named them, or in answer to such a probe.
@@ -107,7 +107,7 @@ impl Method {
     }
 }
 
-/// What came back from the network instead of the peer, about a datagram of ours.
+/// An ICMP error about a datagram of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Icmp<'a> {
     /// The pair of the datagram that it is about.
@@ -120,7 +120,7 @@ pub struct Icmp<'a> {
     pub quoted: &'a [u8],
 }
 
-/// What an ICMP error says.
+/// The kind of an ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IcmpKind {
     /// The TTL ran out on the way.
@@ -133,7 +133,7 @@ pub enum IcmpKind {
     Unreachable,
 }
 
-/// What a [`Puncher`](super::Puncher) wants done.
+/// An output of a [`Puncher`](super::Puncher): what it wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this datagram.
@@ -148,7 +148,7 @@ pub enum Output {
     },
     /// Close that socket: nothing will be sent from it any more.
     Close(SocketId),
-    /// Take note.
+    /// Something has happened.
     Event(Event),
     /// Nothing more to do until then, unless something arrives.
     Timeout(Option<Instant>),
@@ -165,7 +165,7 @@ pub struct Transmit {
     pub payload: [u8; PROBE_BYTES],
 }
 
-/// What the tunnel has sent and received over the pair in use, counted since ever: signs of life.
+/// Counts of what the tunnel has sent and received over the pair in use, since ever: signs of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
     /// Datagrams, or batches of them, that have left.
@@ -201,10 +201,10 @@ impl Loss {
     }
 }
 
-/// What happened.
+/// An event in the life of a puncher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The first word of the peer in this search: one direction works.
+    /// The first probe or ack of the peer in this search: one direction works.
     Heard {
         /// Where it came from.
         from: SocketAddr,

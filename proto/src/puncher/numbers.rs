@@ -16,7 +16,7 @@ const MOST_PAIRS: usize = 4;
 /// Numbers of which the pairs are remembered; older ones count over no more pairs.
 const MAX_SEEN: usize = 512;
 
-/// Where a probe came from, the best first.
+/// The origin of a probe, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     /// An address and port that the user named.
@@ -26,7 +26,7 @@ pub(super) enum Origin {
     Elsewhere,
 }
 
-/// How a probe arrived.
+/// The arrival of a probe: over which pair, and from where.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) pair: Pair,
@@ -46,7 +46,7 @@ pub(super) enum Turn {
     Again,
 }
 
-/// See the module's text.
+/// The sequence numbers of one instance that have been seen, and over which pairs; see the module's text.
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
     /// From elsewhere, from a named IP, and from an address that the user named or over the path in use; or from a better

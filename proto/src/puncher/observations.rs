@@ -12,29 +12,31 @@ use crate::{
     probe::{Kind, Probe},
 };
 
-/// Without one packet of the peer for this long, the user is told what that may mean.
+/// Time without one packet of the peer after which the user is told what that may mean.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
-/// Where the peer is heard, but no pair is proven for this long, the user is told.
+/// Time after which the user is told that the peer is heard and no pair is proven.
 const ONE_WAY: Duration = Duration::from_secs(15);
 
-/// How often it is looked whether there is another reason why there is no path.
+/// Time between two looks whether there is another reason why there is no path.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// A refusal that has not come again for this long is over: probes that would bring it go on.
+/// Time after which a refusal that has not come again is over: probes that would bring it go on.
 const REFUSAL_LIFE: Duration = Duration::from_secs(35);
 
 /// Datagrams from the peer's IP that look like probes but do not open, before the key is suspected. One or two may
 /// be noise, or the last words of an earlier run.
 const SUSPICIOUS: u32 = 3;
 
-/// The peer's program has ended when its port has been closed for this long: a new run of it would have been heard.
+/// Time for which the peer's port must have been closed to show that its program has ended: a new run would have been
+/// heard.
 const GONE_AFTER: Duration = Duration::from_secs(2);
 
-/// That the port is closed is seen again within this time, or it is not any more: probes go out each 0.5 s.
+/// Time within which a closed port is seen to be closed again, or it is open: probes go out each 0.5 s.
 const CLOSED_LIFE: Duration = Duration::from_secs(5);
 
-/// Something is wrong in a way that has a name. Each is told once in a search; the lack of a path once for each cause.
+/// A trouble: something that is wrong in a way that has a name. Each is reported once in a search; the lack of a path
+/// once for each cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// Probes arrive from the peer's IP that this key cannot open.
@@ -160,7 +162,7 @@ impl Observations {
         lasts
     }
 
-    /// When to look whether the peer is gone.
+    /// Returns when to look whether the peer is gone.
     pub(super) fn gone_at(&self) -> Option<Instant> {
         self.closed.filter(|_| !self.is_gone_told).map(|(first, _)| first + GONE_AFTER)
     }
@@ -239,7 +241,7 @@ impl Observations {
         }
     }
 
-    /// The reason why there is no path is known, and no other is to be looked for.
+    /// Stops to look for a reason why there is no path: it is known.
     pub(super) fn be_content(&mut self) {
         self.is_content = true;
     }
@@ -250,7 +252,7 @@ impl Observations {
         self.closed = Some((since.unwrap_or(now), now));
     }
 
-    /// Forgets that: we have moved, and the machine is not this one any more.
+    /// Forgets that the peer's port is closed: we have moved, and the machine is not this one any more.
     pub(super) fn forget_closed(&mut self) {
         self.closed = None;
     }
@@ -323,12 +325,13 @@ impl Observations {
         Some(trouble)
     }
 
-    /// When to look next why there is no path.
+    /// Returns when to look next why there is no path.
     pub(super) fn look_at(&self) -> Instant {
         self.look_at
     }
 
-    /// How long the punch took: since our start, or since the peer's first word where we had waited for that.
+    /// Returns how long the punch took: since our start, or since the peer was first heard where we had waited for
+    /// that.
     pub(super) fn took(&self, now: Instant) -> Duration {
         let waited = self.heard_at.filter(|heard| *heard > self.since + Duration::from_secs(2));
         now.saturating_duration_since(waited.unwrap_or(self.since))

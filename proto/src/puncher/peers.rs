@@ -1,4 +1,4 @@
-//! Which runs of the peer's program are known, and which one is believed.
+//! The instances of the peer's program that are known, and which one is believed.
 //!
 //! Each run has a random instance number. A run becomes the current one only by proof: it has echoed a token of
 //! ours. Until then it is unproven, and gets answers, but changes nothing: otherwise a recorded probe of an
@@ -20,16 +20,16 @@ use std::{
 use super::numbers::{Arrival, Numbers, Origin, Turn};
 use crate::{Now, probe::Probe};
 
-/// How far the sender's wall clock may be from ours before a probe of an unknown run counts as a recording, unless it comes
-/// from an address that the user named (a wrong clock must not keep two machines apart). From any other IP, one that is dated
-/// before our own start counts as a recording too: nobody could have answered it then.
+/// Distance of the sender's wall clock from ours beyond which a probe of an unknown run counts as a recording, unless
+/// it comes from an address that the user named (a wrong clock must not keep two machines apart). From any other IP,
+/// one that is dated before our own start counts as a recording too: nobody could have answered it then.
 pub const FRESH: Duration = Duration::from_secs(10);
 
-/// How much older than the newest word of a run another one may be, by the sender's own clock, ms. No network keeps
+/// Age beyond the newest word of a run that another one may have, by the sender's own clock, ms. No network keeps
 /// a packet for longer while a later one passes.
 const LATE_MS: u64 = 2000;
 
-/// What two clocks that are read one after the other, and rounded, may disagree by, ms.
+/// Difference of two clocks that are read one after the other, and rounded, ms.
 const ROUNDING_MS: u64 = 10;
 
 /// Most unproven runs that are remembered at a time. One is usual; more only under an attack with recordings.
@@ -38,7 +38,7 @@ const MAX_UNPROVEN: usize = 4;
 /// Runs of which the newest sequence number is remembered when they are neither current nor unproven any more.
 const MAX_FORMER: usize = 64;
 
-/// A retired run that still talks is told so once in this time.
+/// Time between two replies to a retired run that is still alive.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(super) struct Instance {
     numbers: Numbers,
 }
 
-/// What is known of the sender of a probe that was let in.
+/// The sender of a probe that was let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sender {
     /// The run that is believed.
@@ -75,7 +75,7 @@ struct Former {
     standing: Standing,
 }
 
-/// What a former run was. Where room is needed, the first kind goes first.
+/// The standing of a former run. Where room is needed, the first kind goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
     /// An unproven run that was never dated when it came.
@@ -261,7 +261,7 @@ impl Instance {
     }
 }
 
-/// How far apart the two wall clocks are, the way of the packet included.
+/// Returns how far apart the two wall clocks are, the way of the packet included.
 pub(super) fn clock_distance(probe: &Probe, now: Now) -> Duration {
     Duration::from_millis(probe.unix_ms.abs_diff(now.unix_ms()))
 }

@@ -1,4 +1,5 @@
-//! Where this machine is: its own address, whether a NAT stands before it, and whether the peer is on this very machine.
+//! The place of this machine: its own address, whether a NAT stands before it, and whether the peer is on this very
+//! machine.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! Tells datagrams seen before from new ones, in bounded memory (the idea of RFC 4303 §3.4.3).
+//! The replay window: tells datagrams seen before from new ones, in bounded memory (the idea of RFC 4303 §3.4.3).
 
 /// Sequence numbers that may arrive late and still count.
 pub(super) const WINDOW: u64 = 1024;

@@ -36,7 +36,7 @@ pub struct SearchReport {
     pub own_changed: bool,
 }
 
-/// Why there is no path, as far as one side can tell.
+/// The cause why there is no path, as far as one side can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPathCause {
     /// We hear the peer, and no pair carries packets both ways.

@@ -1,4 +1,4 @@
-//! The tunnel above the path: what each side says of its end of it, and which path is used where nothing of it arrives.
+//! The tunnel above the path: what each side says of its end of it, and which pair is used where nothing of it arrives.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What goes into a session and what comes out.
+//! The interface of a session: what goes in and what comes out.
 
 use std::{
     net::SocketAddr,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::puncher::{self, Connected, Loss, SocketId, Traffic, Transmit, Trouble};
 
-/// What a [`Session`](super::Session) is made from.
+/// The configuration of a [`Session`](super::Session).
 #[derive(Debug)]
 pub struct Config {
     /// How it searches.
@@ -35,7 +35,7 @@ pub struct Vitals {
     pub rtt: Option<Duration>,
 }
 
-/// What a [`Session`](super::Session) wants done.
+/// An output of a [`Session`](super::Session): what it wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this probe.
@@ -148,7 +148,7 @@ pub enum Event {
     },
 }
 
-/// Why a tunnel ended.
+/// The reason why a tunnel ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TunnelEnd {
     /// The peer said that it leaves.
@@ -168,7 +168,7 @@ pub enum TunnelEnd {
     Broken,
 }
 
-/// Why a handshake over a proven pair failed: in words of this side, never in those of the other one.
+/// The reason why a handshake over a proven pair failed: in words of this side, never in those of the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
     /// Nothing came back for as long as an answer may take.

@@ -1,11 +1,11 @@
-//! When the peer's name is looked up, and what it meant last.
+//! The peer's name: when it is looked up, and what it meant last.
 
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-/// How often a peer's name is looked up again while the peer is searched for.
+/// Time between two look-ups of the peer's name while the peer is searched for.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// The same while a tunnel waits for its path.

@@ -1,4 +1,4 @@
-//! What the puncher finds and loses, and what follows for the tunnel.
+//! The path of a tunnel: what the puncher finds and loses, and what follows for the tunnel.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What was seen of a NAT, in RFC 4787's words as far as one address on the other side can tell.
+//! The behaviour of a NAT as it was seen, in RFC 4787's words as far as one address on the other side can tell.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nat::{Access, Filtering, Mapping, Nat, PortAssignment, Unsolicited};
 
-/// What is known of the mapping.
+/// The mapping behaviour, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MappingSeen {
@@ -19,7 +19,7 @@ pub enum MappingSeen {
     Unknown,
 }
 
-/// What is known of the filtering.
+/// The filtering behaviour, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilteringSeen {

@@ -1,4 +1,4 @@
-//! How many packets may leave in a second.
+//! The pace: how many packets may leave in a second.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ impl Pace {
         ready
     }
 
-    /// When there will be one.
+    /// Returns when there will be one.
     pub(super) fn ready_at(&mut self, purpose: Purpose, now: Instant) -> Instant {
         self.fill(now);
         now + Duration::from_nanos(self.needed(purpose).saturating_sub(self.level))

@@ -1,4 +1,4 @@
-//! How often a pair is tested.
+//! The pace at which a pair is tested.
 
 use std::time::Duration;
 

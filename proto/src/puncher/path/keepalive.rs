@@ -1,4 +1,4 @@
-//! How often a path at rest is used so that no NAT on the way forgets it.
+//! The keepalive: how often a path at rest is used so that no NAT on the way forgets it.
 //!
 //! Nobody says how long a NAT remembers: RFC 4787 §4.3 asks for 2 min and more, some carriers forget after 30 s. The
 //! interval begins where nearly all remember and grows while they do; once a path has died in its sleep, it returns
@@ -13,16 +13,16 @@ pub(in crate::puncher) const START: Duration = Duration::from_secs(15);
 /// The shortest interval: no router that forgets faster is known.
 pub(in crate::puncher) const LEAST: Duration = Duration::from_secs(5);
 
-/// The longest interval: so long a path that died in its sleep may stay unnoticed.
+/// The longest interval: a path that died in its sleep may stay unnoticed for as long.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The interval grows by this much.
+/// Step by which the interval grows.
 const STEP: Duration = Duration::from_secs(5);
 
 /// Answers at one interval before it grows.
 const ANSWERS: u32 = 12;
 
-/// For this long an interval that was too long is not tried again.
+/// Time for which an interval that was too long is not tried again.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
@@ -43,12 +43,12 @@ impl Default for Keepalive {
 }
 
 impl Keepalive {
-    /// The silence after which something must be sent.
+    /// Returns the silence after which something must be sent.
     pub(in crate::puncher) fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// The path has answered after such a silence.
+    /// Records that the path has answered after such a silence.
     pub(in crate::puncher) fn handle_answer(&mut self, silence: Duration, now: Instant) {
         self.failed = self.failed.filter(|failed| silence < *failed);
         if silence < self.interval {
@@ -63,7 +63,7 @@ impl Keepalive {
         }
     }
 
-    /// The path did not answer after such a silence.
+    /// Records that the path did not answer after such a silence.
     pub(in crate::puncher) fn handle_death(&mut self, silence: Duration, now: Instant) {
         if self.interval > START && silence >= self.interval {
             self.ceiling = Some((self.interval, now));

@@ -24,10 +24,10 @@ use crate::puncher::{
     path::keepalive::{self, Keepalive},
 };
 
-/// A path that answers nothing for this long is dead, or for [`DEAD_AFTER_TIMEOUTS`] if that is longer.
+/// Time after which a path that answers nothing is dead, or [`DEAD_AFTER_TIMEOUTS`] if that is longer.
 const DEAD_AFTER: Duration = Duration::from_millis(1500);
 
-/// See [`DEAD_AFTER`]; times the time in which an answer is expected.
+/// The same in multiples of the time within which an answer is expected; see [`DEAD_AFTER`].
 const DEAD_AFTER_TIMEOUTS: u32 = 4;
 
 /// Tests that a dead path has not answered: at 30 % of loss each way, 1 of 200 living ones does so.
@@ -39,7 +39,7 @@ const TESTS_FOR_LOSS: u32 = 24;
 /// Shortest time for the tunnel's own datagrams to be answered before a test asks.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// How often the tunnel's counts are looked at while it is busy.
+/// Time between two looks at the tunnel's counts while it is busy.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A tunnel is busy for this long after its last datagram.
@@ -48,13 +48,13 @@ const BUSY: Duration = Duration::from_secs(1);
 /// Shortest silence after which a path is tested.
 const SHORTEST_GAP: Duration = Duration::from_secs(1);
 
-/// What a delayed acknowledgement may add to a round trip (RFC 9000 §18.2, `max_ack_delay`).
+/// Time that a delayed acknowledgement may add to a round trip (RFC 9000 §18.2, `max_ack_delay`).
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
-/// Tests that an ack may still answer.
+/// Most tests that an ack may still answer.
 const MAX_TESTS: usize = 64;
 
-/// A path that is faster by a quarter and this much is worth a change.
+/// Time by which another path must be faster, and by a quarter, to be worth a change.
 const BETTER_BY: Duration = Duration::from_millis(5);
 
 /// Lateness from which on a machine counts as one that has slept: silence says nothing about the path then.
@@ -72,9 +72,9 @@ pub(in crate::puncher) enum Action {
     Test,
     /// Give it up.
     Dead {
-        /// For so long nothing was heard.
+        /// Time for which nothing was heard.
         silent: Duration,
-        /// For so long nothing had been sent before that, if it was long enough for a NAT to forget.
+        /// Time for which nothing had been sent before that, if it was long enough for a NAT to forget.
         rested: Option<Duration>,
     },
 }
@@ -102,7 +102,7 @@ pub(in crate::puncher) struct PathLiveness {
     stale_until: Instant,
 }
 
-/// Tests are out, and none was answered.
+/// A doubt whether the path lives: tests are out, and none was answered.
 #[derive(Debug, Clone, Copy)]
 struct Doubt {
     since: Instant,
@@ -241,7 +241,7 @@ impl PathLiveness {
         now >= self.wakes_at + SLEPT
     }
 
-    /// When [`Self::poll`] wants to be called.
+    /// Returns when [`Self::poll`] wants to be called.
     pub(in crate::puncher) fn deadline(&self) -> Instant {
         self.wakes_at
     }

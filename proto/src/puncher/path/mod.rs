@@ -20,7 +20,8 @@ use crate::puncher::{
     transmits::OutgoingProbe,
 };
 
-/// Tests in a row that the peer must have seen come from another address before our NAT is taken to have moved us.
+/// Number of tests in a row that the peer must have seen come from another address before our NAT is taken to have
+/// moved us.
 const MOVED_TESTS: usize = 3;
 
 /// Times between re-evaluations of a path: comparisons with the peer's other addresses. The last one repeats.
@@ -37,7 +38,7 @@ pub(in crate::puncher) struct SelectedPair {
     /// Where the peer has seen our last tests come from, if that was another address: which, and the tests.
     moved: Option<(SocketAddr, Vec<u64>)>,
     since: Instant,
-    /// When to look whether another of the peer's addresses is nearer, and how often that was done.
+    /// When the path is re-evaluated next, and how often that was done.
     reevaluation: (Instant, usize),
     pub(in crate::puncher) liveness: PathLiveness,
 }

@@ -1,4 +1,4 @@
-//! One search: everything that is tried at the same time until a pair is nominated.
+//! A search: everything that is tried at the same time until a pair is nominated.
 
 pub(in crate::puncher) mod birthday;
 mod hops;
@@ -25,22 +25,23 @@ use crate::puncher::{
     transmits::TransmitQueue,
 };
 
-/// For this long a search uses every slot and sweeps again and again; after that it goes on in the background.
+/// Time for which a search is eager: it uses every slot and sweeps again and again. After that it goes on in the
+/// background.
 pub(in crate::puncher) const EAGER: Duration = Duration::from_secs(60);
 
-/// After this many rounds a sweep that has met nothing says something: the other side has had the time to start, too.
+/// Rounds after which a sweep that has met nothing says something: the other side has had the time to start, too.
 const THOROUGH: usize = 5;
 
 /// The same where a tunnel waits for its path: routers take minutes to start anew.
 const EAGER_RECONNECT: Duration = Duration::from_secs(300);
 
-/// Where a tunnel waits for its path, the main pairs have this long for themselves: most likely they will do.
+/// Time for which the main pairs are alone where a tunnel waits for its path: most likely they will do.
 pub(in crate::puncher) const RECONNECT_START: Duration = Duration::from_millis(1500);
 
-/// A refresh looks for a fresh path for this long; after that any will do.
+/// Time for which a refresh looks for a fresh path; after that any will do.
 const REFRESH: Duration = Duration::from_secs(20);
 
-/// Slots and the reserve pair begin after this: a path that only seemed dead is back by then.
+/// Time after which slots and the reserve pair begin: a path that only seemed dead is back by then.
 const RECONNECT_SLOTS: Duration = Duration::from_millis(200);
 
 /// Most sockets that the methods of a search have open at a time: a fan's, and those of slots, one of which begins before
@@ -137,7 +138,7 @@ impl Search {
         self.birthday.handle_timeout(context, ways, sweepers, transmits);
     }
 
-    /// The network has changed: the way out may be another one.
+    /// Records that the network has changed: the way out may be another one.
     pub(in crate::puncher) fn handle_network_change(&mut self, local: Option<IpAddr>, now: Instant) {
         self.hops.hurry(local, now);
     }

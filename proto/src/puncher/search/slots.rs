@@ -33,15 +33,15 @@ struct Plan {
     late_openers: &'static [Duration],
 }
 
-/// Words come after clocks have been allowed to be a second apart.
+/// The usual plan: words come after clocks have been allowed to be a second apart.
 const USUAL: Plan = Plan {
     openers: &ms([0, 300, 700]),
     words: &ms([1000, 1300, 1700, 2200, 2800]),
     late_openers: &ms([1500, 2100]),
 };
 
-/// Where a tunnel waits for its path, the clocks are known from it. Words come often: the side that has not noticed
-/// the loss yet may enter the slot at any time.
+/// The plan where a tunnel waits for its path: the clocks are known from it. Words come often: the side that has not
+/// noticed the loss yet may enter the slot at any time.
 const RECONNECT_PLAN: Plan = Plan {
     openers: &ms([0, 250]),
     words: &ms([400, 600, 800, 1000, 1300, 1600, 1900, 2200, 2500, 2800]),
@@ -68,7 +68,7 @@ const DENSE: Duration = Duration::from_secs(60);
 /// The same where a tunnel waits, which it may do for minutes.
 const DENSE_RECONNECT: Duration = Duration::from_secs(36);
 
-/// See [`DENSE`].
+/// Slots of which a search takes part in two in a row when it is not dense any more; see [`DENSE`].
 const SOME: u64 = 8;
 
 /// A side in the background takes part in two slots in a row of this many: both roles have their turn once a minute.

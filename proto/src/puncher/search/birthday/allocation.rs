@@ -17,7 +17,7 @@ const HALF_SHARE: usize = 4;
 /// takes a descriptor.
 const MORE: usize = MORE_FAN / 2;
 
-/// Fan or sweep: what of ours has met what of the peer's.
+/// One half of a birthday, fan or sweep: what of ours has met the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Half {
     Fan,
@@ -74,7 +74,7 @@ impl Part {
     }
 }
 
-/// How the mappings of an attempt are allocated.
+/// The allocation of the mappings of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allocation {
     /// Sockets of the fan, and whether each sends to the peer's reserve port as well.

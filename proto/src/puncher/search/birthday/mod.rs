@@ -47,11 +47,11 @@ pub(in crate::puncher) const HEAD_START: Duration = Duration::from_millis(400);
 /// The same where the main pair has failed the last time.
 const SHORT_START: Duration = Duration::from_millis(250);
 
-/// When the rounds of an eager search begin. The first ones follow each other as fast as the pace allows; later ones
-/// are spread over their time, so that the fan of a peer that starts later is met soon.
+/// Times at which the rounds of an eager search begin. The first ones follow each other as fast as the pace allows;
+/// later ones are spread over their time, so that the fan of a peer that starts later is met soon.
 const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
 
-/// When they begin where a tunnel waits that had been punched like this: its network may return at any time.
+/// The same where a tunnel waits that had been punched like this: its network may return at any time.
 const RECONNECT: [Duration; 50] = {
     let mut rounds = [Duration::ZERO; 50];
     let mut index = 1;
@@ -85,10 +85,10 @@ const WINDOW_TURN: Duration = Duration::from_secs(12);
 /// them.
 const WHOLE_AGAIN: Duration = Duration::from_secs(90);
 
-/// When the rounds of a side within a window begin; clocks may be 5 s apart.
+/// Times at which the rounds of a side within a window begin; clocks may be 5 s apart.
 const WINDOW: [Duration; 2] = seconds([0, 8]);
 
-/// When the only round of a side begins that has waited longer than [`LONG_WAIT`]. It is in the middle of the other's.
+/// The same for the only round of a side that has waited longer than [`LONG_WAIT`]: in the middle of the other's two.
 const WAITING_WINDOW: [Duration; 1] = seconds([4]);
 
 /// Time after which a side that waits makes one round in each window, with two fifths of its fan, a third of its sweep:
@@ -366,7 +366,7 @@ fn next_after(is_eager: bool, is_window: bool, part: Part) -> Option<Duration> {
     }
 }
 
-/// What is known of the two ways.
+/// The two ways, ours and the peer's, as far as they are known.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::puncher) struct Ways {
     /// Opens our NAT without reaching theirs, if such a number of hops exists.
@@ -402,12 +402,12 @@ fn window_at(unix: Duration) -> u64 {
     unix.as_secs() / WINDOW_EVERY.as_secs()
 }
 
-/// Time since that.
+/// Returns the time since the last window opened.
 fn since_window(unix: Duration) -> Duration {
     unix.saturating_sub(Duration::from_secs(window_at(unix) * WINDOW_EVERY.as_secs()))
 }
 
-/// Time to the next window.
+/// Returns the time to the next window.
 fn to_window(unix: Duration) -> Duration {
     WINDOW_EVERY - since_window(unix)
 }
