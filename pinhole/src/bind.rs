@@ -1,4 +1,4 @@
-//! Why a local port cannot be had.
+//! The error of a local port that cannot be bound.
 
 use std::{fmt, io, net::SocketAddr};
 
@@ -20,7 +20,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The reason why a local port cannot be had.
+/// The reason why a local port cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {

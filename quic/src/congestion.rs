@@ -20,7 +20,7 @@ use noq_proto::congestion::{Bbr3Config, Controller, ControllerFactory, Controlle
 
 use super::random_loss::RandomLossDetector;
 
-/// Loss is counted over this time.
+/// Time over which loss is counted.
 const SPAN: Duration = Duration::from_secs(1);
 
 /// Share of lost packets from which on it is no congestion that BBRv3 would not have ended, percent.
@@ -32,21 +32,21 @@ const SPELL_SPANS: u32 = 3;
 /// Share of lost packets at which a spell is over, percent; what BBRv3 bears.
 const LIGHT_PERCENT: u64 = 2;
 
-/// Fewer packets in a span say nothing.
+/// Fewest packets in a span that say something.
 const FEW: u64 = 8;
 
-/// A round trip that is shorter than this crosses no network, or a cable of one's own. BBR's pacing needs timers of
+/// Round trip below which there is no network, or a cable of one's own. BBR's pacing needs timers of
 /// microseconds there, and the runtime's are of milliseconds: on one machine, 1.4 Gbit/s and an echo of 3.3 ms after
 /// bulk; with CUBIC and without pacing 2.7 Gbit/s and 0.2 ms.
 const NEAR: Duration = Duration::from_micros(500);
 
-/// What is said to be in flight at most where there is no network, bytes. The controller itself sees no loss there and
+/// Most bytes that are said to be in flight where there is no network. The controller itself sees no loss there and
 /// knows no end, and the further behind the reader a writer's bytes begin, the less of them is still in the processor's
 /// cache when they are sealed: with a send window of 16 MiB a gigabyte takes 6 % more of its time than with the megabyte
 /// that the send scheduler makes of this.
 const NEAR_WINDOW: u64 = 384 << 10;
 
-/// Pacing rate that holds nothing up, bytes a second.
+/// Pacing rate in bytes a second that holds nothing up.
 const UNPACED: u64 = 1 << 40;
 
 /// The feedback of a tunnel's congestion controller: how many paths there were, what was acknowledged, and what may be

@@ -1,4 +1,4 @@
-//! What QUIC takes from the shared key, made once for an endpoint.
+//! The credentials that QUIC takes from the shared key, made once for an endpoint.
 
 use std::sync::Arc;
 

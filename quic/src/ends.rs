@@ -1,4 +1,4 @@
-//! How connections and handshakes end: codes on the wire, and words of our own for what the library reports.
+//! The ends of connections and handshakes: codes on the wire, and our own terms for what the library reports.
 
 use noq_proto::ConnectionError;
 use pinhole_proto::session::{HandshakeError, TunnelEnd};

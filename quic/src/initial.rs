@@ -39,7 +39,7 @@ impl Opened {
     }
 }
 
-/// What the wrappers know: the keys of this pair of runs, and where to count.
+/// The keys of this pair of runs, and the counter of what was opened; shared by the wrappers.
 #[derive(Debug, Clone)]
 pub(crate) struct Veil {
     key: InitialKey,

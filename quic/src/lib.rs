@@ -2,7 +2,7 @@
 //!
 //! - [`Credentials`]: what both sides pin, and the keys of QUIC's first packets, which follow from the shared key.
 //! - [`Shared`]: settings of endpoints, handshakes and connections, and why; [`Way`] is what is known of a path before.
-//! - [`ControllerFeedback`]: congestion control, begun anew for each path.
+//! - [`ControllerFeedback`]: congestion control, begun anew for each path, and what it reports.
 //! - [`CloseReason`], [`tunnel_end`], [`handshake_error`]: how connections end.
 
 mod congestion;

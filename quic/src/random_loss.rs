@@ -9,24 +9,24 @@
 
 use std::time::{Duration, Instant};
 
-/// Time over which the path's shortest round trip is remembered, and then as long again. BBRv3 empties the path's
+/// Time over which the path's shortest round trip is remembered, and as long again after that. BBRv3 empties the path's
 /// buffers for a moment each 5 s.
 const MEMORY: Duration = Duration::from_secs(10);
 
 /// Time over which losses are counted, and then as long again.
 const COUNTED: Duration = Duration::from_secs(1);
 
-/// Losses that are chance, percent of all packets. Radio links that lose more are slow anyway.
+/// Share of losses that are chance, percent of all packets. Radio links that lose more are slow anyway.
 const CHANCE_PERCENT: u64 = 3;
 
-/// Losses that prove nothing.
+/// Number of losses that prove nothing.
 const FEW: u64 = 8;
 
 /// A round trip's time that a filling buffer makes, percent of the path's shortest.
 const FULL_PERCENT: u32 = 150;
 
-/// What else may slow a round trip in which few packets move: the peer acknowledges after 25 ms at the latest, and timers
-/// are of milliseconds.
+/// Time by which a round trip may be slow for other reasons where few packets move: the peer acknowledges after 25 ms
+/// at the latest, and timers are of milliseconds.
 const DELAYED: Duration = Duration::from_millis(30);
 
 /// Tells random losses of one path from those of congestion.

@@ -1,4 +1,4 @@
-//! How QUIC is set up, and why.
+//! The setup of QUIC, and why it is so.
 //!
 //! | setting | value | reason |
 //! |---|---|---|
@@ -68,7 +68,7 @@ pub fn endpoint(credentials: &Credentials) -> EndpointConfig {
     config
 }
 
-/// What is known of a path before QUIC takes it.
+/// A path as it is known before QUIC takes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
     /// Its round trip, as the punch has measured it.
@@ -82,12 +82,12 @@ impl Way {
     pub const UNKNOWN: Self = Self { rtt: Duration::MAX, largest_datagram: None };
 }
 
-/// What connections to one peer share, over all its paths.
+/// The part of connections to one peer that they share, over all its paths.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// From the key.
     pub credentials: Credentials,
-    /// Tells congestion control of each path.
+    /// The feedback between congestion control and the tunnel.
     pub feedback: ControllerFeedback,
     /// Counts what was opened.
     pub opened: Opened,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::sys;
 
-/// What the kernel says of its clock (adjtimex(2)).
+/// The state of the kernel's clock (adjtimex(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     /// Something keeps it right, within this bound.

@@ -36,7 +36,7 @@ pub enum Port {
     },
 }
 
-/// What this machine is like.
+/// This machine, as far as a tunnel is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// Its addresses, loopback left out.

@@ -1,4 +1,4 @@
-//! What this machine, its network and the peer's do to a tunnel: measured, and judged in the words of RFC 4787.
+//! Checks: what this machine, its network and the peer's do to a tunnel, measured, and judged in the words of RFC 4787.
 //!
 //! In the order of a life:
 //!

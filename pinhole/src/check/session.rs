@@ -372,8 +372,8 @@ fn unix_ms() -> u64 {
     u64::try_from(now().unix.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How far a datagram must go to open our own NATs and not reach the peer's: to the first router with a public address,
-/// one more where this machine has one itself, or else one past the last that answered.
+/// Returns the TTL that opens our own NATs and does not reach the peer's: as far as to the first router with a public
+/// address, one more where this machine has one itself, or else one past the last that answered.
 #[must_use]
 pub fn low_ttl(source: Option<IpAddr>, hops: &[crate::mux::Hop], peer: SocketAddr) -> u8 {
     use pinhole_proto::nat::Reach;

@@ -1,5 +1,5 @@
-//! What a STUN server sees of our NAT (RFC 5780 §4.3, §4.4). The server is a third party: it is asked only when the user
-//! names it, learns our public address, and that something here looks at its NAT.
+//! STUN: what a server sees of our NAT (RFC 5780 §4.3, §4.4). The server is a third party: it is asked only when the
+//! user names it, learns our public address, and that something here looks at its NAT.
 //!
 //! 1. *Mapping*: from the main port to the server's first address, to its second IP, to its second IP and port. Where
 //!    the outside address changes, the mapping depends on that.
@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// Longest answer that is looked at, bytes.
 const MAX_ANSWER_BYTES: usize = 548;
 
-/// What a STUN server has seen.
+/// The mapping of this side as a STUN server has seen it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StunSeen {
     /// The server's address.

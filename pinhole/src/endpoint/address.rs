@@ -1,4 +1,4 @@
-//! Where a peer is: a name or an address, and a UDP port.
+//! The address of a peer: a name or an IP, and a UDP port.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use super::DEFAULT_PORT;
 
-/// Where a peer is, as the user named it.
+/// The address of a peer, as the user named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerAddress {
     /// A name or an IPv4 address.

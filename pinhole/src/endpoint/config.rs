@@ -1,4 +1,4 @@
-//! What an endpoint and its peers are made from, and why one cannot be made.
+//! The configuration of an endpoint and its peers, and why one cannot be made.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -17,10 +17,10 @@ use crate::{bind::BindError, mux::NoPlace};
 /// UDP port of both sides unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5555;
 
-/// How long a tunnel waits for a path unless told otherwise.
+/// Time that a tunnel waits for a path unless told otherwise.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(3600);
 
-/// What an [`Endpoint`] is made from; see [`Endpoint::builder`].
+/// The builder of an [`Endpoint`]; see [`Endpoint::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "it makes no endpoint before `build`"]
 pub struct Builder {
@@ -60,7 +60,7 @@ impl Builder {
     }
 }
 
-/// What a [`Peer`](super::Peer) is made from.
+/// The configuration of a [`Peer`](super::Peer).
 ///
 /// ```
 /// use std::time::Duration;
@@ -83,7 +83,7 @@ pub struct PeerConfig {
     pub key: Option<Key>,
     /// What the search may ask of the NATs on the way.
     pub limits: Limits,
-    /// What is remembered of the last success with this peer.
+    /// The last success with this peer, if one is known.
     pub last_success: Option<LastSuccess>,
     /// How long a tunnel waits for a path before its connections are reset.
     pub patience: Duration,
@@ -123,7 +123,7 @@ impl PeerConfig {
         self
     }
 
-    /// Sets what is remembered of the last success with this peer.
+    /// Sets the last success with this peer, which the search tries first.
     #[must_use]
     pub fn last_success(mut self, last_success: Option<LastSuccess>) -> Self {
         self.last_success = last_success;
@@ -163,7 +163,7 @@ pub enum Compress {
     Off,
 }
 
-/// What a tunnel is for. Endpoints of different purposes never answer each other, though they have one key.
+/// The purpose of a tunnel. Endpoints of different purposes never answer each other, though they have one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {

@@ -23,7 +23,7 @@ const SERVER_NAME: &str = "pinhole";
 
 type Handshake = Result<noq::Connection, noq::ConnectionError>;
 
-/// What has happened to a connection.
+/// Something that has happened to a connection.
 pub(super) enum Happened {
     /// The peer begins a handshake.
     Incoming(Box<noq::Incoming>),

@@ -1,4 +1,4 @@
-//! What the two sides tell each other when a tunnel stands: their services. An open side mostly has none.
+//! The control messages that the two sides exchange when a tunnel stands: their services. An open side mostly has none.
 
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ use crate::{
     tunnel::Tunnel,
 };
 
-/// What the endpoint's owner wants of the driver.
+/// A command of the endpoint's owner to the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Say what the search has found out.

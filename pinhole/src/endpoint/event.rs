@@ -1,4 +1,4 @@
-//! What an endpoint tells: states, troubles, and the fate of connections.
+//! The events that an endpoint reports: states, troubles, and the fate of connections.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -197,7 +197,7 @@ impl Event {
     }
 }
 
-/// Where events are told; cheap to clone.
+/// The channel by which events are reported; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     listeners: broadcast::Sender<Event>,

@@ -22,7 +22,7 @@ use crate::mux::{GatheringRuntime, Mux, PeerId, QuicSocket};
 /// Longest time that closing may take.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// What all peers share.
+/// The part of an endpoint that all its peers share.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) key: Key,
@@ -40,7 +40,7 @@ struct Peers {
     is_closed: bool,
 }
 
-/// How a driver is reached. It is not kept alive by this.
+/// A handle of a peer's driver, which is not kept alive by this.
 #[derive(Debug)]
 struct Reached {
     commands: mpsc::WeakSender<Command>,

@@ -14,7 +14,7 @@ use crate::{Peer, Tunnel};
 /// Time for the peer to say what it offers: a round trip after the tunnel stands, mostly.
 const HELLO: Duration = Duration::from_secs(30);
 
-/// What tells whether a stream is of use. A serve side answers each one, and refuses by itself; an open side answers where
+/// Whether the peer answers streams. A serve side answers each one, and refuses by itself; an open side answers where
 /// it has said so.
 #[derive(Debug, Clone)]
 pub(super) struct Answering {

@@ -27,10 +27,10 @@ const REVIEW: Duration = Duration::from_millis(500);
 /// Smallest chunk in bytes that is worth a sample.
 pub(super) const LEAST_SAMPLE_BYTES: usize = 8 << 10;
 
-/// How much faster than the tunnel packing must be.
+/// Factor by which packing must be faster than the tunnel.
 const FASTER: u64 = 4;
 
-/// How much faster it must be for a higher level to pay: four to five times as long for a tenth fewer bytes.
+/// Factor by which it must be faster for a higher level to pay: four to five times as long for a tenth fewer bytes.
 const MUCH_FASTER: u64 = 32;
 
 /// Time from the beginning of packing until its use must show: what had filled the buffers before has left by then.
@@ -52,7 +52,7 @@ const BLOCK_TIME: Duration = Duration::from_millis(100);
 const LEAST_BLOCK_BYTES: u64 = 32 << 10;
 const LARGEST_BLOCK_BYTES: u64 = pinhole_proto::block::MAX_UNPACKED_BYTES as u64;
 
-/// What to do with the next chunk of a connection.
+/// The plan for the next chunk of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Send it as it is.
@@ -147,7 +147,7 @@ struct Rates {
     of_all: u64,
 }
 
-/// What has happened since the window began.
+/// A window over which a connection is measured.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     begun: Instant,

@@ -1,4 +1,4 @@
-//! What can be carried: anything that reads and writes.
+//! Connections that can be forwarded: anything that reads and writes.
 //!
 //! | kind | a dropped one looks to its other end |
 //! |---|---|

@@ -30,10 +30,10 @@ use crate::{
     status::Meter,
 };
 
-/// Local connections that may wait for the tunnel at a time, for each listener.
+/// Most local connections that wait for the tunnel at a time, for each listener.
 pub const HELD_CONNECTIONS: usize = 128;
 
-/// How long a local connection may wait for the tunnel before it is refused.
+/// Time that a local connection waits for the tunnel before it is refused.
 pub const HELD_FOR: Duration = Duration::from_secs(60);
 
 /// Connections that the system may complete before we accept them; it caps this at `net.core.somaxconn`. With the
@@ -135,7 +135,7 @@ async fn tell_reached(
     std::future::pending().await
 }
 
-/// What all connections of one listener share.
+/// A local port: what all its connections share.
 struct Local {
     address: SocketAddr,
     request: Request,

@@ -47,7 +47,7 @@ pub struct Offering {
     _announced: Announced,
 }
 
-/// What is offered as the peer is told; withdrawn when dropped.
+/// The announcement of the services to the peer; withdrawn when dropped.
 #[derive(Debug)]
 struct Announced(watch::Sender<Option<Arc<Services>>>);
 

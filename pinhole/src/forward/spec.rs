@@ -1,4 +1,4 @@
-//! What to forward, in ssh's habits.
+//! Specs of what to forward, written as in ssh.
 //!
 //! | side | text | meaning |
 //! |---|---|---|
@@ -42,7 +42,7 @@ pub struct OpenSpec {
     pub any: bool,
 }
 
-/// Says what is wrong with a spec, and how a right one looks.
+/// The fault of a spec, and how a right one looks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// Not a number from 1 to 65535.

@@ -32,24 +32,24 @@ use crate::{
     tunnel::{RESET, SendScheduler},
 };
 
-/// Parts of a stream that are read at a time.
+/// Most parts of a stream that are read at a time.
 const PARTS: usize = 64;
 
-/// Parts that are written to a connection at a time: heads of blocks cut some of the above in two.
+/// Most parts that are written to a connection at a time: heads of blocks cut some of the above in two.
 const WRITTEN: usize = PARTS + 8;
 
-/// Bytes that are read from a stream where its connection may hold no more: a packet at the most.
+/// Bytes that are read from a stream without a permit to hold more: a packet at the most.
 const FEW: usize = 2048;
 
 /// Permits to hold much: connections of this program that may hold [`PARTS`] parts that their connection does not take;
 /// all others hold one. What is read from a stream makes room in its window, so this is memory that no window bounds.
 static PERMITS: Semaphore = Semaphore::const_new(64);
 
-/// A fast receiver makes room within this time. What waits so long without being copied holds no more memory than arrives
-/// in it: 12 MiB at 10 Gbit/s.
+/// Time within which a fast receiver makes room. What waits for as long without being copied holds no more memory than
+/// arrives in it: 12 MiB at 10 Gbit/s.
 const SOON: Duration = Duration::from_millis(10);
 
-/// A direction broke, and the whole connection with it; says where, for the log.
+/// The break of a direction, and with it of the whole connection; says where, for the log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broken(pub(super) &'static str);
 

@@ -39,7 +39,7 @@ enum State {
     Packed { bytes: Vec<u8>, length: usize, unpacked: usize },
 }
 
-/// What was made of a part of the input.
+/// Unpacked bytes, of a part of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unpacked {
     /// The bytes for whoever reads the connection.

@@ -1,4 +1,4 @@
-//! Telling a terminal from a copy, by how much is written and when.
+//! Urgency: a terminal is told from a copy by how much is written and when.
 //!
 //! Small, intermittent writes are urgent: somebody waits for the answer to each. A connection has a credit of bytes that
 //! grows slowly; what is within it is urgent, and whoever has spent it is bulk until it has been quiet for a moment. So
@@ -15,11 +15,11 @@ const MOST_CREDIT: u64 = 64 << 10;
 /// Time in which a spent credit has grown back.
 const REGROWN: Duration = Duration::from_secs(1);
 
-/// Of two streams with bytes to send, the one of the higher priority sends first.
+/// Priority of an urgent stream, and of bulk: the higher one sends first.
 const URGENT: i32 = 1;
 const BULK: i32 = 0;
 
-/// How urgent one direction of a connection is.
+/// The urgency of one direction of a connection.
 #[derive(Debug)]
 pub(super) struct Urgency {
     credit: u64,

@@ -21,7 +21,7 @@ const TYPE: u8 = 0x30;
 const INITIAL: u8 = 0x00;
 const HANDSHAKE: u8 = 0x20;
 
-/// Where a probe has its nonce.
+/// The place of the nonce in a probe.
 const NONCE: std::ops::Range<usize> = 1..1 + NONCE_BYTES;
 
 /// Unopened datagrams that the Puncher sees at once, and how long it takes until it may see the next.

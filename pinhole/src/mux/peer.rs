@@ -1,4 +1,4 @@
-//! One peer's part of the Mux.
+//! One peer's part of the mux.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ use crate::{
     sys,
 };
 
-/// IPs that are remembered of those that the main socket has sent probes to: those of a peer, and of its NAT.
+/// Most IPs that are remembered of those that the main socket has sent probes to: those of a peer, and of its NAT.
 const MAX_IPS: usize = 32;
 
 /// Names a peer of a Mux.
@@ -50,7 +50,7 @@ impl PeerId {
     }
 }
 
-/// What the Mux has for one peer; shared with whoever reads the main socket and sends for QUIC.
+/// The state of one peer; shared with those that read the main socket and send for QUIC.
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) id: PeerId,

@@ -19,7 +19,7 @@ use super::{
 /// Reads in a row before the runtime gets its turn: a flood must not starve the rest.
 const READS: usize = 32;
 
-/// Where what is read goes.
+/// The receiver of what is read.
 #[derive(Debug, Clone)]
 pub(super) enum Sink {
     /// To the one peer whose socket it is.

@@ -1,4 +1,5 @@
-//! What every system can do: nothing here asks for more than the standard library and tokio have.
+//! The portable fallback, which every system can do: nothing here asks for more than the standard library and tokio
+//! have.
 //!
 //! What is lost by that is said at each item.
 
@@ -42,7 +43,7 @@ pub(crate) fn is_closed(_port: u16, _own: u16) -> bool {
     false
 }
 
-/// What the system says of its clock: nothing. A check cannot tell whether something keeps it right.
+/// The state of the system's clock, which is unknown here. A check cannot tell whether something keeps it right.
 pub(crate) fn clock() -> Clock {
     Clock::Unknown
 }

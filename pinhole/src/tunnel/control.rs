@@ -6,7 +6,7 @@ use pinhole_proto::control::{HEAD_BYTES, Hello, Message};
 use super::Tunnel;
 
 impl Tunnel {
-    /// Says `own` as soon as that is known, and hands the peer's Hello on when it comes. Ends with the tunnel.
+    /// Sends `own` as soon as that is known, and hands the peer's Hello on when it comes. Ends with the tunnel.
     pub(crate) async fn exchange_hello(self, own: impl Future<Output = Hello>, heard: impl FnOnce(Hello)) {
         tokio::join!(say(&self.connection, own), hear(&self.connection, heard));
     }

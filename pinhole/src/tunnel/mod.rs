@@ -51,7 +51,7 @@ pub struct Tunnel {
     scheduler: Arc<SendScheduler>,
 }
 
-/// A tunnel that is not kept alive by this.
+/// A weak handle of a tunnel, which is not kept alive by this.
 #[derive(Debug, Clone)]
 pub(crate) struct WeakTunnel {
     connection: noq::WeakConnectionHandle,
@@ -67,7 +67,7 @@ impl WeakTunnel {
     }
 }
 
-/// What QUIC knows of the way to the peer. Counts are since the tunnel stands.
+/// QUIC's figures of the path to the peer. Counts are since the tunnel stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbers {
     pub(crate) rtt: Duration,
@@ -79,7 +79,7 @@ pub(crate) struct Numbers {
     pub(crate) window_bytes: u64,
 }
 
-/// Where a tunnel's datagrams go.
+/// The path of a tunnel's datagrams.
 #[derive(Debug)]
 struct Path {
     /// The peer's address, by the path in use or last in use.

@@ -1,4 +1,4 @@
-//! What is asked of a STUN server and what it answers (RFC 8489, RFC 5780).
+//! STUN messages: what is asked of a server and what it answers (RFC 8489, RFC 5780).
 
 use std::net::SocketAddr;
 

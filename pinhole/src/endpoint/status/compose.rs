@@ -56,7 +56,7 @@ impl Status {
         Self { recorder, peer, mux: Arc::downgrade(mux), driver }
     }
 
-    /// Says what the endpoint does now. `describe` makes sentences of events, as the user should read them.
+    /// Returns what the endpoint does now. `describe` makes sentences of events, as the user should read them.
     ///
     /// Takes a second at the most, should the endpoint hang; what it does not say then is missing.
     pub async fn snapshot(&self, describe: &(dyn Fn(&Event) -> Option<String> + Sync)) -> Snapshot {

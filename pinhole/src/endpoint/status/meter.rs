@@ -19,7 +19,7 @@ pub(crate) struct Meter {
     sum: Arc<Sum>,
 }
 
-/// What outlives the forwards.
+/// Counts that outlive the forwards.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     /// Connections of all forwards.
@@ -30,7 +30,7 @@ pub(super) struct Sum {
     gone: [AtomicU64; 5],
 }
 
-/// What a meter shows.
+/// A reading of a meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Reading {
     pub(super) open: u64,

@@ -1,4 +1,4 @@
-//! What is told of a running endpoint: plain data, the same for a program that reads JSON and for a view.
+//! The snapshot of a running endpoint: plain data, the same for a program that reads JSON and for a view.
 //!
 //! The schema grows by fields alone: a reader ignores those that it does not know, and a field keeps its meaning.
 //! Anything else is another [`SCHEMA`].
@@ -79,7 +79,7 @@ impl From<Role> for Side {
     }
 }
 
-/// What an endpoint does.
+/// The state of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -167,7 +167,7 @@ impl Path {
     }
 }
 
-/// Why a path is the one in use.
+/// The reason why a path is the one in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Chosen {
@@ -204,7 +204,7 @@ pub struct Tunnel {
     pub window_bytes: u64,
 }
 
-/// What is known of the networks between the two machines.
+/// The networks between the two machines, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// This machine's own address toward the peer.

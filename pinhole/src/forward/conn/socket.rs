@@ -19,7 +19,7 @@ use crate::sys;
 /// Silence on a TCP connection after which the system asks whether its peer still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(120);
 
-/// What both kinds do in the same way: tokio gives them one interface without a trait for it.
+/// The operations that both kinds of socket have in common: tokio gives them one interface without a trait for it.
 macro_rules! readiness {
     () => {
         fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {

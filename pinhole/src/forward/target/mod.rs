@@ -1,4 +1,4 @@
-//! What a service of the serve side is connected to.
+//! Targets: what a service of the serve side is connected to.
 //!
 //! Whoever adds a kind adds a variant of [`Target`] with its grammar (`text`), a file that connects it, and a variant of
 //! [`Connected`]; nobody else knows kinds.

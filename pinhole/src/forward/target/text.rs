@@ -1,10 +1,10 @@
-//! How a target is written.
+//! The written form of a target.
 
 use std::{fmt, str::FromStr};
 
 use super::SpecError;
 
-/// What a service is connected to.
+/// The target that a service is connected to.
 ///
 /// | text | meaning |
 /// |---|---|

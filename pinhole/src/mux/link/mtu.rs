@@ -1,4 +1,4 @@
-//! How large a datagram may be, as far as this machine knows.
+//! The largest datagram of a path, as far as this machine knows.
 
 use std::net::{SocketAddr, UdpSocket};
 

@@ -1,4 +1,4 @@
-//! How large a packet may be, as far as this machine knows.
+//! The largest packet of a path, as far as this machine knows.
 
 use std::net::UdpSocket;
 
