@@ -27,7 +27,7 @@ pub(super) use self::{ask::to_leave, background::tell_ready, server::PipeServer}
 use super::{
     Outcome,
     args::PipeArgs,
-    control::wire::{self, Request, Way},
+    control::wire::{self, PeerRef, Request},
     journal::{Level, one_line},
     keyring::{self, Origin},
     message::{Message, OrSay},
@@ -49,7 +49,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
         return Err(Message::NoService(args.service.clone()).into());
     }
     let request = Request {
-        way: Way::new(&named.peer.host, named.peer.port),
+        peer: PeerRef::new(&named.peer.host, named.peer.port),
         key: named_key(&args)?,
         service: args.service.clone(),
         wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),

@@ -22,7 +22,7 @@ fuzz_target!(|line: &str| {
     if let Some(Wanted::Carry(request)) = round_trip::<Wanted>(line) {
         let key = request.key.as_deref().and_then(from_hex);
         assert!(key.is_none_or(|key| from_hex(&hex(&key)) == Some(key)));
-        assert!(request.way.leads_to(&request.way));
+        assert!(request.peer.leads_to(&request.peer));
     }
 });
 

@@ -1,7 +1,7 @@
 //! How pinhole sets QUIC up: the QUIC library's settings and cryptography, without sockets and runtime.
 //!
 //! - [`Credentials`]: what both sides pin, and the keys of QUIC's first packets, which follow from the shared key.
-//! - [`Shared`]: settings of endpoints, handshakes and connections, and why; [`Way`] is what is known of a path before.
+//! - [`Shared`]: settings of endpoints, handshakes and connections, and why; [`PathEstimate`] is what is known of a path before.
 //! - [`ControllerFeedback`]: congestion control, begun anew for each path, and what it reports.
 //! - [`CloseReason`], [`tunnel_end`], [`handshake_error`]: how connections end.
 
@@ -22,7 +22,7 @@ pub use self::{
     ends::{CloseReason, handshake_error, tunnel_end},
     initial::Opened,
     transport::{
-        CONNECTION_WINDOW_BYTES, LARGEST_DATAGRAM, MAX_STREAMS, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
-        Shared, Way, endpoint,
+        CONNECTION_WINDOW_BYTES, LARGEST_DATAGRAM, MAX_STREAMS, PathEstimate, SEND_WINDOW_BYTES,
+        STREAM_WINDOW_BYTES, Shared, endpoint,
     },
 };

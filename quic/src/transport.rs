@@ -70,14 +70,14 @@ pub fn endpoint(credentials: &Credentials) -> EndpointConfig {
 
 /// A path as it is known before QUIC takes it.
 #[derive(Debug, Clone, Copy)]
-pub struct Way {
+pub struct PathEstimate {
     /// Its round trip, as the punch has measured it.
     pub rtt: Duration,
     /// The largest datagram that this machine would send, bytes of UDP payload.
     pub largest_datagram: Option<u16>,
 }
 
-impl Way {
+impl PathEstimate {
     /// For what nothing is known of yet.
     pub const UNKNOWN: Self = Self { rtt: Duration::MAX, largest_datagram: None };
 }
@@ -100,37 +100,37 @@ impl Shared {
     }
 
     /// Configures a connection of the open side.
-    pub fn client(&self, instances: Instances, way: Way) -> ClientConfig {
+    pub fn client(&self, instances: Instances, path: PathEstimate) -> ClientConfig {
         let mut config = ClientConfig::new(self.credentials.client(instances, self.opened.clone()));
         let ids = self.credentials.ids().clone();
         config
-            .transport_config(Arc::new(transport(way, 0, &self.feedback)))
+            .transport_config(Arc::new(transport(path, 0, &self.feedback)))
             .initial_dst_cid_provider(Arc::new(move || ids.next()));
         config
     }
 
     /// Configures what is this peer's alone in an endpoint of several: answers over one path, and connection IDs.
-    pub fn remote(&self, instances: Instances, way: Way) -> RemoteConfig {
-        let server_config = Arc::new(self.server(instances, way));
+    pub fn remote(&self, instances: Instances, path: PathEstimate) -> RemoteConfig {
+        let server_config = Arc::new(self.server(instances, path));
         RemoteConfig { server_config, cid_generator: Box::new(self.credentials.ids().clone()) }
     }
 
     /// Configures the serve side's answers over one path.
-    pub fn server(&self, instances: Instances, way: Way) -> ServerConfig {
+    pub fn server(&self, instances: Instances, path: PathEstimate) -> ServerConfig {
         let crypto = self.credentials.server(instances, self.opened.clone());
         let mut config = ServerConfig::with_crypto(crypto);
-        config.transport_config(Arc::new(transport(way, MAX_STREAMS, &self.feedback))).max_incoming(4);
+        config.transport_config(Arc::new(transport(path, MAX_STREAMS, &self.feedback))).max_incoming(4);
         config
     }
 }
 
 /// `streams` is the number that the peer may open: only the open side opens any.
-fn transport(way: Way, streams: u32, feedback: &ControllerFeedback) -> TransportConfig {
+fn transport(path: PathEstimate, streams: u32, feedback: &ControllerFeedback) -> TransportConfig {
     let mut config = TransportConfig::default();
-    let largest = way.largest_datagram.unwrap_or(LARGEST_DATAGRAM).clamp(LEAST_DATAGRAM, LARGEST_DATAGRAM);
+    let largest = path.largest_datagram.unwrap_or(LARGEST_DATAGRAM).clamp(LEAST_DATAGRAM, LARGEST_DATAGRAM);
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(largest).minimum_change(NEAR_ENOUGH);
-    let guess = (way.rtt.min(*INITIAL_RTT.end()) * 3 / 2).clamp(*INITIAL_RTT.start(), *INITIAL_RTT.end());
+    let guess = (path.rtt.min(*INITIAL_RTT.end()) * 3 / 2).clamp(*INITIAL_RTT.start(), *INITIAL_RTT.end());
     config
         .initial_rtt(guess)
         .mtu_discovery_config(Some(discovery))
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn the_transport_has_the_settings_of_the_table() {
-        let way = Way { rtt: Duration::from_millis(20), largest_datagram: None };
-        let shown = format!("{:?}", transport(way, 1, &ControllerFeedback::default()));
+        let path = PathEstimate { rtt: Duration::from_millis(20), largest_datagram: None };
+        let shown = format!("{:?}", transport(path, 1, &ControllerFeedback::default()));
         for setting in [
             "stream_receive_window: 262144",
             "stream_receive_window_max: Some(8388608)",

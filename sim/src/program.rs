@@ -16,7 +16,7 @@ use pinhole_proto::{
     puncher::{self, Connected, Icmp, IcmpKind, LastSuccess, Limits, Pair, Schedule, Traffic},
     session::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
 };
-use pinhole_quic::{CloseReason, Credentials, Shared, Way, tunnel_end};
+use pinhole_quic::{CloseReason, Credentials, PathEstimate, Shared, tunnel_end};
 
 use super::{
     app::{App, TunnelId},
@@ -257,14 +257,15 @@ impl Program {
             Output::SetWithoutOffload(_) | Output::Timeout(_) => {}
             Output::Admit(over) => {
                 if self.role == Role::Serve {
-                    self.quic.answer(self.shared.server(over.instances, way(over)));
+                    self.quic.answer(self.shared.server(over.instances, path_estimate(over)));
                 }
                 self.mux.admit(over.pair, network);
                 self.last_success =
                     Some(LastSuccess { method: over.method, peer_port: over.pair.remote.port() });
             }
             Output::Dial { connection, over } => {
-                let handle = self.quic.dial(self.shared.client(over.instances, way(over)), now.instant);
+                let handle =
+                    self.quic.dial(self.shared.client(over.instances, path_estimate(over)), now.instant);
                 self.connections.insert(connection, handle);
             }
             Output::Abandon(connection) => {
@@ -377,8 +378,8 @@ impl Program {
     }
 }
 
-fn way(over: Connected) -> Way {
-    Way { rtt: over.rtt, largest_datagram: None }
+fn path_estimate(over: Connected) -> PathEstimate {
+    PathEstimate { rtt: over.rtt, largest_datagram: None }
 }
 
 /// Counts what happens within a second.

@@ -10,7 +10,7 @@ use noq_proto::{
 
 use pinhole_proto::key::Instances;
 
-use pinhole_quic::{Shared, Way};
+use pinhole_quic::{PathEstimate, Shared};
 
 /// Where the peer is, as QUIC sees it: the Mux knows better.
 const PEER: std::net::SocketAddr =
@@ -27,7 +27,7 @@ impl Quic {
     pub fn new(shared: &Shared, seed: [u8; 32]) -> Self {
         let mut config = pinhole_quic::endpoint(&shared.credentials);
         config.rng_seed(Some(seed));
-        let answer = shared.server(Instances::default(), Way::UNKNOWN);
+        let answer = shared.server(Instances::default(), PathEstimate::UNKNOWN);
         let endpoint = Endpoint::new(Arc::new(config), Some(Arc::new(answer)), true);
         Self { endpoint, connections: BTreeMap::new(), leaving: Vec::new() }
     }

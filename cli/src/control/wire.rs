@@ -48,7 +48,8 @@ pub(crate) enum Told {
 /// What a pipe wants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Request {
-    pub(crate) way: Way,
+    #[serde(rename = "way")]
+    pub(crate) peer: PeerRef,
     /// The tag of the key, if the user has named one.
     pub(crate) key: Option<String>,
     pub(crate) service: String,
@@ -58,21 +59,21 @@ pub(crate) struct Request {
 
 /// Which peer is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Way {
+pub(crate) struct PeerRef {
     pub(crate) host: String,
     pub(crate) port: u16,
     /// What the name means now; empty as long as it was not looked up.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-impl Way {
+impl PeerRef {
     pub(crate) fn new(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port, addresses: Vec::new() }
     }
 
     /// Returns whether both mean the same peer.
     pub(crate) fn leads_to(&self, other: &Self) -> bool {
-        let bare = |way: &Self| way.host.trim_end_matches('.').to_ascii_lowercase();
+        let bare = |peer: &Self| peer.host.trim_end_matches('.').to_ascii_lowercase();
         let shares = || self.addresses.iter().any(|address| other.addresses.contains(address));
         self.port == other.port && (bare(self) == bare(other) || shares())
     }
@@ -129,15 +130,15 @@ mod tests {
 
     #[test]
     fn a_peer_is_the_same_by_name_or_by_address_and_never_by_another_port() {
-        let way = |host: &str, port, ip: [u8; 4]| Way {
+        let peer = |host: &str, port, ip: [u8; 4]| PeerRef {
             addresses: vec![(ip, port).into()],
-            ..Way::new(host, port)
+            ..PeerRef::new(host, port)
         };
-        let home = way("home.example.org", 5555, [192, 0, 2, 1]);
-        assert!(way("Home.Example.Org.", 5555, [192, 0, 2, 2]).leads_to(&home));
-        assert!(way("192.0.2.1", 5555, [192, 0, 2, 1]).leads_to(&home));
-        assert!(!way("home.example.org", 5556, [192, 0, 2, 1]).leads_to(&home));
-        assert!(!way("192.0.2.2", 5555, [192, 0, 2, 2]).leads_to(&home));
+        let home = peer("home.example.org", 5555, [192, 0, 2, 1]);
+        assert!(peer("Home.Example.Org.", 5555, [192, 0, 2, 2]).leads_to(&home));
+        assert!(peer("192.0.2.1", 5555, [192, 0, 2, 1]).leads_to(&home));
+        assert!(!peer("home.example.org", 5556, [192, 0, 2, 1]).leads_to(&home));
+        assert!(!peer("192.0.2.2", 5555, [192, 0, 2, 2]).leads_to(&home));
     }
 
     #[test]

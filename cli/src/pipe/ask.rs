@@ -104,10 +104,10 @@ pub(super) fn everybody(asking: &mut Asking, named: &NamedPeer) -> Result<Option
     if let Some(asked) = asking.ask_all(&sockets)? {
         return Ok(Some(asked));
     }
-    let known = asking.request.way.addresses.len();
+    let known = asking.request.peer.addresses.len();
     // A name that does not resolve is told by whoever needs it.
     let _needed_later = look_up(&mut asking.request, named)?;
-    if asking.request.way.addresses.len() == known {
+    if asking.request.peer.addresses.len() == known {
         return Ok(None);
     }
     asking.ask_all(&sockets)
@@ -115,13 +115,13 @@ pub(super) fn everybody(asking: &mut Asking, named: &NamedPeer) -> Result<Option
 
 /// Looks the peer up, once.
 pub(super) fn look_up(request: &mut Request, named: &NamedPeer) -> Result<Result<(), PeerError>> {
-    if request.way.addresses.is_empty() {
+    if request.peer.addresses.is_empty() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.or_say(|| Message::NoRuntime)?;
         let found = runtime.block_on(named.peer.resolve());
         runtime.shutdown_background();
         match found {
-            Ok(addresses) => request.way.addresses = addresses,
+            Ok(addresses) => request.peer.addresses = addresses,
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -207,7 +207,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::control::{socket::Folder, wire::Way};
+    use crate::control::{socket::Folder, wire::PeerRef};
 
     #[test]
     fn an_instance_that_takes_nobody_holds_nobody_up() {
@@ -230,8 +230,8 @@ mod tests {
         let path = folder.path().join("1.sock");
         let stopped = UnixListener::bind(&path).expect("it is new");
         stopped.set_nonblocking(true).expect("a socket");
-        let way = Way::new("home.example", 5555);
-        let request = Request { way, key: None, service: "22".into(), wait_ms: 0 };
+        let peer = PeerRef::new("home.example", 5555);
+        let request = Request { peer, key: None, service: "22".into(), wait_ms: 0 };
         let sockets = Folder::open(folder.path()).expect("ours").sockets();
         assert_eq!(sockets.len(), 1);
         let mut asking = Asking { patience: Duration::from_millis(1), ..Asking::new(request) };

@@ -29,7 +29,7 @@ use super::handed::{Handed, Word};
 use crate::{
     control::{
         say,
-        wire::{Answer, MAX_LINE_BYTES, Request, Told, Way, from_hex},
+        wire::{Answer, MAX_LINE_BYTES, PeerRef, Request, Told, from_hex},
     },
     message::Message,
     texts,
@@ -165,12 +165,12 @@ impl PipeServer {
         if !valid_name(&request.service) {
             return false;
         }
-        let mut own = Way::new(&self.peer.host, self.peer.port);
-        if !request.way.addresses.is_empty() {
+        let mut own = PeerRef::new(&self.peer.host, self.peer.port);
+        if !request.peer.addresses.is_empty() {
             own.addresses = self.status.snapshot(&texts::describe).await.addresses;
         }
         let is_key = |tag: &String| from_hex(tag).is_some_and(|tag| self.key.is_named_by(&tag));
-        request.way.leads_to(&own) && request.key.as_ref().is_none_or(is_key)
+        request.peer.leads_to(&own) && request.key.as_ref().is_none_or(is_key)
     }
 }
 

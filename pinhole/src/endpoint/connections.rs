@@ -7,7 +7,7 @@ use pinhole_proto::{
     puncher::Connected,
     session::{ConnectionHandle, HandshakeError},
 };
-use pinhole_quic::{CloseReason, Shared, Way, handshake_error};
+use pinhole_quic::{CloseReason, PathEstimate, Shared, handshake_error};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
@@ -58,7 +58,7 @@ impl Connections {
     ) -> Self {
         let (handshakes, under_way) = Default::default();
         let address = mux.id().address();
-        quic.set_remote(address, Some(shared.remote(Instances::default(), Way::UNKNOWN)));
+        quic.set_remote(address, Some(shared.remote(Instances::default(), PathEstimate::UNKNOWN)));
         Self { quic, shared, mux, incoming, handshakes, under_way, established: None, tunnel: None }
     }
 
@@ -87,12 +87,13 @@ impl Connections {
 
     /// Sets whose first packets are answered from now on.
     pub(super) fn answer(&self, over: Connected) {
-        self.quic.set_remote(self.address(), Some(self.shared.remote(over.instances, self.way(over))));
+        self.quic
+            .set_remote(self.address(), Some(self.shared.remote(over.instances, self.path_estimate(over))));
     }
 
     /// Begins a handshake. One that cannot begin is noticed like one that nobody answers.
     pub(super) fn dial(&mut self, connection: ConnectionHandle, over: Connected) {
-        let config = self.shared.client(over.instances, self.way(over));
+        let config = self.shared.client(over.instances, self.path_estimate(over));
         match self.quic.connect_with(config, self.address(), SERVER_NAME) {
             Ok(connecting) => self.begin(connection, connecting),
             Err(error) => tracing::warn!(%error, "cannot dial"),
@@ -185,8 +186,8 @@ impl Connections {
         self.mux.id().address()
     }
 
-    fn way(&self, over: Connected) -> Way {
-        Way { rtt: over.rtt, largest_datagram: self.mux.largest_datagram(over.pair) }
+    fn path_estimate(&self, over: Connected) -> PathEstimate {
+        PathEstimate { rtt: over.rtt, largest_datagram: self.mux.largest_datagram(over.pair) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use pinhole_proto::{Key, key::Instances};
-use pinhole_quic::{CloseReason, Credentials, Shared, Way};
+use pinhole_quic::{CloseReason, Credentials, PathEstimate, Shared};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -150,7 +150,7 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {
 fn quic_endpoint(key: &Key, mux: &Arc<Mux>) -> Result<noq::Endpoint, StartError> {
     let credentials = Credentials::new(key, random()?).map_err(|error| StartError::Tls(error.into()))?;
     let shared = Shared::new(credentials);
-    let answer = Some(shared.server(Instances::default(), Way::UNKNOWN));
+    let answer = Some(shared.server(Instances::default(), PathEstimate::UNKNOWN));
     let socket = Box::new(QuicSocket::new(mux.clone()));
     let config = pinhole_quic::endpoint(&shared.credentials);
     noq::Endpoint::new_with_abstract_socket(config, answer, socket, Arc::new(GatheringRuntime))

@@ -110,11 +110,10 @@ impl Gathering {
             match self.batch.send() {
                 Poll::Ready(()) => return,
                 Poll::Pending => {
-                    self.waiting = self
-                        .batch
-                        .way
-                        .as_ref()
-                        .map(|way| -> Writable { Box::pin(way.route.socket.clone().room()) })
+                    self.waiting =
+                        self.batch.destination.as_ref().map(|destination| -> Writable {
+                            Box::pin(destination.route.socket.clone().room())
+                        })
                 }
             }
         }
@@ -138,7 +137,7 @@ fn lend<T>(batch: &mut Batch, run: impl FnOnce() -> T) -> T {
 #[derive(Debug, Default)]
 struct Batch {
     bytes: Vec<u8>,
-    way: Option<Way>,
+    destination: Option<Destination>,
     /// Size of each datagram but the last.
     segment: usize,
     /// Datagrams that were added since the task's turn began.
@@ -148,7 +147,7 @@ struct Batch {
 }
 
 #[derive(Debug)]
-struct Way {
+struct Destination {
     route: Route,
     offload: Arc<UdpSocketState>,
     ecn: Option<EcnCodepoint>,
@@ -165,9 +164,10 @@ impl Batch {
             return Poll::Pending;
         }
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        if self.way.is_none() {
+        if self.destination.is_none() {
             self.segment = segment;
-            self.way = Some(Way { route: route.clone(), offload: offload.clone(), ecn: transmit.ecn });
+            self.destination =
+                Some(Destination { route: route.clone(), offload: offload.clone(), ecn: transmit.ecn });
         }
         self.turn += transmit.contents.len().div_ceil(segment);
         self.bytes.extend_from_slice(transmit.contents);
@@ -175,9 +175,9 @@ impl Batch {
     }
 
     fn fits(&self, route: &Route, transmit: &Transmit<'_>) -> bool {
-        let Some(way) = &self.way else { return true };
+        let Some(destination) = &self.destination else { return true };
         let length = transmit.contents.len();
-        let most = way.offload.max_gso_segments().get();
+        let most = destination.offload.max_gso_segments().get();
         let is_alike = match transmit.segment_size {
             Some(segment) => segment == self.segment,
             None => length <= self.segment,
@@ -185,13 +185,13 @@ impl Batch {
         is_alike
             && self.bytes.len().is_multiple_of(self.segment)
             && self.bytes.len() + length <= LARGEST.min(most * self.segment)
-            && transmit.ecn == way.ecn
-            && route.is(&way.route)
+            && transmit.ecn == destination.ecn
+            && route.is(&destination.route)
     }
 
     /// Sends all. Pending if the socket is full; then all is still there.
     fn send(&mut self) -> Poll<()> {
-        let Some(Way { route, offload, ecn }) = &self.way else { return Poll::Ready(()) };
+        let Some(Destination { route, offload, ecn }) = &self.destination else { return Poll::Ready(()) };
         let Self { bytes, segment, .. } = &*self;
         let transmit = Transmit {
             destination: route.remote,
@@ -214,7 +214,7 @@ impl Batch {
     }
 
     fn forget(&mut self) {
-        (self.way, self.is_stuck) = (None, false);
+        (self.destination, self.is_stuck) = (None, false);
         self.bytes.clear();
     }
 }
@@ -245,7 +245,7 @@ mod tests {
     /// What the library hands out at most at a time.
     const AT_A_TIME: usize = 10;
 
-    async fn way() -> (tokio::net::UdpSocket, Route, Arc<UdpSocketState>) {
+    async fn destination() -> (tokio::net::UdpSocket, Route, Arc<UdpSocketState>) {
         let peer = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
         let socket = Link::bind_udp(SocketId::MAIN, (Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
         let offload = Arc::new(socket.prepare_for_quic().expect("a socket for QUIC"));
@@ -268,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_gathered_arrives_datagram_by_datagram_and_in_order() {
-        let (peer, route, offload) = way().await;
+        let (peer, route, offload) = destination().await;
         let mut batch = Batch::default();
         // Full ones, one with a shorter end, single ones of other sizes, and full ones again.
         for (length, segment) in
@@ -290,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_peers_at_one_address_are_never_in_one_batch() {
-        let (peer, route, offload) = way().await;
+        let (peer, route, offload) = destination().await;
         let other = Route { peer: PeerId(2), ..route.clone() };
         let mut batch = Batch::default();
         for route in [&route, &other, &route] {
@@ -302,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_is_never_larger_than_one_call_may_send() {
-        let (_peer, route, offload) = way().await;
+        let (_peer, route, offload) = destination().await;
         let most = offload.max_gso_segments().get();
         for segment in [300, 1200, 1452, 8000] {
             let contents = vec![0; segment * AT_A_TIME.min(LARGEST / segment)];
@@ -317,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_task_sends_leaves_when_it_has_run_even_if_it_goes_on_forever() {
-        let (peer, route, offload) = way().await;
+        let (peer, route, offload) = destination().await;
         let task = std::future::poll_fn(move |cx| {
             let sent = gather(&route, &offload, &transmit(b"word", 4)).expect("a task of the runtime");
             assert!(sent.is_ready());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use noq_proto::Event;
 use pinhole::{Key, Phrase, proto::key::Instances};
 
-use pinhole_quic::{Credentials, Shared, Way};
+use pinhole_quic::{Credentials, PathEstimate, Shared};
 use sim::quic::Quic;
 
 const SERVE: usize = 0;
@@ -46,10 +46,10 @@ fn connects(forge: impl Fn([u8; 8]) -> Vec<u8>) -> [bool; 2] {
     let key = Key::stretch(&Phrase::generate([3; 32]));
     let shared = [1, 2].map(|seed| Shared::new(Credentials::new(&key, [seed; 16]).expect("TLS")));
     let mut ends = [Quic::new(&shared[SERVE], [1; 32]), Quic::new(&shared[OPEN], [2; 32])];
-    let (runs, way) = (Instances { serve: 1, open: 2 }, Way::UNKNOWN);
-    ends[SERVE].answer(shared[SERVE].server(runs, way));
+    let (runs, path) = (Instances { serve: 1, open: 2 }, PathEstimate::UNKNOWN);
+    ends[SERVE].answer(shared[SERVE].server(runs, path));
     let mut now = Instant::now();
-    ends[OPEN].dial(shared[OPEN].client(runs, way), now);
+    ends[OPEN].dial(shared[OPEN].client(runs, path), now);
     let mut connected = [false; 2];
     for _ in 0..100 {
         for side in [OPEN, SERVE] {

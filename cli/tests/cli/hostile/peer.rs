@@ -18,7 +18,7 @@ use pinhole::{
     },
 };
 
-use pinhole_quic::{Credentials, Shared, Way};
+use pinhole_quic::{Credentials, PathEstimate, Shared};
 use sim::quic::Quic;
 
 /// How long a tunnel may take.
@@ -164,8 +164,8 @@ impl Hostile {
                 Output::Open { socket, .. } => self.puncher.handle_open_failed(socket),
                 Output::Close(_) => {}
                 Output::Event(Event::Connected(connected)) if self.connection.is_none() => {
-                    let way = Way { rtt: connected.rtt, largest_datagram: None };
-                    let mut config = self.shared.client(connected.instances, way);
+                    let path = PathEstimate { rtt: connected.rtt, largest_datagram: None };
+                    let mut config = self.shared.client(connected.instances, path);
                     config.transport_config(Arc::new(greedy()));
                     self.connection = Some(self.quic.dial(config, Instant::now()));
                 }

@@ -11,9 +11,9 @@ use tokio::task::AbortHandle;
 use tokio::task::yield_now;
 
 use super::*;
-use pinhole_quic::{Credentials, LARGEST_DATAGRAM, Shared, Way};
+use pinhole_quic::{Credentials, LARGEST_DATAGRAM, PathEstimate, Shared};
 
-const WAY: Way = Way { rtt: Duration::from_millis(1), largest_datagram: None };
+const PATH: PathEstimate = PathEstimate { rtt: Duration::from_millis(1), largest_datagram: None };
 const BYTES: usize = 5_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +127,7 @@ impl Pairing {
     /// The same under so many keys, one after the other. Returns what each side has opened.
     async fn exchange_under(&self, keys: usize) -> [u64; 2] {
         let [serve, open] = &self.ends;
-        let config = open.shared.client(Instances::default(), WAY);
+        let config = open.shared.client(Instances::default(), PATH);
         let dialled = open.quic.connect_with(config, open.mux.id().address(), "x").expect("dial");
         let accepted = async { serve.quic.accept().await.expect("a connection").await };
         let (ours, theirs) = within(async { tokio::join!(dialled, accepted) }).await;
@@ -169,7 +169,7 @@ impl End {
         if socket != SocketId::MAIN {
             mux.open(socket, ANY).expect("a socket");
         }
-        let answer = serves.then(|| shared.server(Instances::default(), WAY));
+        let answer = serves.then(|| shared.server(Instances::default(), PATH));
         let quic = Endpoint::new_with_abstract_socket(
             pinhole_quic::endpoint(&shared.credentials),
             answer,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::{
-    birthday::{Birthday, HEAD_START, Sweepers, Ways},
+    birthday::{Birthday, HEAD_START, Routers, Sweepers},
     hops::HopDiscovery,
     reserve::Reserve,
     schedule::slot_at,
@@ -130,12 +130,12 @@ impl Search {
         let low_ttl = self.hops.low_ttl(slot_at(context.unix) / 2);
         self.slots.handle_timeout(context, low_ttl, transmits);
         self.reserve.handle_timeout(context, transmits);
-        let ways = Ways { low_ttl, is_answering: self.observations.is_answering(context.now.instant) };
+        let routers = Routers { low_ttl, is_answering: self.observations.is_answering(context.now.instant) };
         let sweepers = match self.reserve.socket() {
             Some(reserve) if context.has_moved => Sweepers { first: reserve, other: Some(SocketId::MAIN) },
             reserve => Sweepers { first: SocketId::MAIN, other: reserve },
         };
-        self.birthday.handle_timeout(context, ways, sweepers, transmits);
+        self.birthday.handle_timeout(context, routers, sweepers, transmits);
     }
 
     /// Records that the network has changed: the way out may be another one.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Ways, allocation::Half};
+use super::{Routers, allocation::Half};
 use crate::puncher::{
     Pair, SocketId,
     budget::Purpose,
@@ -126,7 +126,7 @@ impl Attempt {
     pub(super) fn handle_timeout(
         &mut self,
         context: &SearchContext<'_>,
-        ways: Ways,
+        routers: Routers,
         transmits: &mut TransmitQueue,
     ) {
         let now = context.now.instant;
@@ -142,14 +142,14 @@ impl Attempt {
             if now < ready_at {
                 return self.next_at = Some(ready_at + GROUP);
             }
-            if let Some(probe) = self.next_probe(ways, now, transmits)
+            if let Some(probe) = self.next_probe(routers, now, transmits)
                 && transmits.send(&probe, Purpose::Search, context.now).is_some()
             {
                 transmits.dealt = Some((self.epoch, now));
             }
             self.cursor += 1;
         }
-        tracing::debug!(round = self.round, probes = ?self.probes(), ?ways, unsent = transmits.unsent(), "birthday");
+        tracing::debug!(round = self.round, probes = ?self.probes(), ?routers, unsent = transmits.unsent(), "birthday");
         self.cursor = 0;
         self.round += 1;
         let next = self.rounds.get(self.round).map(|after| now.max(self.began + *after));
@@ -181,7 +181,7 @@ impl Attempt {
     /// gives some of them to both.
     fn next_probe(
         &mut self,
-        ways: Ways,
+        routers: Routers,
         now: Instant,
         transmits: &mut TransmitQueue,
     ) -> Option<OutgoingProbe> {
@@ -193,18 +193,18 @@ impl Attempt {
         };
         if fans {
             let (index, remote) = self.fan_turn(index);
-            let arrives = self.may_arrive(ways, index);
-            if !arrives && ways.low_ttl.is_none() {
+            let arrives = self.may_arrive(routers, index);
+            if !arrives && routers.low_ttl.is_none() {
                 return None; // whatever opens our NAT reaches theirs: the other side's sweep must come first
             }
             let pair = Pair { socket: self.fan[index].socket(remote, now, transmits)?, remote };
             let token = transmits.token(pair, now);
             return Some(OutgoingProbe {
-                ttl: ways.low_ttl.filter(|_| !arrives),
+                ttl: routers.low_ttl.filter(|_| !arrives),
                 ..OutgoingProbe::new(pair, token)
             });
         }
-        if ways.is_answering && ways.low_ttl.is_none() && index > self.sweep.len() / 2 {
+        if routers.is_answering && routers.low_ttl.is_none() && index > self.sweep.len() / 2 {
             return None; // as many as the other router may remember beside its own
         }
         let (socket, port) = match self.sweep.get(index) {
@@ -212,7 +212,7 @@ impl Attempt {
             None => (self.sweepers.other?, self.sweep.get(index - self.sweep.len())?),
         };
         let remote = SocketAddr::new(self.targets[0].ip(), *port);
-        let ttl = ways.low_ttl.filter(|_| ways.is_answering && !self.ventures(index));
+        let ttl = routers.low_ttl.filter(|_| routers.is_answering && !self.ventures(index));
         let pair = Pair { socket, remote };
         Some(OutgoingProbe { ttl, ..OutgoingProbe::new(pair, transmits.token(pair, now)) })
     }
@@ -235,8 +235,8 @@ impl Attempt {
 
     /// Whether a packet of the fan may reach the other router. Half of the first round must not even where that is
     /// silent: its answer may have been lost.
-    fn may_arrive(&self, ways: Ways, index: usize) -> bool {
-        match (ways.is_answering, ways.low_ttl) {
+    fn may_arrive(&self, routers: Routers, index: usize) -> bool {
+        match (routers.is_answering, routers.low_ttl) {
             (_, None) => self.round > 0,
             (true, Some(_)) => false,
             (false, Some(_)) => self.round > 0 || index.is_multiple_of(2),

@@ -199,7 +199,7 @@ impl Birthday {
     pub(in crate::puncher) fn handle_timeout(
         &mut self,
         context: &SearchContext<'_>,
-        ways: Ways,
+        routers: Routers,
         sweepers: Sweepers,
         transmits: &mut TransmitQueue,
     ) {
@@ -212,7 +212,7 @@ impl Birthday {
         }
         if let Some(attempt) = &mut self.attempt {
             attempt.sweepers = sweepers;
-            attempt.handle_timeout(context, ways, transmits);
+            attempt.handle_timeout(context, routers, transmits);
         }
     }
 
@@ -366,9 +366,9 @@ fn next_after(is_eager: bool, is_window: bool, part: Part) -> Option<Duration> {
     }
 }
 
-/// The two ways, ours and the peer's, as far as they are known.
+/// The routers on the way, as far as they are known.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::puncher) struct Ways {
+pub(in crate::puncher) struct Routers {
     /// Opens our NAT without reaching theirs, if such a number of hops exists.
     pub(in crate::puncher) low_ttl: Option<u8>,
     /// The peer's router answers for itself.
