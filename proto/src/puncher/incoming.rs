@@ -98,6 +98,7 @@ impl Puncher {
         }
         if let State::Connected(selected) = &mut self.state
             && selected.pair == pair
+            && sender == Sender::Current
             && probe.kind == Kind::Probe
             && probe.epoch <= selected.peer_epoch
         {

@@ -102,6 +102,30 @@ fn old_recordings_are_answered_out_of_a_purse_of_their_own() {
     assert!(!wire.events[SERVE].iter().any(is_heard), "a recording counts as a word of the peer");
 }
 
+/// Whether the serve side notices within a minute that its path carries nothing any more, while somebody plays what an earlier
+/// run of the open side has sent, in the name of the path in use.
+fn notices_a_dead_path(plays_recordings: bool) -> bool {
+    let mut wire = Wire::new(20 * MS);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.events = Default::default();
+    wire.lose = Some((1, 100));
+    for n in 0..60 {
+        if plays_recordings {
+            let recorded = wire.recording(42, n, 24 * HOUR);
+            wire.inject(SERVE, OPEN_ADDRESS, &recorded);
+        }
+        wire.run_for(Duration::from_secs(1));
+    }
+    wire.events[SERVE].iter().any(|event| matches!(event, Event::PathLost(Loss::Silent(_))))
+}
+
+#[test]
+fn recordings_of_an_earlier_run_in_the_name_of_the_path_in_use_are_no_signs_of_life() {
+    assert!(notices_a_dead_path(false));
+    assert!(notices_a_dead_path(true), "recordings of yesterday keep a dead path alive");
+}
+
 #[test]
 fn recordings_from_ports_of_the_peer_s_ip_take_no_time_from_a_birthday() {
     let took = |is_attacked: bool| {
