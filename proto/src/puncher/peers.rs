@@ -112,7 +112,11 @@ impl Peers {
         let is_current = self.current.as_ref().is_some_and(|current| current.id == probe.instance);
         let is_credible = match arrival.origin {
             Origin::Named | Origin::NamedIp => true,
-            Origin::Elsewhere => self.is_fresh(probe, now),
+            // Not by the wall clocks alone, which may be set: the run that is believed is also known by its own.
+            Origin::Elsewhere => {
+                let timely = |current: &Instance| arrival.is_path || current.is_timely(probe, now);
+                self.is_fresh(probe, now) || is_current && self.current.as_ref().is_some_and(timely)
+            }
         };
         if !is_credible || self.is_retired(probe.instance) {
             return None;
@@ -245,6 +249,15 @@ impl Peers {
 }
 
 impl Instance {
+    /// Whether a probe is the run's newest and was sealed a moment ago by its own clock, as far as that goes on as it went. Others
+    /// may be from before our start.
+    fn is_timely(&self, probe: &Probe, now: Now) -> bool {
+        let since = now.instant.saturating_duration_since(self.heard_at);
+        let [since, fresh] = [since, FRESH].map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let is_newest = probe.sequence >= self.newest.0;
+        is_newest && probe.unix_ms.saturating_add(fresh) >= self.newest.1.saturating_add(since)
+    }
+
     fn admit(&mut self, probe: &Probe, arrival: &Arrival, now: Now) -> Option<Turn> {
         let newer = probe.sequence >= self.newest.0;
         if !newer && probe.unix_ms.saturating_add(LATE_MS) < self.newest.1 {

@@ -203,6 +203,23 @@ fn a_clock_that_is_set_back_after_the_start_does_not_make_fresh_probes_old() {
     wire.run_until_connected();
 }
 
+/// The peer reaches this side from an IP that the user has not named: it has another one since. Then somebody sets a clock.
+#[test]
+fn a_clock_that_is_set_does_not_end_a_path_to_a_peer_that_has_another_address_than_the_user_named() {
+    for (side, ahead) in [(SERVE, 60), (SERVE, 7200), (OPEN, 60), (OPEN, 7200)] {
+        let mut wire = Wire::new(20 * MS);
+        wire.translate = Some((OPEN_ADDRESS, address("203.0.113.77:5555")));
+        wire.start_both();
+        wire.run_until_connected();
+        wire.run_for(Duration::from_secs(100));
+        wire.events = Default::default();
+        wire.skew[side] = Duration::from_secs(ahead);
+        wire.run_for(Duration::from_secs(3600));
+        let is_lost = |event: &Event| matches!(event, Event::PathLost(_) | Event::PeerSearching);
+        assert!(!wire.events.iter().flatten().any(is_lost), "{side}, {ahead} s: {:?}", wire.events);
+    }
+}
+
 #[test]
 fn a_run_that_was_displaced_is_told_so_at_the_peer_s_address_alone_and_no_recording_is() {
     let mut wire = Wire::new(5 * MS);
