@@ -94,12 +94,21 @@ pub(in crate::puncher) struct PathLiveness {
     /// Since when the tunnel has sent without a sign of life.
     waiting_since: Option<Instant>,
     doubt: Option<Doubt>,
-    tests: VecDeque<(u64, Instant)>,
+    tests: VecDeque<Test>,
     /// Share of tests that were not answered, in 1/256.
     loss: u32,
     wakes_at: Instant,
     /// Until then what arrives may have waited while this machine slept.
     stale_until: Instant,
+}
+
+/// A liveness test that is out.
+#[derive(Debug, Clone, Copy)]
+struct Test {
+    token: u64,
+    sent_at: Instant,
+    /// The silence before the first test of a doubt, if a NAT may have forgotten the path in it.
+    rested: Option<Duration>,
 }
 
 /// A doubt whether the path lives: tests are out, and none was answered.
@@ -164,9 +173,7 @@ impl PathLiveness {
 
     /// Whether a test with that token is out, and has not been for too long.
     pub(in crate::puncher) fn awaits(&self, token: u64, now: Instant) -> bool {
-        let is_it = |(test, sent_at): &(u64, Instant)| {
-            *test == token && now.saturating_duration_since(*sent_at) < LATE
-        };
+        let is_it = |test: &Test| test.token == token && now.saturating_duration_since(test.sent_at) < LATE;
         self.tests.iter().any(is_it)
     }
 
@@ -178,14 +185,13 @@ impl PathLiveness {
         keepalive: &Keepalive,
         now: Instant,
     ) -> Option<(Duration, Option<Duration>)> {
-        let index = self.tests.iter().position(|(t, _)| *t == token)?;
-        let (_, sent_at) = self.tests.remove(index)?;
+        let index = self.tests.iter().position(|test| test.token == token)?;
+        let Test { sent_at, rested, .. } = self.tests.remove(index)?;
         let rtt = now.saturating_duration_since(sent_at);
         if rtt >= LATE {
             return None; // it has waited somewhere, and says nothing about the path as it is now
         }
         self.rtt.add(rtt);
-        let rested = self.doubt.filter(|doubt| doubt.tests == 1).and_then(|doubt| self.rested(doubt));
         // Those before it were not answered.
         self.tests.drain(..index);
         (0..index).for_each(|_| self.note_test(false));
@@ -200,12 +206,18 @@ impl PathLiveness {
         if self.tests.len() == MAX_TESTS {
             self.tests.pop_front();
         }
-        self.tests.push_back((token, now));
         let since = self.waiting_since.unwrap_or(now);
         let gap = self.dead_after() * 4 / 5 / self.tests_needed();
+        let timeout = self.rtt.timeout();
         let doubt = self.doubt.get_or_insert(Doubt { since, tests: 0, next_at: now });
         doubt.tests += 1;
-        doubt.next_at = now + gap;
+        // The first has the time to be answered: at rest mostly no other one is needed.
+        doubt.next_at = now + if doubt.tests == 1 { gap.max(timeout) } else { gap };
+        // Known by the test itself: the peer's own may end the doubt before the answer comes, for both sides ask at once where
+        // their intervals fit; and over a long way more tests leave before that.
+        let doubt = *doubt;
+        let rested = if doubt.tests == 1 { self.rested(doubt) } else { None };
+        self.tests.push_back(Test { token, sent_at: now, rested });
         self.plan(keepalive, now);
     }
 

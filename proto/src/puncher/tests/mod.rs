@@ -208,6 +208,21 @@ fn a_main_socket_that_a_sweep_has_met_is_one_of_a_fan_for_as_long_as_a_tunnel_wa
 }
 
 #[test]
+fn a_path_at_rest_comes_to_cost_an_exchange_a_minute_whatever_its_round_trip() {
+    for rtt in [2, 20, 120, 600] {
+        let mut wire = Wire::new(rtt * MS);
+        wire.start_both();
+        wire.run_until_connected();
+        wire.run_for(Duration::from_secs(2 * 3600));
+        assert_eq!(wire.sides[OPEN].keepalive(), Duration::from_secs(60), "{rtt} ms");
+        let before: u64 = wire.sent.iter().sum();
+        wire.run_for(Duration::from_secs(3600));
+        let sent = wire.sent.iter().sum::<u64>() - before;
+        assert!((110..=130).contains(&sent), "{rtt} ms: {sent}");
+    }
+}
+
+#[test]
 fn a_path_that_died_at_rest_teaches_both_sides() {
     let mut wire = Wire::new(20 * MS);
     wire.start_both();
