@@ -184,9 +184,11 @@ impl Run<'_> {
             None => signals.insert(Signals::new()?),
         };
         let own = own_address(named, common);
-        let builder = Endpoint::builder(keyed.key.clone()).bind(own.port()).bind_ip(own.ip());
+        let builder = Endpoint::builder(keyed.key.clone())
+            .bind(own.port())
+            .bind_ip(own.ip())
+            .limits(common.limits.limits());
         let config = PeerConfig::new(services.role(), address.clone())
-            .limits(common.limits.limits())
             .last_success(peer_cache::recall(services.role(), address))
             .patience(common.patience.unwrap_or(DEFAULT_PATIENCE))
             .compress(common.compress.unwrap_or_default().into());

@@ -93,8 +93,17 @@ impl Program {
         let role = [Role::Serve, Role::Open][side.index()];
         let (seal, schedule) = secrets();
         let (limits, seed) = (Limits::DEFAULT, seed(chance));
-        let puncher =
-            puncher::Config { role, seal, schedule, seed, port: PORT, limits, last_success, sibling: None };
+        let puncher = puncher::Config {
+            role,
+            seal,
+            schedule,
+            seed,
+            port: PORT,
+            limits,
+            last_success,
+            sibling: None,
+            shared: None,
+        };
         let addresses = surroundings.addresses();
         let session = Session::new(Config { puncher, addresses, is_named: true, patience }, now);
         let ids = std::array::from_fn(|at| self::seed(chance)[at]);

@@ -73,9 +73,10 @@ pub(super) async fn meet(
 ) -> Result<Meeting> {
     let key = Key::stretch(&found.phrase);
     let (limits, [mappings, lifetime_mappings]) = share(args.limits.limits());
-    let builder = Endpoint::builder(key.clone()).bind(address.port).bind_ip(args.own_ip().into());
+    let builder =
+        Endpoint::builder(key.clone()).bind(address.port).bind_ip(args.own_ip().into()).limits(limits);
     let endpoint = builder.build().await.map_err(tunnel::advise)?;
-    let config = PeerConfig::new(role(args), address.clone()).limits(limits).purpose(Purpose::Check);
+    let config = PeerConfig::new(role(args), address.clone()).purpose(Purpose::Check);
     let peer = endpoint.peer(config).await.map_err(tunnel::advise)?;
     introduce(args, &address.host);
     let plan = Plan {

@@ -115,6 +115,7 @@ impl Bench {
             limits,
             last_success: life.last_success.map(Into::into),
             sibling: None,
+            shared: None,
         });
         let now = Now { instant, unix: Duration::from_secs(1_800_000_000) };
         puncher.set_local(life.local.map(Into::into), now);

@@ -166,7 +166,17 @@ fn puncher(side: Side, limits: Limits, chance: &mut Chance) -> Puncher {
     let mut seed = [0; 32];
     seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&chance.next_u64().to_le_bytes()));
     let (seal, schedule) = secrets();
-    Puncher::new(Config { role, seal, schedule, seed, port: PORT, limits, last_success: None, sibling: None })
+    Puncher::new(Config {
+        role,
+        seal,
+        schedule,
+        seed,
+        port: PORT,
+        limits,
+        last_success: None,
+        sibling: None,
+        shared: None,
+    })
 }
 
 /// Stretching a phrase takes its time: once is enough.

@@ -26,11 +26,13 @@ pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(3600);
 pub struct Builder {
     pub(super) key: Key,
     pub(super) address: SocketAddr,
+    pub(super) limits: Limits,
 }
 
 impl Builder {
     pub(super) fn new(key: Key) -> Self {
-        Self { key, address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT) }
+        let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT);
+        Self { key, address, limits: Limits::DEFAULT }
     }
 
     /// Sets the main UDP port, [`DEFAULT_PORT`] unless told otherwise; 0 for one of the system's choice, which a peer can
@@ -43,6 +45,12 @@ impl Builder {
     /// Sets the own IP to send from, any unless told otherwise.
     pub fn bind_ip(mut self, ip: IpAddr) -> Self {
         self.address.set_ip(ip);
+        self
+    }
+
+    /// Sets what the searches of all peers together may ask of the NATs on the way.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -81,8 +89,6 @@ pub struct PeerConfig {
     pub address: PeerAddress,
     /// The secret that this peer shares; `None` for the endpoint's.
     pub key: Option<Key>,
-    /// What the search may ask of the NATs on the way.
-    pub limits: Limits,
     /// The last success with this peer, if one is known.
     pub last_success: Option<LastSuccess>,
     /// How long a tunnel waits for a path before its connections are reset.
@@ -101,7 +107,6 @@ impl PeerConfig {
             role,
             address: address.into(),
             key: None,
-            limits: Limits::DEFAULT,
             last_success: None,
             patience: DEFAULT_PATIENCE,
             purpose: Purpose::Forward,
@@ -113,13 +118,6 @@ impl PeerConfig {
     #[must_use]
     pub fn key(mut self, key: Key) -> Self {
         self.key = Some(key);
-        self
-    }
-
-    /// Sets what the search may ask of the NATs on the way. It is counted for each peer.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
         self
     }
 

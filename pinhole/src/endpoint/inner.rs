@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use pinhole_proto::{Key, key::Instances};
+use pinhole_proto::{
+    Key,
+    key::Instances,
+    puncher::{Limits, SharedBudget},
+};
 use pinhole_quic::{CloseReason, Credentials, PathEstimate, Shared};
 use tokio::{
     sync::{
@@ -28,12 +32,15 @@ pub(super) struct Inner {
     pub(super) key: Key,
     pub(super) mux: Arc<Mux>,
     pub(super) quic: noq::Endpoint,
+    /// What each peer's search may ask of the NATs on the way, and what all together may.
+    pub(super) limits: Limits,
+    pub(super) budget: SharedBudget,
     peers: Arc<Mutex<Peers>>,
     /// Gives handshakes that peers begin to their drivers.
     _acceptor: JoinSet<()>,
 }
 
-/// The drivers of peers. A budget of mappings for all of them will have its place here; today each has its own.
+/// The drivers of peers.
 #[derive(Debug, Default)]
 struct Peers {
     drivers: BTreeMap<PeerId, Reached>,
@@ -49,13 +56,14 @@ struct Reached {
 
 impl Inner {
     pub(super) fn new(builder: Builder) -> Result<Self, StartError> {
-        let Builder { key, address } = builder;
+        let Builder { key, address, limits } = builder;
         let mux = Mux::bind(address)?;
         let quic = quic_endpoint(&key, &mux)?;
         let peers = Arc::<Mutex<Peers>>::default();
         let mut acceptor = JoinSet::new();
         acceptor.spawn(accept(quic.clone(), peers.clone()));
-        Ok(Self { key, mux, quic, peers, _acceptor: acceptor })
+        let budget = SharedBudget::new(limits);
+        Ok(Self { key, mux, quic, limits, budget, peers, _acceptor: acceptor })
     }
 
     /// Records a peer.

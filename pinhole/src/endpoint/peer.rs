@@ -98,9 +98,10 @@ impl Peer {
             schedule: puncher::Schedule::new(&key),
             seed: random()?,
             port: inner.mux.local_address().port(),
-            limits: config.limits,
+            limits: inner.limits,
             last_success: config.last_success,
             sibling: Some(sibling),
+            shared: Some(inner.budget.clone()),
         };
         let (is_named, patience) = (config.address.is_name(), config.patience);
         let session = session::Config { puncher, addresses: addresses.clone(), is_named, patience };

@@ -4,6 +4,7 @@
 //! hard: every probe passes [`Budget::admit`], whatever it is for, and one that is refused is not sent.
 
 mod pace;
+mod shared;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::pace::Pace;
+pub use self::shared::SharedBudget;
+use self::{pace::Pace, shared::Member};
 use super::search;
 
 /// Time for which a NAT is taken to keep a mapping after the last packet that we sent through it: what RFC 4787 §4.3
@@ -100,6 +102,15 @@ impl Limits {
         usize::from(self.mappings) - FOR_SLOTS - FOR_TALK - FOR_RESERVE - FOR_ARRIVALS
     }
 
+    /// These, or [`Self::LEAST`] where they are less.
+    fn at_least(self) -> Self {
+        let least = Self::LEAST;
+        Self {
+            mappings: self.mappings.max(least.mappings),
+            packets_per_second: self.packets_per_second.max(least.packets_per_second),
+        }
+    }
+
     /// All that we make ourselves.
     fn all(self) -> usize {
         self.search() + FOR_SLOTS + FOR_TALK + FOR_RESERVE
@@ -151,15 +162,14 @@ pub(super) struct Budget {
     kept_free: usize,
     /// When all that may be made at once for talk may be made again.
     talk_whole_at: Option<Instant>,
+    /// This peer's part of what all peers of the endpoint share.
+    member: Option<Member>,
 }
 
 impl Budget {
-    pub(super) fn new(limits: Limits) -> Self {
-        let least = Limits::LEAST;
-        let limits = Limits {
-            mappings: limits.mappings.max(least.mappings),
-            packets_per_second: limits.packets_per_second.max(least.packets_per_second),
-        };
+    /// Makes one with these bounds, within those of an endpoint if it has several peers.
+    pub(super) fn new(limits: Limits, shared: Option<&SharedBudget>) -> Self {
+        let limits = limits.at_least();
         Self {
             limits,
             own: None,
@@ -174,6 +184,7 @@ impl Budget {
             unproven_pace: Pace::of_share(limits, UNPROVEN_PACKETS_SHARE),
             kept_free: 0,
             talk_whole_at: None,
+            member: shared.map(SharedBudget::join),
         }
     }
 
@@ -205,10 +216,13 @@ impl Budget {
             Purpose::Unproven => self.unproven_pace.admit(Purpose::Talk, now),
             Purpose::Talk | Purpose::Reserve | Purpose::Slot | Purpose::Search => true,
         };
-        if !has_room || !has_purse || !self.pace.admit(purpose, now) {
+        let is_new = !self.mappings.contains_key(&flow);
+        let may_leave = has_room && has_purse && self.pace.ready_at(purpose, now) <= now;
+        if !may_leave || self.member.as_mut().is_some_and(|member| !member.admit(purpose, is_new, now)) {
             return false;
         }
-        if !self.mappings.contains_key(&flow) {
+        self.pace.admit(purpose, now);
+        if is_new {
             let is_talk = matches!(purpose, Purpose::Talk | Purpose::Unproven);
             if is_talk && !self.has_usual_room(purpose) {
                 self.talk_whole_at = Some(self.talk_whole_after(now));
@@ -225,6 +239,9 @@ impl Budget {
         }
         self.mappings.insert(flow, now);
         self.next_death.get_or_insert(now + MAPPING_LIFE);
+        if is_new {
+            self.tell_alive();
+        }
         true
     }
 
@@ -233,6 +250,9 @@ impl Budget {
         self.forget_dead(now);
         if self.mappings.contains_key(&flow) {
             return true;
+        }
+        if self.member.as_ref().is_some_and(|member| !member.has_room(purpose, now)) {
+            return false;
         }
         let (used, search) = (self.used(), self.limits.search());
         match purpose {
@@ -265,7 +285,8 @@ impl Budget {
     pub(super) fn room(&mut self, toward: IpAddr, now: Instant) -> usize {
         self.forget_dead(now);
         let own = self.mappings.keys().filter(|(_, remote)| remote.ip() == toward).count();
-        self.limits.search().saturating_sub(self.alive() - own)
+        let part = self.member.as_ref().map_or(usize::MAX, |member| member.part(now));
+        self.limits.search().min(part).saturating_sub(self.alive() - own)
     }
 
     /// All mappings.
@@ -286,7 +307,16 @@ impl Budget {
 
     /// When a probe of that purpose can leave, as far as the pace goes.
     pub(super) fn ready_at(&mut self, purpose: Purpose, now: Instant) -> Instant {
-        self.pace.ready_at(purpose, now)
+        let shared = self.member.as_ref().map_or(now, |member| member.ready_at(purpose, now));
+        self.pace.ready_at(purpose, now).max(shared)
+    }
+
+    /// Tells the other peers of the endpoint how many mappings there are.
+    fn tell_alive(&mut self) {
+        let (alive, used) = (self.alive(), self.used());
+        if let Some(member) = &mut self.member {
+            member.set_alive(alive, used);
+        }
     }
 
     /// When there would be as much room for talk again as now, if one more mapping were made for it now.
@@ -307,6 +337,12 @@ impl Budget {
         self.former.retain(|_, flows| !flows.is_empty());
         let all = self.former.values().chain([&self.mappings]).flat_map(BTreeMap::values);
         self.next_death = all.min().map(|used| *used + MAPPING_LIFE);
+        self.tell_alive();
+    }
+
+    #[cfg(test)]
+    fn has_mapping(&self, flow: Flow) -> bool {
+        self.mappings.contains_key(&flow)
     }
 }
 
@@ -332,7 +368,7 @@ mod tests {
         let steps = prop::collection::vec((0u64..30_000_000, 1u16..2000, any::<bool>()), 0..4000);
         proptest!(ProptestConfig::with_cases(32), |(steps in steps, mappings in 192u16..600, pps in 20u16..600)| {
             let limits = Limits { mappings, packets_per_second: pps };
-            let (mut budget, mut now) = (Budget::new(limits), begin());
+            let (mut budget, mut now) = (Budget::new(limits, None), begin());
             let (mut second, mut used) = (VecDeque::new(), BTreeMap::new());
             for (ns, port, talk) in steps {
                 now += Duration::from_nanos(ns);
@@ -355,7 +391,7 @@ mod tests {
     #[test]
     fn a_full_table_still_has_room_for_slots_and_answers_and_neither_takes_the_other_s() {
         for limits in [Limits::DEFAULT, Limits::GENTLE, Limits::LEAST] {
-            let (mut budget, mut now) = (Budget::new(limits), begin());
+            let (mut budget, mut now) = (Budget::new(limits, None), begin());
             let mut admitted = |purpose, first: u16, count: u16| {
                 let ports = (first..first + count).filter(|port| {
                     now += Duration::from_millis(60);
@@ -374,7 +410,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_from_another_own_address_counts_but_keeps_nobody_from_talking() {
-        let (mut budget, mut now) = (Budget::new(Limits::DEFAULT), begin());
+        let (mut budget, mut now) = (Budget::new(Limits::DEFAULT, None), begin());
         let mut admitted = |budget: &mut Budget, own: &str, purpose| {
             budget.set_own(own.parse().expect("an address"));
             let sent = (1..=2000).filter(|port| {
@@ -392,7 +428,7 @@ mod tests {
 
     #[test]
     fn answers_in_vain_never_use_up_what_is_kept_for_answers() {
-        let (mut budget, mut now) = (Budget::new(Limits::DEFAULT), begin());
+        let (mut budget, mut now) = (Budget::new(Limits::DEFAULT, None), begin());
         let full = now + MAPPING_LIFE / 2;
         for port in 1..=1536 {
             now += Duration::from_millis(60);
@@ -413,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_search_at_full_pace_leaves_room_for_answers() {
-        let (mut budget, now) = (Budget::new(Limits::DEFAULT), begin());
+        let (mut budget, now) = (Budget::new(Limits::DEFAULT, None), begin());
         while budget.admit(flow(1), Purpose::Search, now) {}
         assert!(budget.admit(flow(1), Purpose::Talk, now));
         let later = budget.ready_at(Purpose::Search, now);

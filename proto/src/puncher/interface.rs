@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Limits, Schedule, Trouble};
+use super::{Limits, Schedule, SharedBudget, Trouble};
 use crate::{
     Role,
     key::Instances,
@@ -49,6 +49,8 @@ pub struct Config {
     pub last_success: Option<LastSuccess>,
     /// How to know a peer that has the key and runs another verb.
     pub sibling: Option<Sibling>,
+    /// What all peers of an endpoint may ask of the NATs together; `None` for a lone one.
+    pub shared: Option<SharedBudget>,
 }
 
 /// The seal of the other verbs: those that bring up a tunnel and those that check never answer each other.

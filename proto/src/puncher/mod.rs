@@ -43,7 +43,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use budget::Limits;
+pub use budget::{Limits, SharedBudget};
 pub use candidates::{Candidate, CandidateKind, MAX_PEER_ADDRESSES};
 pub use interface::{
     Config, Connected, Dropped, Event, Icmp, IcmpKind, LastSuccess, Loss, Method, Output, Pair, Sibling,
@@ -56,7 +56,7 @@ pub use report::{NoPathCause, SearchReport};
 pub use search::schedule::{SLOT, Schedule};
 
 use self::{
-    budget::Purpose,
+    budget::{Budget, Purpose},
     checks::{Checks, HURRY, PACE, PACE_RECONNECT, PROMPT},
     context::Context,
     path::SelectedPair,
@@ -120,7 +120,8 @@ impl Puncher {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let transmits =
-            TransmitQueue::new(config.role, config.seal.clone(), config.seed, config.port, config.limits);
+            TransmitQueue::new(config.role, config.seal.clone(), config.seed, config.port, budget);
+        let budget = Budget::new(config.limits, config.shared.as_ref());
         Self {
             context: Context::new(config.role, config.port, config.schedule),
             seal: config.seal,

@@ -75,7 +75,7 @@ pub(super) struct TransmitQueue {
 }
 
 impl TransmitQueue {
-    pub(super) fn new(role: Role, seal: ProbeSeal, seed: [u8; 32], port: u16, limits: Limits) -> Self {
+    pub(super) fn new(role: Role, seal: ProbeSeal, seed: [u8; 32], port: u16, budget: Budget) -> Self {
         let mut rng = rand_chacha::ChaCha20Rng::from_seed(seed);
         let instance = rng.next_u64();
         let mut key = [0; 16];
@@ -90,7 +90,7 @@ impl TransmitQueue {
             has_tunnel: false,
             heard_from: None,
             sequence: 0,
-            budget: Budget::new(limits),
+            budget,
             sockets: BTreeMap::from([(SocketId::MAIN, port)]),
             last_socket: SocketId::MAIN,
             recent: VecDeque::new(),

@@ -50,6 +50,7 @@ impl Pairing {
                 addresses: vec![ADDRESSES[1 - side]],
                 is_named,
                 patience,
+                    shared: None,
             };
             Session::new(config, now)
         });

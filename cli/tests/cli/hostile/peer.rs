@@ -56,6 +56,7 @@ impl Hostile {
             limits: Limits::DEFAULT,
             last_success: None,
             sibling: None,
+            shared: None,
         });
         let quic = Quic::new(&shared, [8; 32]);
         let mut peer = Self {

@@ -202,7 +202,13 @@ mod tests {
         fn new(local: &str) -> Self {
             let now = Now { instant: Instant::now(), unix: Duration::ZERO };
             let seal = ProbeSeal::new(&key::of_test("one key"));
-            let transmits = TransmitQueue::new(Role::Open, seal, [7; 32], 5555, Limits::DEFAULT);
+            let transmits = TransmitQueue::new(
+                Role::Open,
+                seal,
+                [7; 32],
+                5555,
+                crate::puncher::budget::Budget::new(Limits::DEFAULT, None),
+            );
             let peer = SocketAddr::new(ip(PEER), 5555);
             Self { hops: HopDiscovery::new(Some(peer), Some(ip(local)), now.instant), transmits, now }
         }

@@ -29,6 +29,7 @@ impl Lone {
             limits,
             last_success: None,
             sibling: None,
+            shared: None,
         });
         let now = Now { instant: Instant::now() + Duration::from_secs(1000), unix };
         let (deadline, open, sent) = (None, Vec::new(), Vec::new());

@@ -41,6 +41,7 @@ pub(super) fn puncher(role: Role, name: &str, seed: u8) -> Puncher {
         limits: Limits::DEFAULT,
         last_success: None,
         sibling: None,
+        shared: None,
     })
 }
 

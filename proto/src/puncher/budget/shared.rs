@@ -1,0 +1,336 @@
+//! One budget of mappings and packets for all peers of an endpoint: they share the NATs in front of it.
+//!
+//! Each puncher keeps bounds of its own ([`Limits`]), and asks this one as well before a probe leaves. Here
+//!
+//! - packets of all peers together keep to one pace;
+//! - each peer has [`BASE`] mappings that no other one can take: for the plain pair, for answers and for the test of a path;
+//! - what is left goes to the peers that search, in equal parts. A part that is too small finds nothing (a fan meets a sweep
+//!   by chance), so only as many search at a time as have [`Limits::LEAST`] each; the others wait for their turn, the
+//!   longest waiting first, and try their plain pairs meanwhile;
+//! - what a peer has made counts until the NATs have forgotten it, also when another one has the turn by then, and when the
+//!   peer is gone.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{Limits, MAPPING_LIFE, Pace, Purpose};
+
+/// Mappings that are each peer's own.
+const BASE: usize = 6;
+
+/// Of these, a search that waits for its turn may make so many.
+const WITHOUT_TURN: usize = 2;
+
+/// A peer that has not asked for a mapping to search with for this long does not search: its rounds are 10 s apart at the most.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// A search has its turn for this long where others wait: by then what it has made is forgotten, and can be made by the next.
+const TURN: Duration = MAPPING_LIFE;
+
+/// The budget of an endpoint, which its peers share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SharedBudget(Arc<Mutex<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
+    pace: Pace,
+    members: BTreeMap<u64, Use>,
+    last_member: u64,
+    /// Mappings of peers that are gone, and until when they count.
+    left: Vec<(Instant, usize)>,
+}
+
+/// What a peer uses.
+#[derive(Debug, Default)]
+struct Use {
+    /// Mappings alive.
+    alive: usize,
+    /// The same as far as they keep answers and slots from having room.
+    used: usize,
+    /// When it last asked for a mapping to search with.
+    searched_at: Option<Instant>,
+    /// Since when it has the turn to search, or waits for it.
+    turn: Turn,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Turn {
+    #[default]
+    None,
+    Since(Instant),
+    Waiting(Instant),
+}
+
+impl SharedBudget {
+    /// Makes a budget with these bounds for all peers together.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let limits = limits.at_least();
+        let (pace, members) = (Pace::of(limits), BTreeMap::new());
+        Self(Arc::new(Mutex::new(Shared { limits, pace, members, last_member: 0, left: Vec::new() })))
+    }
+
+    /// Adds a peer.
+    pub(super) fn join(&self) -> Member {
+        let mut shared = self.lock();
+        shared.last_member += 1;
+        let id = shared.last_member;
+        shared.members.insert(id, Use::default());
+        Member { shared: self.clone(), id, touched_at: None }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of one peer. What it has made counts for [`MAPPING_LIFE`] after it is dropped.
+#[derive(Debug)]
+pub(super) struct Member {
+    shared: SharedBudget,
+    id: u64,
+    /// When it last made or used a mapping.
+    touched_at: Option<Instant>,
+}
+
+impl Member {
+    /// Records what the peer has alive now, and uses; see [`Use`].
+    pub(super) fn set_alive(&mut self, alive: usize, used: usize) {
+        if let Some(member) = self.shared.lock().members.get_mut(&self.id) {
+            (member.alive, member.used) = (alive, used);
+        }
+    }
+
+    /// Records that a probe leaves now, by an old mapping or a new one; false when it must not.
+    pub(super) fn admit(&mut self, purpose: Purpose, is_new: bool, now: Instant) -> bool {
+        let mut shared = self.shared.lock();
+        let has_room = if is_new {
+            shared.has_room(self.id, purpose, now)
+        } else {
+            shared.may_go_on(self.id, purpose, now)
+        };
+        if !has_room || !shared.pace.admit(purpose, now) {
+            return false;
+        }
+        drop(shared);
+        self.touched_at = Some(now);
+        true
+    }
+
+    /// Whether a new mapping would have room.
+    pub(super) fn has_room(&self, purpose: Purpose, now: Instant) -> bool {
+        self.shared.lock().has_room(self.id, purpose, now)
+    }
+
+    /// Returns how many mappings in all this peer may have for a search.
+    pub(super) fn part(&self, now: Instant) -> usize {
+        let mut shared = self.shared.lock();
+        shared.note_search(self.id, now);
+        shared.part(self.id, now)
+    }
+
+    /// When a probe of that purpose can leave, as far as the pace of all goes.
+    pub(super) fn ready_at(&self, purpose: Purpose, now: Instant) -> Instant {
+        self.shared.lock().pace.ready_at(purpose, now)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut shared = self.shared.lock();
+        let alive = shared.members.remove(&self.id).map_or(0, |member| member.alive);
+        if let Some(touched_at) = self.touched_at.filter(|_| alive > 0) {
+            shared.left.push((touched_at + MAPPING_LIFE, alive));
+        }
+    }
+}
+
+impl Shared {
+    fn has_room(&mut self, id: u64, purpose: Purpose, now: Instant) -> bool {
+        if matches!(purpose, Purpose::Search | Purpose::Slot) {
+            self.note_search(id, now);
+        }
+        self.left.retain(|(until, _)| now < *until);
+        let Some(member) = self.members.get(&id) else { return false };
+        let (alive, used) = (member.alive, member.used);
+        let left: usize = self.left.iter().map(|(_, count)| count).sum();
+        let others = || self.members.iter().filter(|(other, _)| **other != id).map(|(_, other)| other);
+        let kept: usize = others().map(|other| BASE.saturating_sub(other.alive)).sum();
+        let all_alive = left + kept + alive + others().map(|other| other.alive).sum::<usize>();
+        let all_used = left + kept + used + others().map(|other| other.used).sum::<usize>();
+        match purpose {
+            Purpose::Search => all_alive < self.limits.search() && alive < self.part(id, now),
+            // A peer's own are its own: they were kept from the others.
+            Purpose::Talk | Purpose::Unproven | Purpose::Reserve | Purpose::Slot => {
+                all_used < self.limits.all() || alive < BASE
+            }
+            Purpose::Undated => all_alive < usize::from(self.limits.mappings),
+        }
+    }
+
+    /// Whether a probe may keep a mapping alive: a search whose turn is over leaves its mappings to be forgotten.
+    fn may_go_on(&mut self, id: u64, purpose: Purpose, now: Instant) -> bool {
+        if purpose != Purpose::Search {
+            return true;
+        }
+        self.note_search(id, now);
+        self.members.len() <= 1 || self.members.get(&id).is_some_and(|member| member.has_turn(now))
+    }
+
+    /// Returns how many mappings in all a peer may have for a search.
+    fn part(&self, id: u64, now: Instant) -> usize {
+        if self.members.len() <= 1 {
+            return self.limits.search();
+        }
+        let holders = self.members.values().filter(|member| member.has_turn(now)).count().max(1);
+        let part = self.for_searches() / holders;
+        self.members.get(&id).filter(|member| member.has_turn(now)).map_or(WITHOUT_TURN, |_| part.max(BASE))
+    }
+
+    /// What all searches together may have.
+    fn for_searches(&self) -> usize {
+        self.limits.search().saturating_sub(BASE * self.members.len())
+    }
+
+    /// Records that a peer searches, and gives it a turn if there is one.
+    fn note_search(&mut self, id: u64, now: Instant) {
+        if let Some(member) = self.members.get_mut(&id) {
+            if !member.searches(now) {
+                member.turn = Turn::Waiting(now);
+            }
+            member.searched_at = Some(now);
+        }
+        let places = (self.for_searches() / usize::from(Limits::LEAST.mappings)).max(1);
+        let is_over = |turn: Turn| matches!(turn, Turn::Since(at) if now >= at + TURN);
+        loop {
+            let holds = |member: &&mut Use| member.has_turn(now);
+            let holders = self.members.values_mut().filter(holds).count();
+            let waiting = self.members.iter().filter(|(_, member)| member.searches(now));
+            let since = |turn: Turn| if let Turn::Waiting(at) = turn { Some(at) } else { None };
+            let next = waiting.filter_map(|(id, member)| Some((since(member.turn)?, *id))).min();
+            let Some((_, next)) = next else { return };
+            if holders >= places {
+                let ended =
+                    self.members.values_mut().find(|member| member.has_turn(now) && is_over(member.turn));
+                let Some(ended) = ended else { return };
+                ended.turn = Turn::Waiting(now);
+            }
+            if let Some(member) = self.members.get_mut(&next) {
+                member.turn = Turn::Since(now);
+            }
+        }
+    }
+}
+
+impl Use {
+    fn searches(&self, now: Instant) -> bool {
+        self.searched_at.is_some_and(|at| now < at + QUIET)
+    }
+
+    fn has_turn(&self, now: Instant) -> bool {
+        self.searches(now) && matches!(self.turn, Turn::Since(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::{super::Budget, *};
+
+    #[expect(clippy::disallowed_methods, reason = "a starting point for the virtual clock")]
+    fn begin() -> Instant {
+        Instant::now()
+    }
+
+    fn flow(peer: u8, port: u16) -> (u16, SocketAddr) {
+        (5555, SocketAddr::from(([203, 0, 113, peer], port)))
+    }
+
+    fn peers(count: u8) -> Vec<Budget> {
+        let shared = SharedBudget::new(Limits::DEFAULT);
+        (0..count).map(|_| Budget::new(Limits::DEFAULT, Some(&shared))).collect()
+    }
+
+    /// Each peer tries to make that many mappings a second to search with, for some time. Returns how many each has made.
+    fn search(peers: &mut [Budget], seconds: u64, now: &mut Instant) -> Vec<usize> {
+        let mut made = vec![0; peers.len()];
+        for step in 0..seconds * 20 {
+            *now += Duration::from_millis(50);
+            for (index, peer) in peers.iter_mut().enumerate() {
+                let port = u16::try_from(1 + step % 2000).expect("small");
+                let flow = flow(u8::try_from(index).expect("few"), port);
+                let is_new = !peer.has_mapping(flow);
+                made[index] += usize::from(is_new && peer.admit(flow, Purpose::Search, *now));
+            }
+        }
+        made
+    }
+
+    #[test]
+    fn a_lone_peer_has_all_of_it() {
+        let (mut peers, mut now) = (peers(1), begin());
+        assert_eq!(search(&mut peers, 100, &mut now), [Limits::DEFAULT.search()]);
+    }
+
+    #[test]
+    fn peers_that_search_have_equal_parts_and_no_more_than_one_would() {
+        let (mut peers, mut now) = (peers(3), begin());
+        let made = search(&mut peers, 100, &mut now);
+        assert!(made.iter().all(|count| count.abs_diff(made[0]) <= 1), "{made:?}");
+        let all: usize = made.iter().sum();
+        assert!((1300..=Limits::DEFAULT.search()).contains(&all), "{all}");
+    }
+
+    #[test]
+    fn of_a_hundred_peers_some_search_at_a_time_and_all_can_be_met_by_their_plain_pairs() {
+        let (mut peers, mut now) = (peers(100), begin());
+        let made = search(&mut peers, 20, &mut now);
+        assert!(made.iter().sum::<usize>() <= Limits::DEFAULT.search());
+        assert!(made.iter().filter(|count| **count >= 150).count() >= 4, "{made:?}");
+        for (index, peer) in peers.iter_mut().enumerate() {
+            now += Duration::from_millis(10);
+            let flow = flow(u8::try_from(index).expect("few"), 5555);
+            assert!(peer.admit(flow, Purpose::Talk, now), "{index}");
+        }
+    }
+
+    #[test]
+    fn turns_go_round() {
+        let (mut peers, mut now) = (peers(20), begin());
+        let mut made = vec![0; 20];
+        for _ in 0..8 {
+            for (sum, more) in made.iter_mut().zip(search(&mut peers, 300, &mut now)) {
+                *sum += more;
+            }
+        }
+        assert!(made.iter().all(|count| *count >= 150), "{made:?}");
+    }
+
+    #[test]
+    fn what_a_peer_that_is_gone_has_made_counts_until_it_is_forgotten() {
+        let (mut peers, mut now) = (peers(2), begin());
+        let _gone = peers.pop().map(|mut peer| search(std::slice::from_mut(&mut peer), 100, &mut now));
+        let before = search(&mut peers, 100, &mut now)[0];
+        assert!(before < 100, "{before}");
+        now += MAPPING_LIFE;
+        assert!(search(&mut peers, 100, &mut now)[0] > 1000);
+    }
+
+    #[test]
+    fn packets_of_all_keep_to_one_pace() {
+        let (mut peers, now) = (peers(10), begin());
+        let mut sent = 0;
+        for step in 0..1000 {
+            let now = now + Duration::from_millis(step);
+            for peer in &mut peers {
+                sent += usize::from(peer.admit(flow(1, 1), Purpose::Talk, now));
+            }
+        }
+        assert!(sent <= usize::from(Limits::DEFAULT.packets_per_second), "{sent}");
+    }
+}
