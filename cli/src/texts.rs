@@ -140,6 +140,7 @@ fn path_lost(loss: Option<Loss>) -> String {
         Some(Loss::Aged) => return "renewing the path: the network here ends those of its age".into(),
         Some(Loss::Rerouted) => "this machine has another address".into(),
         Some(Loss::Moved) => "our router has given us another address".into(),
+        Some(Loss::Blocked) => "it carries probes, and nothing of the tunnel".into(),
         None => "the peer punches again".into(),
     };
     format!("path lost ({why}): punching again, connections wait")

@@ -112,7 +112,7 @@ fn events() -> Vec<Event> {
     let ends =
         [TunnelEnd::PeerLeft, TunnelEnd::Replaced, TunnelEnd::Closed, TunnelEnd::NoPath, TunnelEnd::Broken];
     all.extend(ends.map(Event::TunnelLost));
-    let losses = [Loss::Silent(3 * SECOND), Loss::Aged, Loss::Rerouted, Loss::Moved];
+    let losses = [Loss::Silent(3 * SECOND), Loss::Aged, Loss::Rerouted, Loss::Moved, Loss::Blocked];
     all.extend(losses.map(Some).into_iter().chain([None]).map(|loss| Event::PathLost { loss }));
     let replies =
         [Reply::NoSuchService, Reply::Refused, Reply::Unreachable, Reply::Unavailable, Reply::Unresolved];
@@ -130,7 +130,7 @@ fn events() -> Vec<Event> {
             | Event::ServiceMissing { .. }
             | Event::HandshakeFailed { .. }
             | Event::PathLost {
-                loss: None | Some(Loss::Silent(_) | Loss::Aged | Loss::Rerouted | Loss::Moved),
+                loss: None | Some(Loss::Silent(_) | Loss::Aged | Loss::Rerouted | Loss::Moved | Loss::Blocked),
             }
             | Event::PathBack { .. }
             | Event::PathChanged(_)

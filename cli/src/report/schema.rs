@@ -139,8 +139,14 @@ fn the_schema_s_document_names_every_word_that_a_field_may_have() {
         Trouble::NoPath(SearchReport::default()),
         Trouble::Clock { apart: Duration::ZERO },
     ];
-    let losses =
-        [None, Some(Loss::Silent(Duration::ZERO)), Some(Loss::Rerouted), Some(Loss::Aged), Some(Loss::Moved)];
+    let losses = [
+        None,
+        Some(Loss::Silent(Duration::ZERO)),
+        Some(Loss::Rerouted),
+        Some(Loss::Aged),
+        Some(Loss::Moved),
+        Some(Loss::Blocked),
+    ];
     let words = troubles.iter().map(Trouble::name);
     let words = words.chain(losses.map(Loss::name_of)).chain(Method::ALL.map(Method::name));
     let missing: Vec<&str> = words.filter(|word| !DOCUMENT.contains(&format!("`{word}`"))).collect();

@@ -175,6 +175,7 @@ impl Checks {
         instance: Option<u64>,
         used: Option<Pair>,
         refreshes: bool,
+        avoided: Option<Pair>,
         now: Instant,
     ) {
         if self.list.iter().any(|c| c.nominated_at.is_some()) {
@@ -182,7 +183,7 @@ impl Checks {
         }
         let proven = |c: &Check| c.proof.filter(|p| Some(p.instance) == instance).map(|p| p.rtt);
         let but = used.filter(|_| refreshes).map(|pair| pair.socket);
-        let wanted = self.list.iter_mut().filter(|c| Some(c.pair.socket) != but);
+        let wanted = self.list.iter_mut().filter(|c| Some(c.pair.socket) != but && Some(c.pair) != avoided);
         let own_first = !self.nominated.is_multiple_of(2);
         let best = wanted.filter_map(|c| Some((proven(c)?, c))).min_by_key(|(rtt, check)| {
             let is_other = own_first && check.source != Source::Configured;

@@ -147,6 +147,9 @@ impl Puncher {
             self.context.note_loss(false, now.instant);
             self.start_search(now, now.instant, SearchMode::Reconnect, "the peer searches again");
         }
+        if self.avoids(pair, now.instant) {
+            return self.handle_timeout(now);
+        }
         let is_current = sender == Sender::Current;
         // A test of the path in use by the run that uses it needs no test in return; and where our word that it is in use
         // was lost, it is said again, however old its proof is.
@@ -236,7 +239,9 @@ impl Puncher {
             && self.context.role == Role::Open
         {
             let refreshes = search.is_refresh(now.instant);
-            self.checks.nominate_best(self.peers.current().map(|p| p.id), self.used, refreshes, now.instant);
+            let avoided = self.avoided.filter(|(_, until)| now.instant < *until).map(|(pair, _)| pair);
+            let current = self.peers.current().map(|p| p.id);
+            self.checks.nominate_best(current, self.used, refreshes, avoided, now.instant);
         }
         self.handle_timeout(now);
     }

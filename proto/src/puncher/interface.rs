@@ -187,6 +187,8 @@ pub enum Loss {
     Aged,
     /// Our NAT has given us another address, which the peer's tunnel does not know yet.
     Moved,
+    /// It carries probes, and nothing of the tunnel.
+    Blocked,
 }
 
 impl Loss {
@@ -198,6 +200,7 @@ impl Loss {
             Some(Self::Rerouted) => "rerouted",
             Some(Self::Aged) => "aged",
             Some(Self::Moved) => "moved",
+            Some(Self::Blocked) => "blocked",
             None => "peer",
         }
     }

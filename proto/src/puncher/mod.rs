@@ -100,6 +100,8 @@ pub struct Puncher {
     peer_is_direct: bool,
     /// The pairs over which a choice of another one came, the next to turn to first: copies, or that other one is a copy's.
     declined: VecDeque<Pair>,
+    /// The path that was given up because it carried nothing of the tunnel, and until when it is not to be chosen.
+    avoided: Option<(Pair, Instant)>,
     /// When the newest test left whose answer said that the peer has no tunnel, if none has said otherwise since.
     peer_lacks_tunnel: Option<Instant>,
     keepalive: Keepalive,
@@ -119,9 +121,9 @@ impl Puncher {
     /// Makes a machine that does nothing until [`Puncher::search`].
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let budget = Budget::new(config.limits, config.shared.as_ref());
         let transmits =
             TransmitQueue::new(config.role, config.seal.clone(), config.seed, config.port, budget);
-        let budget = Budget::new(config.limits, config.shared.as_ref());
         Self {
             context: Context::new(config.role, config.port, config.schedule),
             seal: config.seal,
@@ -133,6 +135,7 @@ impl Puncher {
             used: None,
             peer_is_direct: false,
             declined: VecDeque::new(),
+            avoided: None,
             peer_lacks_tunnel: None,
             keepalive: Keepalive::default(),
             lifetime: Lifetime::default(),

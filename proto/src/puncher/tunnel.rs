@@ -1,12 +1,16 @@
 //! The tunnel above the path: what each side says of its end of it, and which pair is used where nothing of it arrives.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Now, Pair, Puncher, State, checks::MAX_CHECKS};
+use super::{Loss, Now, Pair, Puncher, State, checks::MAX_CHECKS};
 use crate::{Role, key::Instances, probe::Probe};
 
 /// Pairs over which a choice of another pair came that are remembered.
 const MAX_DECLINED: usize = MAX_CHECKS;
+
+/// A path that carries nothing of the tunnel is avoided for this long: time for a search to find another one, as it mostly
+/// does within 5 s.
+const AVOIDED: Duration = Duration::from_secs(5);
 
 impl Puncher {
     /// Sets whether a tunnel to the peer stands: the peer is told.
@@ -42,6 +46,20 @@ impl Puncher {
             self.declined.push_back(used);
             self.connect(other, is_direct, peer_epoch, now);
         }
+    }
+
+    /// Gives the path in use up, which carries probes and nothing of the tunnel: another one is looked for. For a while this side
+    /// does not answer by it, so that the open side cannot choose it again as long as there is another.
+    pub(crate) fn handle_blocked(&mut self, now: Now) {
+        if let State::Connected(selected) = &self.state {
+            self.avoided = Some((selected.pair, now.instant + AVOIDED));
+            self.lose_path(Loss::Blocked, now);
+        }
+    }
+
+    /// Whether tests of a pair are not answered.
+    pub(super) fn avoids(&self, pair: Pair, now: Instant) -> bool {
+        self.avoided.is_some_and(|(avoided, until)| avoided == pair && now < until)
     }
 
     /// Whether a pair is proven by that run, and it is the current one.

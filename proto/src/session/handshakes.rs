@@ -18,6 +18,13 @@ const HANDSHAKE_RTTS: u32 = 16;
 /// Handshakes that may begin while a tunnel stands: one in this time. The peer may have lost its end of the tunnel.
 const SECOND_HANDSHAKE: Duration = Duration::from_secs(1);
 
+/// Handshakes that may begin within [`BURST_WITHIN`], with a tunnel or without. Each that its client lets lie lingers in QUIC
+/// for three probe timeouts, for as long as the client has made the round trip seem.
+const BURST: usize = 8;
+
+/// See [`BURST`].
+const BURST_WITHIN: Duration = Duration::from_secs(4);
+
 /// Handshakes under way at a time on the serve side; the oldest makes room. One is usual: the peer begins another one
 /// only after it has given the first up.
 pub(super) const MAX_HANDSHAKES: usize = 4;
@@ -38,6 +45,8 @@ pub(super) struct Handshakes {
     under_way: VecDeque<ConnectionHandle>,
     /// The connection IDs of the first packets that were answered, the oldest first.
     answered: VecDeque<Box<[u8]>>,
+    /// When the last [`BURST`] of them were, the oldest first.
+    answered_at: VecDeque<Instant>,
     /// When the tunnel must stand; otherwise the search begins again.
     pub(super) due: Option<Instant>,
     /// When the pair was proven for which there is no tunnel yet, if it was.
@@ -61,10 +70,12 @@ impl Handshakes {
     }
 
     /// Whether a handshake may begin whose first packet leads to that connection ID: not a copy of one that was answered,
-    /// and few while a tunnel stands (an open side has lost its end of it).
+    /// few at a time, and fewer while a tunnel stands (an open side has lost its end of it).
     pub(super) fn may_answer(&self, first_id: &[u8], has_tunnel: bool, now: Instant) -> bool {
         let is_copy = || self.answered.iter().any(|answered| **answered == *first_id);
-        let is_early = has_tunnel && self.second_at.is_some_and(|at| now < at);
+        let is_second = has_tunnel && self.second_at.is_some_and(|at| now < at);
+        let oldest = self.answered_at.front().filter(|_| self.answered_at.len() == BURST);
+        let is_early = is_second || oldest.is_some_and(|at| now < *at + BURST_WITHIN);
         !is_early && first_id.len() <= MAX_ID_BYTES && !is_copy()
     }
 
@@ -73,6 +84,10 @@ impl Handshakes {
         if has_tunnel {
             self.second_at = Some(now + SECOND_HANDSHAKE);
         }
+        if self.answered_at.len() == BURST {
+            self.answered_at.pop_front();
+        }
+        self.answered_at.push_back(now);
         if self.answered.len() == MAX_ANSWERED {
             self.answered.pop_front();
         }

@@ -19,6 +19,7 @@ mod interface;
 mod names;
 mod path;
 mod routes;
+mod unheard;
 mod waking;
 
 use std::{
@@ -27,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{handshakes::Handshakes, names::Name, waking::Waking};
+use self::{handshakes::Handshakes, names::Name, unheard::Unheard, waking::Waking};
 pub use self::{
     interface::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
     routes::{MAX_ROUTES, Routes},
@@ -63,6 +64,8 @@ pub struct Session {
     /// How many packets the peer had acknowledged by then.
     lost: Option<u64>,
     waking: Option<Waking>,
+    /// What the tunnel has sent since it was last heard.
+    unheard: Unheard,
     /// When the path is doubted on which nothing was acknowledged, and how many packets had been before it; on the serve side.
     doubt: Option<(Instant, u64)>,
     /// Doubts in a row.
@@ -97,6 +100,7 @@ impl Session {
             path_lost_at: None,
             lost: None,
             waking: None,
+            unheard: Unheard::default(),
             doubt: None,
             doubts: 0,
             last: None,
@@ -153,6 +157,7 @@ impl Session {
     /// Takes what QUIC knows of the tunnel. Wanted before each other input; and at once when the tunnel sends after a rest,
     /// if [`Self::awaits_traffic`].
     pub fn handle_vitals(&mut self, vitals: Vitals, now: Now) {
+        self.unheard.handle_traffic(self.vitals.traffic, vitals.traffic, now.instant);
         self.vitals = vitals;
         self.puncher.handle_traffic(vitals.traffic, now);
     }
@@ -252,6 +257,10 @@ impl Session {
         if is_due(self.handshakes.due) {
             self.tell(Event::HandshakeFailed { why: HandshakeError::Late });
             self.search(now);
+        }
+        if self.tunnel.is_some() && self.punched.is_some_and(|over| self.unheard.is_blocked(over.rtt)) {
+            self.puncher.handle_blocked(now);
+            self.follow(now);
         }
         if is_due(self.patience_ends_at()) {
             self.end_tunnel(TunnelEnd::NoPath, now);
@@ -390,6 +399,7 @@ impl Session {
 
     fn drop_tunnel(&mut self, end: Option<TunnelEnd>) {
         (self.path_lost_at, self.lost, self.waking, self.rekey) = (None, None, None, None);
+        self.unheard = Unheard::default();
         self.puncher.set_tunnel(false);
         if let Some(connection) = self.tunnel.take() {
             self.outputs.push_back(Output::End { connection, end });

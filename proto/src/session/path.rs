@@ -156,7 +156,8 @@ impl Session {
         if self.punched.is_some() {
             self.lost = Some(self.vitals.acknowledged);
         }
-        self.path_lost_at = Some(self.silent_since().unwrap_or(now));
+        let unheard_since = self.unheard.take_blocked(loss);
+        self.path_lost_at = Some(self.silent_since().or(unheard_since).unwrap_or(now));
         (self.punched, self.waking, self.doubts) = (None, None, 0);
         self.name.hurry(now);
         self.tell(Event::PathLost { loss });

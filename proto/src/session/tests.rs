@@ -16,18 +16,22 @@ const ADDRESSES: [SocketAddr; 2] = [
 const SERVE: usize = 0;
 const OPEN: usize = 1;
 const DELAY: Duration = Duration::from_millis(10);
+const RELAY_DELAY: Duration = Duration::from_millis(9);
 const COPIER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 66)), 9999);
 
 /// Two sessions, what is under way between them, and what they wanted of QUIC and their users.
 struct Pairing {
     sides: [Session; 2],
     now: Now,
-    under_way: VecDeque<(Instant, usize, Vec<u8>)>,
+    under_way: VecDeque<(Instant, usize, SocketAddr, Vec<u8>)>,
     deadlines: [Option<Instant>; 2],
     wanted: [Vec<Output>; 2],
     is_cut: bool,
     /// Whether somebody at [`COPIER`] is faster than the open side with copies of its probes, and hands on the answers.
     is_copied: bool,
+    /// Whether somebody at [`COPIER`] is a little faster than either side with copies of its probes, and hands on what is sent to
+    /// him. He drops nothing on the way between the two.
+    is_relayed: bool,
 }
 
 impl Pairing {
@@ -46,17 +50,25 @@ impl Pairing {
                     limits: Limits::DEFAULT,
                     last_success: None,
                     sibling: None,
+                    shared: None,
                 },
                 addresses: vec![ADDRESSES[1 - side]],
                 is_named,
                 patience,
-                    shared: None,
             };
             Session::new(config, now)
         });
         let (under_way, wanted) = Default::default();
-        let mut pairing =
-            Self { sides, now, under_way, deadlines: [None; 2], wanted, is_cut: false, is_copied: false };
+        let mut pairing = Self {
+            sides,
+            now,
+            under_way,
+            deadlines: [None; 2],
+            wanted,
+            is_cut: false,
+            is_copied: false,
+            is_relayed: false,
+        };
         for side in [SERVE, OPEN] {
             pairing.sides[side].set_local(Some(ADDRESSES[side].ip()), None, now);
             pairing.sides[side].start(now);
@@ -117,8 +129,14 @@ impl Pairing {
                 transmit.pair == main(ADDRESSES[1 - side]) || self.is_copied && transmit.pair == main(COPIER);
             if is_main && transmit.ttl.is_none() && !self.is_cut {
                 let at = self.now.instant + DELAY;
-                self.under_way.push_back((at, 1 - side, transmit.payload.to_vec()));
+                self.under_way.push_back((at, 1 - side, ADDRESSES[side], transmit.payload.to_vec()));
             }
+            let is_relays = is_main || transmit.pair == main(COPIER);
+            if self.is_relayed && is_relays && transmit.ttl.is_none() && !self.is_cut {
+                let at = self.now.instant + RELAY_DELAY;
+                self.under_way.push_back((at, 1 - side, COPIER, transmit.payload.to_vec()));
+            }
+            self.under_way.make_contiguous().sort_by_key(|(at, ..)| *at);
         }
     }
 
@@ -129,9 +147,9 @@ impl Pairing {
             let next = self.deadlines.into_iter().flatten().chain(arrival).min().unwrap_or(end).min(end);
             self.now = self.now.after(next.saturating_duration_since(self.now.instant));
             if arrival.is_some_and(|at| at <= next) {
-                let (_, side, payload) = self.under_way.pop_front().expect("just seen");
+                let (_, side, from, payload) = self.under_way.pop_front().expect("just seen");
                 let copied = (self.is_copied && side == SERVE).then_some(COPIER);
-                for remote in copied.into_iter().chain([ADDRESSES[1 - side]]) {
+                for remote in copied.into_iter().chain([from]) {
                     let pair = Pair { socket: SocketId::MAIN, remote };
                     self.sides[side].handle_datagram(pair, &payload, self.now);
                     self.drain(side);
@@ -192,6 +210,15 @@ fn handshakes_are_bounded_and_the_oldest_makes_room() {
     assert_eq!(pairing.count(SERVE, |output| *output == Output::Abandon(first)), 1);
     pairing.sides[SERVE].handle_established(first, now);
     assert_eq!(pairing.sides[SERVE].tunnel(), None, "what was abandoned is no tunnel");
+}
+
+#[test]
+fn whoever_holds_the_key_and_finishes_no_handshake_begins_few() {
+    let (mut pairing, _) = Pairing::punched();
+    let mut begun = |id: u8| pairing.sides[SERVE].handle_handshake(&[id], pairing.now).is_some();
+    assert_eq!((0..100).filter(|id| begun(*id)).count(), 8);
+    pairing.run_for(Duration::from_secs(4));
+    assert!(pairing.sides[SERVE].handle_handshake(&[200], pairing.now).is_some());
 }
 
 #[test]
@@ -342,6 +369,72 @@ fn whoever_lets_probes_pass_alone_ends_no_tunnel_before_patience_does() {
     }
 }
 
+/// The tunnel of each side sends once in a second and hears nothing.
+fn send_in_vain(pairing: &mut Pairing, seconds: u64) {
+    for _ in 0..seconds {
+        for side in &mut pairing.sides {
+            let before = side.vitals;
+            let traffic = puncher::Traffic { sent: before.traffic.sent + 1, ..before.traffic };
+            side.handle_vitals(Vitals { traffic, ..before }, pairing.now);
+        }
+        pairing.run_for(Duration::from_secs(1));
+    }
+}
+
+fn is_blocked(output: &Output) -> bool {
+    matches!(output, Output::Event(Event::PathLost { loss: Some(puncher::Loss::Blocked) }))
+}
+
+#[test]
+fn a_path_that_carries_probes_and_nothing_of_the_tunnel_is_a_lost_path_and_patience_counts_from_then() {
+    let mut pairing = Pairing::up(Duration::from_secs(300));
+    send_in_vain(&mut pairing, 9);
+    assert_eq!([SERVE, OPEN].map(|side| pairing.count(side, is_blocked)), [0, 0]);
+    send_in_vain(&mut pairing, 20);
+    assert!(pairing.count(SERVE, is_blocked) + pairing.count(OPEN, is_blocked) > 0);
+    send_in_vain(&mut pairing, 260);
+    assert!(pairing.sides.iter().all(|side| side.tunnel().is_some()));
+    send_in_vain(&mut pairing, 60);
+    assert!(pairing.sides.iter().all(|side| side.tunnel().is_none()));
+    assert!(
+        pairing.wanted.iter().flatten().any(is_out_of_patience),
+        "the other side learns it by the peer's word"
+    );
+}
+
+#[test]
+fn a_tunnel_that_has_only_its_last_acknowledgement_unanswered_keeps_its_path() {
+    let mut pairing = Pairing::up(Duration::from_secs(300));
+    send_in_vain(&mut pairing, 1);
+    pairing.run_for(Duration::from_secs(120));
+    assert!(pairing.wanted.iter().flatten().all(|output| !is_blocked(output)));
+}
+
+#[test]
+fn whoever_has_led_the_tunnel_through_himself_and_carries_it_no_more_is_left_for_the_peer_itself() {
+    let mut pairing = Pairing::new();
+    pairing.is_copied = true;
+    pairing.run_for(Duration::from_secs(1));
+    let dialled = pairing.dialled().expect("the open side dials");
+    let answered = pairing.sides[SERVE].handle_handshake(b"first id", pairing.now).expect("it answers");
+    for (side, connection) in [(SERVE, answered), (OPEN, dialled)] {
+        let now = pairing.now;
+        pairing.sides[side].handle_established(connection, now);
+        pairing.sides[side].handle_vitals(Vitals { acknowledged: 1, ..Vitals::default() }, now);
+        pairing.drain(side);
+    }
+    pairing.run_for(Duration::from_secs(10));
+    let remote = |pairing: &Pairing| pairing.sides[SERVE].connected_pair().map(|pair| pair.remote);
+    assert_eq!(remote(&pairing), Some(COPIER));
+    send_in_vain(&mut pairing, 9);
+    assert_eq!(remote(&pairing), Some(COPIER));
+    let is_left = (0..10).any(|_| {
+        send_in_vain(&mut pairing, 1);
+        remote(&pairing) == Some(ADDRESSES[OPEN])
+    });
+    assert!(is_left);
+}
+
 #[test]
 fn a_tunnel_that_is_heard_by_its_new_path_goes_on() {
     let mut pairing = Pairing::up(Duration::from_secs(3600));
@@ -413,4 +506,42 @@ fn whoever_is_faster_with_copies_and_carries_no_tunnel_is_left_for_the_peer_itse
     assert_eq!(remote(&pairing), Some(ADDRESSES[OPEN]));
     let punched = |output: &Output| matches!(output, Output::Event(Event::Punched(_)));
     assert_eq!(pairing.count(SERVE, punched), 1);
+}
+
+/// Whether both sides use the way between them, in which nobody drops anything.
+fn are_on_the_direct_way(pairing: &Pairing) -> bool {
+    [SERVE, OPEN].into_iter().all(|side| {
+        let pair = pairing.sides[side].connected_pair();
+        pair == Some(Pair { socket: SocketId::MAIN, remote: ADDRESSES[1 - side] })
+    })
+}
+
+/// A path is lost for some seconds and back as it was. Somebody is 1 ms faster with copies, hands on what is sent to him, and
+/// carries no tunnel; on the way between the two sides nothing is lost.
+#[test]
+fn whoever_is_faster_with_copies_when_a_path_comes_back_ends_no_tunnel_that_both_sides_have() {
+    for cut_ms in (10_000..11_000).step_by(50) {
+        let mut pairing = Pairing::up(Duration::from_secs(3600));
+        pairing.run_for(Duration::from_secs(60));
+        pairing.is_cut = true;
+        pairing.run_for(Duration::from_millis(cut_ms));
+        (pairing.is_cut, pairing.is_relayed) = (false, true);
+        pairing.wanted = Default::default();
+        let mut acknowledged = 0;
+        for tenths in 1..=600 {
+            pairing.run_for(Duration::from_millis(100));
+            acknowledged += u64::from(are_on_the_direct_way(&pairing));
+            // QUIC asks again and again: it is woken twice a second.
+            let traffic = puncher::Traffic { sent: tenths / 5, received: acknowledged };
+            for side in [SERVE, OPEN] {
+                let now = pairing.now;
+                pairing.sides[side].handle_vitals(Vitals { traffic, acknowledged, ..Vitals::default() }, now);
+                pairing.drain(side);
+            }
+            if acknowledged > 0 {
+                break;
+            }
+        }
+        assert!(acknowledged > 0, "after {cut_ms} ms: not a packet carried in a minute");
+    }
 }
