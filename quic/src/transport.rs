@@ -35,6 +35,13 @@ const _: () = assert!(STREAM_WINDOW_BYTES as usize / SMALLEST_PACKET_BYTES / 2 <
 /// Unread bytes of all streams together. Bounds memory against a peer that holds the key; docs/security.md has the sum.
 pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
+/// Handshakes of all peers of an endpoint whose first packets wait to be looked at: one peer cannot fill it faster than it is
+/// emptied.
+const MAX_INCOMING: usize = 64;
+
+/// Bytes of further packets of such a handshake that are kept until then: a client sends its first flight in two datagrams.
+const INCOMING_BYTES: u64 = 16 << 10;
+
 /// Bytes handed to the library and not yet acknowledged, for all streams: this much memory a sender holds at most. Less
 /// on a path that has less in flight; see the send scheduler of the tunnel.
 pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
@@ -119,7 +126,11 @@ impl Shared {
     pub fn server(&self, instances: Instances, path: PathEstimate) -> ServerConfig {
         let crypto = self.credentials.server(instances, self.opened.clone());
         let mut config = ServerConfig::with_crypto(crypto);
-        config.transport_config(Arc::new(transport(path, MAX_STREAMS, &self.feedback))).max_incoming(4);
+        config
+            .transport_config(Arc::new(transport(path, MAX_STREAMS, &self.feedback)))
+            .max_incoming(MAX_INCOMING)
+            .incoming_buffer_size(INCOMING_BYTES)
+            .incoming_buffer_size_total(INCOMING_BYTES * MAX_INCOMING as u64);
         config
     }
 }

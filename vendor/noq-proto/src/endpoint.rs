@@ -550,6 +550,19 @@ impl Endpoint {
             panic!("non-initial packet in handle_first_packet()");
         };
 
+        // Before anything is answered or remembered: whoever has copied the connection ID of a
+        // packet must neither get an answer in its name nor stand in the way of the packet itself.
+        let opens = crypto.packet.remote.decrypt(
+            PathId::ZERO,
+            header.number.expand(0),
+            &packet.header_data,
+            &mut packet.payload.clone(),
+        );
+        if opens.is_err() {
+            debug!("initial packet does not open");
+            return None;
+        }
+
         let token = match IncomingToken::from_header(&header, &server_config, network_path.remote) {
             Ok(token) => token,
             Err(InvalidRetryTokenError) => {

@@ -41,8 +41,19 @@ fn garbage(to: [u8; 8]) -> Vec<u8> {
     [long_header(0xe0, 1, to), vec![40], vec![5; 40]].concat()
 }
 
+/// Returns a first packet that does not open, as large as one.
+fn junk(to: [u8; 8]) -> Vec<u8> {
+    [long_header(0xc0, 1, to), vec![0, 0x44, 0x80], vec![5; 1152]].concat()
+}
+
 /// Connects two ends, each of whose datagrams follows what `forge` makes of its connection ID. Returns who is connected.
 fn connects(forge: impl Fn([u8; 8]) -> Vec<u8>) -> [bool; 2] {
+    connects_behind(|datagram| forge(destination(datagram)))
+}
+
+/// The same with what `forge` makes of the whole datagram. As in the program, both have arrived before either is looked at, and
+/// what does not open is ignored.
+fn connects_behind(forge: impl Fn(&[u8]) -> Vec<u8>) -> [bool; 2] {
     let key = Key::stretch(&Phrase::generate([3; 32]));
     let shared = [1, 2].map(|seed| Shared::new(Credentials::new(&key, [seed; 16]).expect("TLS")));
     let mut ends = [Quic::new(&shared[SERVE], [1; 32]), Quic::new(&shared[OPEN], [2; 32])];
@@ -57,9 +68,12 @@ fn connects(forge: impl Fn([u8; 8]) -> Vec<u8>) -> [bool; 2] {
             let (datagrams, events) = ends[side].drive(now);
             connected[side] |= events.iter().any(|(_, event)| matches!(event, Event::Connected));
             for datagram in datagrams {
-                for arrival in [forge(destination(&datagram)), datagram] {
-                    if let Some(incoming) = ends[1 - side].handle_datagram(&arrival, now) {
-                        ends[1 - side].accept(incoming, now);
+                let arrivals = [forge(&datagram), datagram];
+                let incoming = arrivals.map(|arrival| ends[1 - side].handle_datagram(&arrival, now));
+                for incoming in incoming.into_iter().flatten() {
+                    match incoming.decrypt() {
+                        Some(_) => drop(ends[1 - side].accept(incoming, now)),
+                        None => ends[1 - side].ignore(incoming),
                     }
                 }
             }
@@ -84,4 +98,26 @@ fn nor_does_either_behind_another_packet_of_its_datagram() {
     for behind in [retry, version_negotiation] {
         assert_eq!(connects(|to| [garbage(to), behind(to)].concat()), [true; 2]);
     }
+}
+
+#[test]
+fn a_copy_of_a_first_packet_with_other_contents_does_not_stand_in_its_way() {
+    assert_eq!(connects(junk), [true; 2]);
+}
+
+/// The token stands before what is sealed, and is looked at first: a bad one has the handshake closed.
+#[test]
+fn nor_does_one_with_a_token() {
+    let with_token = |datagram: &[u8]| {
+        let mut copy = datagram.to_vec();
+        let is_first = copy[0] & 0xf0 == 0xc0;
+        // Flags and version, both IDs with their lengths, and the token's length, which is none.
+        let at = 6 + usize::from(copy[5]) + 1 + usize::from(copy[6 + usize::from(copy[5])]);
+        if is_first && copy[at] == 0 {
+            copy[at] = 4;
+            copy.splice(at + 1..at + 1, [1, 2, 3, 4]);
+        }
+        copy
+    };
+    assert_eq!(connects_behind(with_token), [true; 2]);
 }
