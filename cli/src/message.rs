@@ -1,8 +1,8 @@
 //! What the program says of itself: every error of the command line, every note, as one list.
 //!
 //! Each message is a short sentence for the one who sits at this machine. It says what is the matter and, where
-//! something can be done, what. docs/messages.md has them all, with causes and cures; `message/page.rs` holds the page
-//! to them. What happens to the tunnel is told by `texts.rs` from the library's events; docs/messages.md has that, too.
+//! something can be done, what. docs/reference/messages.md has them all, with causes and cures; `message/page.rs` holds the page
+//! to them. What happens to the tunnel is told by `texts.rs` from the library's events; docs/reference/messages.md has that, too.
 
 use std::{
     net::{IpAddr, SocketAddr},

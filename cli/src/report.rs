@@ -19,7 +19,7 @@ use super::{
     output, say_as, texts,
 };
 
-/// Version of the event lines, docs/events.md.
+/// Version of the event lines, docs/reference/events.md.
 const SCHEMA: u32 = 1;
 
 /// Lines of one kind say that the same has happened again.

@@ -57,7 +57,7 @@ pub(super) fn json(seen: &StunSeen) -> Value {
     })
 }
 
-/// One of each sentence, for docs/messages.md.
+/// One of each sentence, for docs/reference/messages.md.
 #[cfg(test)]
 pub(in super::super) fn all_sentences() -> Vec<String> {
     let seen = |outside, filtering| StunSeen {

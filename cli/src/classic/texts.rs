@@ -94,7 +94,7 @@ pub(super) const BUSY: &str = "the peer's script still holds the connection of a
 
 pub(super) const SECOND_CLIENT: &str = "a second connection at the same time was reset: the old script's format has room for one. pinhole on both sides has room for thousands";
 
-/// One of each, for docs/messages.md.
+/// One of each, for docs/reference/messages.md.
 #[cfg(test)]
 pub(in super::super) fn all() -> Vec<String> {
     let peer = SocketAddr::from(([203, 0, 113, 9], 5555));

@@ -1,4 +1,4 @@
-//! docs/messages.md against what is said: each message, word for word, in both directions.
+//! docs/reference/messages.md against what is said: each message, word for word, in both directions.
 //!
 //! Every enum is gone through by a match without a wildcard, so whoever adds a variant comes here. Addresses, names
 //! and numbers are examples, the same here and there.
@@ -39,7 +39,7 @@ use self::{
 use super::{Kind, Message};
 use crate::{check, classic, texts, tunnel};
 
-const DOCUMENT: &str = include_str!("../../../docs/messages.md");
+const DOCUMENT: &str = include_str!("../../../docs/reference/messages.md");
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -365,7 +365,7 @@ fn the_page_of_messages_and_the_program_say_the_same() {
     let gone: Vec<&String> = documented.difference(&said).collect();
     assert!(
         missing.is_empty() && gone.is_empty(),
-        "not in docs/messages.md: {missing:#?}\nno longer said: {gone:#?}"
+        "not in docs/reference/messages.md: {missing:#?}\nno longer said: {gone:#?}"
     );
 }
 

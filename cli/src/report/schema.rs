@@ -1,4 +1,4 @@
-//! docs/events.md against what is printed: each event, each field, in both directions.
+//! docs/reference/events.md against what is printed: each event, each field, in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use pinhole::{
 
 use super::*;
 
-const DOCUMENT: &str = include_str!("../../../docs/events.md");
+const DOCUMENT: &str = include_str!("../../../docs/reference/events.md");
 
 type Fields = BTreeSet<String>;
 
