@@ -21,6 +21,8 @@ mod output;
 mod peer_cache;
 mod pipe;
 mod qr;
+#[cfg(test)]
+mod reference;
 mod report;
 mod run_loop;
 mod sanitize;

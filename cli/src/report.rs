@@ -9,9 +9,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pinhole::{
     Event, Peer,
-    proto::puncher::{Connected, Loss, SearchReport, Trouble},
+    proto::puncher::{SearchReport, Trouble},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     journal::{Level, Throttle, one_line},
@@ -115,7 +116,7 @@ impl Reporter {
         if self.json {
             output::out(format!("{}\n", to_json(event)).into_bytes());
         }
-        if let (Some(bar), Some(state)) = (&self.live, state(event)) {
+        if let (Some(bar), Some(state)) = (&self.live, Look::of(event).live) {
             bar.set_message(state);
             bar.reset_elapsed();
         }
@@ -129,7 +130,7 @@ impl Reporter {
         {
             return;
         }
-        self.line(level(event), line);
+        self.line(Look::of(event).level, line);
     }
 
     /// Brings the live line up to date.
@@ -146,6 +147,50 @@ impl Reporter {
     }
 }
 
+/// How an event is shown, beside the sentence that [`texts::describe`] has for it.
+struct Look {
+    /// Whether somebody should look at it: something does not work, or may not for long.
+    level: Level,
+    /// Whether it changes what the program does: a service manager is told.
+    is_state: bool,
+    /// What the live line says from now on.
+    live: Option<&'static str>,
+}
+
+impl Look {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "variants of a later version of the library")]
+    fn of(event: &Event) -> Self {
+        let info = Self { level: Level::Info, is_state: false, live: None };
+        let state = Self { is_state: true, ..info };
+        let wrong = Self { level: Level::Warning, ..info };
+        match event {
+            Event::Searching { .. } => Self { live: Some("waiting for the peer"), ..state },
+            Event::TunnelUp { .. } | Event::PathBack { .. } => Self { live: Some("tunnel up"), ..state },
+            Event::PathLost { .. } => Self { live: Some("no path; connections wait"), ..state },
+            Event::Displaced => {
+                let live = Some("waiting: another pinhole has taken this one's place");
+                Self { live, is_state: true, ..wrong }
+            }
+            Event::Punched(_) | Event::PathChanged(_) | Event::PeerLeft | Event::PeerRestarted => state,
+            Event::HandshakeFailed { .. } | Event::TunnelLost(_) | Event::PeerGone | Event::Trouble(_) => {
+                Self { is_state: true, ..wrong }
+            }
+            Event::ServiceMissing { .. }
+            | Event::Resolved { ok: false, .. }
+            | Event::ConnectionRefused { .. }
+            | Event::ServiceFailed { .. }
+            | Event::ConnectFailed { .. }
+            | Event::AcceptFailed { .. } => wrong,
+            Event::Heard { .. }
+            | Event::PeerServices(_)
+            | Event::PortReaches { .. }
+            | Event::Resolved { ok: true, .. }
+            | Event::ServiceBack { .. } => info,
+            _ => info,
+        }
+    }
+}
+
 /// Returns the sentence for a service manager, if the event changes what the program does.
 pub(super) fn status(event: &Event) -> Option<String> {
     if let Event::TunnelUp { remote } = event {
@@ -154,169 +199,48 @@ pub(super) fn status(event: &Event) -> Option<String> {
     if let Event::PathBack { connected: c, .. } | Event::PathChanged(c) = event {
         return Some(format!("tunnel up, to {}", c.pair.remote));
     }
-    let is_state = matches!(
-        event,
-        Event::Searching { .. }
-            | Event::Punched(_)
-            | Event::HandshakeFailed { .. }
-            | Event::TunnelLost(_)
-            | Event::PathLost { .. }
-            | Event::PeerGone
-            | Event::PeerLeft
-            | Event::PeerRestarted
-            | Event::Displaced
-            | Event::Trouble(_)
-    );
-    let line = texts::describe(event).filter(|_| is_state)?;
+    let line = texts::describe(event).filter(|_| Look::of(event).is_state)?;
     // The advice behind it is for the log.
     let end = [". ", "? "].into_iter().filter_map(|end| line.find(end)).min();
     Some(end.map_or(line.as_str(), |at| &line[..=at]).to_owned())
 }
 
-/// Whether somebody should look at it: something does not work, or may not for long.
-fn level(event: &Event) -> Level {
-    let is_wrong = matches!(
-        event,
-        Event::HandshakeFailed { .. }
-            | Event::TunnelLost(_)
-            | Event::PeerGone
-            | Event::Displaced
-            | Event::Trouble(_)
-            | Event::ServiceMissing { .. }
-            | Event::Resolved { ok: false, .. }
-            | Event::ConnectionRefused { .. }
-            | Event::ServiceFailed { .. }
-            | Event::ConnectFailed { .. }
-            | Event::AcceptFailed { .. }
-    );
-    if is_wrong { Level::Warning } else { Level::Info }
-}
-
-fn state(event: &Event) -> Option<String> {
-    match event {
-        Event::Searching { .. } => Some("waiting for the peer".into()),
-        Event::TunnelUp { .. } | Event::PathBack { .. } => Some("tunnel up".into()),
-        Event::Displaced => Some("waiting: another pinhole has taken this one's place".into()),
-        Event::PathLost { .. } => Some("no path; connections wait".into()),
-        Event::Heard { .. }
-        | Event::Punched(_)
-        | Event::PeerServices(_)
-        | Event::PortReaches { .. }
-        | Event::ServiceMissing { .. }
-        | Event::HandshakeFailed { .. }
-        | Event::TunnelLost(_)
-        | Event::PeerGone
-        | Event::PathChanged(_)
-        | Event::PeerLeft
-        | Event::PeerRestarted
-        | Event::Trouble(_)
-        | Event::Resolved { .. }
-        | Event::ConnectionRefused { .. }
-        | Event::ServiceFailed { .. }
-        | Event::ServiceBack { .. }
-        | Event::ConnectFailed { .. }
-        | Event::AcceptFailed { .. } => None,
-        _ => None,
-    }
-}
-
-/// Returns an event as one JSON object: its name, its text, and what a program would want of it.
+/// Returns an event as the library writes it for programs, with the schema's version and the user's sentence.
 fn to_json(event: &Event) -> Value {
-    let mut object = match event {
-        Event::Searching { peer, addresses } => {
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            json!({"peer": peer, "addresses": addresses})
-        }
-        Event::Heard { from } => json!({"from": from.to_string()}),
-        Event::Punched(connected) => to_json_connected(connected, Some(connected.took)),
-        Event::TunnelUp { remote } => json!({"remote": remote.to_string()}),
-        Event::PeerServices(services) => {
-            json!({"services": services.names(), "complete": services.is_complete()})
-        }
-        Event::PortReaches { listener, service } => {
-            json!({"listener": listener.to_string(), "service": service})
-        }
-        Event::ServiceMissing { listener, service, offered } => {
-            json!({"listener": listener.to_string(), "service": service, "offered": offered.names()})
-        }
-        Event::HandshakeFailed { why } => json!({"why": why.to_string()}),
-        Event::TunnelLost(end) => json!({"why": end.to_string()}),
-        Event::PathLost { loss } => json!({"why": Loss::name_of(*loss)}),
-        Event::PathBack { connected, after } => to_json_connected(connected, Some(*after)),
-        Event::PathChanged(connected) => to_json_connected(connected, None),
-        Event::Displaced => json!({}),
-        Event::PeerGone => json!({}),
-        Event::PeerLeft => json!({}),
-        Event::PeerRestarted => json!({}),
-        Event::Trouble(Trouble::NoPath(found)) => {
-            json!({"kind": "no_path", "cause": found.cause().name(), "found": to_json_report(found)})
-        }
-        Event::Trouble(trouble) => json!({"kind": trouble.name()}),
-        Event::Resolved { host, ok } => json!({"host": host, "ok": ok}),
-        Event::ConnectionRefused { listener, too_many } => {
-            json!({"listener": listener.to_string(), "too_many": too_many})
-        }
-        Event::ServiceFailed { service, reply } => {
-            json!({"service": service, "why": reply.to_string()})
-        }
-        Event::ServiceBack { service } => json!({"service": service}),
-        Event::ConnectFailed { service, why } => {
-            json!({"service": service, "why": why})
-        }
-        Event::AcceptFailed { listener, why } => {
-            json!({"listener": listener.to_string(), "why": why})
-        }
-        _ => json!({}),
-    };
-    (object["event"], object["schema"]) = (event.name().into(), SCHEMA.into());
+    let mut object = serde_json::to_value(event).expect("an event is an object of plain values");
+    object["schema"] = SCHEMA.into();
     if let Some(text) = texts::describe(event) {
         object["text"] = text.into();
     }
     object
 }
 
-/// Returns a pair that is in use from now on, and how long it took to find it where that is told.
-fn to_json_connected(connected: &Connected, took: Option<Duration>) -> Value {
-    let mut object = json!({
-        "remote": connected.pair.remote.to_string(),
-        "method": connected.method.name(),
-        "rtt_ms": connected.rtt.as_secs_f64() * 1000.0,
-        "observed": connected.observed.map(|a| a.to_string()),
-    });
-    if let Some(took) = took {
-        object["seconds"] = took.as_secs_f64().into();
-    }
-    object
+/// What the program alone can tell.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Own<'a> {
+    /// There was no tunnel within `--wait`; the program ends with status 1.
+    GaveUp {
+        /// Why there is no path, as far as one side can tell; null when a pair was in use at that moment.
+        #[cfg_attr(test, schemars(with = "Option<pinhole::proto::puncher::NoPathCauseKind>"))]
+        cause: Option<&'static str>,
+        /// What the search has seen; null when a pair was in use at that moment.
+        found: Option<&'a SearchReport>,
+    },
 }
 
 fn to_json_gave_up(found: Option<&SearchReport>, text: &str) -> Value {
-    let cause = found.map(|found| found.cause().name());
-    let found = found.map(to_json_report);
-    json!({"event": "gave_up", "schema": SCHEMA, "cause": cause, "found": found, "text": text})
-}
-
-/// Returns what the search has seen, as one JSON object.
-fn to_json_report(found: &SearchReport) -> Value {
-    let port = |moved: Option<(u16, u16)>| moved.map(|(expected, seen)| json!([expected, seen]));
-    json!({
-        "heard_from": found.heard_from.map(|a| a.to_string()),
-        "peer_hears": found.peer_hears,
-        "own_port_moved": port(found.own_port_moved),
-        "peer_port_moved": port(found.peer_port_moved),
-        "refused": found.is_refused,
-        "prohibited_by": found.prohibited_by.map(|a| a.to_string()),
-        "unreachable_by": found.unreachable_by.map(|a| a.to_string()),
-        "send_refused": found.is_send_refused,
-        "ends_at": found.ends_at.map(|a| a.to_string()),
-        "swept": found.has_swept,
-        "had_path": found.had_path,
-        "not_public": found.not_public.map(|(ip, _)| ip.to_string()),
-        "own_changed": found.own_changed,
-    })
+    let gave_up = Own::GaveUp { cause: found.map(|found| found.cause().name()), found };
+    let mut object = serde_json::to_value(gave_up).expect("an object of plain values");
+    (object["schema"], object["text"]) = (SCHEMA.into(), text.into());
+    object
 }
 
 #[cfg(test)]
 mod schema;
+#[cfg(all(test, feature = "classic"))]
+pub(super) use self::schema::event_names;
 
 #[cfg(test)]
 mod tests {

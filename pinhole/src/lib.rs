@@ -34,6 +34,7 @@
 //! None is on unless it is asked for.
 //!
 //! - `own-phrases`: keys that a user made up ([`Phrase`]`::own`), with an estimate of how easily they are guessed.
+//! - `schema`: `JsonSchema` of schemars for [`Event`], with the words that its fields may have.
 //! - `stun`: [`check`]`::ask_stun` asks a STUN server how it sees the NAT.
 
 pub mod bind;

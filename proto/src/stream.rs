@@ -17,6 +17,8 @@
 //!
 //! Unknown flags are ignored. An unknown reply code is a refusal.
 
+use strum::VariantArray;
+
 /// Longest name of a service, bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
@@ -104,7 +106,7 @@ pub fn valid_name(name: &str) -> bool {
 pub struct BadRequest;
 
 /// Answers a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Reply {
     /// The bytes of the service follow.
     Connected,
@@ -124,16 +126,6 @@ pub enum Reply {
 }
 
 impl Reply {
-    const ALL: [Self; 7] = [
-        Self::Connected,
-        Self::ConnectedInBlocks,
-        Self::NoSuchService,
-        Self::Refused,
-        Self::Unreachable,
-        Self::Unavailable,
-        Self::Unresolved,
-    ];
-
     /// Returns the byte that stands for this reply.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -151,7 +143,7 @@ impl Reply {
     /// Reads a reply; what a later version may send counts as [`Reply::Unavailable`].
     #[must_use]
     pub fn from_code(code: u8) -> Self {
-        Self::ALL.into_iter().find(|reply| reply.code() == code).unwrap_or(Self::Unavailable)
+        Self::VARIANTS.iter().copied().find(|reply| reply.code() == code).unwrap_or(Self::Unavailable)
     }
 }
 
@@ -211,6 +203,6 @@ mod tests {
         let request = Request { service: "ab".into(), any: false, blocks: false };
         assert_eq!(Request::decode(b"\xfa\x02ab"), Ok(request));
         assert_eq!(Reply::from_code(77), Reply::Unavailable);
-        assert!(Reply::ALL.iter().all(|r| Reply::from_code(r.code()) == *r));
+        assert!(Reply::VARIANTS.iter().all(|r| Reply::from_code(r.code()) == *r));
     }
 }

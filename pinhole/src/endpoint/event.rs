@@ -1,5 +1,7 @@
 //! The events that an endpoint reports: states, troubles, and the fate of connections.
 
+mod json;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pinhole_proto::{
@@ -8,8 +10,10 @@ use pinhole_proto::{
     session,
     stream::Reply,
 };
+use serde::Serialize;
 use tokio::sync::broadcast;
 
+pub(crate) use self::json::Lost;
 use super::{EventStream, PeerAddress};
 use crate::{
     status::Recorder,
@@ -20,76 +24,105 @@ use crate::{
 pub(super) const KEPT: usize = 256;
 
 /// Something that a user may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// As JSON it is one object: the variant's name in `event`, and flat fields with names and types that do not change.
+/// docs/reference/events.md is made from what follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Event {
     /// The search for the peer has begun, or begun again.
     Searching {
-        /// The peer as named.
+        /// The peer as named, with its port.
         peer: String,
         /// The addresses that are tried.
         addresses: Vec<SocketAddr>,
     },
-    /// The first word of the peer arrived: one direction works.
+    /// The first word of the peer in this search: one direction works.
     Heard {
         /// Where it came from.
         from: SocketAddr,
     },
-    /// A pair of addresses is proven both ways.
+    /// A pair of addresses is proven both ways. The tunnel follows.
+    #[serde(serialize_with = "json::punched")]
+    #[cfg_attr(feature = "schema", schemars(with = "json::Punched"))]
     Punched(Connected),
     /// The tunnel stands.
     TunnelUp {
         /// The peer's address.
         remote: SocketAddr,
     },
-    /// The peer has told what it offers. On the open side, soon after [`Event::TunnelUp`].
+    /// The serve side has told what it offers. Told by the open side, soon after [`tunnel_up`](Event::TunnelUp).
+    #[serde(serialize_with = "json::offer")]
+    #[cfg_attr(feature = "schema", schemars(with = "json::Offer"))]
     PeerServices(Arc<Services>),
-    /// A local port reaches that service of the peer.
+    /// A local port reaches a service of the peer. Follows [`peer_services`](Event::PeerServices).
     PortReaches {
         /// The local port.
         listener: SocketAddr,
         /// The service's name.
         service: String,
     },
-    /// A local port reaches nothing: the peer does not offer what it is for.
+    /// A local port reaches nothing: the peer does not offer what it is for. Follows
+    /// [`peer_services`](Event::PeerServices).
     ServiceMissing {
         /// The local port.
         listener: SocketAddr,
         /// The service that it is for.
         service: String,
         /// What the peer offers.
+        #[serde(serialize_with = "json::names")]
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
         offered: Arc<Services>,
     },
-    /// The QUIC handshake over the proven pair failed; the search begins again.
+    /// The pair carries packets, and the tunnel did not come up over it; the search begins again.
     HandshakeFailed {
-        /// Why.
+        /// A sentence.
+        #[serde(serialize_with = "json::sentence")]
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
         why: HandshakeError,
     },
-    /// The tunnel has no path at the moment, and waits while another one is punched.
+    /// The tunnel has no path at the moment, and waits while another one is searched; connections wait.
     PathLost {
-        /// Why; `None` if the peer has noticed first.
+        /// Why. `None` is the peer's loss: it has noticed first.
+        #[serde(rename = "why", serialize_with = "json::lost")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(with = "json::Lost", description = "Why the path is given up.")
+        )]
         loss: Option<Loss>,
     },
-    /// The tunnel has a path again.
+    /// The tunnel has a path again; connections go on.
+    #[serde(serialize_with = "json::back")]
+    #[cfg_attr(feature = "schema", schemars(with = "json::Back"))]
     PathBack {
         /// The path.
         connected: Connected,
         /// Time without one, as far as we knew.
         after: Duration,
     },
-    /// The tunnel has moved to a better path.
+    /// A nearer path has taken the place of the one in use, without a pause.
+    #[serde(serialize_with = "json::path")]
+    #[cfg_attr(feature = "schema", schemars(with = "json::Path"))]
     PathChanged(Connected),
-    /// Another run on our side, with the same key, has taken this one's place; this one waits.
+    /// Another run on our side with this key has taken this one's place, and this one waits; connections were reset.
     Displaced,
-    /// The peer's program ran on this machine and has ended without a goodbye: its port is closed.
+    /// The peer's program ran on this machine and has ended without a goodbye (its port is closed); connections were
+    /// reset.
     PeerGone,
-    /// The tunnel ended without a goodbye.
+    /// The tunnel has ended without a goodbye; connections were reset.
+    #[serde(serialize_with = "json::ended")]
+    #[cfg_attr(feature = "schema", schemars(with = "json::Ended"))]
     TunnelLost(TunnelEnd),
-    /// The peer said goodbye.
+    /// The peer has said goodbye; connections were reset.
     PeerLeft,
-    /// A new run of the peer's program has taken over.
+    /// A new run of the peer's program has taken over; connections were reset.
     PeerRestarted,
-    /// Something is wrong that has a name.
+    /// Something is wrong that has a name. Told once in a search; `no_path` once for each cause.
+    #[serde(serialize_with = "json::wrong")]
+    #[cfg_attr(feature = "schema", schemars(with = "json::Wrong"))]
     Trouble(Trouble),
     /// The peer's name does not resolve any more, or again.
     Resolved {
@@ -98,37 +131,40 @@ pub enum Event {
         /// Whether it resolves now.
         ok: bool,
     },
-    /// A local connection waited in vain for the tunnel and was refused.
+    /// A local connection was refused for lack of a tunnel.
     ConnectionRefused {
-        /// The local listener.
+        /// The local port.
         listener: SocketAddr,
-        /// Whether too many waited already (or, if not, it waited too long).
+        /// Whether too many waited already; otherwise it had waited too long.
         too_many: bool,
     },
-    /// The serve side could not connect to the service that a connection asked for.
+    /// The service that a connection asked for could not be reached. The serve side tells the first failure only, until
+    /// [`service_back`](Event::ServiceBack).
     ServiceFailed {
         /// The service.
         service: String,
-        /// What went wrong.
+        /// A sentence.
+        #[serde(rename = "why", serialize_with = "json::sentence")]
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
         reply: Reply,
     },
-    /// The service answers again after it had failed.
+    /// The service answers again after it had failed. Told by the serve side.
     ServiceBack {
         /// The service.
         service: String,
     },
-    /// The serve side is out of means (no descriptors left, for example) and could not even ask the service.
+    /// The serve side is out of means, no descriptors left for example, and could not even ask the service.
     ConnectFailed {
         /// The service.
         service: String,
-        /// Why.
+        /// The system's words.
         why: String,
     },
-    /// A listener cannot accept at the moment (no descriptors left, for example) and tries again.
+    /// A local port takes no connections at the moment, no descriptors left for example, and tries again.
     AcceptFailed {
-        /// The local listener.
+        /// The local port.
         listener: SocketAddr,
-        /// Why.
+        /// The system's words.
         why: String,
     },
 }
@@ -158,31 +194,7 @@ impl Event {
     /// Names it for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Searching { .. } => "searching",
-            Self::Heard { .. } => "heard",
-            Self::Punched(_) => "punched",
-            Self::TunnelUp { .. } => "tunnel_up",
-            Self::PeerServices(_) => "peer_services",
-            Self::PortReaches { .. } => "port_reaches",
-            Self::ServiceMissing { .. } => "service_missing",
-            Self::HandshakeFailed { .. } => "handshake_failed",
-            Self::PathLost { .. } => "path_lost",
-            Self::PathBack { .. } => "path_back",
-            Self::PathChanged(_) => "path_changed",
-            Self::Displaced => "displaced",
-            Self::PeerGone => "peer_gone",
-            Self::TunnelLost(_) => "tunnel_lost",
-            Self::PeerLeft => "peer_left",
-            Self::PeerRestarted => "peer_restarted",
-            Self::Trouble(_) => "trouble",
-            Self::Resolved { .. } => "resolved",
-            Self::ConnectionRefused { .. } => "connection_refused",
-            Self::ServiceFailed { .. } => "service_failed",
-            Self::ServiceBack { .. } => "service_back",
-            Self::ConnectFailed { .. } => "connect_failed",
-            Self::AcceptFailed { .. } => "accept_failed",
-        }
+        self.into()
     }
 
     /// Returns the path that it tells of.

@@ -25,7 +25,7 @@ use self::inner::Inner;
 pub(crate) use self::{
     address::source_toward,
     driver::{Command, HealthAsker},
-    event::Events,
+    event::{Events, Lost},
 };
 pub use self::{
     address::{PeerAddress, PeerError},

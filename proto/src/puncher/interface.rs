@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
+
 use super::{Limits, Schedule, SharedBudget, Trouble};
 use crate::{
     Role,
@@ -72,13 +74,18 @@ pub struct LastSuccess {
 }
 
 /// The method by which a pair was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "method"))]
 pub enum Method {
     /// From main port to main port, as the user named them, or in answer to such a probe.
     Base,
-    /// By a slot's fresh pair of ports.
+    /// By a slot's fresh pair of ports, which both sides draw from the key and the time.
     Slot,
     /// By the ports that both sides have kept in reserve since their last path.
+    #[serde(rename = "spare")]
+    #[strum(serialize = "spare")]
     Reserve,
     /// By one of many sockets of ours toward the peer's main port.
     Fan,
@@ -93,13 +100,7 @@ impl Method {
     /// Names it for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::Slot => "slot",
-            Self::Reserve => "spare",
-            Self::Fan => "fan",
-            Self::Sweep => "sweep",
-        }
+        self.into()
     }
 
     /// Finds it by its name.
@@ -189,21 +190,6 @@ pub enum Loss {
     Moved,
     /// It carries probes, and nothing of the tunnel.
     Blocked,
-}
-
-impl Loss {
-    /// Names it for programs; `None` is the peer's loss.
-    #[must_use]
-    pub fn name_of(loss: Option<Self>) -> &'static str {
-        match loss {
-            Some(Self::Silent(_)) => "silent",
-            Some(Self::Rerouted) => "rerouted",
-            Some(Self::Aged) => "aged",
-            Some(Self::Moved) => "moved",
-            Some(Self::Blocked) => "blocked",
-            None => "peer",
-        }
-    }
 }
 
 /// An event in the life of a puncher.

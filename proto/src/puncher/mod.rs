@@ -49,9 +49,13 @@ pub use interface::{
     Config, Connected, Dropped, Event, Icmp, IcmpKind, LastSuccess, Loss, Method, Output, Pair, Sibling,
     SocketId, Traffic, Transmit,
 };
+#[cfg(feature = "schema")]
+pub use observations::TroubleKind;
 pub use observations::{SILENCE, Trouble};
 pub use path::health::Health;
 pub use peers::FRESH;
+#[cfg(feature = "schema")]
+pub use report::NoPathCauseKind;
 pub use report::{NoPathCause, SearchReport};
 pub use search::schedule::{SLOT, Schedule};
 

@@ -37,7 +37,19 @@ const CLOSED_LIFE: Duration = Duration::from_secs(5);
 
 /// A trouble: something that is wrong in a way that has a name. Each is reported once in a search; the lack of a path
 /// once for each cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[cfg_attr(
+    feature = "schema",
+    derive(strum::EnumDiscriminants),
+    strum_discriminants(
+        name(TroubleKind),
+        doc = "What is wrong.",
+        derive(strum::VariantArray, strum::IntoStaticStr, schemars::JsonSchema),
+        strum(serialize_all = "snake_case"),
+        schemars(rename = "kind", rename_all = "snake_case")
+    )
+)]
 pub enum Trouble {
     /// Probes arrive from the peer's IP that this key cannot open.
     WrongKey {
@@ -51,8 +63,8 @@ pub enum Trouble {
         /// The version that they claim.
         version: u8,
     },
-    /// The peer has the key and runs another verb: it checks and we do not, or the other way round.
-    /// [`Event::Heard`](super::Event::Heard) takes it back.
+    /// The peer has the key and runs another verb: one of the two sides is a `pinhole check`.
+    /// A [`heard`](super::Event::Heard) takes it back.
     OtherVerb {
         /// Where it was heard from.
         from: SocketAddr,
@@ -66,13 +78,13 @@ pub enum Trouble {
         /// The role of this side.
         role: Role,
     },
-    /// The peer plays the same role. [`Event::Heard`](super::Event::Heard) takes it back.
+    /// The peer plays the same role. A [`heard`](super::Event::Heard) takes it back.
     SameRole {
         /// The role that both play.
         role: Role,
     },
     /// Our own probes come back: the peer's address may be our own, or somebody sends them back.
-    /// [`Event::Heard`](super::Event::Heard) takes it back.
+    /// A [`heard`](super::Event::Heard) takes it back.
     OwnEcho {
         /// Where they come from.
         from: SocketAddr,
@@ -90,16 +102,7 @@ impl Trouble {
     /// Names it for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::WrongKey { .. } => "wrong_key",
-            Self::OtherVersion { .. } => "other_version",
-            Self::OtherVerb { .. } => "other_verb",
-            Self::OldScript { .. } => "old_script",
-            Self::SameRole { .. } => "same_role",
-            Self::OwnEcho { .. } => "own_echo",
-            Self::NoPath(_) => "no_path",
-            Self::Clock { .. } => "clock",
-        }
+        self.into()
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Serialize, Serializer};
+
 use crate::nat::NotPublic;
 
 /// The report of a search: what one side has seen of the way to the other while there is no path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "found"))]
 pub struct SearchReport {
     /// Where the peer's last word came from, if one came.
     pub heard_from: Option<SocketAddr>,
@@ -16,28 +19,46 @@ pub struct SearchReport {
     /// The peer's main port, and the one that we saw instead.
     pub peer_port_moved: Option<(u16, u16)>,
     /// The peer's IP answers that nobody is there: a machine without pinhole, or a router that answers for itself.
+    #[serde(rename = "refused")]
     pub is_refused: bool,
-    /// A filter on the way says that it refuses our packets.
+    /// Who says that a filter refuses our packets.
     pub prohibited_by: Option<IpAddr>,
-    /// A router says that there is no way to the peer's network.
+    /// Who says that there is no way to the peer's network.
     pub unreachable_by: Option<IpAddr>,
     /// This system did not let us send.
+    #[serde(rename = "send_refused")]
     pub is_send_refused: bool,
     /// The outermost router that answered probes which end at it, where that is one of our own side and nothing
     /// behind it answered.
     pub ends_at: Option<IpAddr>,
     /// Whether all methods have had their turn, more than once.
+    #[serde(rename = "swept")]
     pub has_swept: bool,
     /// Whether a path was in use until this search began.
     pub had_path: bool,
-    /// An address of the peer that no machine on the internet has, and to which no network of this machine leads.
+    /// An address of the peer that is private, a carrier's, link-local or reserved, and to which no network of this
+    /// machine leads.
+    #[serde(serialize_with = "address")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<IpAddr>"))]
     pub not_public: Option<(IpAddr, NotPublic)>,
     /// Whether our own address, inside or outside, has changed since the last path.
     pub own_changed: bool,
 }
 
 /// The cause why there is no path, as far as one side can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[cfg_attr(
+    feature = "schema",
+    derive(strum::EnumDiscriminants),
+    strum_discriminants(
+        name(NoPathCauseKind),
+        doc = "Why there is no path, as far as one side can tell.",
+        derive(strum::VariantArray, strum::IntoStaticStr, schemars::JsonSchema),
+        strum(serialize_all = "snake_case"),
+        schemars(rename = "cause", rename_all = "snake_case")
+    )
+)]
 pub enum NoPathCause {
     /// We hear the peer, and no pair carries packets both ways.
     OneWay {
@@ -119,18 +140,14 @@ impl NoPathCause {
     /// Names it for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::OneWay { .. } => "one_way",
-            Self::SendRefused => "send_refused",
-            Self::Prohibited { .. } => "prohibited",
-            Self::Unreachable { .. } => "unreachable",
-            Self::NotPublic { .. } => "not_public",
-            Self::Moved => "moved",
-            Self::OwnSideBlocks { .. } => "own_side_blocks",
-            Self::Refused => "refused",
-            Self::Vanished => "vanished",
-            Self::Silent => "silent",
-            Self::Unmet => "unmet",
-        }
+        self.into()
     }
+}
+
+/// Writes the address alone.
+fn address<S: Serializer>(
+    not_public: &Option<(IpAddr, NotPublic)>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    not_public.map(|(ip, _)| ip).serialize(serializer)
 }

@@ -150,6 +150,7 @@ pub enum Event {
 
 /// The reason why a tunnel ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "schema", derive(strum::VariantArray))]
 pub enum TunnelEnd {
     /// The peer said that it leaves.
     #[error("the peer left")]

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Event, Tunnel,
     clock::now,
-    endpoint::{HealthAsker, PeerAddress, source_toward},
+    endpoint::{HealthAsker, Lost, PeerAddress, source_toward},
     mux::PeerMux,
     tunnel::Numbers,
 };
@@ -230,7 +230,7 @@ fn time_of(event: &Event) -> Option<Duration> {
 
 fn why(event: &Event) -> Option<String> {
     if let Event::PathLost { loss } = event {
-        return Some(Loss::name_of(*loss).to_owned());
+        return Some(Lost::from(*loss).name().to_owned());
     }
     if let Event::TunnelLost(end) = event {
         return Some(end.to_string());
