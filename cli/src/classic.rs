@@ -3,10 +3,9 @@
 //! One UDP socket, one TCP connection at a time, one loop. What the protocol wants is `pinhole_classic`.
 
 mod local;
-mod texts;
-
 #[cfg(test)]
-pub(super) use self::texts::all as all_texts;
+pub(super) mod page;
+mod texts;
 
 use std::{
     io,

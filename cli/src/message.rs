@@ -1,8 +1,8 @@
 //! What the program says of itself: every error of the command line, every note, as one list.
 //!
 //! Each message is a short sentence for the one who sits at this machine. It says what is the matter and, where
-//! something can be done, what. docs/reference/messages.md has them all, with causes and cures; `message/page.rs` holds the page
-//! to them. What happens to the tunnel is told by `texts.rs` from the library's events; docs/reference/messages.md has that, too.
+//! something can be done, what. docs/reference/messages.md has them all, with causes and cures: those are in `message/page`, which
+//! makes the page. What happens to the tunnel is told by `texts.rs` from the library's events; the page has that, too.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -447,4 +447,4 @@ impl Message {
 
 // The page has the sentences of all features.
 #[cfg(all(test, feature = "classic"))]
-mod page;
+pub(super) mod page;

@@ -93,39 +93,3 @@ pub(super) const LOST: &str = "nothing heard from the peer for ten heartbeats; w
 pub(super) const BUSY: &str = "the peer's script still holds the connection of a former session: end it there and start it again; by itself it notices within five minutes";
 
 pub(super) const SECOND_CLIENT: &str = "a second connection at the same time was reset: the old script's format has room for one. pinhole on both sides has room for thousands";
-
-/// One of each, for docs/reference/messages.md.
-#[cfg(test)]
-pub(in super::super) fn all() -> Vec<String> {
-    let peer = SocketAddr::from(([203, 0, 113, 9], 5555));
-    let refused = io::Error::from_raw_os_error(111);
-    let none_left = io::Error::from_raw_os_error(24);
-    let ratio = |original| Ratio { original, packed: original / 2 };
-    let ends = [End::Local, End::Peer, End::PeerBroken, End::Restarted, End::Unacked, End::Silent];
-    let mut all: Vec<String> = ends
-        .map(|end| {
-            match end {
-                End::Local | End::Peer | End::PeerBroken | End::Restarted | End::Unacked | End::Silent => {}
-            }
-            let lasted = Duration::from_secs(7);
-            ended(&Summary { end, ratio: ratio(2000), received: 300, lasted, rest: Vec::new() })
-        })
-        .into();
-    all.extend([
-        caveat(true, "22", "203.0.113.9"),
-        waiting("home.example:5555", peer),
-        heard(peer),
-        pinhole(peer, true),
-        pinhole(peer, false),
-        super::texts::ratio(ratio(1_000_000)),
-        cut(1372),
-        no_service("localhost:22", &refused),
-        cannot_accept(&none_left),
-        held(false, false),
-        held(true, false),
-        held(true, true),
-        gave_up(Duration::from_secs(30)),
-    ]);
-    all.extend([BEGAN, LOST, BUSY, SECOND_CLIENT].map(str::to_owned));
-    all
-}

@@ -1,10 +1,13 @@
-//! docs/reference/messages.md against what is said: each message, word for word, in both directions.
+//! docs/reference/messages.md: everything that is said, with its cause and its cure.
 //!
-//! Every enum is gone through by a match without a wildcard, so whoever adds a variant comes here. Addresses, names
-//! and numbers are examples, the same here and there.
+//! A message stands here once, in an [`Entry`] of one of the [`SECTIONS`], as it reads with names, addresses and numbers
+//! for example. Tests tell which messages have no entry.
 
+mod key;
 mod kinds;
-mod search;
+mod tunnel;
+mod typed;
+mod verbs;
 
 use std::{
     collections::BTreeSet,
@@ -24,29 +27,197 @@ use pinhole::{
         control::Services,
         key::{Instances, Phrase, PhraseError},
         nat::{Cause, NotPublic},
-        puncher::{Connected, Loss, Method, NoPathCause, Pair, SocketId, Trouble},
+        puncher::{
+            Connected, Loss, Method, NoPathCause, NoPathCauseKind, Pair, SocketId, Trouble, TroubleKind,
+        },
         stream::Reply,
     },
     status::snapshot::Side,
     tunnel::{HandshakeError, TunnelEnd},
 };
-use strum::IntoEnumIterator;
+use strum::{IntoEnumIterator, VariantArray};
 
-use self::{
-    kinds::message,
-    search::{causes, troubles},
-};
+use self::kinds::message;
 use super::{Kind, Message};
-use crate::{check, classic, texts, tunnel};
+use crate::{
+    check, classic,
+    reference::{self, wrapped},
+    texts,
+    tunnel::advise,
+};
 
-const DOCUMENT: &str = include_str!("../../../docs/reference/messages.md");
+const INTRODUCTION: &str = "\
+# Messages
+
+Everything that pinhole says to its user, with the cause and the cure. Look for a part of the sentence without its
+addresses, names and numbers: those are examples here. The page is made from the code, by
+`PINHOLE_WRITE=1 cargo test --bin pinhole reference`.
+
+What the program says goes to stderr. `error: ` before a sentence means that it ends with status 2; a reason of the
+system's may follow behind a colon. For programs there is `--json`, and [events.md](events.md); what `pinhole check` and
+`pinhole status` print as a report is in [check.md](../check.md) and [status.md](../status.md). A wrong option or a missing
+argument is answered by a sentence that names it, and `--help` explains.
+";
+
+/// The page, in its order.
+const SECTIONS: [&Section; 15] = [
+    &typed::TYPED,
+    &typed::WHO,
+    &key::KEY,
+    &typed::PORTS,
+    &typed::START,
+    &tunnel::NO_PATH,
+    &tunnel::THERE,
+    &tunnel::TUNNEL,
+    &tunnel::FAULTS,
+    &verbs::PIPE,
+    &verbs::STATUS,
+    &verbs::CHECK,
+    &verbs::MANUAL,
+    &verbs::DEMO,
+    &classic::page::CLASSIC,
+];
+
+/// A heading of the page, and what stands below it.
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    /// What is true of all of them.
+    pub(crate) about: &'static str,
+    pub(crate) entries: &'static [Entry],
+}
+
+/// Messages with the same cause and the same cure.
+pub(crate) struct Entry {
+    pub(crate) says: fn() -> Vec<Said>,
+    pub(crate) why: &'static str,
+    pub(crate) action: &'static str,
+}
+
+/// A message for example.
+pub(crate) enum Said {
+    Message(Kind),
+    Event(Event),
+    NoPath(NoPathCause),
+    Start(StartError),
+    /// A key as it was typed, and whether the sentence is for who has typed it alone.
+    Key(String, bool),
+    Check(CheckError),
+    Stun(StunError),
+    Text(String),
+}
+
+impl Said {
+    fn line(self) -> String {
+        match self {
+            Self::Message(kind) => message(kind).to_string(),
+            Self::Event(event) => texts::describe(&event).expect("an event that is told"),
+            Self::NoPath(diagnosis) => texts::no_path(&diagnosis),
+            Self::Start(error) => advise(error).to_string(),
+            Self::Key(typed, for_own_eyes) => bad_key([&*typed], for_own_eyes).to_string(),
+            Self::Check(error) => check::broken(&error),
+            Self::Stun(error) => format!("{}: {error}", Message::Stun),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+impl Entry {
+    /// Returns the lines, each once.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for line in (self.says)().into_iter().map(Said::line) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+
+    /// Names the cause for programs, where it has a name.
+    fn cause(&self) -> Option<&'static str> {
+        (self.says)()
+            .iter()
+            .find_map(|said| if let Said::NoPath(why) = said { Some(why.name()) } else { None })
+    }
+
+    fn text(&self) -> String {
+        let cause = self.cause().map_or_else(String::new, |cause| format!("(`{cause}`) "));
+        let why = wrapped(&format!("*Why.* {cause}{}", self.why));
+        let action = wrapped(&format!("*Do.* {}", self.action));
+        format!("\n```text\n{}\n```\n\n{why}\n\n{action}\n", self.lines().join("\n"))
+    }
+}
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for section in SECTIONS {
+        page += &format!("\n## {}\n", section.title);
+        if !section.about.is_empty() {
+            page += &format!("\n{}\n", wrapped(section.about));
+        }
+        page.extend(section.entries.iter().map(Entry::text));
+    }
+    page
+}
+
+fn all<const N: usize>(groups: [Vec<Said>; N]) -> Vec<Said> {
+    groups.into_iter().flatten().collect()
+}
+
+fn messages(kinds: impl IntoIterator<Item = Kind>) -> Vec<Said> {
+    kinds.into_iter().map(Said::Message).collect()
+}
+
+fn events(events: impl IntoIterator<Item = Event>) -> Vec<Said> {
+    events.into_iter().map(Said::Event).collect()
+}
+
+fn troubles(troubles: impl IntoIterator<Item = Trouble>) -> Vec<Said> {
+    events(troubles.into_iter().map(Event::Trouble))
+}
+
+fn no_path(diagnoses: impl IntoIterator<Item = NoPathCause>) -> Vec<Said> {
+    diagnoses.into_iter().map(Said::NoPath).collect()
+}
+
+fn starts(errors: impl IntoIterator<Item = StartError>) -> Vec<Said> {
+    errors.into_iter().map(Said::Start).collect()
+}
+
+fn binds(errors: impl IntoIterator<Item = BindError>) -> Vec<Said> {
+    starts(errors.into_iter().map(StartError::Bind))
+}
+
+fn peers(errors: impl IntoIterator<Item = PeerError>) -> Vec<Said> {
+    starts(errors.into_iter().map(StartError::Peer))
+}
+
+/// What is said of keys, in a log and on the user's own terminal.
+fn keys<'a>(typed: impl IntoIterator<Item = &'a str>) -> Vec<Said> {
+    typed.into_iter().flat_map(|key| [false, true].map(|eyes| Said::Key(key.to_owned(), eyes))).collect()
+}
+
+fn checks(errors: impl IntoIterator<Item = CheckError>) -> Vec<Said> {
+    errors.into_iter().map(Said::Check).collect()
+}
+
+fn stun(errors: impl IntoIterator<Item = StunError>) -> Vec<Said> {
+    errors.into_iter().map(Said::Stun).collect()
+}
+
+pub(crate) fn texts(texts: impl IntoIterator<Item = String>) -> Vec<Said> {
+    texts.into_iter().map(Said::Text).collect()
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What is said of the file of peers.
 const NAMES: &str = "/home/me/.config/pinhole/config.toml names home, office; did you mean \"home\"?";
 
-fn peers() -> std::path::PathBuf {
+/// The system's words where descriptors have run out.
+const NONE_LEFT: &str = "Too many open files (os error 24)";
+
+fn peers_file() -> std::path::PathBuf {
     "/home/me/.config/pinhole/config.toml".into()
 }
 
@@ -66,312 +237,135 @@ fn eio() -> io::Error {
     io::Error::from_raw_os_error(5)
 }
 
-/// What happens to a tunnel.
-#[expect(clippy::wildcard_enum_match_arm, reason = "variants of a later version of the library")]
-fn events() -> Vec<Event> {
-    let pair = Pair { socket: SocketId::MAIN, remote: peer() };
-    let rtt = Duration::from_millis(24);
-    let connected = Connected {
-        pair,
-        method: Method::Base,
-        rtt,
-        took: Duration::from_millis(300),
-        observed: None,
-        instances: Instances::default(),
-    };
-    let service = || "22".to_owned();
-    let missing = |service: &str, offered: &[&str]| Event::ServiceMissing {
-        listener: local(),
-        service: service.into(),
-        offered: Services::new(offered.iter().copied()).into(),
-    };
-    let mut all = vec![
-        Event::PeerServices(Services::new(["22"]).into()),
-        Event::Searching { peer: "home.example:5555".into(), addresses: vec![peer()] },
-        Event::Heard { from: peer() },
-        Event::Punched(connected),
-        Event::TunnelUp { remote: peer() },
-        Event::PortReaches { listener: local(), service: service() },
-        missing("2222", &["22", "web"]),
-        missing("2222", &[]),
-        Event::HandshakeFailed { why: HandshakeError::Late },
-        Event::PathBack { connected, after: 4 * SECOND },
-        Event::PathChanged(connected),
-        Event::Displaced,
-        Event::PeerGone,
-        Event::PeerLeft,
-        Event::PeerRestarted,
-        Event::Resolved { host: "home.example".into(), ok: false },
-        Event::Resolved { host: "home.example".into(), ok: true },
-        Event::ConnectionRefused { listener: local(), too_many: true },
-        Event::ConnectionRefused { listener: local(), too_many: false },
-        Event::ServiceBack { service: service() },
-        Event::ConnectFailed { service: service(), why: "Too many open files (os error 24)".into() },
-        Event::AcceptFailed { listener: local(), why: "Too many open files (os error 24)".into() },
-    ];
-    let ends =
-        [TunnelEnd::PeerLeft, TunnelEnd::Replaced, TunnelEnd::Closed, TunnelEnd::NoPath, TunnelEnd::Broken];
-    all.extend(ends.map(Event::TunnelLost));
-    let losses = [Loss::Silent(3 * SECOND), Loss::Aged, Loss::Rerouted, Loss::Moved, Loss::Blocked];
-    all.extend(losses.map(Some).into_iter().chain([None]).map(|loss| Event::PathLost { loss }));
-    let replies =
-        [Reply::NoSuchService, Reply::Refused, Reply::Unreachable, Reply::Unavailable, Reply::Unresolved];
-    all.extend(replies.map(|reply| Event::ServiceFailed { service: service(), reply }));
-    all.extend(troubles().into_iter().map(Event::Trouble));
-    // Whoever adds one of these adds it above.
-    for event in &all {
-        match event {
-            Event::Searching { .. }
-            | Event::Heard { .. }
-            | Event::Punched(_)
-            | Event::TunnelUp { .. }
-            | Event::PeerServices(_)
-            | Event::PortReaches { .. }
-            | Event::ServiceMissing { .. }
-            | Event::HandshakeFailed { .. }
-            | Event::PathLost {
-                loss: None | Some(Loss::Silent(_) | Loss::Aged | Loss::Rerouted | Loss::Moved | Loss::Blocked),
-            }
-            | Event::PathBack { .. }
-            | Event::PathChanged(_)
-            | Event::Displaced
-            | Event::PeerGone
-            | Event::TunnelLost(
-                TunnelEnd::PeerLeft
-                | TunnelEnd::Replaced
-                | TunnelEnd::Closed
-                | TunnelEnd::NoPath
-                | TunnelEnd::Broken,
-            )
-            | Event::PeerLeft
-            | Event::PeerRestarted
-            | Event::Trouble(_)
-            | Event::Resolved { .. }
-            | Event::ConnectionRefused { .. }
-            | Event::ServiceFailed {
-                reply:
-                    Reply::Connected
-                    | Reply::ConnectedInBlocks
-                    | Reply::NoSuchService
-                    | Reply::Refused
-                    | Reply::Unreachable
-                    | Reply::Unavailable
-                    | Reply::Unresolved,
-                ..
-            }
-            | Event::ServiceBack { .. }
-            | Event::ConnectFailed { .. }
-            | Event::AcceptFailed { .. } => {}
-            _ => {}
-        }
-    }
-    all
-}
-
-/// Why a start fails that the endpoint knows of.
-#[expect(clippy::wildcard_enum_match_arm, reason = "variants of a later version of the library")]
-fn starts() -> Vec<StartError> {
-    let bind = |protocol, address: SocketAddr, kind: io::ErrorKind| {
-        StartError::Bind(BindError::new(protocol, address, kind.into()))
-    };
-    let low = ([127, 0, 0, 1], 80).into();
-    let all = vec![
-        bind(Protocol::Udp, ([0, 0, 0, 0], 5555).into(), io::ErrorKind::AddrInUse),
-        bind(Protocol::Tcp, local(), io::ErrorKind::AddrInUse),
-        bind(Protocol::Tcp, (std::net::Ipv6Addr::LOCALHOST, 2222).into(), io::ErrorKind::AddrInUse),
-        bind(Protocol::Udp, ([0, 0, 0, 0], 555).into(), io::ErrorKind::PermissionDenied),
-        bind(Protocol::Tcp, low, io::ErrorKind::PermissionDenied),
-        bind(Protocol::Udp, peer(), io::ErrorKind::AddrNotAvailable),
-        StartError::Bind(BindError::new(Protocol::Udp, peer(), eio())),
-        StartError::Peer(PeerError::Unresolved("home.example".into())),
-        StartError::Peer(PeerError::PortInName("home.example:5555".into())),
-        StartError::Peer(PeerError::OnlyIpv6("home.example".into())),
-        StartError::Peer(PeerError::NoMachine([0, 0, 0, 0].into())),
-        StartError::Peer(PeerError::OwnAddress(([127, 0, 0, 1], 5555).into())),
-        StartError::Tls("a reason".into()),
-        StartError::Entropy,
-        StartError::Quic(eio()),
-    ];
-    for start in &all {
-        match start {
-            StartError::Bind(
-                BindError::InUse { .. }
-                | BindError::Permission { .. }
-                | BindError::NotLocal { .. }
-                | BindError::Other { .. },
-            )
-            | StartError::Peer(
-                PeerError::Unresolved(_)
-                | PeerError::PortInName(_)
-                | PeerError::OnlyIpv6(_)
-                | PeerError::NoMachine(_)
-                | PeerError::OwnAddress(_),
-            )
-            | StartError::Tls(_)
-            | StartError::Entropy
-            | StartError::Quic(_) => {}
-            // The program has one peer, and closes its endpoint last.
-            StartError::TooManyPeers | StartError::Closed => {}
-            _ => {}
-        }
-    }
-    all
-}
-
-/// What is wrong with what was typed, as the library sees it.
-fn typed() -> Vec<String> {
-    let serve = |text: &str| text.parse::<ServeSpec>().expect_err("wrong").to_string();
-    let open = |text: &str| text.parse::<OpenSpec>().expect_err("wrong").to_string();
-    let mut all = vec![
-        serve("70000"),
-        open("home:2222:22"),
-        serve("my web=80"),
-        serve(":80"),
-        serve("a:b:80"),
-        open("1:2:3:4"),
-        pinhole::forward::DuplicateService("22".into()).to_string(),
-    ];
-    all.extend(keys().iter().map(Message::to_string));
-    all
-}
-
 /// A key as it was typed, and what is said of it.
 fn bad_key<'a>(typed: impl IntoIterator<Item = &'a str>, for_own_eyes: bool) -> Message {
     let typed: Vec<&str> = typed.into_iter().collect();
     texts::bad_key(typed.join(" ").parse::<Phrase>().expect_err("wrong"), for_own_eyes)
 }
 
-/// What is wrong with keys, in a log and on the user's own terminal.
-fn keys() -> Vec<Message> {
-    let wrong = [
-        "",
-        "\u{7}",
-        &"x".repeat(600),
-        "hunter2",
-        "moonlight spoter shush theft relocate vending affix",
-        "moonlight spoter shush thefft relocate vending",
-        "moonlight spotter slush theft relocate vending affix",
-        "moonlight spotter shush theft relocate vendor affix",
-        "spotter moonlight shush theft relocate vending affix",
-        "moonlight spotter shush theft relocate vending",
-        "moonlight spotter shush theft relocate",
-        "moonlight spotter shush shush theft relocate vending affix",
-    ];
-    for key in wrong {
-        match key.parse::<Phrase>().expect_err("wrong") {
-            PhraseError::Empty
-            | PhraseError::TooLong
-            | PhraseError::NotText
-            | PhraseError::Foreign
-            | PhraseError::Unknown(_)
-            | PhraseError::Count { .. }
-            | PhraseError::Swapped { .. }
-            | PhraseError::Check(_)
-            | PhraseError::Weak(_) => {}
-        }
-    }
-    wrong.iter().flat_map(|key| [false, true].map(|eyes| bad_key([*key], eyes))).collect()
+#[test]
+fn the_reference_of_messages_is_what_the_program_says() {
+    reference::hold("messages.md", &page());
 }
 
-/// What comes between two checks.
-fn checks() -> Vec<String> {
-    let all = [
-        CheckError::Ended(TunnelEnd::Broken),
-        CheckError::Broken,
-        CheckError::Silent,
-        CheckError::Refused,
-        CheckError::OtherVersion,
-        CheckError::Nonsense,
-        CheckError::Entropy,
-        CheckError::Socket("Too many open files (os error 24)".into()),
-    ];
-    for error in &all {
-        match error {
-            CheckError::Ended(_)
-            | CheckError::Broken
-            | CheckError::Silent
-            | CheckError::Refused
-            | CheckError::OtherVersion
-            | CheckError::Nonsense
-            | CheckError::Entropy
-            | CheckError::Socket(_) => {}
-            _ => {}
-        }
-    }
-    let stun = [
-        StunError::Unresolved("stun.example".into()),
-        StunError::Silent(([198, 51, 100, 7], 3478).into()),
-        StunError::Socket(io::ErrorKind::AddrInUse.into()),
-    ];
-    for error in &stun {
-        match error {
-            StunError::Unresolved(_) | StunError::Silent(_) | StunError::Socket(_) => {}
-        }
-    }
-    let stun = stun.iter().map(|error| format!("{}: {error}", Message::Stun));
-    let wait = 120 * SECOND;
-    let apart = [check::apart(wait, None), check::apart(wait, Some(&NoPathCause::Silent))];
-    all.iter().map(check::broken).chain(stun).chain(apart).chain(check::stun_sentences()).collect()
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    SECTIONS.into_iter().flat_map(|section| section.entries)
 }
 
-/// All that is said.
-fn said() -> BTreeSet<String> {
-    let mut said: BTreeSet<String> =
-        Kind::iter().filter(|kind| *kind != Kind::Stun).map(|kind| message(kind).to_string()).collect();
-    said.extend(events().iter().filter_map(texts::describe));
-    said.extend(causes().iter().map(texts::no_path));
-    said.extend(starts().into_iter().map(|error| tunnel::advise(error).to_string()));
-    said.extend([texts::gave_up(30 * SECOND, None)]);
-    let useless = Message::KeyFileIsOpen {
-        path: "/etc/pinhole/key".into(),
-        mode: 0o644,
-        quoted: "/etc/pinhole/key".into(),
-    };
-    said.insert(texts::reread(Some(&useless.to_string()), &[]).to_string());
-    for task in ["offer", "local port"] {
-        said.insert(Message::PartEnded(TaskEnd { task, has_panicked: false }).to_string());
-    }
-    let shown = ["from the command line", "as typed"];
-    said.extend(shown.map(|origin| Message::UsingKey(origin.into()).to_string()));
-    said.extend(typed().into_iter().chain(checks()).chain(classic::all_texts()));
-    said
-}
-
-/// The lines of the document's blocks. Each block is followed by a cause and a cure.
-fn documented() -> BTreeSet<String> {
-    let mut lines = DOCUMENT.lines();
-    let mut documented = BTreeSet::new();
-    while lines.any(|line| line == "```text") {
-        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        let after: Vec<&str> = lines.clone().take_while(|line| !line.starts_with("```")).collect();
-        for part in ["*Why.* ", "*Do.* "] {
-            assert_eq!(
-                after.iter().filter(|line| line.starts_with(part)).count(),
-                1,
-                "{part} after {block:?}"
-            );
-        }
-        for line in block {
-            assert!(documented.insert(line.to_owned()), "twice on the page: {line}");
-        }
-    }
-    documented
+fn said() -> impl Iterator<Item = Said> {
+    entries().flat_map(|entry| (entry.says)())
 }
 
 #[test]
-fn the_page_of_messages_and_the_program_say_the_same() {
-    let (said, documented) = (said(), documented());
-    let missing: Vec<&String> = said.difference(&documented).collect();
-    let gone: Vec<&String> = documented.difference(&said).collect();
-    assert!(
-        missing.is_empty() && gone.is_empty(),
-        "not in docs/reference/messages.md: {missing:#?}\nno longer said: {gone:#?}"
-    );
+fn each_message_is_in_the_reference_once() {
+    let mut lines = BTreeSet::new();
+    for line in entries().flat_map(Entry::lines) {
+        assert!(lines.insert(line.clone()), "twice on the page: {line}");
+    }
+    // It stands before each reason of `Said::Stun`.
+    let kinds = Kind::iter().filter(|kind| *kind != Kind::Stun);
+    let missing: Vec<Kind> = kinds.filter(|kind| !lines.contains(&message(*kind).to_string())).collect();
+    assert!(missing.is_empty(), "without an entry: {missing:?}");
+}
+
+#[test]
+fn each_event_is_in_the_reference() {
+    let told: Vec<Event> =
+        said().filter_map(|said| if let Said::Event(event) = said { Some(event) } else { None }).collect();
+    let names: BTreeSet<&str> = told.iter().map(Event::name).collect();
+    let silent = ["heard", "peer_services"];
+    let all = crate::report::event_names();
+    let missing: Vec<&String> = all
+        .iter()
+        .filter(|name| !names.contains(name.as_str()) && !silent.contains(&name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "without an entry: {missing:?}");
+
+    let troubles =
+        told.iter().filter_map(|event| if let Event::Trouble(why) = event { Some(why.into()) } else { None });
+    let troubles: Vec<TroubleKind> = troubles.collect();
+    // Its sentences are those of the diagnoses.
+    let told_apart = TroubleKind::VARIANTS.iter().filter(|kind| **kind != TroubleKind::NoPath);
+    assert!(told_apart.clone().all(|kind| troubles.contains(kind)), "{troubles:?}");
+    let diagnoses =
+        said().filter_map(|said| if let Said::NoPath(why) = said { Some((&why).into()) } else { None });
+    let diagnoses: Vec<NoPathCauseKind> = diagnoses.collect();
+    assert!(NoPathCauseKind::VARIANTS.iter().all(|kind| diagnoses.contains(kind)), "{diagnoses:?}");
+    let replies: Vec<Reply> = told
+        .iter()
+        .filter_map(|event| if let Event::ServiceFailed { reply, .. } = event { Some(*reply) } else { None })
+        .collect();
+    let failures = Reply::VARIANTS.iter().filter(|reply| reply.to_string() != Reply::Connected.to_string());
+    assert!(failures.clone().all(|reply| replies.contains(reply)), "{replies:?}");
+}
+
+/// Whoever adds one of these variants comes here, and adds an entry.
+#[test]
+fn what_is_said_of_the_library_s_errors_goes_through_all_of_them() {
+    let bind = |error: BindError| match error {
+        BindError::InUse { .. }
+        | BindError::Permission { .. }
+        | BindError::NotLocal { .. }
+        | BindError::Other { .. } => {}
+        _ => {}
+    };
+    let peer = |error: PeerError| match error {
+        PeerError::Unresolved(_)
+        | PeerError::PortInName(_)
+        | PeerError::OnlyIpv6(_)
+        | PeerError::NoMachine(_)
+        | PeerError::OwnAddress(_) => {}
+        _ => {}
+    };
+    for said in said() {
+        match said {
+            Said::Start(error) => match error {
+                StartError::Bind(error) => bind(error),
+                StartError::Peer(error) => peer(error),
+                StartError::Tls(_) | StartError::Entropy | StartError::Quic(_) => {}
+                // Not said: the program has one peer, and closes its endpoint last.
+                StartError::TooManyPeers | StartError::KeyTaken | StartError::Closed => {}
+                _ => {}
+            },
+            Said::Key(typed, _) => match typed.parse::<Phrase>().expect_err("wrong") {
+                PhraseError::Empty
+                | PhraseError::TooLong
+                | PhraseError::NotText
+                | PhraseError::Foreign
+                | PhraseError::Unknown(_)
+                | PhraseError::Count { .. }
+                | PhraseError::Swapped { .. }
+                | PhraseError::Check(_)
+                | PhraseError::Weak(_) => {}
+            },
+            Said::Check(error) => match error {
+                CheckError::Ended(_)
+                | CheckError::Broken
+                | CheckError::Silent
+                | CheckError::Refused
+                | CheckError::OtherVersion
+                | CheckError::Nonsense
+                | CheckError::Entropy
+                | CheckError::Socket(_) => {}
+                _ => {}
+            },
+            Said::Stun(error) => match error {
+                StunError::Unresolved(_) | StunError::Silent(_) | StunError::Socket(_) => {}
+            },
+            Said::NoPath(NoPathCause::NotPublic { why, .. }) => match why {
+                NotPublic::Private | NotPublic::Carrier | NotPublic::Link | NotPublic::Reserved => {}
+            },
+            Said::Event(Event::PathLost { loss }) => match loss {
+                None | Some(Loss::Silent(_) | Loss::Aged | Loss::Rerouted | Loss::Moved | Loss::Blocked) => {}
+            },
+            Said::NoPath(_) | Said::Event(_) | Said::Message(_) | Said::Text(_) => {}
+        }
+    }
 }
 
 #[test]
 fn a_message_is_one_line_without_doubled_marks() {
-    for line in said() {
+    for line in entries().flat_map(Entry::lines) {
         assert!(!line.contains('\n') && line.trim() == line, "{line:?}");
         assert!(!["?.", "..", ". .", "!", " ,"].iter().any(|slip| line.contains(slip)), "{line}");
     }

@@ -59,15 +59,17 @@ pub(super) fn message(kind: Kind) -> Message {
         Kind::NoSuchPeer => Message::NoSuchPeer { name: "homme".into(), names: NAMES.into() },
         Kind::NoSpec => Message::NoSpec { peer: "203.0.113.9".into() },
         Kind::NoSpecForHost => Message::NoSpecForHost { host: "homme".into(), names: NAMES.into() },
-        Kind::NoSpecInSection => Message::NoSpecInSection { name: "home".into(), file: peers() },
-        Kind::NoKeyOfItsOwn => Message::NoKeyOfItsOwn { name: "home".into(), file: peers() },
-        Kind::CannotReadPeers => Message::CannotReadPeers(peers()),
+        Kind::NoSpecInSection => Message::NoSpecInSection { name: "home".into(), file: peers_file() },
+        Kind::NoKeyOfItsOwn => Message::NoKeyOfItsOwn { name: "home".into(), file: peers_file() },
+        Kind::CannotReadPeers => Message::CannotReadPeers(peers_file()),
         Kind::PeersAreFolder => Message::PeersAreFolder("/home/me/.config".into()),
-        Kind::PeersOfAnother => Message::PeersOfAnother(peers()),
-        Kind::PeersAreOpen => {
-            Message::PeersAreOpen { path: peers(), mode: 0o666, quoted: peers().display().to_string() }
-        }
-        Kind::PeersTooLong => Message::PeersTooLong { path: peers(), kib: 1024 },
+        Kind::PeersOfAnother => Message::PeersOfAnother(peers_file()),
+        Kind::PeersAreOpen => Message::PeersAreOpen {
+            path: peers_file(),
+            mode: 0o666,
+            quoted: peers_file().display().to_string(),
+        },
+        Kind::PeersTooLong => Message::PeersTooLong { path: peers_file(), kib: 1024 },
         Kind::InPeers => Message::InPeers {
             place: "/home/me/.config/pinhole/config.toml:3:".into(),
             why: "there is no `patiense`: did you mean `patience`?".into(),
