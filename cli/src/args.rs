@@ -4,17 +4,15 @@ mod check;
 mod key;
 mod parse;
 mod pipe;
+mod tunnel;
 
 use std::{
-    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
-use pinhole::{endpoint::Compress, proto::puncher::Limits};
-
 use clap_complete::ArgValueCandidates;
 
 use self::{check::CHECK_HELP, key::KEY_HELP, pipe::PIPE_HELP};
@@ -23,6 +21,7 @@ pub(crate) use self::{
     key::{KeyAction, KeyPlace, KeySource, OwnPhrase, WhichKey},
     parse::{parse_max_mappings, parse_max_pps, parse_seconds, parse_status, parse_udp_port},
     pipe::PipeArgs,
+    tunnel::{LimitArgs, TunnelArgs, When},
 };
 use super::{config, manual};
 
@@ -254,25 +253,8 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
 
-    /// Send from this local IP [default: any]
-    #[arg(long, value_name = "IP")]
-    pub(crate) bind: Option<Ipv4Addr>,
-
-    /// Give up after this many seconds without a tunnel, with exit status 1 [default: wait for ever]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) wait: Option<Duration>,
-
-    /// Keep connections for so long while there is no path to the peer, and punch again; 0 resets them at once
-    /// [default: 3600]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) patience: Option<Duration>,
-
     #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-
-    /// Compress connections where that makes them faster, or never: what one side forbids neither does [default: auto]
-    #[arg(long, value_name = "WHEN", value_enum)]
-    pub(crate) compress: Option<When>,
+    pub(crate) tunnel: TunnelArgs,
 
     /// Print events as JSON lines on stdout
     #[arg(long)]
@@ -289,62 +271,6 @@ pub(crate) struct Common {
     /// Show what happens inside; twice for every datagram
     #[arg(short = 'd', action = ArgAction::Count)]
     pub(crate) debug: u8,
-}
-
-/// When to compress.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum When {
-    /// When the bytes compress, and the path is the limit and not the processor
-    #[default]
-    Auto,
-    /// Never
-    Off,
-}
-
-impl fmt::Display for When {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Off => "off",
-        })
-    }
-}
-
-impl From<When> for Compress {
-    fn from(when: When) -> Self {
-        match when {
-            When::Auto => Self::Auto,
-            When::Off => Self::Off,
-        }
-    }
-}
-
-/// What the search may ask of the routers on the way.
-#[derive(Debug, Args, Default, Clone)]
-pub(crate) struct LimitArgs {
-    /// Never keep more than this many mappings alive at once in a router [default: 1536]
-    #[arg(long, value_name = "N", value_parser = parse_max_mappings)]
-    pub(crate) max_mappings: Option<u16>,
-
-    /// Never send more than this many probes in a second [default: 500]
-    #[arg(long, value_name = "N", value_parser = parse_max_pps)]
-    pub(crate) max_pps: Option<u16>,
-
-    /// Be content with 512 mappings and 100 probes a second: for carrier lines with few ports
-    #[arg(long)]
-    pub(crate) gentle: bool,
-}
-
-impl LimitArgs {
-    /// Returns the bounds; a number that is named counts more than --gentle.
-    pub(crate) fn limits(&self) -> Limits {
-        let usual = if self.gentle { Limits::GENTLE } else { Limits::DEFAULT };
-        Limits {
-            mappings: self.max_mappings.unwrap_or(usual.mappings),
-            packets_per_second: self.max_pps.unwrap_or(usual.packets_per_second),
-        }
-    }
 }
 
 /// How to show what runs.

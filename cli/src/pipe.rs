@@ -52,7 +52,7 @@ pub(super) fn run(mut args: PipeArgs) -> Result<Outcome> {
         peer: PeerRef::new(&named.peer.host, named.peer.port),
         key: named_key(&args)?,
         service: args.service.clone(),
-        wait_ms: u64::try_from(args.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),
+        wait_ms: u64::try_from(args.tunnel.wait.unwrap_or(WAIT).as_millis()).unwrap_or(u64::MAX),
     };
     let asked = find_or_start(&args, &named, request)?;
     stdio::copy(asked).or_say(|| Message::CannotCarry)

@@ -187,11 +187,11 @@ impl Run<'_> {
         let builder = Endpoint::builder(keyed.key.clone())
             .bind(own.port())
             .bind_ip(own.ip())
-            .limits(common.limits.limits());
+            .limits(common.tunnel.limits.limits());
         let config = PeerConfig::new(services.role(), address.clone())
             .last_success(peer_cache::recall(services.role(), address))
-            .patience(common.patience.unwrap_or(DEFAULT_PATIENCE))
-            .compress(common.compress.unwrap_or_default().into());
+            .patience(common.tunnel.patience.unwrap_or(DEFAULT_PATIENCE))
+            .compress(common.tunnel.compress.unwrap_or_default().into());
         let started = tokio::select! {
             started = start((builder, config), (address, own), services) => started,
             () = signals.end() => return Ok(End::Outcome(Outcome::Done)),
@@ -212,7 +212,7 @@ impl Run<'_> {
             peer: &peer,
             forwards: &mut forwards,
             found: &keyed.found,
-            wait: common.wait,
+            wait: common.tunnel.wait,
             signals,
             reporter,
             manager,
@@ -316,7 +316,7 @@ fn check_peer(named: &NamedPeer, common: &Common) -> Result<()> {
 
 /// Returns the UDP address that this side has.
 fn own_address(named: &NamedPeer, common: &Common) -> SocketAddr {
-    SocketAddr::new(common.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), named.peer.port)
+    SocketAddr::new(common.tunnel.bind.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), named.peer.port)
 }
 
 /// Says which key is used; after the first start, what to do on the other side.

@@ -1,13 +1,13 @@
 //! `pinhole pipe`.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use clap_complete::ArgValueCandidates;
 
 use super::{
     super::config,
-    ConfigArgs, KeySource, LimitArgs, When,
+    ConfigArgs, KeySource, TunnelArgs,
     parse::{parse_seconds, parse_udp_port},
 };
 
@@ -19,8 +19,18 @@ It is a connection of the `pinhole open` that runs for this peer, of the same us
 
 Exit status: 0 both directions have ended, 1 no path to the peer, refused, or cut, 2 wrong use or a port that cannot be had.";
 
+// What some of a tunnel's options mean here.
+const WAIT: &str = "Give up after this many seconds without a tunnel, with exit status 1 [default: 60]";
+const PATIENCE: &str = "Keep connections for so long while there is no path to the peer [default: 3600]";
+const COMPRESS: &str = "Let a tunnel that is started for this compress where that makes connections faster, or never [default: auto]";
+
 /// One connection, as stdin and stdout.
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("wait", |arg| arg.help(WAIT)),
+    mut_arg("patience", |arg| arg.help(PATIENCE)),
+    mut_arg("compress", |arg| arg.help(COMPRESS))
+)]
 pub(crate) struct PipeArgs {
     /// TCP port that the peer offers, or the service's name
     #[arg(value_name = "TCP_PORT")]
@@ -40,28 +50,12 @@ pub(crate) struct PipeArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
 
-    /// Send from this local IP [default: any]
-    #[arg(long, value_name = "IP")]
-    pub(crate) bind: Option<Ipv4Addr>,
-
-    /// Give up after this many seconds without a tunnel, with exit status 1 [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) wait: Option<Duration>,
-
-    /// Keep connections for so long while there is no path to the peer [default: 3600]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) patience: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) tunnel: TunnelArgs,
 
     /// Keep a tunnel that was started for this for so long after the last connection [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
     pub(crate) stay: Option<Duration>,
-
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
-
-    /// Let a tunnel that is started for this compress where that makes connections faster, or never [default: auto]
-    #[arg(long, value_name = "WHEN", value_enum)]
-    pub(crate) compress: Option<When>,
 
     /// Be the tunnel in the background; the key comes from stdin
     #[arg(long, hide = true)]

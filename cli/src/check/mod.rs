@@ -34,9 +34,10 @@ pub(super) fn run(mut args: CheckArgs) -> Result<Outcome> {
         args.peer.as_deref().map(|peer| NamedPeer::find(peer, args.port, &args.config)).transpose()?;
     if let Some(NamedPeer { peer, section, .. }) = &named {
         args.port = Some(peer.port);
-        args.bind = args.bind.or(section.bind());
         section.fill_key(&mut args.key);
-        section.fill_limits(&mut args.limits);
+        let tunnel = section.tunnel();
+        args.bind = args.bind.or(tunnel.bind);
+        args.limits.fill(&tunnel.limits);
     }
     output::start();
     tunnel::start_logging(args.debug);

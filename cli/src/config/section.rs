@@ -1,9 +1,9 @@
 //! What a section may say: the options of `serve` and `open`, by the same names and with the same parsers.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::path::Path;
 
 use super::document::Section;
-use crate::args::{Common, KeySource, LimitArgs, PipeArgs};
+use crate::args::{Common, KeySource, LimitArgs, PipeArgs, TunnelArgs};
 
 impl Section {
     /// Makes the key file's path one that holds wherever the program is started: `~/` is the user's home, and what is
@@ -20,11 +20,7 @@ impl Section {
     /// Adds what was not typed.
     pub(crate) fn fill(&self, common: &mut Common) {
         self.fill_key(&mut common.key);
-        self.fill_limits(&mut common.limits);
-        common.bind = common.bind.or(self.bind);
-        common.wait = common.wait.or(self.wait);
-        common.patience = common.patience.or(self.patience);
-        common.compress = common.compress.or(self.compress);
+        common.tunnel.fill(&self.tunnel());
         common.json |= self.json;
         if common.status.is_none() {
             common.status = self.status;
@@ -34,29 +30,19 @@ impl Section {
 
     pub(crate) fn fill_pipe(&self, args: &mut PipeArgs) {
         self.fill_key(&mut args.key);
-        self.fill_limits(&mut args.limits);
-        args.bind = args.bind.or(self.bind);
-        args.wait = args.wait.or(self.wait);
-        args.patience = args.patience.or(self.patience);
-        args.compress = args.compress.or(self.compress);
+        args.tunnel.fill(&self.tunnel());
+    }
+
+    /// Returns the options of the tunnel.
+    pub(crate) fn tunnel(&self) -> TunnelArgs {
+        let &Self { bind, wait, patience, max_mappings, max_pps, gentle, compress, .. } = self;
+        TunnelArgs { bind, wait, patience, limits: LimitArgs { max_mappings, max_pps, gentle }, compress }
     }
 
     pub(crate) fn fill_key(&self, key: &mut KeySource) {
         if key.key.is_none() && key.key_file.is_none() {
             key.key_file.clone_from(&self.key_file);
         }
-    }
-
-    /// One bound that was typed is all of them.
-    pub(crate) fn fill_limits(&self, limits: &mut LimitArgs) {
-        if limits.max_mappings.is_none() && limits.max_pps.is_none() && !limits.gentle {
-            *limits =
-                LimitArgs { max_mappings: self.max_mappings, max_pps: self.max_pps, gentle: self.gentle };
-        }
-    }
-
-    pub(crate) fn bind(&self) -> Option<Ipv4Addr> {
-        self.bind
     }
 
     pub(crate) fn key_file(&self) -> Option<&Path> {
@@ -66,7 +52,10 @@ impl Section {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, time::Duration};
+    use std::{
+        net::{Ipv4Addr, SocketAddr},
+        time::Duration,
+    };
 
     use clap::CommandFactory;
 
@@ -98,13 +87,15 @@ mod tests {
         let section = read(
             "[peer.home]\nwait = 30\npatience = 0.5\nbind = \"127.0.0.2\"\nmax-pps = 600\ngentle = true\n",
         );
-        let mut common = Common { wait: Some(Duration::from_secs(5)), ..Common::default() };
-        common.limits.max_mappings = Some(200);
+        let mut common = Common::default();
+        common.tunnel.wait = Some(Duration::from_secs(5));
+        common.tunnel.limits.max_mappings = Some(200);
         section.fill(&mut common);
-        assert_eq!(common.wait, Some(Duration::from_secs(5)));
-        assert_eq!(common.patience, Some(Duration::from_millis(500)));
-        assert_eq!(common.bind, Some(Ipv4Addr::new(127, 0, 0, 2)));
-        assert_eq!((common.limits.max_pps, common.limits.gentle), (None, false));
+        let tunnel = common.tunnel;
+        assert_eq!(tunnel.wait, Some(Duration::from_secs(5)));
+        assert_eq!(tunnel.patience, Some(Duration::from_millis(500)));
+        assert_eq!(tunnel.bind, Some(Ipv4Addr::new(127, 0, 0, 2)));
+        assert_eq!((tunnel.limits.max_pps, tunnel.limits.gentle), (None, false));
     }
 
     #[test]

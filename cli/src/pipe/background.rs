@@ -80,20 +80,13 @@ pub(super) fn start(args: &PipeArgs) -> Result<()> {
 
 /// What is typed for it, but for the key.
 fn words(args: &PipeArgs) -> Vec<OsString> {
+    let PipeArgs { service, peer, port, key: _, config: _, tunnel, stay, hold: _, debug } = args;
     let mut words: Vec<OsString> = vec!["pipe".into(), "--hold".into()];
-    let mut option = |name: &str, value: Option<String>| {
-        words.extend(value.map(|value| format!("--{name}={value}").into()));
-    };
-    option("port", args.port.map(|port| port.to_string()));
-    option("bind", args.bind.map(|ip| ip.to_string()));
-    option("stay", args.stay.map(|stay| stay.as_secs_f64().to_string()));
-    option("patience", args.patience.map(|patience| patience.as_secs_f64().to_string()));
-    option("compress", args.compress.map(|when| when.to_string()));
-    option("max-mappings", args.limits.max_mappings.map(|number| number.to_string()));
-    option("max-pps", args.limits.max_pps.map(|number| number.to_string()));
-    words.extend(args.limits.gentle.then(|| "--gentle".into()));
-    words.extend((0..args.debug).map(|_| "-d".into()));
-    words.extend(["--".into(), args.service.clone().into(), args.peer.clone().into()]);
+    words.extend(port.map(|port| format!("--port={port}").into()));
+    words.extend(stay.map(|stay| format!("--stay={}", stay.as_secs_f64()).into()));
+    words.extend(tunnel.words());
+    words.extend((0..*debug).map(|_| "-d".into()));
+    words.extend(["--".into(), service.into(), peer.into()]);
     words
 }
 
@@ -114,14 +107,7 @@ pub(crate) fn run(args: &PipeArgs, named: &NamedPeer) -> Result<Outcome> {
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "it stays in the session");
     }
-    let common = Common {
-        bind: args.bind,
-        patience: args.patience,
-        limits: args.limits.clone(),
-        compress: args.compress,
-        debug: args.debug,
-        ..Common::default()
-    };
+    let common = Common { tunnel: args.tunnel.clone(), debug: args.debug, ..Common::default() };
     tunnel::run(&Services::Pipes(args.stay.unwrap_or(STAY)), named, &common, found)
 }
 
@@ -129,4 +115,34 @@ pub(crate) fn run(args: &PipeArgs, named: &NamedPeer) -> Result<Outcome> {
 pub(crate) fn tell_ready() {
     let mut stdout = io::stdout();
     let _gone = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    fn typed(words: impl IntoIterator<Item = OsString>) -> PipeArgs {
+        match Cli::parse_from(["pinhole".into()].into_iter().chain(words)).verb {
+            Some(Verb::Pipe(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_tunnel_in_the_background_is_told_every_option_of_its_pipe() {
+        let own = ["config", "help", "hold", "key", "key-file", "own-phrase", "wait"];
+        let given = "pipe --port=5556 --bind=127.0.0.2 --stay=0.5 --patience=7 --compress=off --max-mappings=200 \
+             --max-pps=300 --gentle -dd -- 22 home.example";
+        let command = Cli::command();
+        let pipe = command.find_subcommand("pipe").expect("there");
+        for long in pipe.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(given.contains(&format!("--{long}")) != own.contains(&long), "--{long}");
+        }
+        let args = typed(given.split_whitespace().map(OsString::from));
+        let told = PipeArgs { hold: false, ..typed(words(&args)) };
+        assert_eq!(format!("{told:?}"), format!("{args:?}"));
+    }
 }
