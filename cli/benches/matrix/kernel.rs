@@ -16,7 +16,7 @@ use crate::{
     machine,
     model::{in_order, pairs},
     options::Options,
-    program::Program,
+    watched::Watched,
 };
 
 /// A phrase as the program makes them.
@@ -105,7 +105,7 @@ impl Trial {
         Ok(Run { seed, seconds, method, packets, packets_in_a_second: None, flow_peak: self.flow_peak })
     }
 
-    fn start(&self, side: Side) -> Result<Program, String> {
+    fn start(&self, side: Side) -> Result<Watched, String> {
         let (verb, spec) = match side {
             Side::A => ("serve", "it=127.0.0.1:9"),
             Side::B => ("open", "2222:it"),
@@ -117,11 +117,11 @@ impl Trial {
             command.env_remove(name);
         }
         command.env("HOME", self.home.path());
-        Program::start(command)
+        Watched::start(command)
     }
 
     /// Watches programs and boxes until all programs have punched, or one has ended, or then.
-    fn watch(&mut self, programs: &mut [&mut Program], until: Instant) {
+    fn watch(&mut self, programs: &mut [&mut Watched], until: Instant) {
         let mut looks = 0;
         loop {
             programs.iter_mut().for_each(|program| program.listen());

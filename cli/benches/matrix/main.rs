@@ -21,10 +21,13 @@ mod map;
 mod marks;
 mod model;
 mod options;
+#[expect(dead_code, reason = "other benches use more of it")]
+#[path = "../rig/program.rs"]
 mod program;
 mod rules;
 mod table;
 mod verdict;
+mod watched;
 mod wording;
 mod worlds;
 

@@ -24,6 +24,9 @@ mod measure;
 mod options;
 mod peers;
 mod plot;
+#[expect(dead_code, reason = "other benches use more of it")]
+#[path = "../rig/program.rs"]
+mod program;
 mod role;
 mod rules;
 mod running;

@@ -1,14 +1,8 @@
 //! A program that runs in a namespace: what it says, and what it costs.
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fs, process::Command, time::Duration};
+
+use crate::program::Program;
 
 /// Ticks a second of the times in /proc, the same on every Linux of today.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -19,51 +13,21 @@ const LAST_LINES: usize = 12;
 /// A running program; killed when dropped.
 pub(crate) struct Running {
     name: &'static str,
-    child: Child,
-    lines: Receiver<String>,
-    said: Vec<String>,
+    program: Program,
 }
 
 impl Running {
     /// Starts a program.
-    pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Running, String> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|e| format!("{name} does not start: {e}"))?;
-        let stdout = child.stdout.take().ok_or("its stdout is not piped")?;
-        let stderr = child.stderr.take().ok_or("its stderr is not piped")?;
-        let (sender, lines) = channel();
-        let streams: [Box<dyn Read + Send>; 2] = [Box::new(stdout), Box::new(stderr)];
-        for stream in streams {
-            let sender = sender.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if sender.send(line).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Ok(Running { name, child, lines, said: Vec::new() })
+    pub(crate) fn start(name: &'static str, command: Command) -> Result<Running, String> {
+        let program = Program::start(command).map_err(|why| format!("{name}: {why}"))?;
+        Ok(Running { name, program })
     }
 
     /// Waits for a line that contains `words`, and returns it.
     pub(crate) fn wait_for(&mut self, words: &str, patience: Duration) -> Result<String, String> {
-        let until = Instant::now() + patience;
-        loop {
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.contains(words) {
-                        return Ok(line);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(
-                        self.complaint(&format!("did not say '{words}' within {} s", patience.as_secs()))
-                    );
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(self.complaint("ended")),
-            }
+        match self.program.wait_for(words, patience) {
+            Ok(line) => Ok(line.text),
+            Err(why) => Err(self.complaint(&why)),
         }
     }
 
@@ -89,27 +53,20 @@ impl Running {
 
     /// Says what went wrong with it, with its last words.
     fn complaint(&mut self, what: &str) -> String {
-        self.said.extend(self.lines.try_iter());
-        let last = &self.said[self.said.len().saturating_sub(LAST_LINES)..];
+        let said: Vec<&str> = self.program.said().iter().map(|line| &*line.text).collect();
+        let last = &said[said.len().saturating_sub(LAST_LINES)..];
         format!("{} {what}; it said:\n    {}", self.name, last.join("\n    "))
     }
 
     fn family(&self) -> Vec<Stat> {
         let stats = all_stats();
-        let mut family: Vec<Stat> = stats.get(&self.child.id()).copied().into_iter().collect();
+        let mut family: Vec<Stat> = stats.get(&self.program.id()).copied().into_iter().collect();
         let mut at = 0;
         while let Some(parent) = family.get(at).map(|stat| stat.pid) {
             family.extend(stats.values().filter(|stat| stat.parent == parent));
             at += 1;
         }
         family
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended_before = self.child.kill();
-        let _reaped_before = self.child.wait();
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) mod crew;
 pub(crate) mod death;
 pub(crate) mod fault;
 pub(crate) mod pattern;
+#[expect(dead_code, reason = "other benches use more of it")]
+#[path = "../../rig/program.rs"]
 pub(crate) mod program;
 pub(crate) mod rows;
 pub(crate) mod stage;

@@ -13,7 +13,11 @@ use std::{
 use natlab::{Lab, LabSpec, LinkSpec, NatSpec, Side};
 use tempfile::TempDir;
 
-use super::{clock::WallClock, program::Program, talk::is_pause};
+use super::{
+    clock::WallClock,
+    program::{Line, Program},
+    talk::is_pause,
+};
 
 /// A phrase as the program makes them; checking a phrase of the user's own would load dictionaries.
 const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
@@ -102,7 +106,8 @@ impl Stage {
 
     /// Waits for an event of a side's program.
     pub(crate) fn wait_for(&mut self, side: Side, event: &str, patience: Duration) -> Result<(), String> {
-        self.program(side).wait_for(event, patience).map_err(|why| format!("{}: {why}", name(side)))
+        let event = self.program(side).wait_for(&format!(r#""event":"{event}""#), patience);
+        event.map(drop).map_err(|why| format!("{}: {why}", name(side)))
     }
 
     /// Returns a side's program.
@@ -139,12 +144,14 @@ impl Stage {
             .map_err(|e| format!("the names cannot be told: {e}"))
     }
 
-    /// Returns what both programs said since then.
+    /// Returns what both programs said from then on, each line with the seconds since.
     pub(crate) fn said_since(&mut self, then: Instant) -> Vec<String> {
         let mut said = Vec::new();
         for side in Side::BOTH {
-            let lines = self.programs[side.index()].as_mut().map(|program| program.said_since(then));
-            said.extend(lines.unwrap_or_default().iter().map(|line| format!("{}, {line}", name(side))));
+            let Some(program) = &mut self.programs[side.index()] else { continue };
+            let lines = program.said().iter().filter(|line| line.at >= then);
+            let after = |line: &Line| (line.at - then).as_secs_f64();
+            said.extend(lines.map(|line| format!("{}, {:.1} s: {}", name(side), after(line), line.text)));
         }
         said
     }
