@@ -110,10 +110,12 @@ fn a_copy_of_a_first_packet_with_other_contents_does_not_stand_in_its_way() {
 fn nor_does_one_with_a_token() {
     let with_token = |datagram: &[u8]| {
         let mut copy = datagram.to_vec();
-        let is_first = copy[0] & 0xf0 == 0xc0;
+        if copy[0] & 0xf0 != 0xc0 {
+            return copy;
+        }
         // Flags and version, both IDs with their lengths, and the token's length, which is none.
-        let at = 6 + usize::from(copy[5]) + 1 + usize::from(copy[6 + usize::from(copy[5])]);
-        if is_first && copy[at] == 0 {
+        let at = 7 + usize::from(copy[5]) + usize::from(copy[6 + usize::from(copy[5])]);
+        if copy[at] == 0 {
             copy[at] = 4;
             copy.splice(at + 1..at + 1, [1, 2, 3, 4]);
         }
