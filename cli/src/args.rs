@@ -6,11 +6,7 @@ mod parse;
 mod pipe;
 mod tunnel;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
 use clap_complete::ArgValueCandidates;
@@ -316,11 +312,11 @@ pub(crate) struct ClassicArgs {
 
     /// Send from this local IP
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) bind: Ipv4Addr,
+    pub(crate) bind: std::net::Ipv4Addr,
 
     /// Give up after this many seconds without a word from the peer, with exit status 1 [default: wait for ever]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) wait: Option<Duration>,
+    pub(crate) wait: Option<std::time::Duration>,
 
     /// Send at most this many bytes in one datagram; not more than MAXBUF_SIZE in the peer's script
     #[arg(long, value_name = "BYTES", default_value_t = 40_000, value_parser = clap::value_parser!(u16).range(1..=65_491))]
