@@ -206,6 +206,7 @@ impl Budget {
         if !left.is_empty() {
             self.former.insert(before, left);
         }
+        self.tell_alive();
     }
 
     /// Records that a probe leaves now; false when it must not.

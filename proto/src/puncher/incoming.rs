@@ -217,7 +217,8 @@ impl Puncher {
         }
         let is_better = self.context.role == Role::Open
             && matches!(&self.state, State::Connected(selected) if selected.liveness.is_slower_than(rtt));
-        if is_better && check.nominated_at.is_none() {
+        let was_blocked = self.avoided.is_some_and(|(avoided, _)| avoided == pair);
+        if is_better && !was_blocked && check.nominated_at.is_none() {
             check.nominate(now.instant);
         }
         let nominated = check.nominated_at.is_some();

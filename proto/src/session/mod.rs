@@ -157,7 +157,10 @@ impl Session {
     /// Takes what QUIC knows of the tunnel. Wanted before each other input; and at once when the tunnel sends after a rest,
     /// if [`Self::awaits_traffic`].
     pub fn handle_vitals(&mut self, vitals: Vitals, now: Now) {
-        self.unheard.handle_traffic(self.vitals.traffic, vitals.traffic, now.instant);
+        // What is sent while there is no path says nothing about the next one.
+        if self.punched.is_some() {
+            self.unheard.handle_traffic(self.vitals.traffic, vitals.traffic, now.instant);
+        }
         self.vitals = vitals;
         self.puncher.handle_traffic(vitals.traffic, now);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ConnectionHandle, Event, Output, Session, TunnelEnd, waking::Waking};
+use super::{ConnectionHandle, Event, Output, Session, TunnelEnd, unheard::Unheard, waking::Waking};
 use crate::{
     Now, Role,
     puncher::{self, Connected, Loss},
@@ -77,6 +77,9 @@ impl Session {
     fn handle_connected(&mut self, over: Connected, now: Now) {
         self.outputs.push_back(Output::Admit(over));
         let (before, last) = (self.punched.replace(over), self.last.replace(over));
+        if before.is_none() {
+            self.unheard = Unheard::default();
+        }
         if self.role == Role::Serve {
             let doubt = if self.doubts == 0 { DOUBT + over.rtt * DOUBT_RTTS } else { AGAIN + over.rtt * 2 };
             self.doubt = Some((now.instant + doubt, self.vitals.acknowledged));

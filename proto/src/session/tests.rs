@@ -403,6 +403,17 @@ fn a_path_that_carries_probes_and_nothing_of_the_tunnel_is_a_lost_path_and_patie
 }
 
 #[test]
+fn what_was_sent_while_there_was_no_path_does_not_block_the_one_that_comes_back() {
+    let mut pairing = Pairing::up(Duration::from_secs(300));
+    pairing.is_cut = true;
+    send_in_vain(&mut pairing, 60);
+    pairing.is_cut = false;
+    send_in_vain(&mut pairing, 5);
+    assert!(pairing.sides.iter().all(|side| side.connected_pair().is_some()));
+    assert!(pairing.wanted.iter().flatten().all(|output| !is_blocked(output)));
+}
+
+#[test]
 fn a_tunnel_that_has_only_its_last_acknowledgement_unanswered_keeps_its_path() {
     let mut pairing = Pairing::up(Duration::from_secs(300));
     send_in_vain(&mut pairing, 1);
