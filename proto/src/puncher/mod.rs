@@ -282,15 +282,6 @@ impl Puncher {
         }
     }
 
-    /// Returns what the search has found out about the way to the peer; `None` when there is no search.
-    #[must_use]
-    pub fn search_report(&self, now: Now) -> Option<SearchReport> {
-        match &self.state {
-            State::Searching(search) => Some(self.context.complete(search.search_report(now.instant))),
-            State::Idle | State::Connected(_) => None,
-        }
-    }
-
     /// Lets the search do what is due.
     fn work(&mut self, now: Now) {
         let State::Searching(search) = &mut self.state else { return };

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::puncher::{Pair, Puncher, State};
+use crate::{
+    Now,
+    puncher::{Pair, Puncher, SearchReport, State},
+};
 
 /// The health of the path in use, by its liveness tests.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,5 +42,14 @@ impl Puncher {
     #[must_use]
     pub fn keepalive(&self) -> Duration {
         self.keepalive.interval()
+    }
+
+    /// Returns what the search has found out about the way to the peer; `None` when there is no search.
+    #[must_use]
+    pub fn search_report(&self, now: Now) -> Option<SearchReport> {
+        match &self.state {
+            State::Searching(search) => Some(self.context.complete(search.search_report(now.instant))),
+            State::Idle | State::Connected(_) => None,
+        }
     }
 }
