@@ -1,6 +1,8 @@
 //! The command line: definitions only.
 
 mod check;
+#[cfg(feature = "classic")]
+mod classic;
 mod key;
 mod parse;
 mod pipe;
@@ -11,6 +13,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint, builder::styling};
 use clap_complete::ArgValueCandidates;
 
+#[cfg(feature = "classic")]
+pub(crate) use self::classic::ClassicArgs;
 use self::{check::CHECK_HELP, key::KEY_HELP, pipe::PIPE_HELP};
 pub(crate) use self::{
     check::{CheckArgs, CheckSide},
@@ -279,52 +283,6 @@ pub(crate) struct StatusArgs {
     /// Show it live on the terminal; q ends that
     #[arg(long, short)]
     pub(crate) watch: bool,
-}
-
-/// The old script's grammar, for its own wire format.
-#[cfg(feature = "classic")]
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("classic_side").args(["serve", "open"]).required(true))]
-pub(crate) struct ClassicArgs {
-    /// Offer the local TCP_PORT (or HOST:PORT) to the peer
-    #[arg(short = 'c', conflicts_with = "open")]
-    pub(crate) serve: bool,
-
-    /// Make the peer's service a local TCP_PORT (or BIND:PORT)
-    #[arg(short = 'l')]
-    pub(crate) open: bool,
-
-    /// TCP port; with -c also HOST:PORT, with -l also BIND:PORT (default: loopback only)
-    #[arg(value_name = "TCP_PORT")]
-    pub(crate) tcp: String,
-
-    /// Public IPv4 address, or name, of the other side
-    #[arg(value_name = "PEER")]
-    pub(crate) peer: String,
-
-    /// UDP port of both sides
-    #[arg(value_name = "UDP_PORT", default_value_t = pinhole::endpoint::DEFAULT_PORT, value_parser = parse_udp_port)]
-    pub(crate) udp: u16,
-
-    /// One argument too many; named so in an error of ours
-    #[arg(hide = true)]
-    pub(crate) extra: Vec<String>,
-
-    /// Send from this local IP
-    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    pub(crate) bind: std::net::Ipv4Addr,
-
-    /// Give up after this many seconds without a word from the peer, with exit status 1 [default: wait for ever]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_hyphen_values = true)]
-    pub(crate) wait: Option<std::time::Duration>,
-
-    /// Send at most this many bytes in one datagram; not more than MAXBUF_SIZE in the peer's script
-    #[arg(long, value_name = "BYTES", default_value_t = 40_000, value_parser = clap::value_parser!(u16).range(1..=65_491))]
-    pub(crate) max_data: u16,
-
-    /// Show what happens inside; twice for every datagram
-    #[arg(short = 'd', action = ArgAction::Count)]
-    pub(crate) debug: u8,
 }
 
 /// What the demo shows.

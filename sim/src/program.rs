@@ -13,7 +13,7 @@ use pinhole_proto::{
     Key, Now, Role, Session,
     key::Phrase,
     probe::{Class, ProbeSeal, classify},
-    puncher::{self, Connected, Icmp, IcmpKind, LastSuccess, Limits, Pair, Schedule, Traffic},
+    puncher::{self, Connected, Icmp, IcmpKind, LastSuccess, Pair, Schedule, Traffic},
     session::{Config, ConnectionHandle, Event, HandshakeError, Output, TunnelEnd, Vitals},
 };
 use pinhole_quic::{CloseReason, Credentials, PathEstimate, Shared, tunnel_end};
@@ -92,18 +92,8 @@ impl Program {
     ) -> Self {
         let role = [Role::Serve, Role::Open][side.index()];
         let (seal, schedule) = secrets();
-        let (limits, seed) = (Limits::DEFAULT, seed(chance));
-        let puncher = puncher::Config {
-            role,
-            seal,
-            schedule,
-            seed,
-            port: PORT,
-            limits,
-            last_success,
-            sibling: None,
-            shared: None,
-        };
+        let puncher = puncher::Config::new(role, seal, schedule, seed(chance), PORT);
+        let puncher = puncher::Config { last_success, ..puncher };
         let addresses = surroundings.addresses();
         let session = Session::new(Config { puncher, addresses, is_named: true, patience }, now);
         let ids = std::array::from_fn(|at| self::seed(chance)[at]);
@@ -316,9 +306,9 @@ impl Program {
     fn handle_incoming(&mut self, incoming: Incoming, now: Now) {
         self.tell_vitals(now);
         let first_id = incoming.orig_dst_cid();
-        let opens = self.session.awaits_handshake(&first_id, now) && incoming.decrypt().is_some();
-        let connection = opens.then(|| self.session.handle_handshake(&first_id, now)).flatten();
-        let Some(connection) = connection else { return self.quic.ignore(incoming) };
+        let Some(connection) = self.session.handle_handshake(&first_id, now) else {
+            return self.quic.ignore(incoming);
+        };
         match self.quic.accept(incoming, now.instant) {
             Some(handle) => {
                 self.connections.insert(connection, handle);

@@ -106,17 +106,9 @@ impl Bench {
     fn new(life: &Life) -> Self {
         let instant = Instant::now() + Duration::from_secs(1000);
         let (role, limits) = (life.role.into(), life.limits.into());
-        let mut puncher = Puncher::new(Config {
-            role,
-            seal: SEAL.clone(),
-            schedule: SCHEDULE.clone(),
-            seed: [1; 32],
-            port: PORT,
-            limits,
-            last_success: life.last_success.map(Into::into),
-            sibling: None,
-            shared: None,
-        });
+        let last_success = life.last_success.map(Into::into);
+        let config = Config::new(role, SEAL.clone(), SCHEDULE.clone(), [1; 32], PORT);
+        let mut puncher = Puncher::new(Config { limits, last_success, ..config });
         let now = Now { instant, unix: Duration::from_secs(1_800_000_000) };
         puncher.set_local(life.local.map(Into::into), now);
         Self {

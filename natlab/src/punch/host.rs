@@ -166,17 +166,7 @@ fn puncher(side: Side, limits: Limits, chance: &mut Chance) -> Puncher {
     let mut seed = [0; 32];
     seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&chance.next_u64().to_le_bytes()));
     let (seal, schedule) = secrets();
-    Puncher::new(Config {
-        role,
-        seal,
-        schedule,
-        seed,
-        port: PORT,
-        limits,
-        last_success: None,
-        sibling: None,
-        shared: None,
-    })
+    Puncher::new(Config { limits, ..Config::new(role, seal, schedule, seed, PORT) })
 }
 
 /// Stretching a phrase takes its time: once is enough.

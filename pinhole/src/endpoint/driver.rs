@@ -247,12 +247,12 @@ impl Driver {
     }
 
     /// A handshake whose first packet a run of the peer's that has proven itself to this one has sealed, or a copy of
-    /// such a packet, or noise.
+    /// such a packet: what does not open never gets here.
     fn handle_incoming(&mut self, incoming: noq::Incoming) {
         let first_id = incoming.orig_dst_cid();
-        let opens = self.session.awaits_handshake(&first_id, now()) && incoming.decrypt().is_some();
-        let connection = opens.then(|| self.session.handle_handshake(&first_id, now())).flatten();
-        let Some(connection) = connection else { return incoming.ignore() };
+        let Some(connection) = self.session.handle_handshake(&first_id, now()) else {
+            return incoming.ignore();
+        };
         if let Err(why) = self.connections.begin_answer(connection, incoming) {
             tracing::debug!(%why, "handshake refused");
             self.session.handle_handshake_failed(connection, why, now());

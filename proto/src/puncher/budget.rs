@@ -211,7 +211,7 @@ impl Budget {
 
     /// Records that a probe leaves now; false when it must not.
     pub(super) fn admit(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
-        let has_room = self.has_room(flow, purpose, now);
+        let has_room = self.has_own_room(flow, purpose, now);
         let has_purse = match purpose {
             Purpose::Undated => self.undated.admit(Purpose::Talk, now),
             Purpose::Unproven => self.unproven_pace.admit(Purpose::Talk, now),
@@ -248,12 +248,16 @@ impl Budget {
 
     /// Whether a probe would find room for its mapping.
     pub(super) fn has_room(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
+        let is_shared_out = |member: &Member| !member.has_room(purpose, now);
+        self.has_own_room(flow, purpose, now)
+            && (self.mappings.contains_key(&flow) || !self.member.as_ref().is_some_and(is_shared_out))
+    }
+
+    /// The same as far as this peer's own bounds go.
+    fn has_own_room(&mut self, flow: Flow, purpose: Purpose, now: Instant) -> bool {
         self.forget_dead(now);
         if self.mappings.contains_key(&flow) {
             return true;
-        }
-        if self.member.as_ref().is_some_and(|member| !member.has_room(purpose, now)) {
-            return false;
         }
         let (used, search) = (self.used(), self.limits.search());
         match purpose {

@@ -147,7 +147,7 @@ impl Puncher {
             self.context.note_loss(false, now.instant);
             self.start_search(now, now.instant, SearchMode::Reconnect, "the peer searches again");
         }
-        if self.avoids(pair, now.instant) {
+        if self.avoided(now.instant) == Some(pair) {
             return self.handle_timeout(now);
         }
         let is_current = sender == Sender::Current;
@@ -240,7 +240,7 @@ impl Puncher {
             && self.context.role == Role::Open
         {
             let refreshes = search.is_refresh(now.instant);
-            let avoided = self.avoided.filter(|(_, until)| now.instant < *until).map(|(pair, _)| pair);
+            let avoided = self.avoided(now.instant);
             let current = self.peers.current().map(|p| p.id);
             self.checks.nominate_best(current, self.used, refreshes, avoided, now.instant);
         }

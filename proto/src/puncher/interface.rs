@@ -55,6 +55,15 @@ pub struct Config {
     pub shared: Option<SharedBudget>,
 }
 
+impl Config {
+    /// Makes one with the usual bounds, and nothing known of the peer.
+    #[must_use]
+    pub fn new(role: Role, seal: ProbeSeal, schedule: Schedule, seed: [u8; 32], port: u16) -> Self {
+        let (limits, last_success, sibling, shared) = (Limits::DEFAULT, None, None, None);
+        Self { role, seal, schedule, seed, port, limits, last_success, sibling, shared }
+    }
+}
+
 /// The seal of the other verbs: those that bring up a tunnel and those that check never answer each other.
 #[derive(Debug)]
 pub struct Sibling {

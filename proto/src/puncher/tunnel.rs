@@ -57,9 +57,9 @@ impl Puncher {
         }
     }
 
-    /// Whether tests of a pair are not answered.
-    pub(super) fn avoids(&self, pair: Pair, now: Instant) -> bool {
-        self.avoided.is_some_and(|(avoided, until)| avoided == pair && now < until)
+    /// Returns the pair whose tests are neither answered nor chosen now.
+    pub(super) fn avoided(&self, now: Instant) -> Option<Pair> {
+        self.avoided.filter(|(_, until)| now < *until).map(|(pair, _)| pair)
     }
 
     /// Whether a pair is proven by that run, and it is the current one.

@@ -43,10 +43,8 @@ const FOR_THE_OTHER: Duration = Duration::from_secs(10);
 pub(super) struct Handshakes {
     /// Those under way, the oldest first.
     under_way: VecDeque<ConnectionHandle>,
-    /// The connection IDs of the first packets that were answered, the oldest first.
-    answered: VecDeque<Box<[u8]>>,
-    /// When the last [`BURST`] of them were, the oldest first.
-    answered_at: VecDeque<Instant>,
+    /// The connection IDs of the first packets that were answered, and when they were, the oldest first.
+    answered: VecDeque<(Box<[u8]>, Instant)>,
     /// When the tunnel must stand; otherwise the search begins again.
     pub(super) due: Option<Instant>,
     /// When the pair was proven for which there is no tunnel yet, if it was.
@@ -72,10 +70,10 @@ impl Handshakes {
     /// Whether a handshake may begin whose first packet leads to that connection ID: not a copy of one that was answered,
     /// few at a time, and fewer while a tunnel stands (an open side has lost its end of it).
     pub(super) fn may_answer(&self, first_id: &[u8], has_tunnel: bool, now: Instant) -> bool {
-        let is_copy = || self.answered.iter().any(|answered| **answered == *first_id);
+        let is_copy = || self.answered.iter().any(|(answered, _)| **answered == *first_id);
         let is_second = has_tunnel && self.second_at.is_some_and(|at| now < at);
-        let oldest = self.answered_at.front().filter(|_| self.answered_at.len() == BURST);
-        let is_early = is_second || oldest.is_some_and(|at| now < *at + BURST_WITHIN);
+        let first_of_burst = self.answered.iter().rev().nth(BURST - 1);
+        let is_early = is_second || first_of_burst.is_some_and(|(_, at)| now < *at + BURST_WITHIN);
         !is_early && first_id.len() <= MAX_ID_BYTES && !is_copy()
     }
 
@@ -84,14 +82,10 @@ impl Handshakes {
         if has_tunnel {
             self.second_at = Some(now + SECOND_HANDSHAKE);
         }
-        if self.answered_at.len() == BURST {
-            self.answered_at.pop_front();
-        }
-        self.answered_at.push_back(now);
         if self.answered.len() == MAX_ANSWERED {
             self.answered.pop_front();
         }
-        self.answered.push_back(first_id.into());
+        self.answered.push_back((first_id.into(), now));
     }
 
     /// Begins one. Returns the oldest if that must make room.

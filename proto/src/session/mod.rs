@@ -134,16 +134,6 @@ impl Session {
         self.puncher.set_local(local, now);
     }
 
-    /// Whether a handshake would be answered whose first packet leads to that connection ID: a cheap look before it is
-    /// opened.
-    #[must_use]
-    pub fn awaits_handshake(&self, first_id: &[u8], now: Now) -> bool {
-        // Whoever lets handshakes pass and not the tunnel's own packets must not end it: the peer says that it has lost its end.
-        let is_lost = self.tunnel.is_none() || !self.puncher.peer_has_tunnel();
-        let is_due = self.role == Role::Serve && self.punched.is_some() && is_lost;
-        is_due && self.handshakes.may_answer(first_id, self.tunnel.is_some(), now.instant)
-    }
-
     /// Takes the first packet of a handshake, which has opened. Returns the connection's name if it is answered; it changes
     /// nothing until it has succeeded.
     pub fn handle_handshake(&mut self, first_id: &[u8], now: Now) -> Option<ConnectionHandle> {
@@ -349,6 +339,14 @@ impl Session {
     #[must_use]
     pub fn dropped(&self) -> puncher::Dropped {
         self.puncher.dropped()
+    }
+
+    /// Whether a handshake is answered whose first packet leads to that connection ID.
+    fn awaits_handshake(&self, first_id: &[u8], now: Now) -> bool {
+        // Whoever lets handshakes pass and not the tunnel's own packets must not end it: the peer says that it has lost its end.
+        let is_lost = self.tunnel.is_none() || !self.puncher.peer_has_tunnel();
+        let is_due = self.role == Role::Serve && self.punched.is_some() && is_lost;
+        is_due && self.handshakes.may_answer(first_id, self.tunnel.is_some(), now.instant)
     }
 
     /// Renews the tunnel's keys if it has been used: what is sealed with the next ones, and with those before, cannot be

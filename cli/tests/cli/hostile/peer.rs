@@ -14,7 +14,7 @@ use pinhole::{
     proto::{
         Now, Puncher,
         probe::{Class, ProbeSeal, classify},
-        puncher::{Config, Event, Limits, Output, Pair, Schedule, SocketId},
+        puncher::{Config, Event, Output, Pair, Schedule, SocketId},
     },
 };
 
@@ -47,17 +47,8 @@ impl Hostile {
         let socket = UdpSocket::bind(own).expect("the port");
         let offload = UdpSocketState::new(UdpSockRef::from(&socket)).expect("offload");
         let shared = Shared::new(Credentials::new(&key, [9; 16]).expect("TLS"));
-        let puncher = Puncher::new(Config {
-            role: Role::Open,
-            seal: ProbeSeal::new(&key),
-            schedule: Schedule::new(&key),
-            seed: [9; 32],
-            port: own.port(),
-            limits: Limits::DEFAULT,
-            last_success: None,
-            sibling: None,
-            shared: None,
-        });
+        let (seal, schedule) = (ProbeSeal::new(&key), Schedule::new(&key));
+        let puncher = Puncher::new(Config::new(Role::Open, seal, schedule, [9; 32], own.port()));
         let quic = Quic::new(&shared, [8; 32]);
         let mut peer = Self {
             socket,

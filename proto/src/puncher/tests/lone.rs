@@ -20,17 +20,8 @@ impl Lone {
     pub(super) fn start(limits: Limits, unix: Duration) -> Self {
         let key = crate::key::of_test("key");
         let seal = ProbeSeal::new(&key);
-        let puncher = Puncher::new(Config {
-            role: Role::Serve,
-            seal: seal.clone(),
-            schedule: Schedule::new(&key),
-            seed: [1; 32],
-            port: 5555,
-            limits,
-            last_success: None,
-            sibling: None,
-            shared: None,
-        });
+        let config = Config::new(Role::Serve, seal.clone(), Schedule::new(&key), [1; 32], 5555);
+        let puncher = Puncher::new(Config { limits, ..config });
         let now = Now { instant: Instant::now() + Duration::from_secs(1000), unix };
         let (deadline, open, sent) = (None, Vec::new(), Vec::new());
         let mut lone = Self { puncher, seal, now, deadline, open, sent, sequence: 0, wakeups: 0 };

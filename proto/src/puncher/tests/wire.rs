@@ -32,17 +32,8 @@ pub(super) fn puncher(role: Role, name: &str, seed: u8) -> Puncher {
     static SEALS: Mutex<BTreeMap<String, ProbeSeal>> = Mutex::new(BTreeMap::new()); // stretching takes its time
     let mut seals = SEALS.lock().expect("no test panics here");
     let seal = seals.entry(name.to_owned()).or_insert_with(|| ProbeSeal::new(&key::of_test(name)));
-    Puncher::new(Config {
-        role,
-        seal: seal.clone(),
-        schedule: SCHEDULE.get_or_init(|| Schedule::new(&key::of_test("slots"))).clone(),
-        seed: [seed; 32],
-        port: 5555,
-        limits: Limits::DEFAULT,
-        last_success: None,
-        sibling: None,
-        shared: None,
-    })
+    let schedule = SCHEDULE.get_or_init(|| Schedule::new(&key::of_test("slots"))).clone();
+    Puncher::new(Config::new(role, seal.clone(), schedule, [seed; 32], 5555))
 }
 
 /// Two machines, a delay between them, and a virtual clock.

@@ -5,11 +5,7 @@ mod blocked;
 use std::{net::Ipv4Addr, sync::OnceLock};
 
 use super::*;
-use crate::{
-    key,
-    probe::ProbeSeal,
-    puncher::{Limits, Schedule},
-};
+use crate::{key, probe::ProbeSeal, puncher::Schedule};
 
 const ADDRESSES: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 4)), 5555),
@@ -43,17 +39,7 @@ impl Pairing {
         let sides = [Role::Serve, Role::Open].map(|role| {
             let side = if role == Role::Serve { SERVE } else { OPEN };
             let config = Config {
-                puncher: puncher::Config {
-                    role,
-                    seal: seal(),
-                    schedule: schedule(),
-                    seed: [side as u8 + 1; 32],
-                    port: 5555,
-                    limits: Limits::DEFAULT,
-                    last_success: None,
-                    sibling: None,
-                    shared: None,
-                },
+                puncher: puncher::Config::new(role, seal(), schedule(), [side as u8 + 1; 32], 5555),
                 addresses: vec![ADDRESSES[1 - side]],
                 is_named,
                 patience,
