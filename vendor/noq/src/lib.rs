@@ -37,7 +37,6 @@
 //! authority. If this is infeasible--for example, if servers are short-lived or not associated
 //! with a domain name--then as with TLS, self-signed certificates can be used to provide
 //! encryption alone.
-#![cfg(any(not(test), own_tests))] // the own tests want packages that are not in this workspace: ../tests has them
 #![warn(missing_docs)]
 
 use std::pin::Pin;
@@ -46,6 +45,7 @@ use std::sync::Arc;
 mod connection;
 mod endpoint;
 mod event_stream;
+mod events;
 mod incoming;
 mod mutex;
 mod path;
@@ -98,7 +98,7 @@ pub use crate::runtime::default_runtime;
 pub use crate::runtime::{AsyncTimer, AsyncUdpSocket, Runtime, UdpSender};
 pub use crate::send_stream::{SendStream, Stopped, StoppedError, WriteError};
 
-#[cfg(test)]
+#[cfg(all(test, own_tests))] // these want packages that are not in this workspace
 mod tests;
 
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 #[test]
+#[ignore = "what nobody has sealed is thrown away here: retries and version negotiation"]
 fn stateless_retry() {
     let _guard = subscribe();
     let mut pair = Pair::default();
@@ -37,6 +38,7 @@ fn stateless_retry() {
 }
 
 #[test]
+#[ignore = "what nobody has sealed is thrown away here: retries and version negotiation"]
 fn retry_token_expired() {
     let _guard = subscribe();
 
@@ -109,6 +111,7 @@ fn use_token() {
 }
 
 #[test]
+#[ignore = "what nobody has sealed is thrown away here: retries and version negotiation"]
 fn retry_then_use_token() {
     let _guard = subscribe();
     let mut pair = Pair::default();
@@ -145,6 +148,7 @@ fn retry_then_use_token() {
 }
 
 #[test]
+#[ignore = "what nobody has sealed is thrown away here: retries and version negotiation"]
 fn use_token_then_retry() {
     let _guard = subscribe();
     let mut pair = Pair::default();

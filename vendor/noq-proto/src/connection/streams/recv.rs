@@ -512,6 +512,7 @@ mod tests {
         const INITIAL_BYTES: u64 = 3;
         const INITIAL_OFFSET: u64 = 3;
         const RECV_WINDOW: u64 = 8;
+        const FIXED: ReceiveWindow = ReceiveWindow { least: RECV_WINDOW, most: RECV_WINDOW, left: u64::MAX };
         let mut s = Recv::new(RECV_WINDOW);
         let mut data_recvd = 0;
         // Receive bytes 3..6
@@ -540,7 +541,7 @@ mod tests {
             "full connection flow control credit is issued by stop"
         );
 
-        let (max_stream_data, transmit) = s.max_stream_data(RECV_WINDOW);
+        let (max_stream_data, transmit) = s.max_stream_data(&FIXED);
         assert!(!transmit.should_transmit());
         assert_eq!(
             max_stream_data, RECV_WINDOW,
@@ -565,7 +566,7 @@ mod tests {
         assert_eq!(new_bytes, RECV_WINDOW - (INITIAL_OFFSET + INITIAL_BYTES));
         assert!(!is_closed);
 
-        let (max_stream_data, transmit) = s.max_stream_data(RECV_WINDOW);
+        let (max_stream_data, transmit) = s.max_stream_data(&FIXED);
         assert!(!transmit.should_transmit());
         assert_eq!(
             max_stream_data, RECV_WINDOW,
@@ -592,7 +593,7 @@ mod tests {
         );
         assert!(!is_closed);
 
-        let (max_stream_data, transmit) = s.max_stream_data(RECV_WINDOW);
+        let (max_stream_data, transmit) = s.max_stream_data(&FIXED);
         assert!(!transmit.should_transmit());
         assert_eq!(
             max_stream_data, RECV_WINDOW,
