@@ -120,6 +120,8 @@ impl Limits {
 /// The purpose of a probe, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
+    /// A test of the path in use, or the answer to one: what else is sent leaves room for it.
+    Path,
     /// An answer, or the test of a pair that is known.
     Talk,
     /// The same over a pair that is neither named nor proven.
@@ -215,7 +217,7 @@ impl Budget {
         let has_purse = match purpose {
             Purpose::Undated => self.undated.admit(Purpose::Talk, now),
             Purpose::Unproven => self.unproven_pace.admit(Purpose::Talk, now),
-            Purpose::Talk | Purpose::Reserve | Purpose::Slot | Purpose::Search => true,
+            Purpose::Path | Purpose::Talk | Purpose::Reserve | Purpose::Slot | Purpose::Search => true,
         };
         let is_new = !self.mappings.contains_key(&flow);
         let may_leave = has_room && has_purse && self.pace.ready_at(purpose, now) <= now;
@@ -224,7 +226,7 @@ impl Budget {
         }
         self.pace.admit(purpose, now);
         if is_new {
-            let is_talk = matches!(purpose, Purpose::Talk | Purpose::Unproven);
+            let is_talk = matches!(purpose, Purpose::Path | Purpose::Talk | Purpose::Unproven);
             if is_talk && !self.has_usual_room(purpose) {
                 self.talk_whole_at = Some(self.talk_whole_after(now));
             }
@@ -263,7 +265,7 @@ impl Budget {
         match purpose {
             Purpose::Search => self.alive() + self.kept_free < search,
             Purpose::Slot => used < search || self.slots.len() < FOR_SLOTS && used < self.limits.all(),
-            Purpose::Talk | Purpose::Unproven => {
+            Purpose::Path | Purpose::Talk | Purpose::Unproven => {
                 let is_soon = || self.talk_whole_after(now) <= now + TALK_GAP * TALK_AT_ONCE;
                 self.has_usual_room(purpose) || self.used_but_for_slots() < search + FOR_TALK && is_soon()
             }

@@ -12,6 +12,8 @@ pub(super) struct Pace {
     /// Tokens that it holds, in nanoseconds of inflow.
     full: u64,
     level: u64,
+    /// What all but [`Purpose::Path`] must leave in it.
+    reserved: u64,
     at: Option<Instant>,
 }
 
@@ -34,7 +36,12 @@ impl Pace {
     pub(super) fn new(gap: Duration, held: u64) -> Self {
         let token = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
         let full = held.saturating_mul(token);
-        Self { token, full, level: full, at: None }
+        Self { token, full, level: full, reserved: 0, at: None }
+    }
+
+    /// The same, where a quarter of the bucket is for tests of paths in use alone.
+    pub(super) fn with_room_for_paths(self) -> Self {
+        Self { reserved: self.full / 4, ..self }
     }
 
     /// Takes a token, if there is one for that purpose.
@@ -63,7 +70,10 @@ impl Pace {
     /// The level at which a token may be taken: half of the bucket is for talk alone.
     fn needed(&self, purpose: Purpose) -> u64 {
         match purpose {
-            Purpose::Talk | Purpose::Unproven | Purpose::Reserve | Purpose::Slot => self.token,
+            Purpose::Path => self.token,
+            Purpose::Talk | Purpose::Unproven | Purpose::Reserve | Purpose::Slot => {
+                self.token + self.reserved
+            }
             Purpose::Search | Purpose::Undated => self.token + self.full / 2,
         }
     }

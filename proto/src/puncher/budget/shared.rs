@@ -2,8 +2,10 @@
 //!
 //! Each puncher keeps bounds of its own ([`Limits`]), and asks this one as well before a probe leaves. Here
 //!
-//! - packets of all peers together keep to one pace;
-//! - each peer has [`BASE`] mappings that no other one can take: for the plain pair, for answers and for the test of a path;
+//! - packets of all peers together keep to one pace. Tests of paths in use, and the answers to them, find room in it whatever
+//!   another peer, or somebody in its name, has us send;
+//! - each peer has [`BASE`] mappings that no other one can take: for the plain pair, for answers and for the test of a path
+//!   (half as many where there are hundreds of peers);
 //! - what is left goes to the peers that search, in equal parts. A part that is too small finds nothing (a fan meets a sweep
 //!   by chance), so only as many search at a time as have [`Limits::LEAST`] each; the others wait for their turn, the
 //!   longest waiting first, and try their plain pairs meanwhile;
@@ -16,10 +18,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Limits, MAPPING_LIFE, Pace, Purpose};
+use super::{Limits, MAPPING_LIFE, Pace, Purpose, UNPROVEN_PACKETS_SHARE};
 
 /// Mappings that are each peer's own.
 const BASE: usize = 6;
+
+/// The same where there are hundreds of peers; see [`Shared::base`].
+const LEAST_BASE: usize = 3;
+
+/// Packets for which a peer's path in use has a claim at once: a path is given up after eight tests.
+const PATH_PACKETS: u64 = 16;
+
+/// Time between two further ones: both sides' tests of a path that is in doubt leave 150 ms apart, with as many answers.
+const PATH_GAP: Duration = Duration::from_millis(75);
 
 /// Of these, a search that waits for its turn may make so many.
 const WITHOUT_TURN: usize = 2;
@@ -38,6 +49,8 @@ pub struct SharedBudget(Arc<Mutex<Shared>>);
 struct Shared {
     limits: Limits,
     pace: Pace,
+    /// What may leave over pairs that are neither named nor proven, to whichever peers: a part of the former.
+    unproven: Pace,
     members: BTreeMap<u64, Use>,
     last_member: u64,
     /// Mappings of peers that are gone, and until when they count.
@@ -70,8 +83,14 @@ impl SharedBudget {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let limits = limits.at_least();
-        let (pace, members) = (Pace::of(limits), BTreeMap::new());
-        Self(Arc::new(Mutex::new(Shared { limits, pace, members, last_member: 0, left: Vec::new() })))
+        Self(Arc::new(Mutex::new(Shared {
+            limits,
+            pace: Pace::of(limits).with_room_for_paths(),
+            unproven: Pace::of_share(limits, UNPROVEN_PACKETS_SHARE),
+            members: BTreeMap::new(),
+            last_member: 0,
+            left: Vec::new(),
+        })))
     }
 
     /// Adds a peer.
@@ -80,7 +99,7 @@ impl SharedBudget {
         shared.last_member += 1;
         let id = shared.last_member;
         shared.members.insert(id, Use::default());
-        Member { shared: self.clone(), id, touched_at: None }
+        Member { shared: self.clone(), id, path: Pace::new(PATH_GAP, PATH_PACKETS), touched_at: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -93,6 +112,8 @@ impl SharedBudget {
 pub(super) struct Member {
     shared: SharedBudget,
     id: u64,
+    /// What it may send with the claim of [`Purpose::Path`].
+    path: Pace,
     /// When it last made or used a mapping.
     touched_at: Option<Instant>,
 }
@@ -113,8 +134,14 @@ impl Member {
         } else {
             shared.may_go_on(self.id, purpose, now)
         };
-        if !has_room || !shared.pace.admit(purpose, now) {
+        let has_claim = purpose == Purpose::Path && self.path.ready_at(purpose, now) <= now;
+        let claim = if purpose == Purpose::Path && !has_claim { Purpose::Talk } else { purpose };
+        let has_purse = purpose != Purpose::Unproven || shared.unproven.admit(purpose, now);
+        if !has_room || !has_purse || !shared.pace.admit(claim, now) {
             return false;
+        }
+        if has_claim {
+            self.path.admit(purpose, now);
         }
         drop(shared);
         self.touched_at = Some(now);
@@ -159,14 +186,15 @@ impl Shared {
         let (alive, used) = (member.alive, member.used);
         let left: usize = self.left.iter().map(|(_, count)| count).sum();
         let others = || self.members.iter().filter(|(other, _)| **other != id).map(|(_, other)| other);
-        let kept: usize = others().map(|other| BASE.saturating_sub(other.alive)).sum();
+        let base = self.base();
+        let kept: usize = others().map(|other| base.saturating_sub(other.alive)).sum();
         let all_alive = left + kept + alive + others().map(|other| other.alive).sum::<usize>();
         let all_used = left + kept + used + others().map(|other| other.used).sum::<usize>();
         match purpose {
             Purpose::Search => all_alive < self.limits.search() && alive < self.part(id, now),
             // A peer's own are its own: they were kept from the others.
-            Purpose::Talk | Purpose::Unproven | Purpose::Reserve | Purpose::Slot => {
-                all_used < self.limits.all() || alive < BASE
+            Purpose::Path | Purpose::Talk | Purpose::Unproven | Purpose::Reserve | Purpose::Slot => {
+                all_used < self.limits.all() || alive < base
             }
             Purpose::Undated => all_alive < usize::from(self.limits.mappings),
         }
@@ -188,12 +216,20 @@ impl Shared {
         }
         let holders = self.members.values().filter(|member| member.has_turn(now)).count().max(1);
         let part = self.for_searches() / holders;
-        self.members.get(&id).filter(|member| member.has_turn(now)).map_or(WITHOUT_TURN, |_| part.max(BASE))
+        self.members
+            .get(&id)
+            .filter(|member| member.has_turn(now))
+            .map_or(WITHOUT_TURN, |_| part.max(self.base()))
     }
 
     /// What all searches together may have.
     fn for_searches(&self) -> usize {
-        self.limits.search().saturating_sub(BASE * self.members.len())
+        self.limits.search().saturating_sub(self.base() * self.members.len())
+    }
+
+    /// Mappings that are each peer's own: [`BASE`], or fewer where these would leave less than half to searches.
+    fn base(&self) -> usize {
+        (self.limits.search() / 2 / self.members.len().max(1)).clamp(LEAST_BASE, BASE)
     }
 
     /// Records that a peer searches, and gives it a turn if there is one.
@@ -332,5 +368,28 @@ mod tests {
             }
         }
         assert!(sent <= usize::from(Limits::DEFAULT.packets_per_second), "{sent}");
+    }
+    #[test]
+    fn a_path_in_use_is_tested_whatever_another_peer_has_us_answer() {
+        let (mut peers, mut now) = (peers(3), begin());
+        for step in 0..60_000 {
+            now += Duration::from_millis(1);
+            // Over its path in use as well: that is its own claim, and no other's.
+            for purpose in [Purpose::Talk, Purpose::Unproven, Purpose::Path] {
+                let _may_leave = peers[0].admit(flow(0, 1), purpose, now);
+            }
+            if step % 150 == 0 {
+                assert!(peers[1].admit(flow(1, 1), Purpose::Path, now), "the test, {step}");
+                assert!(peers[1].admit(flow(1, 1), Purpose::Path, now), "the answer, {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_256_peers_some_search_at_a_time() {
+        let (mut peers, mut now) = (peers(255), begin());
+        let made = search(&mut peers, 20, &mut now);
+        assert!(made.iter().filter(|count| **count >= 150).count() >= 2, "{made:?}");
+        assert!(made.iter().sum::<usize>() <= Limits::DEFAULT.search());
     }
 }

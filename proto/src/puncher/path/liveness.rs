@@ -51,6 +51,9 @@ const SHORTEST_GAP: Duration = Duration::from_secs(1);
 /// Time that a delayed acknowledgement may add to a round trip (RFC 9000 §18.2, `max_ack_delay`).
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
+/// Time after which a test that could not leave is tried again.
+const REFUSED: Duration = Duration::from_millis(50);
+
 /// Most tests that an ack may still answer.
 const MAX_TESTS: usize = 64;
 
@@ -219,6 +222,11 @@ impl PathLiveness {
         let rested = if doubt.tests == 1 { self.rested(doubt) } else { None };
         self.tests.push_back(Test { token, sent_at: now, rested });
         self.plan(keepalive, now);
+    }
+
+    /// Records that a test was due and could not leave: more is sent than the budget allows.
+    pub(in crate::puncher) fn handle_refused(&mut self, now: Instant) {
+        self.wakes_at = now + REFUSED;
     }
 
     /// Says what is to be done now.

@@ -13,6 +13,7 @@ use std::{
 use crate::probe::Probe;
 use crate::puncher::{
     Event, Loss, Now, Pair, Puncher, Role, SocketId, State,
+    budget::Purpose,
     checks::PROMPT,
     path::lifetime::Lifetime,
     path::liveness::{Action, PathLiveness},
@@ -118,10 +119,16 @@ impl Puncher {
     /// Tests the path in use.
     pub(in crate::puncher) fn send_path_test(&mut self, now: Now) {
         let State::Connected(selected) = &mut self.state else { return };
+        let pair = selected.pair;
         let token = self.transmits.random();
-        selected.liveness.handle_sent(token, &self.keepalive, now.instant);
-        let probe = OutgoingProbe::new(selected.pair, token);
-        self.send(probe, now);
+        let has_left = self.send_for(Purpose::Path, OutgoingProbe::new(pair, token), now);
+        let State::Connected(selected) = &mut self.state else { return };
+        if has_left {
+            selected.liveness.handle_sent(token, &self.keepalive, now.instant);
+        } else {
+            // What did not leave says nothing about the path.
+            selected.liveness.handle_refused(now.instant);
+        }
     }
 
     /// Looks for a path that is nearer, or younger where the network ends old ones. The open side does, since it

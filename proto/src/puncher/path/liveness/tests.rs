@@ -15,6 +15,8 @@ struct Watch {
     /// Tests, counted from the beginning.
     tests: Vec<Duration>,
     dead_at: Option<Duration>,
+    /// Whether the budget has room for a test.
+    has_room: bool,
 }
 
 impl Watch {
@@ -30,6 +32,7 @@ impl Watch {
             tokens: 0,
             tests: Vec::new(),
             dead_at: None,
+            has_room: true,
         }
     }
 
@@ -55,6 +58,7 @@ impl Watch {
             self.liveness.handle_traffic(self.traffic, &self.keepalive, self.now);
             match self.liveness.poll(&self.keepalive, self.now) {
                 Action::None => {}
+                Action::Test if !self.has_room => self.liveness.handle_refused(self.now),
                 Action::Test => {
                     self.tokens += 1;
                     self.tests.push(self.now - self.began);
@@ -85,6 +89,18 @@ fn a_dead_path_is_noticed_within_two_seconds_while_data_waits() {
         assert!(noticed <= Duration::from_secs(2) || noticed <= rtt * 14, "{rtt:?}: {noticed:?}");
         assert!(watch.tests.len() - tests >= TESTS as usize, "{:?}", watch.tests);
     }
+}
+
+#[test]
+fn tests_that_could_not_leave_do_not_end_a_path() {
+    let mut watch = Watch::new(40 * MS);
+    watch.run_for(Duration::from_secs(60), Some(40 * MS));
+    watch.has_room = false;
+    watch.send();
+    watch.run_for(Duration::from_secs(60), Some(40 * MS));
+    watch.has_room = true;
+    watch.run_for(Duration::from_secs(60), Some(40 * MS));
+    assert_eq!(watch.dead_at, None);
 }
 
 #[test]
