@@ -307,6 +307,25 @@ impl Assembler {
         self.bytes_read
     }
 
+    /// Discard what cannot be read before something else has arrived
+    ///
+    /// For a connection that is closed, to which nothing arrives.
+    pub(super) fn discard_beyond_gap(&mut self) {
+        let mut reached = self.bytes_read;
+        let readable = self.data.iter().take_while(|chunk| {
+            let follows = chunk.offset <= reached;
+            reached = reached.max(chunk.offset + chunk.bytes.len() as u64);
+            follows
+        });
+        let readable = readable.count();
+        for chunk in self.data.drain(readable..) {
+            self.buffered -= chunk.bytes.len();
+            self.allocated -= chunk.allocation_size;
+            self.foreign -= usize::from(!chunk.owned);
+        }
+        self.data.shrink_to(readable + KEPT_CAPACITY);
+    }
+
     /// Discard all buffered data
     pub(super) fn clear(&mut self) {
         self.data = VecDeque::new();
@@ -495,6 +514,19 @@ mod test {
 
     use super::*;
     use assert_matches::assert_matches;
+
+    #[test]
+    fn what_is_behind_a_gap_is_discarded_and_nothing_else() {
+        let mut x = Assembler::new();
+        for (offset, bytes) in [(0, "123"), (3, "456"), (9, "0"), (20, "far")] {
+            x.insert(offset, Bytes::from_static(bytes.as_bytes()), 100).unwrap();
+        }
+        x.discard_beyond_gap();
+        assert_eq!((x.buffered, x.allocated, x.chunks()), (6, 200, (2, 2)));
+        assert_eq!(next(&mut x, 10).as_deref(), Some(b"123".as_slice()));
+        assert_eq!(next(&mut x, 10).as_deref(), Some(b"456".as_slice()));
+        assert_eq!(next(&mut x, 10), None);
+    }
 
     #[test]
     fn contiguous_chunks_are_no_gaps() {

@@ -6726,6 +6726,7 @@ impl Connection {
     fn close_common(&mut self) {
         trace!("connection closed");
         self.timers.reset();
+        self.streams.discard();
     }
 
     fn set_close_timer(&mut self, now: Instant) {
@@ -6734,7 +6735,8 @@ impl Connection {
         let pto_max = self.max_pto_for_space(self.highest_space);
         self.timers.set(
             Timer::Conn(ConnTimer::Close),
-            now + 3 * pto_max,
+            // The PTO grows with what the peer has told: not without an end.
+            now + (3 * pto_max).min(MAX_DRAINING),
             self.qlog.with_time(now),
         );
     }
@@ -7689,6 +7691,9 @@ fn get_max_ack_delay(params: &TransportParameters) -> Duration {
 
 /// Prevents overflow and improves behavior in extreme circumstances.
 const MAX_BACKOFF_EXPONENT: u32 = 16;
+
+/// Time for which a closed connection drains at the most
+const MAX_DRAINING: Duration = Duration::from_secs(3);
 
 /// Probe timeouts in a row after which packets are not marked for ECN any more.
 const ECN_PTOS: u32 = 2;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Dir, FxHashMap, MAX_STREAM_COUNT, Side, StreamId, TransportError, VarInt,
-    connection::{PacketBuilder, stats::FrameStats},
+    connection::{PacketBuilder, send_buffer::SendBuffer, stats::FrameStats},
     frame::{self, FrameStruct},
     hash_map,
     transport_parameters::TransportParameters,
@@ -994,6 +994,22 @@ impl StreamsState {
         }
         if half == StreamHalf::Send {
             self.send_streams -= 1;
+        }
+    }
+
+    /// Discard what nobody will send or read any more once the connection is closed
+    ///
+    /// A closed connection drains for a while, as long as its peer has told that acknowledgements may take, and what it
+    /// holds must not be there meanwhile.
+    pub(in crate::connection) fn discard(&mut self) {
+        self.free_recv = Vec::new();
+        for recv in self.recv.values_mut().flatten() {
+            if let StreamRecv::Open(recv) = recv {
+                recv.assembler.discard_beyond_gap();
+            }
+        }
+        for send in self.send.values_mut().flatten() {
+            send.pending = SendBuffer::default();
         }
     }
 
