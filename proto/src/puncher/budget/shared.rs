@@ -3,7 +3,8 @@
 //! Each puncher keeps bounds of its own ([`Limits`]), and asks this one as well before a probe leaves. Here
 //!
 //! - packets of all peers together keep to one pace. Tests of paths in use, and the answers to them, find room in it whatever
-//!   another peer, or somebody in its name, has us send;
+//!   another peer, or somebody in its name, has us send. So does a search: where one peer searches, what the others have us
+//!   answer has a part of the pace each;
 //! - each peer has [`BASE`] mappings that no other one can take: for the plain pair, for answers and for the test of a path
 //!   (half as many where there are hundreds of peers);
 //! - what is left goes to the peers that search, in equal parts. A part that is too small finds nothing (a fan meets a sweep
@@ -31,6 +32,13 @@ const PATH_PACKETS: u64 = 16;
 
 /// Time between two further ones: both sides' tests of a path that is in doubt leave 150 ms apart, with as many answers.
 const PATH_GAP: Duration = Duration::from_millis(75);
+
+/// Where another peer searches, answers and tests have one packet of that many of the pace each, or of as many as there are
+/// peers if these are more; and of [`LEAST_SHARE`] at the most.
+const TALK_SHARE: u64 = 4;
+
+/// See [`TALK_SHARE`].
+const LEAST_SHARE: u64 = 16;
 
 /// Of these, a search that waits for its turn may make so many.
 const WITHOUT_TURN: usize = 2;
@@ -99,7 +107,9 @@ impl SharedBudget {
         shared.last_member += 1;
         let id = shared.last_member;
         shared.members.insert(id, Use::default());
-        Member { shared: self.clone(), id, path: Pace::new(PATH_GAP, PATH_PACKETS), touched_at: None }
+        let path = Pace::new(PATH_GAP, PATH_PACKETS);
+        let talk = Talk { pace: Pace::of_share(shared.limits, TALK_SHARE), share: TALK_SHARE };
+        Member { shared: self.clone(), id, path, talk, touched_at: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -114,6 +124,8 @@ pub(super) struct Member {
     id: u64,
     /// What it may send with the claim of [`Purpose::Path`].
     path: Pace,
+    /// What it may answer and test where another peer searches.
+    talk: Talk,
     /// When it last made or used a mapping.
     touched_at: Option<Instant>,
 }
@@ -136,7 +148,10 @@ impl Member {
         };
         let has_claim = purpose == Purpose::Path && self.path.ready_at(purpose, now) <= now;
         let claim = if purpose == Purpose::Path && !has_claim { Purpose::Talk } else { purpose };
-        let has_purse = purpose != Purpose::Unproven || shared.unproven.admit(purpose, now);
+        let is_talk = !has_claim && !matches!(purpose, Purpose::Search | Purpose::Slot | Purpose::Reserve);
+        let is_bounded = is_talk && shared.another_searches(self.id, now);
+        let has_purse = (!is_bounded || self.talk.admit(&shared, now))
+            && (purpose != Purpose::Unproven || shared.unproven.admit(purpose, now));
         if !has_room || !has_purse || !shared.pace.admit(claim, now) {
             return false;
         }
@@ -163,6 +178,24 @@ impl Member {
     /// When a probe of that purpose can leave, as far as the pace of all goes.
     pub(super) fn ready_at(&self, purpose: Purpose, now: Instant) -> Instant {
         self.shared.lock().pace.ready_at(purpose, now)
+    }
+}
+
+/// What a peer may answer and test where another one searches.
+#[derive(Debug)]
+struct Talk {
+    pace: Pace,
+    /// The part of all packets for which that was made.
+    share: u64,
+}
+
+impl Talk {
+    fn admit(&mut self, shared: &Shared, now: Instant) -> bool {
+        let share = (shared.members.len() as u64).clamp(TALK_SHARE, LEAST_SHARE);
+        if self.share != share {
+            *self = Self { pace: Pace::of_share(shared.limits, share), share };
+        }
+        self.pace.admit(Purpose::Talk, now)
     }
 }
 
@@ -198,6 +231,10 @@ impl Shared {
             }
             Purpose::Undated => all_alive < usize::from(self.limits.mappings),
         }
+    }
+
+    fn another_searches(&self, id: u64, now: Instant) -> bool {
+        self.members.iter().any(|(other, member)| *other != id && member.searches(now))
     }
 
     /// Whether a probe may keep a mapping alive: a search whose turn is over leaves its mappings to be forgotten.
@@ -391,5 +428,23 @@ mod tests {
         let made = search(&mut peers, 20, &mut now);
         assert!(made.iter().filter(|count| **count >= 150).count() >= 2, "{made:?}");
         assert!(made.iter().sum::<usize>() <= Limits::DEFAULT.search());
+    }
+    #[test]
+    fn a_search_goes_on_whatever_another_peer_has_us_answer() {
+        let (mut peers, mut now) = (peers(2), begin());
+        let (mut searched, mut tested) = (0, 0);
+        for step in 0..10_000_u32 {
+            now += Duration::from_millis(1);
+            for purpose in [Purpose::Talk, Purpose::Path, Purpose::Unproven] {
+                let _may_leave = peers[0].admit(flow(0, 1), purpose, now);
+            }
+            let port = u16::try_from(2 + searched).expect("small");
+            searched += usize::from(peers[1].admit(flow(1, port), Purpose::Search, now));
+            if step % 50 == 25 {
+                tested += usize::from(peers[1].admit(flow(1, 1), Purpose::Talk, now));
+            }
+        }
+        assert!(searched >= 1300, "{searched} probes of a fan or a sweep within 10 s");
+        assert!(tested >= 190, "{tested} of 200 tests");
     }
 }
