@@ -182,7 +182,8 @@ impl Puncher {
     }
 
     pub(super) fn handle_ack(&mut self, pair: Pair, probe: &Probe, sender: Sender, now: Now) {
-        if self.handle_path_ack(pair, probe, now) {
+        // Another run of the peer may answer what was handed on to it: it proves itself by its own probes.
+        if sender == Sender::Current && self.handle_path_ack(pair, probe, now) {
             return;
         }
         let age = self.transmits.age(pair, probe.token, now.instant).filter(|age| *age < LATE);

@@ -161,7 +161,7 @@ impl Puncher {
         self.start_search(now, now.instant, mode, "the path is lost");
     }
 
-    /// Takes an ack of a liveness test; false if it is none.
+    /// Takes an ack of a liveness test by the peer's current run; false if it is none.
     pub(in crate::puncher) fn handle_path_ack(&mut self, pair: Pair, probe: &Probe, now: Now) -> bool {
         let State::Connected(selected) = &mut self.state else { return false };
         if selected.pair != pair {
@@ -190,9 +190,7 @@ impl Puncher {
         if rtt < PROMPT {
             self.note_clock(probe, rtt, now);
         }
-        if self.peers.believe(probe.instance) {
-            self.handle_restart(now);
-        } else if moved == Moved::Yes {
+        if moved == Moved::Yes {
             self.lose_path(Loss::Moved, now);
         }
         true

@@ -390,3 +390,49 @@ fn is_heard(event: &Event) -> bool {
 fn is_echo(event: &Event) -> bool {
     matches!(event, Event::Trouble(Trouble::OwnEcho { .. }))
 }
+
+/// Another run of the peer's role with the same key waits elsewhere (a second machine). Somebody on the way, without the key, hands
+/// one test of the path in use to it, and is faster with its answer than the peer.
+#[test]
+fn an_answer_of_another_live_run_that_was_handed_on_ends_no_tunnel() {
+    let mut wire = Wire::new(20 * MS);
+    let mut other = puncher(Role::Serve, "key", 77);
+    wire.start_both();
+    wire.run_until_connected();
+    wire.run_for(Duration::from_secs(30));
+    other.set_peer(&[OPEN_ADDRESS], wire.now);
+    other.search(wire.now);
+    while !matches!(other.poll_output(), Output::Timeout(_)) {}
+    wire.events = Default::default();
+    let mut handed_on = 0;
+    for _ in 0..3 {
+        let known = wire.recorded.len();
+        let is_test = |wire: &Wire, (from, payload): &(usize, Vec<u8>)| {
+            *from == OPEN && wire.sides[OPEN].seal.open(payload).is_ok_and(|probe| probe.kind == Kind::Probe)
+        };
+        while !wire.recorded[known..].iter().any(|sent| is_test(&wire, sent)) {
+            wire.run_for(MS);
+        }
+        let test = wire.last_probe_of(OPEN);
+        other.handle_timeout(wire.now);
+        while !matches!(other.poll_output(), Output::Timeout(_)) {}
+        other.handle_datagram(Pair { socket: SocketId::MAIN, remote: OPEN_ADDRESS }, &test, wire.now);
+        loop {
+            match other.poll_output() {
+                Output::Transmit(transmit) => {
+                    let opened = other.seal.open(&transmit.payload);
+                    if opened.is_ok_and(|probe| probe.kind == Kind::Ack) {
+                        handed_on += 1;
+                        wire.inject(OPEN, SERVE_ADDRESS, &transmit.payload);
+                    }
+                }
+                Output::Timeout(_) => break,
+                _ => {}
+            }
+        }
+    }
+    wire.run_for(Duration::from_secs(2));
+    assert!(handed_on > 0, "the other run has answered");
+    let is_end = |event: &Event| !matches!(event, Event::Heard { .. } | Event::Trouble(_));
+    assert!(!wire.events.iter().flatten().any(is_end), "{:?}", wire.events);
+}
