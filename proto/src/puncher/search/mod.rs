@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::{
-    birthday::{Birthday, HEAD_START, Routers, Sweepers},
+    birthday::{ATTEMPTS, Birthday, HEAD_START, Routers, Sweepers},
     hops::HopDiscovery,
     reserve::Reserve,
     schedule::slot_at,
@@ -95,6 +95,7 @@ impl Search {
             SearchMode::Reconnect | SearchMode::Refresh => EAGER_RECONNECT,
             SearchMode::Background => Duration::ZERO,
         };
+        let attempts_for = if mode == SearchMode::Initial { ATTEMPTS } else { eager_for };
         Self {
             observations: Observations::new(context.is_not_public && !mode.keeps_tunnel(), now),
             mode,
@@ -103,7 +104,7 @@ impl Search {
             hops: HopDiscovery::new(context.target(0), context.local, now),
             slots: Slots::new(mode, now + if mode.keeps_tunnel() { RECONNECT_SLOTS } else { HEAD_START }),
             reserve: Reserve::new(mode.keeps_tunnel().then_some(now + RECONNECT_SLOTS), now),
-            birthday: Birthday::new(context, last_success, mode),
+            birthday: Birthday::new(context, last_success, mode, now + attempts_for),
         }
     }
 
@@ -175,7 +176,7 @@ impl Search {
 
     pub(in crate::puncher) fn search_report(&self, now: Instant) -> SearchReport {
         let ends_at = self.hops.ends_at();
-        let has_swept = self.birthday.rounds() >= THOROUGH;
+        let has_swept = self.birthday.rounds(now) >= THOROUGH;
         let had_path = self.mode.keeps_tunnel();
         SearchReport { ends_at, has_swept, had_path, ..self.observations.search_report(now) }
     }

@@ -68,25 +68,34 @@ fn an_address_of_another_network_waits_for_its_turn() {
     }
 }
 
+/// What a side that waits has sent within an hour, fan and sweep together, and how many ports of the latter.
+fn waited(lone: &mut Lone) -> (usize, usize) {
+    lone.sent.clear();
+    lone.run_for(Duration::from_secs(3600));
+    (lone.sent.len(), lone.swept(OPEN_ADDRESS))
+}
+
 #[test]
-fn windows_begin_at_full_six_minutes_of_utc_also_after_a_sleep_and_a_clock_that_was_set() {
-    // A machine that sleeps, by a clock that stands still meanwhile; and two clocks that are set.
-    let odd = Duration::from_secs(8 * 3600 + 137);
-    for by in [odd, 41 * Duration::from_secs(360) + Duration::from_secs(290)] {
-        let mut lone = Lone::start(Limits::DEFAULT, UNIX);
-        lone.run_for(Duration::from_secs(400));
-        lone.now.unix += by;
-        let mut begun = Vec::new();
-        for _ in 0..800 {
-            lone.sent.clear();
-            lone.run_for(Duration::from_secs(1));
-            if lone.swept(OPEN_ADDRESS) > 50 {
-                begun.push(lone.now.unix.as_secs() % 360);
-            }
-        }
-        assert!(begun.iter().filter(|second| **second <= 2).count() >= 2, "{begun:?}");
-        assert!(begun.iter().all(|second| *second <= 20), "{begun:?}");
-    }
+fn an_hour_of_waiting_costs_what_the_documents_say() {
+    let mut lone = Lone::start(Limits::DEFAULT, UNIX);
+    let (first, _) = waited(&mut lone);
+    assert!((35_000..=46_000).contains(&first), "{first} packets in the first hour");
+    let (later, swept) = waited(&mut lone);
+    assert!((14_000..=18_000).contains(&later), "{later} packets in the second hour");
+    assert!(swept > 9_000, "{swept} ports");
+    lone.run_for(Duration::from_secs(86_400));
+    let (much_later, _) = waited(&mut lone);
+    assert!(much_later.abs_diff(later) <= later / 50, "{later} and {much_later}");
+}
+
+#[test]
+fn a_machine_that_slept_goes_on_waiting_without_a_burst() {
+    let mut lone = Lone::start(Limits::DEFAULT, UNIX);
+    lone.run_for(Duration::from_secs(4000));
+    lone.now = lone.now.after(Duration::from_secs(8 * 3600));
+    lone.sent.clear();
+    lone.run_for(Duration::from_secs(10));
+    assert!((20..120).contains(&lone.sent.len()), "{} packets", lone.sent.len());
 }
 
 #[test]

@@ -25,6 +25,13 @@ pub(super) enum Half {
 }
 
 impl Half {
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::Fan => Method::Fan,
+            Self::Sweep => Method::Sweep,
+        }
+    }
+
     pub(super) fn of(method: Method) -> Option<Self> {
         match method {
             Method::Fan => Some(Self::Fan),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Routers, allocation::Half};
+use super::{Routers, allocation::Half, waiting::Left};
 use crate::puncher::{
     Pair, SocketId,
     budget::Purpose,
@@ -25,7 +25,7 @@ const MORE_FROM_ROUND: usize = 1;
 /// gives those ports to nobody.
 const VENTURE_SHARE: u64 = 2;
 
-/// First round in which they are, or the last one of fewer: most of those who can meet otherwise have met by then.
+/// First round in which they are: most of those who can meet otherwise have met by then.
 const VENTURES_FROM: usize = 2;
 
 /// Seconds for which the same ones are, and then others: by that time the router has forgotten the former ones (Linux
@@ -226,11 +226,24 @@ impl Attempt {
     }
 
     pub(super) fn close(&mut self, transmits: &mut TransmitQueue) {
-        for fanned in std::mem::take(&mut self.fan) {
-            if let Fanned::Open(socket) = fanned {
-                transmits.close(socket);
-            }
+        self.take_open().into_iter().for_each(|socket| transmits.close(socket));
+    }
+
+    /// Hands over what is open and was swept, for a side that waits from now on.
+    pub(super) fn leave(mut self) -> Left {
+        let swept = if self.round == 0 { self.cursor } else { self.sweep.len() };
+        self.sweep.truncate(swept);
+        Left {
+            target: self.target(),
+            sockets: self.take_open(),
+            sweeper: self.sweepers.first,
+            ports: self.sweep,
         }
+    }
+
+    fn take_open(&mut self) -> Vec<SocketId> {
+        let open = |fanned| if let Fanned::Open(socket) = fanned { Some(socket) } else { None };
+        std::mem::take(&mut self.fan).into_iter().filter_map(open).collect()
     }
 
     /// Whether a packet of the fan may reach the other router. Half of the first round must not even where that is
@@ -246,9 +259,7 @@ impl Attempt {
     /// Whether a probe of the sweep is to arrive though the other router answers for itself.
     fn ventures(&self, index: usize) -> bool {
         let begins = self.rounds.get(self.round).map_or(0, Duration::as_secs);
-        let is_in_turn = index as u64 % VENTURE_SHARE == begins / VENTURE_TURN % VENTURE_SHARE;
-        let from = VENTURES_FROM.min(self.rounds.len() - 1);
-        self.round >= from && begins % VENTURE_TURN < VENTURE && is_in_turn
+        self.round >= VENTURES_FROM && is_venture_turn(index as u64, begins)
     }
 
     pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
@@ -258,4 +269,10 @@ impl Attempt {
             }
         }
     }
+}
+
+/// Whether the ports of that number are among those that are probed to arrive in this second.
+pub(super) fn is_venture_turn(number: u64, second: u64) -> bool {
+    let is_in_turn = number % VENTURE_SHARE == second / VENTURE_TURN % VENTURE_SHARE;
+    is_in_turn && second % VENTURE_TURN < VENTURE
 }

@@ -17,11 +17,15 @@
 //! from its reserve one. The other side need not know: if it was its fan that met the peer, each socket of that sends
 //! to both ports from then on.
 //!
+//! A side that has met nobody for a minute goes on in another way (`waiting`): a peer that starts later meets what is kept
+//! with its own first rounds.
+//!
 //! The sweep goes in steps of the golden ratio: after n probes no gap is much wider than 64,512/n, so that a fan in a
 //! row or in a block (RFC 7422) is met for certain after a few hundred, and one at random as fast as any other way.
 
 mod allocation;
 mod attempt;
+mod waiting;
 
 use std::{
     net::SocketAddr,
@@ -31,7 +35,10 @@ use std::{
 pub(super) use self::allocation::most_sockets;
 use self::allocation::{Allocation, Half, Part};
 pub(in crate::puncher) use self::attempt::Sweepers;
-use self::attempt::{Attempt, Fanned};
+use self::{
+    attempt::{Attempt, Fanned},
+    waiting::Waiting,
+};
 use crate::puncher::{
     LastSuccess, Method, Pair, SocketId,
     budget::MAPPING_LIFE,
@@ -47,9 +54,14 @@ pub(in crate::puncher) const HEAD_START: Duration = Duration::from_millis(400);
 /// The same where the main pair has failed the last time.
 const SHORT_START: Duration = Duration::from_millis(250);
 
-/// Times at which the rounds of an eager search begin. The first ones follow each other as fast as the pace allows;
-/// later ones are spread over their time, so that the fan of a peer that starts later is met soon.
-const EAGER: [Duration; 9] = seconds([0, 3, 6, 9, 12, 22, 32, 42, 52]);
+/// Times at which the rounds of an attempt begin. The first ones follow each other as fast as the pace allows; later ones are
+/// spread over their time, so that the fan of a peer that starts later is met soon, and that one which has waited for hours and
+/// makes few pairs at a time is met by all of ours: no router forgets them in between.
+const EAGER: [Duration; 10] = seconds([0, 3, 6, 9, 12, 22, 42, 62, 82, 102]);
+
+/// Time for which attempts are made where no tunnel waits, beyond the time for which the search is eager: some time after it has
+/// begun the peer may be one that waits, whom the whole fan and sweep meet twice as fast as what is kept of them.
+pub(in crate::puncher) const ATTEMPTS: Duration = Duration::from_secs(120);
 
 /// The same where a tunnel waits that had been punched like this: its network may return at any time.
 const RECONNECT: [Duration; 50] = {
@@ -63,37 +75,16 @@ const RECONNECT: [Duration; 50] = {
     rounds
 };
 
-/// Time between two windows of UTC: a side in the background tries once in each, at the same time as the other one.
-/// Longer than mappings live: each window has a fresh set.
-pub(in crate::puncher) const WINDOW_EVERY: Duration = Duration::from_secs(360);
-
-/// Time after which a window that was not noticed is left out: the other side's mappings, which it made at the
-/// beginning, are not alive for much longer.
-const WINDOW_OPEN: Duration = Duration::from_secs(20);
-
-/// Time between two looks at the wall clock: it may be set, and a machine may sleep.
-const LOOK: Duration = Duration::from_secs(10);
+/// Length of an epoch of UTC, in which a side deals the same ports whenever it begins. Longer than mappings live: each
+/// epoch has a fresh set.
+const EPOCH: Duration = Duration::from_secs(360);
 
 /// Length of an attempt of an eager search where other candidates wait for their turn: five rounds.
 const TURN: Duration = Duration::from_secs(20);
 
-/// The same in a window: both of its rounds. Mappings that the first of two attempts has made outlive the second, so
-/// that it does not matter which comes first on either side.
-const WINDOW_TURN: Duration = Duration::from_secs(12);
-
 /// Time after which an attempt that had to leave a part of the mappings to others is made whole: nobody has wanted
 /// them.
 const WHOLE_AGAIN: Duration = Duration::from_secs(90);
-
-/// Times at which the rounds of a side within a window begin; clocks may be 5 s apart.
-const WINDOW: [Duration; 2] = seconds([0, 8]);
-
-/// The same for the only round of a side that has waited longer than [`LONG_WAIT`]: in the middle of the other's two.
-const WAITING_WINDOW: [Duration; 1] = seconds([4]);
-
-/// Time after which a side that waits makes one round in each window, with two fifths of its fan, a third of its sweep:
-/// a sixth of the packets, and most peers that start then are still met in the first window.
-const LONG_WAIT: Duration = Duration::from_secs(3600);
 
 /// Number of ports above a known one that are swept first; below it half as many.
 const NEAR: u16 = 48;
@@ -120,17 +111,16 @@ const fn seconds<const N: usize>(list: [u64; N]) -> [Duration; N] {
 
 #[derive(Debug)]
 pub(in crate::puncher) struct Birthday {
-    since: Instant,
     /// What has found the path that both sides have had; for the first attempt.
     half: Option<Half>,
     /// When the rounds of the attempts of an eager search begin.
     rounds: &'static [Duration],
-    /// When the next attempt begins, where it does not wait for a window.
+    /// When the next attempt begins.
     begin_at: Option<Instant>,
-    /// The last window in which an attempt has begun, or the search.
-    window: u64,
-    /// When to look at the wall clock again.
-    look_at: Instant,
+    /// What is kept once attempts have ended.
+    waiting: Option<Waiting>,
+    /// When attempts end.
+    waits_at: Instant,
     /// The candidates as they were last seen, and the attempts since then: they take turns.
     known: Vec<SocketAddr>,
     turn: u64,
@@ -142,11 +132,12 @@ pub(in crate::puncher) struct Birthday {
 }
 
 impl Birthday {
-    /// Makes one that begins soon, or, if the search begins in the background, at the next window.
+    /// Makes one that begins soon, and that waits from some time on.
     pub(in crate::puncher) fn new(
         context: &SearchContext<'_>,
         last_success: Option<LastSuccess>,
         mode: SearchMode,
+        waits_at: Instant,
     ) -> Self {
         let now = context.now.instant;
         let method = last_success.map(|last| last.method);
@@ -164,12 +155,11 @@ impl Birthday {
         let aims =
             last_success.filter(|m| m.method == Method::Sweep).map(|m| m.peer_port).into_iter().collect();
         Self {
-            since: now,
             half,
             rounds,
             begin_at: start.map(|start| now + start),
-            window: window_at(context.unix),
-            look_at: now + LOOK.min(to_window(context.unix)),
+            waiting: None,
+            waits_at,
             known: context.candidates.translated().collect(),
             turn: 0,
             attempt: None,
@@ -204,11 +194,12 @@ impl Birthday {
         transmits: &mut TransmitQueue,
     ) {
         let now = context.now.instant;
-        self.look_at = now + LOOK.min(to_window(context.unix));
         self.follow(context, transmits);
-        let is_window = self.finds_window(context);
-        if is_window || self.begin_at.is_some_and(|at| now >= at) {
-            self.begin(context, is_window, transmits);
+        if now >= self.waits_at {
+            return self.wait(context, routers, sweepers, transmits);
+        }
+        if self.begin_at.is_some_and(|at| now >= at) {
+            self.begin(context, transmits);
         }
         if let Some(attempt) = &mut self.attempt {
             attempt.sweepers = sweepers;
@@ -216,7 +207,29 @@ impl Birthday {
         }
     }
 
+    /// Does what is due once attempts have ended.
+    fn wait(
+        &mut self,
+        context: &SearchContext<'_>,
+        routers: Routers,
+        sweepers: Sweepers,
+        transmits: &mut TransmitQueue,
+    ) {
+        let waiting = self.waiting.get_or_insert_with(|| {
+            self.begin_at = None;
+            let left = self.attempt.take().map(|attempt| {
+                self.former_rounds += attempt.round;
+                attempt.leave()
+            });
+            Waiting::new(context, left, transmits)
+        });
+        waiting.handle_timeout(context, routers, sweepers, transmits);
+    }
+
     pub(in crate::puncher) fn handle_open_failed(&mut self, socket: SocketId) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.handle_open_failed(socket);
+        }
         if let Some(attempt) = &mut self.attempt {
             attempt.handle_open_failed(socket);
         }
@@ -224,6 +237,9 @@ impl Birthday {
 
     /// Returns how a pair of ours came about.
     pub(in crate::puncher) fn method(&self, pair: Pair) -> Option<Method> {
+        if let Some(half) = self.waiting.as_ref().and_then(|waiting| waiting.half(pair)) {
+            return Some(half.method());
+        }
         let attempt = self.attempt.as_ref()?;
         if attempt.fan.contains(&Fanned::Open(pair.socket)) {
             return Some(Method::Fan);
@@ -234,12 +250,14 @@ impl Birthday {
 
     pub(in crate::puncher) fn deadline(&self) -> Instant {
         let attempt = self.attempt.as_ref().and_then(|c| c.next_at);
-        attempt.into_iter().chain(self.begin_at).fold(self.look_at, Instant::min)
+        let waits_at = self.waiting.as_ref().map_or(self.waits_at, Waiting::deadline);
+        attempt.into_iter().chain(self.begin_at).fold(waits_at, Instant::min)
     }
 
     /// Rounds over all mappings that were finished, of all attempts.
-    pub(in crate::puncher) fn rounds(&self) -> usize {
-        self.former_rounds + self.attempt.as_ref().map_or(0, |c| c.round)
+    pub(in crate::puncher) fn rounds(&self, now: Instant) -> usize {
+        let waited = self.waiting.as_ref().map_or(0, |waiting| waiting.rounds(now));
+        self.former_rounds + self.attempt.as_ref().map_or(0, |c| c.round) + waited
     }
 
     /// Follows a change of the candidates: what goes to an address that is none any more ends, and a better one has its turn.
@@ -251,29 +269,21 @@ impl Birthday {
         let is_first_new = context.target(0).is_some_and(|first| !self.known.contains(&first));
         self.known = context.candidates.translated().collect();
         let now = context.now.instant;
+        if let Some(waiting) = &mut self.waiting {
+            return waiting.follow(&self.known, transmits);
+        }
         if let Some(attempt) =
             self.attempt.as_ref().filter(|c| !is_first_new && self.known.contains(&c.target()))
         {
-            let others_wait = context.is_eager && self.known.len() > 1;
+            let others_wait = self.known.len() > 1;
             self.begin_at = if others_wait { Some(now.max(attempt.began + TURN)) } else { self.begin_at };
             return;
         }
         self.turn = 0;
         if self.attempt.is_some() || self.begin_at.is_none() {
             self.end(transmits);
-            self.begin_at = context.is_eager.then_some(now);
+            self.begin_at = Some(now);
         }
-    }
-
-    /// Whether a window has opened for which an attempt is to begin: one that is just under way will do.
-    fn finds_window(&mut self, context: &SearchContext<'_>) -> bool {
-        let window = window_at(context.unix);
-        if window == self.window || since_window(context.unix) >= WINDOW_OPEN {
-            return false;
-        }
-        self.window = window;
-        let began = self.attempt.as_ref().map(|attempt| attempt.began);
-        !context.is_eager || began.is_none_or(|began| context.now.instant >= began + TURN)
     }
 
     fn end(&mut self, transmits: &mut TransmitQueue) {
@@ -283,11 +293,11 @@ impl Birthday {
         }
     }
 
-    /// Begins the next attempt; `is_window` if with a window.
-    fn begin(&mut self, context: &SearchContext<'_>, is_window: bool, transmits: &mut TransmitQueue) {
+    /// Begins the next attempt.
+    fn begin(&mut self, context: &SearchContext<'_>, transmits: &mut TransmitQueue) {
         let now = context.now.instant;
         self.end(transmits);
-        (self.begin_at, self.window) = (None, window_at(context.unix));
+        self.begin_at = None;
         let Some(target) = context.target(self.turn) else { return };
         let candidates = self.known.len();
         let part = Part {
@@ -297,7 +307,7 @@ impl Birthday {
             candidates,
             is_best: self.turn.is_multiple_of(candidates as u64),
         };
-        self.begin_at = next_after(context.is_eager, is_window, part).map(|after| now + after);
+        self.begin_at = next_after(part).map(|after| now + after);
         transmits.keep_free(part.kept_free());
         let is_later = context.reserve.is_some() && self.turn >= candidates as u64;
         // What has met the peer before comes first once; the NATs may be others now.
@@ -319,22 +329,12 @@ impl Birthday {
         let now = context.now.instant;
         // Mappings that may be alive are used again, whatever search they are from.
         let alive = transmits.dealt.filter(|(_, used)| now < *used + MAPPING_LIFE).map(|(epoch, _)| epoch);
-        let epoch = alive.unwrap_or(window_at(context.unix));
-        let waits = now >= self.since + LONG_WAIT;
-        let rounds: &[Duration] = match (context.is_eager, waits) {
-            (true, _) => self.rounds,
-            (false, false) => &WINDOW,
-            (false, true) => &WAITING_WINDOW,
-        };
-        let (fan, swept) = if waits {
-            (allocation.fan * 2 / 5, allocation.swept / 3)
-        } else {
-            (allocation.fan, allocation.swept)
-        };
+        let epoch = alive.unwrap_or(epoch_at(context.unix));
+        let Allocation { fan, swept, .. } = allocation;
         let peers_reserve = context.reserve.map(|reserve| SocketAddr::new(target.ip(), reserve.peers));
         let targets: Vec<SocketAddr> =
             [target].into_iter().chain(peers_reserve.filter(|_| allocation.fans_to_reserve)).collect();
-        let more = if waits || targets.len() == 1 { 0 } else { allocation.more_fan };
+        let more = if targets.len() == 1 { 0 } else { allocation.more_fan };
         let deal = context.schedule.deal(epoch, context.role, context.port);
         let ports = sweep(&self.aims, deal.start % PORTS).filter(|port| *port != target.port());
         Attempt {
@@ -348,22 +348,17 @@ impl Birthday {
             sweep: ports.take(swept).collect(),
             swept_twice: allocation.swept_twice.min(swept),
             began: now,
-            rounds,
+            rounds: self.rounds,
             round: 0,
             cursor: 0,
-            next_at: Some(now + rounds[0]),
+            next_at: Some(now + self.rounds[0]),
         }
     }
 }
 
-/// Time from the beginning of an attempt to the next one; `None` if that waits for a window.
-fn next_after(is_eager: bool, is_window: bool, part: Part) -> Option<Duration> {
-    match (is_eager, part.candidates > 1) {
-        (true, true) => Some(TURN),
-        (true, false) => (!part.is_whole()).then_some(WHOLE_AGAIN),
-        (false, true) => is_window.then_some(WINDOW_TURN),
-        (false, false) => None,
-    }
+/// Time from the beginning of an attempt to the next one, if there is one.
+fn next_after(part: Part) -> Option<Duration> {
+    if part.candidates > 1 { Some(TURN) } else { (!part.is_whole()).then_some(WHOLE_AGAIN) }
 }
 
 /// The routers on the way, as far as they are known.
@@ -397,19 +392,9 @@ fn neighbours(port: u16) -> impl Iterator<Item = u16> {
     above.chain(below).filter(|port| u32::from(*port) >= FIRST_PORT)
 }
 
-/// Returns the number of the window that opened last on the wall clock.
-fn window_at(unix: Duration) -> u64 {
-    unix.as_secs() / WINDOW_EVERY.as_secs()
-}
-
-/// Returns the time since the last window opened.
-fn since_window(unix: Duration) -> Duration {
-    unix.saturating_sub(Duration::from_secs(window_at(unix) * WINDOW_EVERY.as_secs()))
-}
-
-/// Returns the time to the next window.
-fn to_window(unix: Duration) -> Duration {
-    WINDOW_EVERY - since_window(unix)
+/// Returns the number of the epoch that began last on the wall clock.
+fn epoch_at(unix: Duration) -> u64 {
+    unix.as_secs() / EPOCH.as_secs()
 }
 
 #[cfg(test)]
@@ -439,11 +424,5 @@ mod tests {
             let widest = swept.windows(2).map(|two| two[1] - two[0]).max();
             assert!(widest <= Some(256), "{widest:?}");
         }
-    }
-
-    #[test]
-    fn windows_are_at_full_six_minutes_of_utc() {
-        assert_eq!(to_window(Duration::from_secs(3600)), WINDOW_EVERY);
-        assert_eq!(to_window(Duration::from_millis(3_959_500)), Duration::from_millis(500));
     }
 }

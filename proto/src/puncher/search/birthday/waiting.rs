@@ -1,0 +1,347 @@
+//! Waiting: pairs that a side keeps alive once its attempts have met nobody, so that a peer that starts later meets one of
+//! them with its first rounds, whenever that is.
+//!
+//! The peer begins with its whole fan of 477 sockets and its whole sweep of 955 ports. How many of our own pairs are alive by
+//! then decides how likely they meet: with `f` living sockets of a fan 1 − exp(−955 f / 64,512), with `h` ports that our NAT lets
+//! in (from where we have swept) 1 − exp(−477 h / 64,512). Which of the two counts follows from the NATs, of which
+//! nobody knows, so both are kept, in the proportion that makes them equal.
+//!
+//! - For the first minutes many pairs are kept, and each is sent over before Linux forgets it (30 s): 250 and 500 meet in 97 of
+//!   100 cases in the peer's first round. Now and then one is replaced by another, which makes up for the rest.
+//! - Later each is sent over once, and the rate decides: what is alive at the beginning, 30 s of it, and what follows. With
+//!   1.5 sockets and 3 ports a second the two have met within 105 s in 95 of 100 cases
+//!   (exp(−955 × 1.5 × 135 / 64,512) = 5 %), and half of them within 2 s.
+//!
+//! Two sides that both wait meet as well, at f × 3 / 64,512 a second and more.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{FIRST_PORT, PORTS, Routers, STEP, Sweepers, allocation::Half, epoch_at};
+use crate::puncher::{
+    Limits, Pair, SocketId,
+    budget::Purpose,
+    context::SearchContext,
+    transmits::{OutgoingProbe, TransmitQueue},
+};
+
+/// Time for which many pairs are kept: who starts the second side of a pair mostly does so within it.
+const DENSE_FOR: Duration = Duration::from_secs(480);
+
+/// Sockets of a fan that are kept meanwhile.
+const KEPT_FAN: usize = 250;
+
+/// Ports that are kept open meanwhile.
+const KEPT_SWEEP: usize = 500;
+
+/// Time between two packets over a kept pair: Linux forgets one without an answer after 30 s.
+const REFRESH: Duration = Duration::from_secs(25);
+
+/// Time for which a pair is kept. With the 300 s for which its mapping counts after that, the budget has room for all.
+const LIFE: Duration = Duration::from_secs(240);
+
+/// Time after the last packet over a pair for which its socket stays open: the peer may still meet it.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Time between two new sockets of a fan later on.
+const SPARSE_FAN: Duration = Duration::from_millis(660);
+
+/// Time between two new ports later on.
+const SPARSE_SWEEP: Duration = Duration::from_millis(330);
+
+/// Time between two groups of packets while many pairs are kept: a few at a time.
+const DENSE_TICK: Duration = Duration::from_millis(200);
+
+/// The same later on: a machine that waits for hours should rest in between.
+const SPARSE_TICK: Duration = Duration::from_secs(1);
+
+/// The pairs that are kept.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    since: Instant,
+    pairs: Vec<Kept>,
+    fan: Source,
+    sweep: Source,
+    /// Ports to fan out from that are left of the deal.
+    ports: Vec<u16>,
+    /// Where in the sweep the next port is.
+    start: u32,
+    /// How many pairs there were, the next one's number.
+    count: u64,
+    next_at: Instant,
+}
+
+/// What an attempt has left, toward one address of the peer.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) target: SocketAddr,
+    /// Those of the fan that are open.
+    pub(super) sockets: Vec<SocketId>,
+    /// From where these ports were swept.
+    pub(super) sweeper: SocketId,
+    pub(super) ports: Vec<u16>,
+}
+
+/// A pair that is kept.
+#[derive(Debug)]
+struct Kept {
+    half: Half,
+    pair: Pair,
+    number: u64,
+    sent_at: Instant,
+    /// After this it is not sent over again.
+    until: Instant,
+}
+
+/// When the next pair of one half is made.
+#[derive(Debug)]
+struct Source {
+    next_at: Instant,
+}
+
+impl Waiting {
+    /// Begins to wait, and keeps what the last attempt has left: open sockets, and ports that were swept, toward that address.
+    pub(super) fn new(
+        context: &SearchContext<'_>,
+        left: Option<Left>,
+        transmits: &mut TransmitQueue,
+    ) -> Self {
+        let now = context.now.instant;
+        let mut waiting = Self {
+            since: now,
+            pairs: Vec::new(),
+            fan: Source { next_at: now },
+            sweep: Source { next_at: now },
+            ports: Vec::new(),
+            start: context.schedule.deal(epoch_at(context.unix), context.role, context.port).start % PORTS,
+            count: 0,
+            next_at: now,
+        };
+        if let Some(left) = left {
+            waiting.adopt(left, now, transmits);
+        }
+        waiting
+    }
+
+    fn adopt(&mut self, left: Left, now: Instant, transmits: &mut TransmitQueue) {
+        let Left { target, sockets, sweeper, ports } = left;
+        let (fan, sweep) = kept(transmits.limits());
+        self.start = (self.start + u32::try_from(ports.len()).unwrap_or(0) % PORTS * STEP % PORTS) % PORTS;
+        let fanned =
+            sockets.iter().take(fan).map(|socket| (Half::Fan, Pair { socket: *socket, remote: target }));
+        let swept = ports
+            .iter()
+            .take(sweep)
+            .map(|port| (Half::Sweep, Pair { socket: sweeper, remote: SocketAddr::new(target.ip(), *port) }));
+        let all = u32::try_from(fan + sweep).unwrap_or(1).max(1);
+        for (half, pair) in fanned.chain(swept) {
+            // Spread over the time of one refresh, and their ends over the time of one life: by then what else attempts
+            // have made is forgotten, and there is room for others.
+            let part = |time: Duration| time / all * u32::try_from(self.count).unwrap_or(0);
+            let sent_at = now.checked_sub(REFRESH).unwrap_or(now) + part(REFRESH * 2 / 3);
+            let until = now + LIFE * 3 / 2 + part(LIFE);
+            self.pairs.push(Kept { half, pair, number: self.count, sent_at, until });
+            self.count += 1;
+        }
+        sockets.into_iter().skip(fan).for_each(|socket| transmits.close(socket));
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(
+        &mut self,
+        context: &SearchContext<'_>,
+        routers: Routers,
+        sweepers: Sweepers,
+        transmits: &mut TransmitQueue,
+    ) {
+        let now = context.now.instant;
+        if now < self.next_at {
+            return;
+        }
+        let is_dense = self.is_dense(now);
+        self.next_at = now + if is_dense { DENSE_TICK } else { SPARSE_TICK };
+        self.refresh(context, routers, transmits);
+        let limits = transmits.limits();
+        let (fan, sweep) = kept(limits);
+        let [fan_gap, sweep_gap] = match is_dense {
+            true => [(LIFE, fan), (LIFE, sweep)]
+                .map(|(life, count)| life / u32::try_from(count.max(1)).unwrap_or(1)),
+            false => [SPARSE_FAN, SPARSE_SWEEP].map(|gap| scaled(gap, limits)),
+        };
+        let most = |count: usize| if is_dense { count } else { usize::MAX };
+        for _ in 0..self.fan.due(fan_gap, now) {
+            if self.living(Half::Fan) < most(fan) {
+                self.add_fanned(context, routers, transmits);
+            }
+        }
+        for _ in 0..self.sweep.due(sweep_gap, now) {
+            if self.living(Half::Sweep) < most(sweep) {
+                self.add_swept(context, routers, sweepers, transmits);
+            }
+        }
+    }
+
+    /// Sends over what would be forgotten, and lets go of what has been.
+    fn refresh(&mut self, context: &SearchContext<'_>, routers: Routers, transmits: &mut TransmitQueue) {
+        let now = context.now.instant;
+        let is_dense = self.is_dense(now);
+        for kept in &mut self.pairs {
+            if is_dense
+                && now < kept.until
+                && now >= kept.sent_at + REFRESH
+                && kept.send(context, routers, transmits)
+            {
+                kept.sent_at = now;
+            }
+        }
+        self.pairs.retain(|kept| {
+            let lives = now < kept.sent_at + LINGER;
+            if !lives && kept.half == Half::Fan {
+                transmits.close(kept.pair.socket);
+            }
+            lives
+        });
+    }
+
+    fn add_fanned(&mut self, context: &SearchContext<'_>, routers: Routers, transmits: &mut TransmitQueue) {
+        let now = context.now.instant;
+        let Some(remote) = context.target(self.count) else { return };
+        let Some(port) = self.next_port(context) else { return };
+        if transmits.has_room(port, remote, now) {
+            let socket = transmits.open(port);
+            self.add(Half::Fan, Pair { socket, remote }, context, routers, transmits);
+        }
+    }
+
+    fn add_swept(
+        &mut self,
+        context: &SearchContext<'_>,
+        routers: Routers,
+        sweepers: Sweepers,
+        transmits: &mut TransmitQueue,
+    ) {
+        let Some(target) = context.target(self.count) else { return };
+        self.start = (self.start + STEP) % PORTS;
+        let Ok(port) = u16::try_from(FIRST_PORT + self.start) else { return };
+        if port != target.port() {
+            let remote = SocketAddr::new(target.ip(), port);
+            self.add(Half::Sweep, Pair { socket: sweepers.first, remote }, context, routers, transmits);
+        }
+    }
+
+    fn add(
+        &mut self,
+        half: Half,
+        pair: Pair,
+        context: &SearchContext<'_>,
+        routers: Routers,
+        transmits: &mut TransmitQueue,
+    ) {
+        let now = context.now.instant;
+        let kept = Kept { half, pair, number: self.count, sent_at: now, until: now + LIFE };
+        self.count += 1;
+        if kept.send(context, routers, transmits) {
+            self.pairs.push(kept);
+        } else if half == Half::Fan {
+            transmits.close(pair.socket);
+        }
+    }
+
+    /// Returns the next port to fan out from.
+    fn next_port(&mut self, context: &SearchContext<'_>) -> Option<u16> {
+        if self.ports.is_empty() {
+            let epoch = epoch_at(context.unix);
+            self.ports = context.schedule.deal(epoch, context.role, context.port).fan;
+        }
+        self.ports.pop()
+    }
+
+    fn is_dense(&self, now: Instant) -> bool {
+        now < self.since + DENSE_FOR
+    }
+
+    fn living(&self, half: Half) -> usize {
+        self.pairs.iter().filter(|kept| kept.half == half).count()
+    }
+
+    /// Lets go of what goes to an address that is none of the peer's any more.
+    pub(super) fn follow(&mut self, known: &[SocketAddr], transmits: &mut TransmitQueue) {
+        self.pairs.retain(|kept| {
+            let stays = known.iter().any(|address| address.ip() == kept.pair.remote.ip());
+            if !stays && kept.half == Half::Fan {
+                transmits.close(kept.pair.socket);
+            }
+            stays
+        });
+    }
+
+    pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
+        self.pairs.retain(|kept| kept.half == Half::Sweep || kept.pair.socket != socket);
+    }
+
+    /// Returns which half a pair of ours is of.
+    pub(super) fn half(&self, pair: Pair) -> Option<Half> {
+        let is_it = |kept: &&Kept| match kept.half {
+            Half::Fan => kept.pair.socket == pair.socket,
+            Half::Sweep => kept.pair == pair,
+        };
+        self.pairs.iter().find(is_it).map(|kept| kept.half)
+    }
+
+    /// Rounds over all that is kept that would have been made by now.
+    pub(super) fn rounds(&self, now: Instant) -> usize {
+        usize::try_from(now.saturating_duration_since(self.since).as_secs() / LIFE.as_secs()).unwrap_or(0)
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.next_at
+    }
+}
+
+impl Kept {
+    /// Returns whether it has left.
+    fn send(&self, context: &SearchContext<'_>, routers: Routers, transmits: &mut TransmitQueue) -> bool {
+        let may_arrive = !routers.is_answering || self.half == Half::Sweep && self.ventures(context.unix);
+        if !may_arrive && routers.low_ttl.is_none() {
+            return false; // whatever opens our NAT reaches theirs, which might remember it
+        }
+        let token = transmits.token(self.pair, context.now.instant);
+        let ttl = routers.low_ttl.filter(|_| !may_arrive);
+        let probe = OutgoingProbe { ttl, ..OutgoingProbe::new(self.pair, token) };
+        transmits.send(&probe, Purpose::Search, context.now).is_some()
+    }
+
+    /// Whether the probe is to arrive though the other router answers for itself: should both do, nothing would ever pass
+    /// otherwise. Not the same ones for long: a router that remembers one has no use for that port meanwhile.
+    fn ventures(&self, unix: Duration) -> bool {
+        super::attempt::is_venture_turn(self.number, unix.as_secs())
+    }
+}
+
+impl Source {
+    /// Returns how many are due by now. What a machine has slept through is not made up for.
+    fn due(&mut self, gap: Duration, now: Instant) -> usize {
+        self.next_at = self.next_at.max(now.checked_sub(SPARSE_TICK * 2).unwrap_or(now));
+        let mut due = 0;
+        while self.next_at <= now {
+            self.next_at += gap;
+            due += 1;
+        }
+        due
+    }
+}
+
+/// How many sockets and ports are kept within these bounds.
+fn kept(limits: Limits) -> (usize, usize) {
+    let part = |count: usize| count * limits.search() / Limits::DEFAULT.search();
+    (part(KEPT_FAN), part(KEPT_SWEEP))
+}
+
+/// A gap between packets within these bounds.
+fn scaled(gap: Duration, limits: Limits) -> Duration {
+    let [all, search] =
+        [Limits::DEFAULT, limits].map(|limits| u32::try_from(limits.search()).unwrap_or(1).max(1));
+    gap * all / search
+}
