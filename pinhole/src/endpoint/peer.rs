@@ -165,8 +165,11 @@ impl Peer {
     }
 
     /// Waits for the next stream that the peer opens, and for the name that it asks for: a serve side that answers by itself.
-    /// Streams come to [`forward::offer`](crate::forward::offer) or to this: use one of them. A stream whose name is
-    /// awaited when the future is dropped is lost.
+    /// Streams come to [`forward::offer`](crate::forward::offer) or to this: use one of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing. This, order and bounds are those of [`Tunnel::accept_stream`].
     ///
     /// # Errors
     ///

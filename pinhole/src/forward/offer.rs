@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use noq::{RecvStream, SendStream};
 use pinhole_proto::{
     control::Services,
     stream::{Reply, Request},
@@ -28,7 +27,7 @@ use crate::{
     Event, Peer, Tunnel,
     endpoint::{Compress, Events, TaskEnd},
     status::{Carried, Meter},
-    tunnel::{SendScheduler, answer, read_request},
+    tunnel::{Arrival, SendScheduler, answer},
 };
 
 /// Time that a connection to the service may take.
@@ -124,23 +123,15 @@ impl ServiceTable {
     /// Takes streams until the tunnel ends. Each sees that end by itself, and outlives the offer.
     async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
         tunnel.allow_streams();
-        while let Ok((send, recv)) = tunnel.accept_bare().await {
-            tokio::spawn(self.clone().serve_stream(send, recv, tunnel.scheduler()));
+        while let Ok(arrival) = tunnel.next_arrival().await {
+            tokio::spawn(self.clone().serve_stream(arrival, tunnel.scheduler()));
         }
     }
 
-    async fn serve_stream(
-        self: Arc<Self>,
-        mut send: SendStream,
-        mut recv: RecvStream,
-        scheduler: Arc<SendScheduler>,
-    ) {
-        let request = read_request(&mut recv).await;
-        let connected = match &request {
-            Some(request) => self.connect(request).await,
-            None => Err(Reply::Unavailable),
-        };
-        let framing = self.framing(request.is_some_and(|request| request.blocks));
+    async fn serve_stream(self: Arc<Self>, arrival: Arrival, scheduler: Arc<SendScheduler>) {
+        let Arrival { request, mut send, recv } = arrival;
+        let connected = self.connect(&request).await;
+        let framing = self.framing(request.blocks);
         let usual = if framing.send.are_blocks() { Reply::ConnectedInBlocks } else { Reply::Connected };
         match connected {
             Ok((conn, carried)) => {

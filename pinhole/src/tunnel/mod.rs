@@ -7,6 +7,7 @@
 //! until then nothing is acknowledged, and the streams wait.
 
 mod control;
+mod heads;
 mod scheduler;
 mod stream;
 
@@ -25,9 +26,9 @@ pub use pinhole_quic::{
 };
 use pinhole_quic::{ControllerFeedback, tunnel_end};
 
-pub(crate) use self::scheduler::SendScheduler;
+use self::heads::Heads;
 pub use self::stream::{AskedStream, RecvStream, SendStream, StreamError};
-pub(crate) use self::stream::{answer, read_request};
+pub(crate) use self::{heads::Arrival, scheduler::SendScheduler, stream::answer};
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);
@@ -49,6 +50,7 @@ pub struct Tunnel {
     connection: noq::Connection,
     path: Arc<Mutex<Path>>,
     scheduler: Arc<SendScheduler>,
+    heads: Arc<Heads>,
 }
 
 /// A weak handle of a tunnel, which is not kept alive by this.
@@ -57,13 +59,14 @@ pub(crate) struct WeakTunnel {
     connection: noq::WeakConnectionHandle,
     path: Arc<Mutex<Path>>,
     scheduler: Weak<SendScheduler>,
+    heads: Weak<Heads>,
 }
 
 impl WeakTunnel {
     /// Returns the tunnel, if it is still there.
     pub(crate) fn upgrade(&self) -> Option<Tunnel> {
         let (connection, scheduler) = (self.connection.upgrade()?, self.scheduler.upgrade()?);
-        Some(Tunnel { connection, path: self.path.clone(), scheduler })
+        Some(Tunnel { connection, path: self.path.clone(), scheduler, heads: self.heads.upgrade()? })
     }
 }
 
@@ -91,7 +94,7 @@ impl Tunnel {
     pub(crate) fn new(connection: noq::Connection, remote: SocketAddr, feedback: ControllerFeedback) -> Self {
         let path = Arc::new(Mutex::new(Path { remote, is_there: true }));
         let scheduler = Arc::new(SendScheduler::new(connection.clone(), feedback));
-        Self { connection, path, scheduler }
+        Self { connection, path, scheduler, heads: Arc::default() }
     }
 
     /// Opens a stream to a service of the peer, which is the serve side. Waits while the peer allows no more of them, and
@@ -105,14 +108,26 @@ impl Tunnel {
     }
 
     /// Waits for the next stream that the peer opens, and for the name that it asks for. Streams come to
-    /// [`forward::offer`](crate::forward::offer) or to this, whichever asks first: use one of them. A stream whose name
-    /// is awaited when this is dropped is refused.
+    /// [`forward::offer`](crate::forward::offer) or to this, whichever asks first: use one of them.
+    ///
+    /// Streams come in the order in which their names have arrived, so one whose name is slow or never comes holds up no
+    /// other; it is refused after 60 s. No more than [`MAX_STREAMS`] wait, since QUIC lets the peer open no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing, so it may be one of several in a `select!` in a loop: the streams, and what has come
+    /// of their names, are kept for the next call.
     ///
     /// # Errors
     ///
     /// When the tunnel has ended.
     pub async fn accept_stream(&self) -> Result<AskedStream, TunnelEnd> {
-        stream::accept(self).await
+        self.next_arrival().await.map(AskedStream::from)
+    }
+
+    /// Waits for the peer's next stream whose head was read. Cancel-safe.
+    pub(crate) async fn next_arrival(&self) -> Result<Arrival, TunnelEnd> {
+        self.heads.next(&self.connection).await.map_err(|error| tunnel_end(&error))
     }
 
     /// Opens a stream without a head. Waits while the peer allows no more of them.
@@ -186,8 +201,12 @@ impl Tunnel {
 
     /// Returns a handle that does not keep it alive.
     pub(crate) fn downgrade(&self) -> WeakTunnel {
-        let connection = self.connection.weak_handle();
-        WeakTunnel { connection, path: self.path.clone(), scheduler: Arc::downgrade(&self.scheduler) }
+        WeakTunnel {
+            connection: self.connection.weak_handle(),
+            path: self.path.clone(),
+            scheduler: Arc::downgrade(&self.scheduler),
+            heads: Arc::downgrade(&self.heads),
+        }
     }
 
     /// Returns what QUIC knows of the way. Tests of the largest datagram are meant to get lost, and do not count.

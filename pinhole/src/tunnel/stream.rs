@@ -6,16 +6,12 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use pinhole_proto::stream::{Reply, Request, valid_name};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{RESET, Tunnel, TunnelEnd};
-
-/// Time for a stream's head to arrive in full. It may wait behind a full send window on a slow link.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+use super::{Arrival, RESET, Tunnel, TunnelEnd};
 
 /// The writing half of a stream.
 ///
@@ -106,6 +102,12 @@ impl AskedStream {
     }
 }
 
+impl From<Arrival> for AskedStream {
+    fn from(Arrival { request, send, recv }: Arrival) -> Self {
+        Self { request, streams: Some((send, recv)) }
+    }
+}
+
 impl Drop for AskedStream {
     fn drop(&mut self) {
         if let Some((mut send, _)) = self.streams.take() {
@@ -138,17 +140,6 @@ pub(super) async fn open(tunnel: &Tunnel, service: &str) -> Result<(SendStream, 
     }
 }
 
-/// Waits for a stream with a head that can be read; others are refused.
-pub(super) async fn accept(tunnel: &Tunnel) -> Result<AskedStream, TunnelEnd> {
-    loop {
-        let (mut send, mut recv) = tunnel.accept_bare().await?;
-        if let Some(request) = read_request(&mut recv).await {
-            return Ok(AskedStream { request, streams: Some((send, recv)) });
-        }
-        let _already_closed = send.write_all(&[Reply::Unavailable.code()]).await;
-    }
-}
-
 /// Answers a stream that gets nothing.
 pub(crate) async fn answer(send: &mut noq::SendStream, why: Reply) {
     if send.write_all(&[why.code()]).await.is_ok() {
@@ -156,20 +147,6 @@ pub(crate) async fn answer(send: &mut noq::SendStream, why: Reply) {
         let _already_closed = send.finish();
         let _arrived_or_ended = send.stopped().await;
     }
-}
-
-/// Reads the head of a stream, if it comes in time.
-pub(crate) async fn read_request(recv: &mut noq::RecvStream) -> Option<Request> {
-    tokio::time::timeout(REQUEST_TIMEOUT, read_head(recv)).await.ok().flatten()
-}
-
-async fn read_head(recv: &mut noq::RecvStream) -> Option<Request> {
-    let mut head = [0; 2];
-    recv.read_exact(&mut head).await.ok()?;
-    let mut bytes = head.to_vec();
-    bytes.resize(2 + Request::name_length(head).ok()?, 0);
-    recv.read_exact(&mut bytes[2..]).await.ok()?;
-    Request::decode(&bytes).ok()
 }
 
 impl SendStream {

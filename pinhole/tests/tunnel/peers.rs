@@ -6,7 +6,7 @@ use pinhole::{
     Endpoint, Event, Peer, PeerConfig, Role,
     endpoint::{PeerAddress, StartError},
     proto::{Key, stream::Reply},
-    tunnel::{StreamError, TunnelEnd},
+    tunnel::{AskedStream, StreamError, TunnelEnd},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
@@ -45,13 +45,19 @@ impl Echo {
 
 async fn echo(peer: Arc<Peer>) {
     let mut streams = JoinSet::new();
-    while let Ok(asked) = peer.accept_stream().await {
-        streams.spawn(async move {
-            let (mut to, mut from) = asked.accept().await.expect("the tunnel stands");
-            if copy(&mut from, &mut to).await.is_ok() {
-                to.shutdown().await.expect("the tunnel stands");
-            }
-        });
+    loop {
+        tokio::select! {
+            Ok(asked) = peer.accept_stream() => drop(streams.spawn(send_back(asked))),
+            Some(_) = streams.join_next() => {} // the future beside it loses no stream
+            else => return,
+        }
+    }
+}
+
+async fn send_back(asked: AskedStream) {
+    let (mut to, mut from) = asked.accept().await.expect("the tunnel stands");
+    if copy(&mut from, &mut to).await.is_ok() {
+        to.shutdown().await.expect("the tunnel stands");
     }
 }
 
