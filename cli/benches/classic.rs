@@ -7,17 +7,20 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[expect(dead_code, reason = "other benches use more of it")]
+#[path = "rig/program.rs"]
+mod program;
+
 use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use natlab::{Lab, LabSpec, LinkSpec, NatSpec, Side};
-use rustix::process::{Pid, Signal, kill_process};
+use program::Program;
 
 const SERVICE: u16 = 7001;
 const LOCAL: u16 = 2222;
@@ -68,7 +71,7 @@ fn measure(pair: [Kind; 2], megabytes: u64, delay_ms: u64) {
     let service = lab.host(Side::A).enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, SERVICE)));
     let service = service.expect("inside").expect("a port");
     let served = thread::spawn(move || serve(&service, bytes));
-    let programs = Side::BOTH.map(|side| Program::start(&lab, side, pair[side.index()]));
+    let programs = Side::BOTH.map(|side| start(&lab, side, pair[side.index()]));
     await_listener(&lab);
     let tcp = lab.host(Side::B).enter(|| TcpStream::connect((Ipv4Addr::LOCALHOST, LOCAL)));
     let mut tcp = tcp.expect("inside").expect("the local port accepts");
@@ -87,7 +90,7 @@ fn measure(pair: [Kind; 2], megabytes: u64, delay_ms: u64) {
     let up = begun.elapsed();
 
     let rate = |time: Duration| megabytes as f64 / time.as_secs_f64();
-    let cost = |program: &Program| program.cpu().as_secs_f64() * 1000.0 / (2 * megabytes) as f64;
+    let cost = |program: &Program| cpu(program).as_secs_f64() * 1000.0 / (2 * megabytes) as f64;
     let [serve, open] = &programs;
     println!(
         "{:10}  {:10} {megabytes:5}  {delay_ms:2} ms  {:6.2}  {:6.2} MB/s  {:5.2}  {:5.2} ms/MB",
@@ -141,39 +144,25 @@ fn await_listener(lab: &Lab) {
     }
 }
 
-/// A running program; ended when dropped.
-struct Program(Child);
-
-impl Program {
-    fn start(lab: &Lab, side: Side, kind: Kind) -> Self {
-        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/classic/script.py").to_owned();
-        let script = std::env::var("PINHOLE_OLD_SCRIPT").unwrap_or(own);
-        let host = lab.host(side);
-        let mut command = match kind {
-            Kind::Script => host.command("python3"),
-            Kind::Pinhole => host.command(env!("CARGO_BIN_EXE_pinhole")),
-        };
-        command.arg(if kind == Kind::Script { &script } else { "classic" });
-        let (option, port) = if side == Side::A { ("-c", SERVICE) } else { ("-l", LOCAL) };
-        let peer = lab.side(side.other()).public_ip();
-        command.args([option, &port.to_string(), &peer.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().expect("it starts"))
-    }
-
-    /// Returns the CPU time that it has used (proc_pid_stat(5): utime and stime).
-    fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("it runs");
-        let behind_name = stat.rsplit_once(") ").expect("the form of that file").1;
-        let ticks = behind_name.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
-        Duration::from_secs_f64(ticks.sum::<u64>() as f64 / TICKS_PER_S)
-    }
+fn start(lab: &Lab, side: Side, kind: Kind) -> Program {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/classic/script.py").to_owned();
+    let script = std::env::var("PINHOLE_OLD_SCRIPT").unwrap_or(own);
+    let host = lab.host(side);
+    let mut command = match kind {
+        Kind::Script => host.command("python3"),
+        Kind::Pinhole => host.command(env!("CARGO_BIN_EXE_pinhole")),
+    };
+    command.arg(if kind == Kind::Script { &script } else { "classic" });
+    let (option, port) = if side == Side::A { ("-c", SERVICE) } else { ("-l", LOCAL) };
+    let peer = lab.side(side.other()).public_ip();
+    command.args([option, &port.to_string(), &peer.to_string()]);
+    Program::start(command).expect("it starts")
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ended_before = kill_process(Pid::from_child(&self.0), Signal::INT);
-        let _killed = self.0.kill();
-        let _reaped = self.0.wait();
-    }
+/// Returns the CPU time that a program has used (proc_pid_stat(5): utime and stime).
+fn cpu(program: &Program) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", program.id())).expect("it runs");
+    let behind_name = stat.rsplit_once(") ").expect("the form of that file").1;
+    let ticks = behind_name.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
+    Duration::from_secs_f64(ticks.sum::<u64>() as f64 / TICKS_PER_S)
 }

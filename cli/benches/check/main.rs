@@ -7,6 +7,9 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[expect(dead_code, reason = "other benches use more of it")]
+#[path = "../rig/program.rs"]
+mod program;
 mod table;
 mod trial;
 

@@ -1,16 +1,12 @@
 //! One check between two NATs of the kernel.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{process::Command, time::Duration};
 
 use natlab::{Lab, LabSpec, LinkSpec, NatSpec, Side};
 use pinhole::proto::survey::{Agreement, Seen};
 use serde_json::Value;
 
-/// A phrase as the program makes them.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
+use crate::program::{KEY, Program, text};
 
 /// One-way delay of the link.
 const DELAY: Duration = Duration::from_millis(20);
@@ -61,7 +57,7 @@ pub(crate) fn run(serve: &NatSpec, open: &NatSpec, show: bool) -> Result<Cell, S
     Ok(Cell::Judged([judged(by_serve[0], serve), judged(by_open[0], open)]))
 }
 
-fn start(lab: &Lab, side: Side, show: bool) -> Result<Child, String> {
+fn start(lab: &Lab, side: Side, show: bool) -> Result<Program, String> {
     let peer = lab.side(side.other()).public_ip().to_string();
     let mut command: Command = lab.host(side).command(env!("CARGO_BIN_EXE_pinhole"));
     command.args(["check", &peer, "--wait", "60", "--as", ["serve", "open"][side.index()]]);
@@ -69,15 +65,12 @@ fn start(lab: &Lab, side: Side, show: bool) -> Result<Child, String> {
         command.args(["--transfer", "0", "--json"]);
     }
     command.env("PINHOLE_KEY", KEY).env("HOME", "/nonexistent");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().map_err(|error| error.to_string())
+    Program::start(command)
 }
 
 /// Waits for the end, which `--wait` and the check's own bounds bring in any case.
-fn finish(child: Child) -> Result<String, String> {
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(format!("{}{}", text(&output.stderr), text(&output.stdout)))
+fn finish(mut program: Program) -> Result<String, String> {
+    program.ends().map(text)
 }
 
 /// Reads what a report says of its own side and of the peer's.

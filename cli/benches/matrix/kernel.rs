@@ -16,11 +16,9 @@ use crate::{
     machine,
     model::{in_order, pairs},
     options::Options,
+    program::KEY,
     watched::Watched,
 };
-
-/// A phrase as the program makes them.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty\n";
 
 /// One-way delay of the link.
 const DELAY: Duration = Duration::from_millis(20);
@@ -171,7 +169,7 @@ impl Home {
         let home = Home { folder: tempfile::tempdir().map_err(|e| format!("no home: {e}"))? };
         let mut options = fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(home.key());
-        file.and_then(|mut file| file.write_all(KEY.as_bytes())).map_err(|e| format!("no key file: {e}"))?;
+        file.and_then(|mut file| writeln!(file, "{KEY}")).map_err(|e| format!("no key file: {e}"))?;
         Ok(home)
     }
 

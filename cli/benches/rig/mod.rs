@@ -10,16 +10,13 @@ use rustix::process::Signal;
 /// Longest wait for a line.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A phrase as the program makes them; checking a phrase of the user's own would load dictionaries of 5 MiB.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
-
 /// A running `pinhole`; killed when dropped.
 pub(crate) struct Program(program::Program);
 
 impl Program {
     /// Starts the program of this package by a command that runs it somewhere.
     pub(crate) fn start(mut command: Command, args: &[&str]) -> Self {
-        command.args(args).env("PINHOLE_KEY", KEY);
+        command.args(args).env("PINHOLE_KEY", program::KEY);
         Self(program::Program::start(command).expect("the program starts"))
     }
 

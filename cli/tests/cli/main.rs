@@ -25,6 +25,11 @@ mod ports;
 #[expect(dead_code, reason = "the laboratory's tests use more of it")]
 mod program;
 mod refusals;
+#[path = "../../benches/rig"]
+mod rig {
+    #[expect(dead_code, reason = "the benches use more of it")]
+    pub(crate) mod program;
+}
 mod search;
 mod service;
 mod status;

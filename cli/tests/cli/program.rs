@@ -1,14 +1,15 @@
 //! A run of a program: what it says on stderr, what it prints on stdout, and how it ends.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    fs,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::rig::program::{Line, Lines, text};
 
 /// Longest wait for something that must happen; generous, for machines that are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,8 +91,8 @@ impl Run {
     pub(crate) fn start_reading(mut command: Command, stdin: Stdio) -> Self {
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
-        let stderr = Lines::new(child.stderr.take().expect("stderr was piped"));
-        let stdout = Lines::new(child.stdout.take().expect("stdout was piped"));
+        let stderr = Lines::of([Box::new(child.stderr.take().expect("stderr was piped"))]);
+        let stdout = Lines::of([Box::new(child.stdout.take().expect("stdout was piped"))]);
         Self { child, stderr, stdout }
     }
 
@@ -102,21 +103,19 @@ impl Run {
 
     /// Does the same with another patience than [`PATIENCE`].
     pub(crate) fn says_within(&mut self, patience: Duration, part: &str) -> String {
-        self.stderr
-            .wait_for(part, patience)
-            .unwrap_or_else(|why| panic!("{why}\n--- its stdout:\n{}", self.stdout.text()))
+        let said = self.stderr.wait_for(part, patience);
+        self.or_show(said)
     }
 
     /// Waits until a line on stdout, after those waited for before, has `part` in it; returns that line.
     pub(crate) fn prints(&mut self, part: &str) -> String {
-        self.stdout
-            .wait_for(part, PATIENCE)
-            .unwrap_or_else(|why| panic!("{why}\n--- its stderr:\n{}", self.stderr.text()))
+        let printed = self.stdout.wait_for(part, PATIENCE);
+        self.or_show(printed)
     }
 
     /// Returns the first line on stdout so far that has `part` in it.
     pub(crate) fn has_printed(&mut self, part: &str) -> Option<String> {
-        self.stdout.text().lines().find(|line| line.contains(part)).map(str::to_owned)
+        self.stdout.so_far().iter().find(|line| line.text.contains(part)).map(|line| line.text.clone())
     }
 
     /// Sends a signal to the program itself.
@@ -136,10 +135,10 @@ impl Run {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 break status;
             }
-            assert!(Instant::now() < until, "it does not end; it said:\n{}", self.stderr.text());
+            assert!(Instant::now() < until, "it does not end; it said:\n{}", text(self.stderr.so_far()));
             thread::sleep(LOOK);
         };
-        let (stderr, stdout) = (self.stderr.drain(), self.stdout.drain());
+        let [stderr, stdout] = [&mut self.stderr, &mut self.stdout].map(|lines| text(lines.all_to_the_end()));
         Ended { code: status.code(), stderr, stdout }
     }
 
@@ -153,62 +152,26 @@ impl Run {
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
+
+    /// Returns the most memory that it has had, KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Returns the line that it has said, or panics with all that it has said instead.
+    fn or_show(&mut self, said: Result<Line, String>) -> String {
+        said.map(|line| line.text).unwrap_or_else(|why| {
+            let [stderr, stdout] = [&mut self.stderr, &mut self.stdout].map(|lines| text(lines.so_far()));
+            panic!("it {why}\n--- its stderr:\n{stderr}\n--- its stdout:\n{stdout}")
+        })
+    }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
         let _ended_before = self.child.kill();
         let _reaped_before = self.child.wait();
-    }
-}
-
-/// The lines of one stream, as they come.
-struct Lines {
-    incoming: Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Lines {
-    fn new(stream: impl Read + Send + 'static) -> Self {
-        let (sender, incoming) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { incoming, seen: Vec::new() }
-    }
-
-    fn wait_for(&mut self, part: &str, patience: Duration) -> Result<String, String> {
-        let until = Instant::now() + patience;
-        loop {
-            match self.incoming.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(part) {
-                        return Ok(line);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no {part:?} in {} s:\n{}", patience.as_secs(), self.text()));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(format!("it ended without {part:?}:\n{}", self.text()));
-                }
-            }
-        }
-    }
-
-    /// Returns everything, once the writer has closed its end.
-    fn drain(&mut self) -> String {
-        self.seen.extend(self.incoming.iter());
-        self.text()
-    }
-
-    fn text(&mut self) -> String {
-        self.seen.extend(self.incoming.try_iter());
-        self.seen.iter().map(|line| format!("{line}\n")).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! A thousand connections at once over a bad road.
 
 use std::{
-    fs, io,
+    io,
     net::{Ipv4Addr, TcpListener},
     sync::Arc,
     thread,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use natlab::{LinkSpec, Side};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -64,7 +64,7 @@ fn a_crowd_converses(test: &str, blocks: usize) {
     let right = ground.lab.host(Side::B).enter(|| crowd(blocks)).expect("entered");
     let took = begun.elapsed();
 
-    let peaks = [&serve, &open].map(|run| peak_memory_kib(run.pid()));
+    let peaks = [&serve, &open].map(|run| run.peak_kib());
     note(&format!(
         "{right} of {CONNECTIONS} connections right in {:.1} s ({:.0} Mbit/s each way), peak memory {} and {} MiB",
         took.as_secs_f64(),
@@ -172,10 +172,4 @@ fn allow_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .expect("up to the maximum is allowed");
-}
-
-fn peak_memory_kib(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -15,12 +15,9 @@ use tempfile::TempDir;
 
 use super::{
     clock::WallClock,
-    program::{Line, Program},
+    program::{KEY, Line, Program},
     talk::is_pause,
 };
-
-/// A phrase as the program makes them; checking a phrase of the user's own would load dictionaries.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
 
 /// TCP ports of the service on host A and of the tunnel on host B.
 const SERVICE_PORT: u16 = 7000;

@@ -5,10 +5,7 @@ use std::{path::Path, process::Command};
 use natlab::Side;
 
 use super::PATIENCE;
-use crate::{ground::Ground, running::Running};
-
-/// A phrase as the program makes them.
-const KEY: &str = "pureblood-mandate-purist-proton-worrier-affected-sporty";
+use crate::{ground::Ground, program::KEY, running::Running};
 
 /// Starts both sides with further arguments.
 pub(super) fn start(

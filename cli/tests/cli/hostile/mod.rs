@@ -4,7 +4,6 @@ mod forged;
 mod peer;
 
 use std::{
-    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -71,16 +70,9 @@ impl Scene {
         Self { serve, peer, ends, accepted }
     }
 
-    /// Returns the most memory that the serve side has had, KiB.
-    fn peak_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.serve.pid())).expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
-    }
-
     /// Checks the ceiling, and that the serve side takes a peer that means well afterwards.
     fn conclude(mut self) {
-        let peak = self.peak_kib();
+        let peak = self.serve.peak_kib();
         assert!(peak <= CEILING_KIB, "the serve side has had {peak} KiB");
         drop(self.peer);
         let (own, other) = (self.ends.open_ip.to_string(), self.ends.serve_ip.to_string());
