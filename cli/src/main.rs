@@ -28,6 +28,7 @@ mod run_loop;
 mod sanitize;
 mod service;
 mod status;
+mod sys;
 mod texts;
 mod tunnel;
 mod usage;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
     if std::env::args_os().len() == 1 {
         return say_usage();
     }
-    hide_memory();
+    sys::hide_memory();
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     tell_panics();
     let _last_lines = output::LastLines;
@@ -97,15 +98,6 @@ fn say_usage() -> ExitCode {
     say_error(&Message::WhatToDo);
     say_as(Level::Error, &format!("\n{}", Cli::command().render_usage()));
     WRONG_USE.into()
-}
-
-/// Keeps the key where it is: neither a core dump nor another program of the same user gets to see this one's memory.
-fn hide_memory() {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-        let _never_refused = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    }
 }
 
 /// Ends the program with what is wrong with the command line, or with the help that was asked for.

@@ -5,14 +5,14 @@
 
 use std::{convert::Infallible, ffi::OsStr, io, time::Duration};
 
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::{
     ffi::OsStrExt,
     net::{SocketAddr, UnixDatagram},
 };
 
 use tokio::time::MissedTickBehavior;
+
+use crate::sys;
 
 /// The manager, or nobody.
 #[derive(Debug)]
@@ -113,8 +113,7 @@ impl Line {
 /// A path, or a name without one behind an `@`.
 fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes() {
-        #[cfg(target_os = "linux")]
-        [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name),
+        [b'@', name @ ..] => sys::abstract_address(name),
         _ => SocketAddr::from_pathname(name),
     }
 }
@@ -188,12 +187,12 @@ mod tests {
         );
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(not(pinhole_portable))]
     #[test]
     fn a_name_without_a_path_is_understood() {
         let name = format!("pinhole-test-{}", std::process::id());
-        let ear = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).expect("short"))
-            .expect("a socket");
+        let address = sys::abstract_address(name.as_bytes()).expect("short");
+        let ear = UnixDatagram::bind_addr(&address).expect("a socket");
         let line = Line::open(OsStr::new(&format!("@{name}"))).expect("somebody listens");
         Manager { line: Some(line), patience: None }.ready();
         assert_eq!(heard(&ear), "READY=1");

@@ -16,10 +16,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{Dir, FileType, Mode, OFlags, fstat, open},
+    fs::{Dir, Mode, OFlags, fstat, open},
     process::{Uid, geteuid},
 };
 use tokio::net::UnixStream;
+
+use crate::sys;
 
 /// Sockets of another user that are asked: whoever has more plays tricks.
 const OF_ANOTHER_USER: usize = 16;
@@ -116,35 +118,7 @@ impl SocketFile {
         if self.folder.is_ours {
             return UnixStream::connect(&self.path).await;
         }
-        self.connect_to_another_user_s().await
-    }
-
-    /// Connects to the very file that was looked at: its name may lead elsewhere a moment later.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    async fn connect_to_another_user_s(&self) -> io::Result<UnixStream> {
-        use std::os::fd::AsRawFd;
-
-        let name = self.path.file_name().unwrap_or_default();
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder.descriptor, name, flags, Mode::empty())?;
-        let meta = fstat(&file)?;
-        self.check(FileType::from_raw_mode(meta.st_mode), meta.st_uid)?;
-        UnixStream::connect(format!("/proc/self/fd/{}", file.as_raw_fd())).await
-    }
-
-    /// Connects by the name: there is no portable way to connect to a file that was looked at.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    async fn connect_to_another_user_s(&self) -> io::Result<UnixStream> {
-        let name = self.path.file_name().unwrap_or_default();
-        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-        let meta = rustix::fs::statat(&self.folder.descriptor, name, flags)?;
-        self.check(FileType::from_raw_mode(meta.st_mode), meta.st_uid)?;
-        UnixStream::connect(&self.path).await
-    }
-
-    fn check(&self, kind: FileType, owner: u32) -> io::Result<()> {
-        let is_socket_of_theirs = kind == FileType::Socket && owner == self.owner();
-        if is_socket_of_theirs { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+        sys::connect_to_entry(&self.folder.descriptor, &self.path, self.folder.owner).await
     }
 }
 

@@ -15,10 +15,7 @@ use std::{
 
 use anyhow::Result;
 use pinhole::endpoint::PeerError;
-use rustix::{
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
-    process::Uid,
-};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
@@ -29,6 +26,7 @@ use crate::{
     },
     message::{Message, OrSay},
     named_peer::NamedPeer,
+    sys,
 };
 
 /// Time for an instance to answer.
@@ -145,22 +143,10 @@ fn connect(path: &Path, time: Duration) -> io::Result<UnixStream> {
         return Err(ErrorKind::PermissionDenied.into());
     }
     let socket = connect_within(path, time)?;
-    match is_other_end(&socket, own)? {
+    match sys::is_other_end(&socket, own)? {
         true => Ok(socket),
         false => Err(ErrorKind::PermissionDenied.into()),
     }
-}
-
-/// Returns whether the program at the other end is that user's.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn is_other_end(socket: &UnixStream, user: Uid) -> io::Result<bool> {
-    Ok(rustix::net::sockopt::socket_peercred(socket)?.uid == user)
-}
-
-/// Believes that whoever listens at a socket file is its owner: there is no portable way to ask.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn is_other_end(_socket: &UnixStream, _user: Uid) -> io::Result<bool> {
-    Ok(true)
 }
 
 /// Connects, reads and writes, each within so long: one that was stopped takes nobody from its queue.

@@ -17,7 +17,7 @@ use pinhole::{
     proto::stream::{Request as StreamRequest, valid_name},
     status::Status,
 };
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, recvmsg};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, BufReader, Interest},
     net::UnixStream,
@@ -32,7 +32,7 @@ use crate::{
         wire::{Answer, MAX_LINE_BYTES, PeerRef, Request, Told, from_hex},
     },
     message::Message,
-    texts,
+    sys, texts,
 };
 
 /// Most pipes at a time.
@@ -223,17 +223,12 @@ async fn take(pipe: &UnixStream) -> Result<UnixStream> {
     Ok(UnixStream::from_std(OwnedFd::from(socket).into())?)
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const NOT_FOR_CHILDREN: RecvFlags = RecvFlags::CMSG_CLOEXEC;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const NOT_FOR_CHILDREN: RecvFlags = RecvFlags::empty();
-
 fn receive(pipe: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let mut bytes = [io::IoSliceMut::new(&mut byte)];
-    recvmsg(pipe.as_fd(), &mut bytes, &mut control, NOT_FOR_CHILDREN)?;
+    recvmsg(pipe.as_fd(), &mut bytes, &mut control, sys::NOT_FOR_CHILDREN)?;
     let mut received = control.drain().filter_map(|message| {
         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None }
     });
