@@ -73,9 +73,9 @@ fn check(pair: [&str; 2], after: Range<u64>, [median, p95]: [u64; 2]) {
     );
     let late = |seconds: u64| times.iter().filter(|took| took.as_secs() >= seconds).count();
     assert!(late(median) * 2 <= times.len(), "{waits} × {comes}, {after:?}: {times:?}");
-    // One in twenty, and what chance explains in 99 of 100 cases where there are few runs.
+    // One in twenty, and what chance explains in 999 of 1,000 cases where there are few runs: there are many rows.
     let runs = u32::try_from(times.len()).map(f64::from).expect("few");
-    let allowed = 0.05 * runs + 2.33 * (0.05 * 0.95 * runs).sqrt();
+    let allowed = 0.05 * runs + 3.1 * (0.05 * 0.95 * runs).sqrt();
     assert!(
         f64::from(u32::try_from(late(p95)).expect("few")) <= allowed,
         "{waits} × {comes}, {after:?}: {times:?}"

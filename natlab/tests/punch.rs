@@ -149,5 +149,5 @@ fn the_bounds_hold_while_a_side_waits_for_a_day() {
     let outcome = punch.run();
     assert!(outcome.packets_in_a_second[0] <= 500 && outcome.flow_peak[0] <= 1536, "{outcome:?}");
     let a_minute = outcome.packets[0] / (86_400 / 60);
-    assert!(a_minute <= 130, "{a_minute} packets a minute");
+    assert!(a_minute <= 330, "{a_minute} packets a minute");
 }

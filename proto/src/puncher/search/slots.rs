@@ -71,8 +71,8 @@ const DENSE_RECONNECT: Duration = Duration::from_secs(36);
 /// Slots of which a search takes part in two in a row when it is not dense any more; see [`DENSE`].
 const SOME: u64 = 8;
 
-/// A side in the background takes part in two slots in a row of this many: both roles have their turn once a minute.
-const SPARSE: u64 = 20;
+/// A side in the background takes part in two slots in a row of this many: both roles have their turn twice a minute.
+const SPARSE: u64 = 10;
 
 #[derive(Debug)]
 pub(in crate::puncher) struct Slots {

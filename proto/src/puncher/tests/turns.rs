@@ -79,9 +79,9 @@ fn waited(lone: &mut Lone) -> (usize, usize) {
 fn an_hour_of_waiting_costs_what_the_documents_say() {
     let mut lone = Lone::start(Limits::DEFAULT, UNIX);
     let (first, _) = waited(&mut lone);
-    assert!((35_000..=46_000).contains(&first), "{first} packets in the first hour");
+    assert!((38_000..=46_000).contains(&first), "{first} packets in the first hour");
     let (later, swept) = waited(&mut lone);
-    assert!((14_000..=18_000).contains(&later), "{later} packets in the second hour");
+    assert!((16_000..=19_000).contains(&later), "{later} packets in the second hour");
     assert!(swept > 9_000, "{swept} ports");
     lone.run_for(Duration::from_secs(86_400));
     let (much_later, _) = waited(&mut lone);
