@@ -427,7 +427,7 @@ fn an_answer_of_another_live_run_that_was_handed_on_ends_no_tunnel() {
                     }
                 }
                 Output::Timeout(_) => break,
-                _ => {}
+                Output::Open { .. } | Output::Close(_) | Output::Event(_) => {}
             }
         }
     }

@@ -10,7 +10,7 @@
 //!   100 cases in the peer's first round. Now and then one is replaced by another, which makes up for the rest.
 //! - Later each is sent over once, and the rate decides: what is alive at the beginning, 30 s of it, and what follows. With
 //!   1.5 sockets and 3 ports a second the two have met within 105 s in 95 of 100 cases
-//!   (exp(−955 × 1.5 × 135 / 64,512) = 5 %), and half of them within 2 s.
+//!   (exp(−955 × 1.5 × 135 / 64,512) = 5 %), and in half of them by the first round.
 //!
 //! Two sides that both wait meet as well, at f × 3 / 64,512 a second and more.
 
