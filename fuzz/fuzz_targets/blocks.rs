@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use pinhole_proto::block::{BadBlock, Head, MAX_HEAD_BYTES, MAX_UNPACKED_BYTES};
+use tokio::sync::Semaphore;
 
 use self::unpack::Unpacker;
 
@@ -44,7 +45,8 @@ fn check_head(bytes: &[u8]) {
 
 /// Returns all bytes, and whether the input ends between two blocks.
 fn unpack_all(bytes: &[u8], step: usize) -> Result<(Vec<u8>, bool), BadBlock> {
-    let (mut unpacker, mut all) = (Unpacker::new(), Vec::new());
+    let permits = Semaphore::new(1);
+    let (mut unpacker, mut all) = (Unpacker::new(&permits), Vec::new());
     for part in bytes.chunks(step) {
         let mut part = Bytes::copy_from_slice(part);
         while !part.is_empty() {
@@ -61,10 +63,11 @@ fn unpack_all(bytes: &[u8], step: usize) -> Result<(Vec<u8>, bool), BadBlock> {
     Ok((all, unpacker.is_between_blocks()))
 }
 
-/// There are permits for more unpackers than these.
-fn take_permit(unpacker: &mut Unpacker) {
+/// There is a permit, and nobody else.
+fn take_permit(unpacker: &mut Unpacker<'_>) {
+    assert!(unpacker.may_go_on(), "a permit is not given back");
     let taken = pin!(unpacker.wait_for_permit()).poll(&mut Context::from_waker(Waker::noop()));
-    assert!(taken.is_ready(), "a place is not given back");
+    assert!(taken.is_ready(), "it waits for what it has");
 }
 
 /// What is sent arrives.

@@ -190,14 +190,14 @@ impl Local {
             Err(Useless::Ended) => return,
         }
         let Ok((mut send, recv)) = tunnel.open_bare().await else { return };
-        let scheduler = tunnel.scheduler();
-        if scheduler.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
+        let shares = tunnel.shares();
+        if shares.send.write(&mut send, &mut [self.request.encode().into()]).await.is_err() {
             return;
         }
         let carried = self.meter.connection();
         let framing = SendFraming::of(&self.request);
         let _is_clean =
-            splice::splice_behind_reply(tcp, send, recv, &scheduler, &carried, &framing, refused).await;
+            splice::splice_behind_reply(tcp, send, recv, &shares, &carried, &framing, refused).await;
     }
 
     /// Waits for a tunnel that stands, with a permit for that; `None` without a permit, or when it takes too long.

@@ -27,7 +27,7 @@ use crate::{
     Event, Peer, Tunnel,
     endpoint::{Compress, Events, TaskEnd},
     status::{Carried, Meter},
-    tunnel::{Arrival, SendScheduler, answer},
+    tunnel::{Arrival, Shares, answer},
 };
 
 /// Time that a connection to the service may take.
@@ -124,11 +124,11 @@ impl ServiceTable {
     async fn serve_tunnel(self: &Arc<Self>, tunnel: &Tunnel) {
         tunnel.allow_streams();
         while let Ok(arrival) = tunnel.next_arrival().await {
-            tokio::spawn(self.clone().serve_stream(arrival, tunnel.scheduler()));
+            tokio::spawn(self.clone().serve_stream(arrival, tunnel.shares()));
         }
     }
 
-    async fn serve_stream(self: Arc<Self>, arrival: Arrival, scheduler: Arc<SendScheduler>) {
+    async fn serve_stream(self: Arc<Self>, arrival: Arrival, shares: Arc<Shares>) {
         let Arrival { request, mut send, recv } = arrival;
         let connected = self.connect(&request).await;
         let framing = self.framing(request.blocks);
@@ -136,7 +136,7 @@ impl ServiceTable {
         match connected {
             Ok((conn, carried)) => {
                 if send.write_all(&[usual.code()]).await.is_ok() {
-                    splice(conn, send, recv, &scheduler, &carried, framing).await;
+                    splice(conn, send, recv, &shares, &carried, framing).await;
                 }
             }
             Err(why) => answer(&mut send, why).await,

@@ -93,8 +93,8 @@ impl Proxy {
             Err(Useless::Ended) => return Err(ProxyError::Broken),
         }
         let (mut send, recv) = tunnel.open_bare().await.map_err(|_| ProxyError::Broken)?;
-        let scheduler = tunnel.scheduler();
-        scheduler.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| ProxyError::Broken)?;
+        let shares = tunnel.shares();
+        shares.send.write(&mut send, &mut [request.encode().into()]).await.map_err(|_| ProxyError::Broken)?;
         let carried = self.events.recorder().add_forward(&request.service, from).connection();
         let mut refusal = None;
         let refused = |reply| {
@@ -103,7 +103,7 @@ impl Proxy {
         };
         let framing = SendFraming::of(&request);
         let is_clean =
-            splice::splice_behind_reply(conn, send, recv, &scheduler, &carried, &framing, refused).await;
+            splice::splice_behind_reply(conn, send, recv, &shares, &carried, &framing, refused).await;
         match refusal {
             Some(reply) => Err(ProxyError::Refused(reply)),
             None if is_clean => Ok(()),

@@ -20,7 +20,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use noq::{ReadError, RecvStream, SendStream, Stopped};
 use pinhole_proto::{block::BadBlock, stream::Reply};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     conn::{self, Conn},
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     status::Carried,
-    tunnel::{RESET, SendScheduler},
+    tunnel::{RESET, Shares},
 };
 
 /// Most parts of a stream that are read at a time.
@@ -38,12 +38,8 @@ const PARTS: usize = 64;
 /// Most parts that are written to a connection at a time: heads of blocks cut some of the above in two.
 const WRITTEN: usize = PARTS + 8;
 
-/// Bytes that are read from a stream without a permit to hold more: a packet at the most.
+/// Bytes that are read from a stream without a permit to hold more ([`Shares::much`]): a packet at the most.
 const FEW: usize = 2048;
-
-/// Permits to hold much: connections of this program that may hold [`PARTS`] parts that their connection does not take;
-/// all others hold one. What is read from a stream makes room in its window, so this is memory that no window bounds.
-static PERMITS: Semaphore = Semaphore::const_new(64);
 
 /// Time within which a fast receiver makes room. What waits for as long without being copied holds no more memory than
 /// arrives in it: 12 MiB at 10 Gbit/s.
@@ -67,7 +63,7 @@ pub(super) async fn splice(
     conn: impl Conn,
     send: SendStream,
     recv: RecvStream,
-    scheduler: &SendScheduler,
+    shares: &Shares,
     carried: &Carried,
     framing: Framing,
 ) {
@@ -75,8 +71,8 @@ pub(super) async fn splice(
     let ended = {
         let unwanted = ends.send.stopped();
         // Pinned here: whatever is moved from future to future has room in each of them.
-        let down = pin!(stream_to_conn(&mut ends.recv, &conn, carried, framing.received_in_blocks));
-        let up = pin!(conn_to_stream(&conn, &mut ends.send, scheduler, carried, &framing.send));
+        let down = pin!(stream_to_conn(&mut ends.recv, &conn, shares, carried, framing.received_in_blocks));
+        let up = pin!(conn_to_stream(&conn, &mut ends.send, &shares.send, carried, &framing.send));
         tokio::select! {
             both = try_join(down, up) => both,
             broken = broken(&conn, unwanted) => Err(broken),
@@ -91,7 +87,7 @@ pub(super) async fn splice_behind_reply(
     conn: impl Conn,
     send: SendStream,
     recv: RecvStream,
-    scheduler: &SendScheduler,
+    shares: &Shares,
     carried: &Carried,
     framing: &SendFraming,
     refused: impl FnOnce(Reply),
@@ -101,10 +97,10 @@ pub(super) async fn splice_behind_reply(
         let unwanted = ends.send.stopped();
         let down = pin!(async {
             match read_reply(&mut ends.recv).await {
-                Some(Reply::Connected) => stream_to_conn(&mut ends.recv, &conn, carried, false).await,
+                Some(Reply::Connected) => stream_to_conn(&mut ends.recv, &conn, shares, carried, false).await,
                 Some(Reply::ConnectedInBlocks) if framing.are_blocks() => {
                     framing.let_pack();
-                    stream_to_conn(&mut ends.recv, &conn, carried, true).await
+                    stream_to_conn(&mut ends.recv, &conn, shares, carried, true).await
                 }
                 Some(Reply::ConnectedInBlocks) => Err(Broken("blocks that nobody asked for")),
                 Some(reply) => {
@@ -114,7 +110,7 @@ pub(super) async fn splice_behind_reply(
                 None => Err(Broken("no reply")),
             }
         });
-        let up = pin!(conn_to_stream(&conn, &mut ends.send, scheduler, carried, framing));
+        let up = pin!(conn_to_stream(&conn, &mut ends.send, &shares.send, carried, framing));
         // Biased: a refusal comes before the stop that follows it, and its reason must not get lost.
         tokio::select! {
             biased;
@@ -175,16 +171,17 @@ async fn broken(conn: &impl Conn, unwanted: Stopped) -> Broken {
 async fn stream_to_conn(
     recv: &mut RecvStream,
     conn: &impl Conn,
+    shares: &Shares,
     carried: &Carried,
     received_in_blocks: bool,
 ) -> Result<(), Broken> {
-    let mut unpacker = received_in_blocks.then(Unpacker::new);
+    let mut unpacker = received_in_blocks.then(|| Unpacker::new(&shares.blocks));
     while let Some(first) = recv.read_chunk(FEW).await.map_err(|_| Broken("stream read"))? {
         let mut parts = vec![first];
         let mut permit = None;
         loop {
             // Without a permit it goes on with few bytes.
-            permit = permit.or_else(|| PERMITS.try_acquire().ok());
+            permit = permit.or_else(|| shares.much.try_acquire().ok());
             if permit.is_some() {
                 read_ready(recv, &mut parts).await.map_err(|_| Broken("stream read"))?;
             }
@@ -210,7 +207,7 @@ async fn stream_to_conn(
 
 /// Writes what is in blocks.
 async fn deliver(
-    unpacker: &mut Unpacker,
+    unpacker: &mut Unpacker<'_>,
     parts: &mut [Bytes],
     conn: &impl Conn,
     carried: &Carried,
@@ -218,7 +215,11 @@ async fn deliver(
     let mut ready = Vec::with_capacity(WRITTEN);
     let mut rest = parts;
     while !rest.is_empty() {
-        unpacker.wait_for_permit().await;
+        if !unpacker.may_go_on() {
+            // What waits for long must not hold the memory of all that was read together with it.
+            copy_all(rest);
+            unpacker.wait_for_permit().await;
+        }
         rest = unpack_some(unpacker, rest, &mut ready, carried).map_err(|_| Broken("malformed block"))?;
         deliver_all(&mut ready, conn, carried).await?;
         ready.clear();
@@ -229,7 +230,7 @@ async fn deliver(
 
 /// Unpacks one packed block, or plain ones as long as there is room. Returns what is left.
 fn unpack_some<'a>(
-    unpacker: &mut Unpacker,
+    unpacker: &mut Unpacker<'_>,
     mut parts: &'a mut [Bytes],
     ready: &mut Vec<Bytes>,
     carried: &Carried,
@@ -287,7 +288,7 @@ async fn write_all(conn: &impl Conn, parts: &mut [Bytes]) -> io::Result<()> {
             Poll::Pending if are_copies => poll_fn(|cx| poll_write(conn, cx, rest)).await?,
             Poll::Pending => {
                 let Ok(written) = timeout(SOON, poll_fn(|cx| poll_write(conn, cx, rest))).await else {
-                    rest.iter_mut().for_each(|part| *part = Bytes::copy_from_slice(part));
+                    copy_all(rest);
                     are_copies = true;
                     continue;
                 };
@@ -297,6 +298,10 @@ async fn write_all(conn: &impl Conn, parts: &mut [Bytes]) -> io::Result<()> {
         rest = advance(rest, written);
     }
     Ok(())
+}
+
+fn copy_all(parts: &mut [Bytes]) {
+    parts.iter_mut().for_each(|part| *part = Bytes::copy_from_slice(part));
 }
 
 fn poll_write(conn: &impl Conn, cx: &mut Context<'_>, parts: &[Bytes]) -> Poll<io::Result<usize>> {

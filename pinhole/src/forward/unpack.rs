@@ -2,7 +2,8 @@
 //!
 //! The peer may be hostile. What it announces takes no memory before it has come; a packed block is unpacked when all
 //! of it is there, into as many bytes as it has announced, 256 KiB at the most; and no second one before those have
-//! been passed on. All connections of the program together hold [`MOST`] packed blocks at a time, others wait.
+//! been passed on. All connections of a tunnel together hold some packed blocks at a time
+//! ([`Shares::blocks`](crate::tunnel::Shares)), others wait.
 
 use std::cell::RefCell;
 
@@ -11,22 +12,17 @@ use pinhole_proto::block::{BadBlock, Head, MAX_HEAD_BYTES};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zstd::bulk::Decompressor;
 
-/// Most connections of this program that take a packed block in at a time. One of ours that packs has a permit for
-/// that, of which its program has half as many: between two of ours nobody waits here.
-const MOST: usize = 64;
-
-static PERMITS: Semaphore = Semaphore::const_new(MOST);
-
 thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Takes blocks apart as they come.
 #[derive(Debug)]
-pub(super) struct Unpacker {
+pub(super) struct Unpacker<'a> {
     state: State,
+    permits: &'a Semaphore,
     /// Held from the head of a packed block until its bytes are passed on.
-    permit: Option<SemaphorePermit<'static>>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 #[derive(Debug)]
@@ -61,15 +57,23 @@ impl State {
     }
 }
 
-impl Unpacker {
-    pub(super) fn new() -> Self {
-        Self { state: State::new(), permit: None }
+impl<'a> Unpacker<'a> {
+    pub(super) fn new(permits: &'a Semaphore) -> Self {
+        Self { state: State::new(), permits, permit: None }
+    }
+
+    /// Takes a permit for the packed block that has begun, if one has; false if there is none now.
+    pub(super) fn may_go_on(&mut self) -> bool {
+        if self.needs_permit() {
+            self.permit = self.permits.try_acquire().ok();
+        }
+        !self.needs_permit()
     }
 
     /// Waits until the packed block that has begun may be taken in, if one has.
     pub(super) async fn wait_for_permit(&mut self) {
         if self.needs_permit() {
-            self.permit = PERMITS.acquire().await.ok();
+            self.permit = self.permits.acquire().await.ok();
         }
     }
 
@@ -151,11 +155,12 @@ mod tests {
     }
 
     fn unpack_all(wire: &[u8], step: usize) -> Result<(Vec<u8>, usize), BadBlock> {
-        let (mut unpacker, mut all, mut saved) = (Unpacker::new(), Vec::new(), 0);
+        let permits = Semaphore::new(1);
+        let (mut unpacker, mut all, mut saved) = (Unpacker::new(&permits), Vec::new(), 0);
         for part in wire.chunks(step) {
             let mut part = Bytes::copy_from_slice(part);
             while !part.is_empty() {
-                unpacker.permit = unpacker.permit.take().or_else(|| PERMITS.try_acquire().ok());
+                assert!(unpacker.may_go_on());
                 let Some(unpacked) = unpacker.next(&mut part)? else { continue };
                 all.extend_from_slice(&unpacked.bytes);
                 saved += unpacked.saved;

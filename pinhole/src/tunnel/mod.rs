@@ -9,6 +9,7 @@
 mod control;
 mod heads;
 mod scheduler;
+mod shares;
 mod stream;
 
 use std::{
@@ -28,7 +29,7 @@ use pinhole_quic::{ControllerFeedback, tunnel_end};
 
 use self::heads::Heads;
 pub use self::stream::{AskedStream, RecvStream, SendStream, StreamError};
-pub(crate) use self::{heads::Arrival, scheduler::SendScheduler, stream::answer};
+pub(crate) use self::{heads::Arrival, scheduler::SendScheduler, shares::Shares, stream::answer};
 
 /// Ends a stream whose TCP connection was reset, in either direction.
 pub(crate) const RESET: VarInt = VarInt::from_u32(1);
@@ -49,7 +50,7 @@ pub(crate) const RESET: VarInt = VarInt::from_u32(1);
 pub struct Tunnel {
     connection: noq::Connection,
     path: Arc<Mutex<Path>>,
-    scheduler: Arc<SendScheduler>,
+    shares: Arc<Shares>,
     heads: Arc<Heads>,
 }
 
@@ -58,15 +59,15 @@ pub struct Tunnel {
 pub(crate) struct WeakTunnel {
     connection: noq::WeakConnectionHandle,
     path: Arc<Mutex<Path>>,
-    scheduler: Weak<SendScheduler>,
+    shares: Weak<Shares>,
     heads: Weak<Heads>,
 }
 
 impl WeakTunnel {
     /// Returns the tunnel, if it is still there.
     pub(crate) fn upgrade(&self) -> Option<Tunnel> {
-        let (connection, scheduler) = (self.connection.upgrade()?, self.scheduler.upgrade()?);
-        Some(Tunnel { connection, path: self.path.clone(), scheduler, heads: self.heads.upgrade()? })
+        let (connection, shares) = (self.connection.upgrade()?, self.shares.upgrade()?);
+        Some(Tunnel { connection, path: self.path.clone(), shares, heads: self.heads.upgrade()? })
     }
 }
 
@@ -93,8 +94,8 @@ struct Path {
 impl Tunnel {
     pub(crate) fn new(connection: noq::Connection, remote: SocketAddr, feedback: ControllerFeedback) -> Self {
         let path = Arc::new(Mutex::new(Path { remote, is_there: true }));
-        let scheduler = Arc::new(SendScheduler::new(connection.clone(), feedback));
-        Self { connection, path, scheduler, heads: Arc::default() }
+        let shares = Arc::new(Shares::new(connection.clone(), feedback));
+        Self { connection, path, shares, heads: Arc::default() }
     }
 
     /// Opens a stream to a service of the peer, which is the serve side. Waits while the peer allows no more of them, and
@@ -140,9 +141,9 @@ impl Tunnel {
         self.connection.set_max_concurrent_bi_streams(MAX_STREAMS.into());
     }
 
-    /// Returns the scheduler by which the tunnel's streams write.
-    pub(crate) fn scheduler(&self) -> Arc<SendScheduler> {
-        self.scheduler.clone()
+    /// Returns what the tunnel's streams share.
+    pub(crate) fn shares(&self) -> Arc<Shares> {
+        self.shares.clone()
     }
 
     /// Waits for the peer's next stream, whose head is not read yet.
@@ -204,7 +205,7 @@ impl Tunnel {
         WeakTunnel {
             connection: self.connection.weak_handle(),
             path: self.path.clone(),
-            scheduler: Arc::downgrade(&self.scheduler),
+            shares: Arc::downgrade(&self.shares),
             heads: Arc::downgrade(&self.heads),
         }
     }

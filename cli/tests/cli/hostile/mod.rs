@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pinhole::proto::stream::Request;
+use pinhole::proto::{block::Head, stream::Request};
 use socket2::{Domain, Socket, Type};
 
 use self::peer::Hostile;
@@ -91,14 +91,14 @@ fn listener(ip: Ipv4Addr) -> TcpListener {
     socket.into()
 }
 
-fn request() -> Vec<u8> {
-    Request { service: SERVICE.into(), any: false, blocks: false }.encode()
+fn request() -> Request {
+    Request { service: SERVICE.into(), any: false, blocks: false }
 }
 
 #[test]
 fn ten_thousand_connections_that_nobody_reads_fill_no_more_than_the_ceiling() {
     let mut scene = Scene::new();
-    let streams: Vec<_> = (0..STREAMS).map(|_| scene.peer.open(&request())).collect();
+    let streams: Vec<_> = (0..STREAMS).map(|_| scene.peer.open(&request().encode())).collect();
     let block = vec![7; 64 << 10];
     // As much on each as the other side lets in, until it has let in nothing for two seconds.
     let begun = Instant::now();
@@ -122,7 +122,7 @@ fn ten_thousand_connections_that_nobody_reads_fill_no_more_than_the_ceiling() {
 #[test]
 fn streams_full_of_gaps_end_the_tunnel_before_they_fill_the_ceiling() {
     let mut scene = Scene::new();
-    let streams: Vec<_> = (0..2000).map(|_| scene.peer.open(&request())).collect();
+    let streams: Vec<_> = (0..2000).map(|_| scene.peer.open(&request().encode())).collect();
     scene.peer.talk(Duration::from_secs(2));
     scene.peer.hear_nothing();
     for round in 0..64 {
@@ -139,7 +139,7 @@ fn streams_full_of_gaps_end_the_tunnel_before_they_fill_the_ceiling() {
 #[test]
 fn one_byte_of_each_large_read_does_not_keep_the_read_in_memory() {
     let mut scene = Scene::new();
-    let streams: Vec<_> = (0..64).map(|_| scene.peer.open(&request())).collect();
+    let streams: Vec<_> = (0..64).map(|_| scene.peer.open(&request().encode())).collect();
     scene.peer.talk(Duration::from_secs(1));
     scene.peer.hear_nothing();
     // 6,400 reads of 42 datagrams, 376 MB in all: each has one byte that must wait for the one before it.
@@ -149,5 +149,30 @@ fn one_byte_of_each_large_read_does_not_keep_the_read_in_memory() {
             if round % 2 == 0 { scene.peer.send(false) } else { scene.peer.send_copies(42) }
         }
     }
+    scene.conclude();
+}
+
+/// 64 streams take a packed block in and never end it; all others wait for that, each with a part of one that begins.
+#[test]
+fn streams_that_wait_for_a_packed_block_hold_no_more_than_their_bytes() {
+    let mut scene = Scene::new();
+    let request = Request { blocks: true, ..request() }.encode();
+    let streams: Vec<_> = (0..8000).map(|_| scene.peer.open(&request)).collect();
+    let until = Instant::now() + PATIENCE;
+    while scene.accepted.load(Ordering::Relaxed) < 6000 {
+        assert!(Instant::now() < until, "{} connections", scene.accepted.load(Ordering::Relaxed));
+        scene.peer.talk(Duration::from_millis(100));
+    }
+    scene.peer.hear_nothing();
+    let head = Head::Packed { length: 1000, unpacked: 2000 }.encode();
+    let begun = [&head[..], &[7, 7]].concat();
+    for (index, stream) in streams.iter().enumerate() {
+        assert_eq!(scene.peer.write(*stream, &begun), begun.len(), "it may write");
+        scene.peer.send_copies(42);
+        if index % 100 == 99 {
+            scene.peer.talk(Duration::from_millis(20));
+        }
+    }
+    scene.peer.talk(Duration::from_secs(1));
     scene.conclude();
 }
