@@ -36,6 +36,9 @@ const PASS: Duration = Duration::from_millis(25);
 /// Kinds of arrivals that are remembered of one round.
 const MAX_HEARD: usize = 1024;
 
+/// The same of one probe: it comes to one socket, and from one address, unless somebody copies it.
+const MAX_HEARD_OF_ONE: usize = 4;
+
 /// Executes one side's orders: its sockets, and what arrived at them.
 pub(super) struct Executor {
     mux: Arc<PeerMux>,
@@ -174,8 +177,11 @@ impl Executor {
             };
             tracing::trace!(round, probe, ?at, from = %arrival.pair.remote, "survey probe");
             let is_of_now = arrival.instance == self.instance && round == self.round;
-            if is_of_now && self.counts.len() < MAX_HEARD {
-                let count = self.counts.entry((probe, at, arrival.pair.remote)).or_default();
+            let kind = (probe, at, arrival.pair.remote);
+            let of_this = self.counts.keys().filter(|(other, ..)| *other == probe).count();
+            let has_room = self.counts.len() < MAX_HEARD && of_this < MAX_HEARD_OF_ONE;
+            if is_of_now && (has_room || self.counts.contains_key(&kind)) {
+                let count = self.counts.entry(kind).or_default();
                 *count = count.saturating_add(1);
             }
         }

@@ -270,22 +270,14 @@ impl Survey {
                 }
             }
             Stage::Preservation if heard.at == Socket::PAIR => {
-                self.sides[speaker].outside_ports.insert(probe.from.0, heard.from.port());
+                self.sides[speaker].note_port(probe.from, heard.from);
             }
             Stage::Targets => {
-                let (asked, side) = (self.orders[speaker].probes.len(), &mut self.sides[speaker]);
-                if heard.from != outside {
-                    side.mapping = MappingSeen::ByPort;
-                } else {
-                    side.steady.insert(heard.probe);
-                    // One alone may have got the same port by chance: a block has few.
-                    if side.mapping == MappingSeen::Unknown && side.steady.len() == asked {
-                        side.mapping = MappingSeen::NotByPort;
-                    }
-                }
+                let asked = self.orders[speaker].probes.len();
+                self.sides[speaker].note_target(heard.probe, heard.from, asked);
             }
             Stage::Samples | Stage::Closer => {
-                self.sides[speaker].samples.insert(probe.from.0, heard.from.port());
+                self.sides[speaker].note_sample(probe.from, heard.from);
             }
             Stage::Loss => self.sides[speaker].arrived = Some(heard.count.min(COUNTED)),
             Stage::Open
