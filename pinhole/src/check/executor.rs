@@ -178,9 +178,9 @@ impl Executor {
             tracing::trace!(round, probe, ?at, from = %arrival.pair.remote, "survey probe");
             let is_of_now = arrival.instance == self.instance && round == self.round;
             let kind = (probe, at, arrival.pair.remote);
-            let of_this = self.counts.keys().filter(|(other, ..)| *other == probe).count();
-            let has_room = self.counts.len() < MAX_HEARD && of_this < MAX_HEARD_OF_ONE;
-            if is_of_now && (has_room || self.counts.contains_key(&kind)) {
+            let of_this = || self.counts.keys().filter(|(other, ..)| *other == probe).count();
+            let has_room = || self.counts.len() < MAX_HEARD && of_this() < MAX_HEARD_OF_ONE;
+            if is_of_now && (self.counts.contains_key(&kind) || has_room()) {
                 let count = self.counts.entry(kind).or_default();
                 *count = count.saturating_add(1);
             }

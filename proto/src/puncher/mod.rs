@@ -398,8 +398,7 @@ impl Puncher {
 
     /// Returns what an answer over a pair, or its test, is for.
     fn purpose(&self, pair: Pair) -> Purpose {
-        let is_in_use = matches!(&self.state, State::Connected(selected) if selected.pair == pair);
-        if is_in_use {
+        if self.connected_pair() == Some(pair) {
             return Purpose::Path;
         }
         let is_known = self.used == Some(pair) || self.checks.insists(pair);

@@ -27,6 +27,9 @@ const BASE: usize = 6;
 /// The same where there are hundreds of peers; see [`Shared::base`].
 const LEAST_BASE: usize = 3;
 
+/// Of [`BASE`], a search that waits for its turn may make so many.
+const WITHOUT_TURN: usize = 2;
+
 /// Packets for which a peer's path in use has a claim at once: a path is given up after eight tests.
 const PATH_PACKETS: u64 = 16;
 
@@ -41,10 +44,7 @@ const TALK_SHARE: u64 = 4;
 const LEAST_SHARE: u64 = 16;
 
 /// Most of these that leave at once: a search begins with eight probes with ever more hops, beside its answers.
-const TALK_AT_ONCE: u64 = 16;
-
-/// Of these, a search that waits for its turn may make so many.
-const WITHOUT_TURN: usize = 2;
+const ANSWERS_AT_ONCE: u64 = 16;
 
 /// A peer that has not asked for a mapping to search with for this long does not search: its rounds are 10 s apart at the most.
 const QUIET: Duration = Duration::from_secs(30);
@@ -203,7 +203,7 @@ impl Talk {
     fn new(limits: Limits, share: u64) -> Self {
         let gap =
             Duration::from_secs(1) * u32::try_from(share).unwrap_or(1) / u32::from(limits.packets_per_second);
-        Self { pace: Pace::new(gap, TALK_AT_ONCE), share }
+        Self { pace: Pace::new(gap, ANSWERS_AT_ONCE), share }
     }
 
     /// Whether there is one more. What goes over pairs that nobody has named or proven leaves half of it to the others: whoever

@@ -17,7 +17,7 @@
 //! from its reserve one. The other side need not know: if it was its fan that met the peer, each socket of that sends
 //! to both ports from then on.
 //!
-//! A side that has met nobody for a minute goes on in another way (`waiting`): a peer that starts later meets what is kept
+//! A side that has met nobody for two minutes goes on in another way (`waiting`): a peer that starts later meets what is kept
 //! with its own first rounds.
 //!
 //! The sweep goes in steps of the golden ratio: after n probes no gap is much wider than 64,512/n, so that a fan in a
@@ -59,10 +59,6 @@ const SHORT_START: Duration = Duration::from_millis(250);
 /// makes few pairs at a time is met by all of ours: no router forgets them in between.
 const EAGER: [Duration; 10] = seconds([0, 3, 6, 9, 12, 22, 42, 62, 82, 102]);
 
-/// Time for which attempts are made where no tunnel waits, beyond the time for which the search is eager: some time after it has
-/// begun the peer may be one that waits, whom the whole fan and sweep meet twice as fast as what is kept of them.
-pub(in crate::puncher) const ATTEMPTS: Duration = Duration::from_secs(120);
-
 /// The same where a tunnel waits that had been punched like this: its network may return at any time.
 const RECONNECT: [Duration; 50] = {
     let mut rounds = [Duration::ZERO; 50];
@@ -74,6 +70,10 @@ const RECONNECT: [Duration; 50] = {
     }
     rounds
 };
+
+/// Time for which attempts are made where no tunnel waits, beyond the time for which the search is eager: some time after it has
+/// begun the peer may be one that waits, whom the whole fan and sweep meet twice as fast as what is kept of them.
+pub(in crate::puncher) const ATTEMPTS: Duration = Duration::from_secs(120);
 
 /// Length of an epoch of UTC, in which a side deals the same ports whenever it begins. Longer than mappings live: each
 /// epoch has a fresh set.

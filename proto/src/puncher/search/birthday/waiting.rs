@@ -19,7 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FIRST_PORT, PORTS, Routers, STEP, Sweepers, allocation::Half, epoch_at};
+use super::{
+    FIRST_PORT, PORTS, Routers, STEP, Sweepers, allocation::Half, attempt::is_venture_turn, epoch_at,
+};
 use crate::puncher::{
     Limits, Pair, SocketId,
     budget::Purpose,
@@ -62,8 +64,9 @@ const SPARSE_TICK: Duration = Duration::from_secs(1);
 pub(super) struct Waiting {
     since: Instant,
     pairs: Vec<Kept>,
-    fan: Source,
-    sweep: Source,
+    /// When the next one of each half is made.
+    fan_at: Instant,
+    sweep_at: Instant,
     /// Ports to fan out from that are left of the deal.
     ports: Vec<u16>,
     /// Where in the sweep the next port is.
@@ -95,12 +98,6 @@ struct Kept {
     until: Instant,
 }
 
-/// When the next pair of one half is made.
-#[derive(Debug)]
-struct Source {
-    next_at: Instant,
-}
-
 impl Waiting {
     /// Begins to wait, and keeps what the last attempt has left: open sockets, and ports that were swept, toward that address.
     pub(super) fn new(
@@ -112,9 +109,9 @@ impl Waiting {
         let mut waiting = Self {
             since: now,
             pairs: Vec::new(),
-            fan: Source { next_at: now },
-            sweep: Source { next_at: now },
-            ports: Vec::new(),
+            fan_at: now,
+            sweep_at: now,
+            ports: Vec::new(), // dealt when there is room: mostly in another epoch
             start: context.schedule.deal(epoch_at(context.unix), context.role, context.port).start % PORTS,
             count: 0,
             next_at: now,
@@ -127,7 +124,7 @@ impl Waiting {
 
     fn adopt(&mut self, left: Left, now: Instant, transmits: &mut TransmitQueue) {
         let Left { target, sockets, sweeper, ports } = left;
-        let (fan, sweep) = kept(transmits.limits());
+        let [fan, sweep] = [Half::Fan, Half::Sweep].map(|half| kept(half, transmits.limits()));
         self.start = (self.start + u32::try_from(ports.len()).unwrap_or(0) % PORTS * STEP % PORTS) % PORTS;
         let fanned =
             sockets.iter().take(fan).map(|socket| (Half::Fan, Pair { socket: *socket, remote: target }));
@@ -160,48 +157,45 @@ impl Waiting {
         if now < self.next_at {
             return;
         }
-        let is_dense = self.is_dense(now);
+        let is_dense = now < self.since + DENSE_FOR;
         self.next_at = now + if is_dense { DENSE_TICK } else { SPARSE_TICK };
-        self.refresh(context, routers, transmits);
-        let limits = transmits.limits();
-        let (fan, sweep) = kept(limits);
-        let [fan_gap, sweep_gap] = match is_dense {
-            true => [(LIFE, fan), (LIFE, sweep)]
-                .map(|(life, count)| life / u32::try_from(count.max(1)).unwrap_or(1)),
-            false => [SPARSE_FAN, SPARSE_SWEEP].map(|gap| scaled(gap, limits)),
-        };
-        let most = |count: usize| if is_dense { count } else { usize::MAX };
-        for _ in 0..self.fan.due(fan_gap, now) {
-            if self.living(Half::Fan) < most(fan) {
-                self.add_fanned(context, routers, transmits);
-            }
+        if is_dense {
+            self.refresh(context, routers, transmits);
         }
-        for _ in 0..self.sweep.due(sweep_gap, now) {
-            if self.living(Half::Sweep) < most(sweep) {
-                self.add_swept(context, routers, sweepers, transmits);
+        self.retain(transmits, |kept| now < kept.sent_at + LINGER);
+        for half in [Half::Fan, Half::Sweep] {
+            let (gap, most) = pace(half, is_dense, transmits.limits());
+            let at = if half == Half::Fan { &mut self.fan_at } else { &mut self.sweep_at };
+            for _ in 0..due(at, gap, now) {
+                let has_room = self.pairs.iter().filter(|kept| kept.half == half).count() < most;
+                match half {
+                    Half::Fan if has_room => self.add_fanned(context, routers, transmits),
+                    Half::Sweep if has_room => self.add_swept(context, routers, sweepers, transmits),
+                    Half::Fan | Half::Sweep => {}
+                }
             }
         }
     }
 
-    /// Sends over what would be forgotten, and lets go of what has been.
+    /// Sends over what would be forgotten.
     fn refresh(&mut self, context: &SearchContext<'_>, routers: Routers, transmits: &mut TransmitQueue) {
         let now = context.now.instant;
-        let is_dense = self.is_dense(now);
         for kept in &mut self.pairs {
-            if is_dense
-                && now < kept.until
-                && now >= kept.sent_at + REFRESH
-                && kept.send(context, routers, transmits)
-            {
+            let is_due = now < kept.until && now >= kept.sent_at + REFRESH;
+            if is_due && kept.send(context, routers, transmits) {
                 kept.sent_at = now;
             }
         }
+    }
+
+    /// Lets go of all pairs but those.
+    fn retain(&mut self, transmits: &mut TransmitQueue, stays: impl Fn(&Kept) -> bool) {
         self.pairs.retain(|kept| {
-            let lives = now < kept.sent_at + LINGER;
-            if !lives && kept.half == Half::Fan {
+            let stays = stays(kept);
+            if !stays && kept.half == Half::Fan {
                 transmits.close(kept.pair.socket);
             }
-            lives
+            stays
         });
     }
 
@@ -258,23 +252,9 @@ impl Waiting {
         self.ports.pop()
     }
 
-    fn is_dense(&self, now: Instant) -> bool {
-        now < self.since + DENSE_FOR
-    }
-
-    fn living(&self, half: Half) -> usize {
-        self.pairs.iter().filter(|kept| kept.half == half).count()
-    }
-
     /// Lets go of what goes to an address that is none of the peer's any more.
     pub(super) fn follow(&mut self, known: &[SocketAddr], transmits: &mut TransmitQueue) {
-        self.pairs.retain(|kept| {
-            let stays = known.iter().any(|address| address.ip() == kept.pair.remote.ip());
-            if !stays && kept.half == Half::Fan {
-                transmits.close(kept.pair.socket);
-            }
-            stays
-        });
+        self.retain(transmits, |kept| known.iter().any(|address| address.ip() == kept.pair.remote.ip()));
     }
 
     pub(super) fn handle_open_failed(&mut self, socket: SocketId) {
@@ -301,9 +281,11 @@ impl Waiting {
 }
 
 impl Kept {
-    /// Returns whether it has left.
+    /// Returns whether it has left. Where the other router answers for itself, some of the sweep are to arrive all the same: should
+    /// ours do so as well, nothing would ever pass otherwise.
     fn send(&self, context: &SearchContext<'_>, routers: Routers, transmits: &mut TransmitQueue) -> bool {
-        let may_arrive = !routers.is_answering || self.half == Half::Sweep && self.ventures(context.unix);
+        let may_arrive = !routers.is_answering
+            || self.half == Half::Sweep && is_venture_turn(self.number, context.unix.as_secs());
         if !may_arrive && routers.low_ttl.is_none() {
             return false; // whatever opens our NAT reaches theirs, which might remember it
         }
@@ -312,36 +294,32 @@ impl Kept {
         let probe = OutgoingProbe { ttl, ..OutgoingProbe::new(self.pair, token) };
         transmits.send(&probe, Purpose::Search, context.now).is_some()
     }
+}
 
-    /// Whether the probe is to arrive though the other router answers for itself: should both do, nothing would ever pass
-    /// otherwise. Not the same ones for long: a router that remembers one has no use for that port meanwhile.
-    fn ventures(&self, unix: Duration) -> bool {
-        super::attempt::is_venture_turn(self.number, unix.as_secs())
+/// Returns how many are due by now, and records when the next one is. What a machine has slept through is not made up for.
+fn due(next_at: &mut Instant, gap: Duration, now: Instant) -> usize {
+    *next_at = (*next_at).max(now.checked_sub(SPARSE_TICK * 2).unwrap_or(now));
+    let mut due = 0;
+    while *next_at <= now {
+        *next_at += gap;
+        due += 1;
     }
+    due
 }
 
-impl Source {
-    /// Returns how many are due by now. What a machine has slept through is not made up for.
-    fn due(&mut self, gap: Duration, now: Instant) -> usize {
-        self.next_at = self.next_at.max(now.checked_sub(SPARSE_TICK * 2).unwrap_or(now));
-        let mut due = 0;
-        while self.next_at <= now {
-            self.next_at += gap;
-            due += 1;
-        }
-        due
+/// Returns the time between two new pairs of a half, and how many there may be.
+fn pace(half: Half, is_dense: bool, limits: Limits) -> (Duration, usize) {
+    let narrow = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+    if is_dense {
+        let most = kept(half, limits);
+        return (LIFE / narrow(most), most);
     }
+    let gap = if half == Half::Fan { SPARSE_FAN } else { SPARSE_SWEEP };
+    (gap * narrow(Limits::DEFAULT.search()) / narrow(limits.search()), usize::MAX)
 }
 
-/// How many sockets and ports are kept within these bounds.
-fn kept(limits: Limits) -> (usize, usize) {
-    let part = |count: usize| count * limits.search() / Limits::DEFAULT.search();
-    (part(KEPT_FAN), part(KEPT_SWEEP))
-}
-
-/// A gap between packets within these bounds.
-fn scaled(gap: Duration, limits: Limits) -> Duration {
-    let [all, search] =
-        [Limits::DEFAULT, limits].map(|limits| u32::try_from(limits.search()).unwrap_or(1).max(1));
-    gap * all / search
+/// How many pairs of a half are kept within these bounds.
+fn kept(half: Half, limits: Limits) -> usize {
+    let usual = if half == Half::Fan { KEPT_FAN } else { KEPT_SWEEP };
+    usual * limits.search() / Limits::DEFAULT.search()
 }
